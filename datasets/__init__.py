@@ -1,0 +1,1 @@
+"""TFDS builders; see `python -m datasets.build --help`."""

@@ -1,0 +1,1 @@
+"""dtc-jax: find lung metastases of thyroid cancer on CT and tell which are RAI-refractory."""

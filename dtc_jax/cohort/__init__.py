@@ -1,0 +1,1 @@
+"""Who is in the study: manifest, selection, splits, phantom cohort."""

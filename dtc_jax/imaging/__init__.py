@@ -1,0 +1,1 @@
+"""Scans, masks and lesions in millimetres: NumPy only."""

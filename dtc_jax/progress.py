@@ -1,0 +1,28 @@
+"""Progress of long work: a bar with the remaining time on a terminal, a plain line otherwise."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+import tqdm
+
+T = TypeVar("T")
+_SECONDS_BETWEEN_LINES = 15.0
+
+
+def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
+    """Yields `items` while showing on stderr how many are done, of how many, and the time left."""
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)
+    if sys.stderr.isatty():
+        yield from tqdm.tqdm(items, desc=label, total=total, leave=False)
+        return
+    start = shown = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if now - shown >= _SECONDS_BETWEEN_LINES:
+            shown = now
+            left = f", {(now - start) / done * (total - done):.0f} s left" if total else ""
+            print(f"{label}: {done}/{total or '?'}{left}", file=sys.stderr, flush=True)

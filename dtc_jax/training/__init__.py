@@ -1,0 +1,1 @@
+"""The one trainer: batches, augmentation, steps, checkpoints, loop."""
