@@ -1,0 +1,67 @@
+"""The seam between the trainer and what it trains: a `Task` is a handful of pure functions.
+
+The loop, the steps, the checkpoints and the logs know nothing else of a task, so classification
+and segmentation share one trainer.
+
+A batch is a dict of arrays of one global batch of B examples:
+  image int16 [B, d, h, w] (HU), mask uint8 [B, d, h, w], extent int32 [B, 3, 2],
+  label float32 [B], index int32 [B] (the example's number in the data set, from which its random
+  numbers come), valid float32 [B] (0 for the rows that pad the last batch of an evaluation).
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import flax.struct
+import jax
+import numpy as np
+
+Batch = dict[str, Any]
+PyTree = Any
+
+
+@flax.struct.dataclass
+class LossOut:
+    """What a loss says of its rows: sums and counts, never means, so that devices can be added up.
+
+    Attributes:
+      sum: scalar; the summed, weighted loss. The step minimises sum / weight of the global batch.
+      weight: scalar; the summed weights of the rows behind `sum`.
+      metrics: name -> (sum, count), both scalar; logged as the ratio of their totals.
+      batch_stats: the running statistics after this batch.
+    """
+
+    sum: jax.Array
+    weight: jax.Array
+    metrics: dict[str, tuple[jax.Array, jax.Array]]
+    batch_stats: PyTree
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What to learn. Every function but `summarize` is pure and is traced by JAX.
+
+    Attributes:
+      init: key -> (params, batch_stats).
+      loss: (params, batch_stats, batch, keys [B], axis_name) -> LossOut. `keys` holds one key for
+        each example, for augmentation and dropout; `axis_name` is the mapped axis over which
+        batch normalisation must average, or None when the whole global batch is in sight.
+      predict: (params, batch_stats, batch) -> dict of arrays [B, ...].
+      summarize: predictions of a whole split (NumPy, padded rows removed) -> metric values.
+      monitor: the metric of `summarize` by which the best checkpoint is chosen.
+      mode: whether the larger ('max') or the smaller ('min') monitored value is better.
+    """
+
+    init: Callable[[jax.Array], tuple[PyTree, PyTree]]
+    loss: Callable[[PyTree, PyTree, Batch, jax.Array, str | None], LossOut]
+    predict: Callable[[PyTree, PyTree, Batch], dict[str, jax.Array]]
+    summarize: Callable[[Sequence[dict[str, np.ndarray]]], dict[str, float]]
+    monitor: str
+    mode: Literal["max", "min"] = "max"
+
+    def is_better(self, value: float, best: float | None) -> bool:
+        """Whether the monitored `value` beats `best` (None: nothing to beat); a tie does not."""
+        if best is None:
+            return True
+        return value > best if self.mode == "max" else value < best
