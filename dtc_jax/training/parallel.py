@@ -1,0 +1,148 @@
+"""Data parallelism: where arrays lie and how a step is compiled, for jit and for pmap.
+
+`Jitted` is the main path: one mesh axis `data`, the state replicated, the batch split over it; XLA
+adds up over the devices. `Mapped` wraps the same step in pmap, which JAX keeps in maintenance
+mode; there the step itself adds up, over the mapped axis. Both take any number of devices that
+divides the batch.
+"""
+
+import abc
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from dtc_jax.errors import UsageError
+from dtc_jax.training.steps import PredictStep, TrainStep
+from dtc_jax.training.task import Batch, PyTree
+
+AXIS = "data"
+
+
+class Parallel(abc.ABC):
+    """Places arrays on the devices and compiles steps for them.
+
+    All transfers are explicit, so that steps can run under `jax.transfer_guard('disallow')`.
+    """
+
+    def __init__(self, devices: Sequence[jax.Device] | None = None):
+        """Args: devices: those to use; None for all of this process."""
+        self.devices = list(jax.local_devices() if devices is None else devices)
+        self._mesh = jax.make_mesh(
+            (len(self.devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=self.devices
+        )
+        self._replicated = NamedSharding(self._mesh, P())
+        self._split = NamedSharding(self._mesh, P(AXIS))
+
+    @abc.abstractmethod
+    def place(self, tree: PyTree) -> PyTree:
+        """Copies host arrays to every device."""
+
+    @abc.abstractmethod
+    def fetch(self, tree: PyTree) -> PyTree:
+        """Copies what every device holds alike to the host, once, into memory of its own.
+
+        A view would do on an accelerator, but on a CPU it would alias buffers that the next step
+        is given to overwrite.
+        """
+
+    @abc.abstractmethod
+    def shard(self, batch: Batch) -> Batch:
+        """Spreads the rows of a host batch over the devices.
+
+        Raises:
+          UsageError: the batch does not divide by the number of devices.
+        """
+
+    @abc.abstractmethod
+    def compile_train(self, step: TrainStep) -> Callable[..., Any]:
+        """Compiles (state, batch) -> (state, metrics); the state is donated."""
+
+    @abc.abstractmethod
+    def compile_predict(self, step: PredictStep) -> Callable[..., Any]:
+        """Compiles (params, batch_stats, batch) -> dict of arrays, read with `rows`."""
+
+    @abc.abstractmethod
+    def rows(self, predictions: dict[str, jax.Array]) -> dict[str, np.ndarray]:
+        """Predictions of one global batch on the host. # [B, ...]"""
+
+    def _check_rows(self, batch: Batch) -> None:
+        rows, devices = len(batch["valid"]), len(self.devices)
+        if rows % devices:
+            raise UsageError(
+                f"config.batch_size: a batch of {rows} cannot be divided evenly over {devices} "
+                f"devices. Choose a multiple of {devices}."
+            )
+
+
+class Jitted(Parallel):
+    """jit with NamedSharding."""
+
+    def place(self, tree: PyTree) -> PyTree:  # noqa: D102
+        return jax.device_put(tree, self._replicated)
+
+    def fetch(self, tree: PyTree) -> PyTree:  # noqa: D102
+        shards = jax.tree.map(lambda x: x.addressable_shards[0].data, tree)
+        return jax.tree.map(np.array, jax.device_get(shards))
+
+    def shard(self, batch: Batch) -> Batch:  # noqa: D102
+        self._check_rows(batch)
+        return jax.device_put(batch, self._split)
+
+    def compile_train(self, step: TrainStep) -> Callable[..., Any]:  # noqa: D102
+        return jax.jit(
+            lambda state, batch: step(state, batch),
+            donate_argnums=0,
+            out_shardings=(self._replicated, self._replicated),
+        )
+
+    def compile_predict(self, step: PredictStep) -> Callable[..., Any]:  # noqa: D102
+        return jax.jit(step, out_shardings=self._split)
+
+    def rows(self, predictions: dict[str, jax.Array]) -> dict[str, np.ndarray]:  # noqa: D102
+        return jax.device_get(predictions)
+
+
+class Mapped(Parallel):
+    """pmap: every array gets a leading axis of devices."""
+
+    def place(self, tree: PyTree) -> PyTree:  # noqa: D102
+        n = len(self.devices)
+        stacked = jax.tree.map(lambda x: np.broadcast_to(x, (n, *np.shape(x))), tree)
+        return jax.device_put(stacked, self._split)  # [devices, ...]
+
+    def fetch(self, tree: PyTree) -> PyTree:  # noqa: D102
+        shards = jax.tree.map(lambda x: x.addressable_shards[0].data, tree)  # [1, ...]
+        return jax.tree.map(lambda x: np.array(x[0]), jax.device_get(shards))
+
+    def shard(self, batch: Batch) -> Batch:  # noqa: D102
+        self._check_rows(batch)
+        n = len(self.devices)
+        split = jax.tree.map(lambda x: x.reshape(n, len(x) // n, *x.shape[1:]), batch)
+        return jax.device_put(split, self._split)  # [devices, B/devices, ...]
+
+    def compile_train(self, step: TrainStep) -> Callable[..., Any]:  # noqa: D102
+        mapped = functools.partial(step, axis_name=AXIS)
+        return jax.pmap(mapped, axis_name=AXIS, donate_argnums=0, devices=self.devices)
+
+    def compile_predict(self, step: PredictStep) -> Callable[..., Any]:  # noqa: D102
+        return jax.pmap(step, axis_name=AXIS, devices=self.devices)
+
+    def rows(self, predictions: dict[str, jax.Array]) -> dict[str, np.ndarray]:  # noqa: D102
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), jax.device_get(predictions))
+
+
+def make(kind: str, devices: Sequence[jax.Device] | None = None) -> Parallel:
+    """The way to run named by `config.parallel`: 'jit' or 'pmap'.
+
+    Raises:
+      UsageError: `kind` is neither.
+    """
+    kinds = {"jit": Jitted, "pmap": Mapped}
+    if kind not in kinds:
+        raise UsageError(f"config.parallel={kind!r}: choose one of {', '.join(kinds)}.")
+    return kinds[kind](devices)

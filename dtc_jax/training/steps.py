@@ -1,0 +1,94 @@
+"""The training and the prediction step: pure functions shared by jit and pmap.
+
+Nothing here names a device. Under jit a step sees the global batch; under pmap it sees one device's
+rows and adds the sums of all devices up over `axis_name`. Both therefore minimise the same number,
+sum / weight of the global batch, from the same random numbers.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dtc_jax.training import state as state_lib
+from dtc_jax.training.task import Batch, LossOut, PyTree, Task
+
+Metrics = dict[str, tuple[jax.Array, jax.Array]]
+TrainStep = Callable[..., tuple[state_lib.TrainState, Metrics]]
+PredictStep = Callable[[PyTree, PyTree, Batch], dict[str, jax.Array]]
+
+
+def example_keys(seed: int, step: jax.Array, index: jax.Array) -> jax.Array:
+    """One key an example: fold_in(fold_in(key(seed), step), index). # [B]
+
+    They depend on the example's number in the data set, not on its place in the batch or on its
+    device, so every way to run a step draws the same numbers; and no key needs to be carried.
+    """
+    step_key = jax.random.fold_in(jax.random.key(seed), step)
+    return jax.vmap(lambda i: jax.random.fold_in(step_key, i))(index)
+
+
+def make_train_step(
+    task: Task, optimizer: optax.GradientTransformation, *, seed: int, ema_decay: float = 0.0
+) -> TrainStep:
+    """Builds (state, batch, axis_name=None) -> (new state, metrics as (sum, count)).
+
+    The metrics are those of the task plus `loss` and `grad_norm`, before the optimizer's clipping.
+    With `ema_decay` d > 0 the average follows ema <- d' ema + (1 - d') params, where
+    d' = min(d, (1 + t) / (10 + t)) lets it leave the random start quickly (as in TensorFlow's
+    ExponentialMovingAverage). A loss or gradient that is not finite is noted in the state.
+    """
+
+    def train_step(
+        state: state_lib.TrainState, batch: Batch, axis_name: str | None = None
+    ) -> tuple[state_lib.TrainState, Metrics]:
+        def over_devices(sums: PyTree) -> PyTree:
+            return sums if axis_name is None else jax.lax.psum(sums, axis_name)
+
+        keys = example_keys(seed, state.step, batch["index"])
+
+        def summed_loss(params: PyTree) -> tuple[jax.Array, LossOut]:
+            out = task.loss(params, state.batch_stats, batch, keys, axis_name)
+            return out.sum, out
+
+        grads, out = jax.grad(summed_loss, has_aux=True)(state.params)
+        grads, total, weight, metrics = over_devices((grads, out.sum, out.weight, out.metrics))
+        grads = jax.tree.map(lambda g: g / weight, grads)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+
+        step = state.step + 1
+        grad_norm = optax.tree.norm(grads)
+        bad = ~(jnp.isfinite(total) & jnp.isfinite(grad_norm))
+        is_first = bad & (state.first_bad_step == state_lib.NEVER)
+        new_state = dataclasses.replace(
+            state,
+            step=step,
+            params=params,
+            batch_stats=out.batch_stats,
+            opt_state=opt_state,
+            ema=_averaged(state.ema, params, step, ema_decay),
+            first_bad_step=jnp.where(is_first, step, state.first_bad_step),
+        )
+        one = jnp.ones((), jnp.float32)
+        return new_state, {**metrics, "loss": (total, weight), "grad_norm": (grad_norm, one)}
+
+    return train_step
+
+
+def _averaged(ema: PyTree, params: PyTree, step: jax.Array, decay: float) -> PyTree:
+    if ema is None:
+        return None
+    kept = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda e, p: kept * e + (1.0 - kept) * p, ema, params)
+
+
+def make_predict_step(task: Task) -> PredictStep:
+    """Builds (params, batch_stats, batch) -> dict of arrays [B, ...], without any randomness."""
+
+    def predict_step(params: PyTree, batch_stats: PyTree, batch: Batch) -> dict[str, jax.Array]:
+        return task.predict(params, batch_stats, batch)
+
+    return predict_step
