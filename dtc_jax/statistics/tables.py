@@ -1,0 +1,90 @@
+"""The figures of a predictions table as plain values for metrics.json."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dtc_jax.errors import InputError
+from dtc_jax.statistics import rates, roc
+from dtc_jax.statistics.estimate import plain
+
+_COLUMNS = (
+    *("cohort", "split", "fold", "patient_id", "lesion_id"),
+    *("label", "score", "threshold", "decision"),
+)
+
+
+def metrics(predictions: pd.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
+    """AUC, accuracy, sensitivity, specificity, PPV and NPV of each cohort's splits, folds pooled.
+
+    Args:
+      predictions: rows of one run with the columns of predictions.csv and, where known,
+        `threshold_source`. Rows without a label or a score are skipped and counted.
+
+    Returns:
+      {cohort: {split: figures}}, JSON values without NaN. Every estimate has value, low, high
+      (95 %), n, patients and how its interval was made.
+
+    Raises:
+      InputError: a column is missing, a label is not 0 or 1, or the rows are of several runs.
+    """
+    _check(predictions)
+    return {
+        str(cohort): {
+            str(split): _figures(group) for split, group in rows.groupby("split", sort=False)
+        }
+        for cohort, rows in predictions.groupby("cohort", sort=False)
+    }
+
+
+def _figures(group: pd.DataFrame) -> dict[str, Any]:
+    used = group[group.label.notna() & group.score.notna() & group.decision.notna()]
+    labels, scores = used.label.to_numpy(np.int64), used.score.to_numpy(np.float64)
+    patients, decisions = used.patient_id.to_numpy(str), used.decision.to_numpy(np.int64)
+    estimates = {
+        "auc": roc.auc_interval(labels, scores, patients),
+        **rates.rates(labels, decisions, patients),
+    }
+    figures = {
+        "lesions": int(used.lesion_id.nunique()),
+        "patients": int(used.patient_id.nunique()),
+        "positives": int(labels.sum()),
+        "negatives": int((1 - labels).sum()),
+        "without_label": int(group.label.isna().sum()),
+        "without_score": int((group.label.notna() & group.score.isna()).sum()),
+        **{name: estimate.as_dict() for name, estimate in estimates.items()},
+        "confusion": dataclasses.asdict(rates.confusion(labels, decisions)),
+        "threshold": _thresholds(used),
+    }
+    if used.fold.nunique() > 1:
+        # Scores of different networks are ranked together in the pooled AUC; alone they are not.
+        figures["auc_by_fold"] = {
+            str(fold): plain(roc.auc(rows.label.to_numpy(), rows.score.to_numpy()))
+            for fold, rows in used.groupby("fold")
+        }
+    return figures
+
+
+def _thresholds(used: pd.DataFrame) -> dict[str, Any]:
+    """The thresholds met (one, or one a fold) and where they came from."""
+    values = [float(value) for value in used.groupby("fold").threshold.first()]
+    source = "the table's column `threshold`"
+    if "threshold_source" in used:
+        source = "; ".join(sorted(used.threshold_source.dropna().unique())) or source
+    return {"values": [plain(value) for value in values], "source": source}
+
+
+def _check(predictions: pd.DataFrame) -> None:
+    missing = [column for column in _COLUMNS if column not in predictions]
+    if missing:
+        raise InputError(f"predictions: no column {', '.join(missing)}.")
+    if "run" in predictions and predictions.run.nunique() > 1:
+        raise InputError("predictions: several runs in one table; give the rows of one `run`.")
+    bad = predictions[~(predictions.label.isin((0, 1)) | predictions.label.isna())]
+    if len(bad):
+        lesion, label = bad.iloc[0][["lesion_id", "label"]]
+        raise InputError(
+            f"predictions: lesion {lesion}: label {label!r} is neither 0, 1 nor empty."
+        )
