@@ -91,4 +91,4 @@ def wilson(share: float, n: float) -> tuple[float, float]:
     center = share + Z_95**2 / (2 * n)
     half = Z_95 * math.sqrt(share * (1 - share) / n + Z_95**2 / (4 * n**2))
     scale = 1 + Z_95**2 / n
-    return max(0.0, (center - half) / scale), min(1.0, (center + half) / scale)
+    return max(0.0, float((center - half) / scale)), min(1.0, float((center + half) / scale))
