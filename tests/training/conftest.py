@@ -1,4 +1,4 @@
-"""A task and batches small enough to train in a blink, with everything that can go wrong in them."""
+"""A task and batches small enough to train in a blink, with a switch for what can go wrong."""
 
 import os
 import signal

@@ -1,0 +1,271 @@
+"""The training loop: epochs, evaluation, early stopping, checkpoints, and a clean stop by signal.
+
+Stopped at any moment and called again, `fit` ends with what it would have ended with uninterrupted;
+on a CPU and with the same devices, bit for bit.
+"""
+
+import dataclasses
+import math
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+import optax
+
+from dtc_jax.errors import InputError, Stopped
+from dtc_jax.storage import PathLike
+from dtc_jax.training import checkpoint, interrupt, logs, predictions, result, steps
+from dtc_jax.training import parallel as parallel_lib
+from dtc_jax.training import state as state_lib
+from dtc_jax.training.task import Batch, Task
+
+
+class TrainBatches(Protocol):
+    """An endless iterator of batches with a position that can be written as JSON."""
+
+    def __next__(self) -> Batch:
+        """The next batch, as NumPy arrays."""
+
+    def get_state(self) -> Any:
+        """The position after the batches handed out so far."""
+
+    def set_state(self, state: Any) -> None:
+        """Goes to a position that `get_state` gave."""
+
+
+def fit(
+    task: Task,
+    optimizer: optax.GradientTransformation,
+    train_batches: TrainBatches,
+    validation_batches: Callable[[], Iterator[Batch]],
+    workdir: PathLike,
+    *,
+    seed: int,
+    total_steps: int,
+    steps_per_epoch: int,
+    evaluate_every: int,
+    log_every: int,
+    checkpoint_every: int,
+    patience: int = 0,
+    ema_decay: float = 0.0,
+    parallel: str = "jit",
+    devices: Sequence[jax.Device] | None = None,
+) -> result.FitResult:
+    """Trains `task`, or goes on where `workdir` stands; a finished run returns at once.
+
+    Args:
+      task: what to learn.
+      optimizer: with its schedule inside.
+      train_batches: endless; not touched if the run is already finished.
+      validation_batches: gives a fresh pass over validation, whose tail may be padded.
+      workdir: gets metrics.jsonl, tensorboard/ and checkpoints/.
+      seed: of the parameters, augmentation and dropout.
+      total_steps: updates in all.
+      steps_per_epoch: updates in an epoch, for the log.
+      evaluate_every: steps between evaluations; the last step is always evaluated.
+      log_every: steps between rows of training metrics.
+      checkpoint_every: steps between checkpoints; a new best is always saved.
+      patience: evaluations without a better one before training ends; 0 for never.
+      ema_decay: decay of the moving average of the parameters; 0 for none.
+      parallel: 'jit' or 'pmap'.
+      devices: those to use; None for all.
+
+    Raises:
+      InputError: the loss or the monitored metric is not finite, the disk is full, or the
+        checkpoints in `workdir` are of another network or unreadable.
+      Stopped: SIGTERM or SIGINT came; everything is saved.
+    """
+    run = _Run(
+        task=task,
+        train_batches=train_batches,
+        validation_batches=validation_batches,
+        total_steps=total_steps,
+        evaluate_every=evaluate_every,
+        log_every=log_every,
+        checkpoint_every=checkpoint_every,
+        patience=patience,
+        parallel=parallel_lib.make(parallel, devices),
+    )
+    workdir = pathlib.Path(workdir)
+    with (
+        interrupt.watch() as stop,
+        checkpoint.Checkpoints(workdir / "checkpoints") as checkpoints,
+    ):
+        run.start(checkpoints, optimizer, seed, ema_decay)
+        if not run.finished:
+            progress = run.progress
+            with logs.Logs(
+                workdir,
+                step=run.step,
+                rows=progress.rows,
+                total_steps=total_steps,
+                steps_per_epoch=steps_per_epoch,
+                seconds=progress.seconds,
+            ) as log:
+                run.train(checkpoints, log, stop)
+    return result.read_best(workdir, run.progress)
+
+
+@dataclasses.dataclass
+class _Run:
+    """The state of a run on the host and the moves of the loop."""
+
+    task: Task
+    train_batches: TrainBatches
+    validation_batches: Callable[[], Iterator[Batch]]
+    total_steps: int
+    evaluate_every: int
+    log_every: int
+    checkpoint_every: int
+    patience: int
+    parallel: parallel_lib.Parallel
+
+    def start(
+        self,
+        checkpoints: checkpoint.Checkpoints,
+        optimizer: optax.GradientTransformation,
+        seed: int,
+        ema_decay: float,
+    ) -> None:
+        """Restores the newest checkpoint or makes the first state, and compiles the steps."""
+
+        def create() -> state_lib.TrainState:
+            return state_lib.create(self.task, optimizer, seed=seed, ema=ema_decay > 0)
+
+        self.progress = result.Progress()
+        restored = checkpoints.restore(jax.eval_shape(create))
+        if restored is None:
+            state = jax.tree.map(np.array, jax.device_get(jax.jit(create)()))
+        else:
+            state, progress = restored
+            self.progress = result.Progress(**progress)
+        if self.progress.best_step not in checkpoints.steps():  # lost with a damaged checkpoint
+            self.progress.best_step, self.progress.evaluated_step = None, 0
+        self.step = int(state.step)
+        self.saved = (self.step, self.progress.evaluated_step)
+        if self.finished:
+            return
+        if restored is not None:
+            self.train_batches.set_state(self.progress.batches)
+        self.state = self.parallel.place(state)
+        self.running: list[Any] = []  # metrics of steps since the last row, still on the devices
+        self.train_step = self.parallel.compile_train(
+            steps.make_train_step(self.task, optimizer, seed=seed, ema_decay=ema_decay)
+        )
+        self.predict_step = self.parallel.compile_predict(steps.make_predict_step(self.task))
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do: not a step, and not the evaluation of the last one."""
+        early = 0 < self.patience <= self.progress.since_best
+        return early or (self.step >= self.total_steps and not self._evaluation_is_due())
+
+    def _evaluation_is_due(self) -> bool:
+        at_one = self.step % self.evaluate_every == 0 or self.step >= self.total_steps
+        return at_one and self.progress.evaluated_step < self.step
+
+    def train(
+        self, checkpoints: checkpoint.Checkpoints, log: logs.Logs, stop: interrupt.Interrupt
+    ) -> None:
+        """Runs to the end or to a signal; what it has done by then is safely on the disk."""
+        with jax.transfer_guard("disallow"):
+            while True:
+                if self.step % self.log_every == 0 or self.step == self.total_steps:
+                    self._log(checkpoints, log)
+                is_new_best = self._evaluation_is_due() and self._evaluate(checkpoints, log, stop)
+                last = bool(stop) or self.finished
+                if last or is_new_best or self.step % self.checkpoint_every == 0:
+                    self._save(checkpoints, log)
+                if last:
+                    checkpoints.wait()
+                    break
+                self._train_step(log)
+        if not self.finished:
+            raise Stopped(
+                f"Stopped by {stop.name} after step {self.step} of {self.total_steps}; everything "
+                "is saved. Run the same command again to go on from here."
+            )
+
+    def _train_step(self, log: logs.Logs) -> None:
+        batch = self.parallel.shard(next(self.train_batches))
+        self.state, metrics = self.train_step(self.state, batch)
+        self.running.append(metrics)
+        if len(self.running) > 2:  # or the host would queue batches without end, deaf to signals
+            jax.block_until_ready(self.running[-3])
+        self.step += 1
+        log.advance(self.step)
+
+    def _add_up(self) -> None:
+        """Fetches the metrics of the steps since the last row."""
+        for metrics in self.parallel.fetch(self.running):
+            for name, (total, count) in metrics.items():
+                sums = self.progress.sums.setdefault(name, [0.0, 0.0])
+                sums[0] += float(total)
+                sums[1] += float(count)
+        self.running = []
+
+    def _log(self, checkpoints: checkpoint.Checkpoints, log: logs.Logs) -> None:
+        self._add_up()
+        self._check_finite(checkpoints)
+        sums = self.progress.sums
+        if sums:
+            means = {k: total / count if count else math.nan for k, (total, count) in sums.items()}
+            log.write(self.step, "train", means)
+        self.progress.sums = {}
+
+    def _check_finite(self, checkpoints: checkpoint.Checkpoints) -> None:
+        bad = int(self.parallel.fetch(self.state.first_bad_step))
+        if bad != state_lib.NEVER:
+            kept = checkpoints.steps()
+            raise InputError(
+                f"The loss or its gradient was not finite at step {bad} of {self.total_steps}. "
+                "Lower config.optimizer.learning_rate, lengthen its warm-up or set "
+                "config.optimizer.clip_norm, and train in a new workdir. The last good checkpoint "
+                f"({f'step {kept[-1]}' if kept else 'none yet'}) is kept in {checkpoints.folder}."
+            )
+
+    def _evaluate(
+        self, checkpoints: checkpoint.Checkpoints, log: logs.Logs, stop: interrupt.Interrupt
+    ) -> bool:
+        """Evaluates unless a signal comes in between; says whether this is the best so far."""
+        self._check_finite(checkpoints)
+        predicted = predictions.predict_placed(
+            self.parallel,
+            self.predict_step,
+            self.state.evaluated_params,
+            self.state.batch_stats,
+            self.validation_batches(),
+            stop,
+        )
+        if predicted is None:
+            return False
+        metrics = {name: float(v) for name, v in self.task.summarize(predicted).items()}
+        value = metrics[self.task.monitor]
+        if not math.isfinite(value):
+            raise InputError(
+                f"validation/{self.task.monitor} is {value} at step {self.step}, so no best "
+                "checkpoint can be chosen. Validation needs cases of both classes."
+            )
+        progress = self.progress
+        log.write(self.step, "validation", metrics)
+        progress.evaluated_step = self.step
+        best = progress.best_metrics[self.task.monitor] if progress.best_step else None
+        is_better = self.task.is_better(value, best)
+        progress.since_best = 0 if is_better else progress.since_best + 1
+        if is_better:
+            progress.best_step, progress.best_metrics = self.step, metrics
+        return is_better
+
+    def _save(self, checkpoints: checkpoint.Checkpoints, log: logs.Logs) -> None:
+        progress = self.progress
+        if self.saved == (self.step, progress.evaluated_step) and checkpoints.steps():
+            return
+        self._add_up()
+        self._check_finite(checkpoints)
+        progress.rows, progress.seconds = log.rows, log.seconds
+        progress.batches = self.train_batches.get_state()
+        state = self.parallel.fetch(self.state)
+        checkpoints.save(state, dataclasses.asdict(progress), progress.best_step)
+        self.saved = (self.step, progress.evaluated_step)

@@ -1,0 +1,60 @@
+"""Predictions of a network over a whole split, on the host."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from dtc_jax.training import interrupt, steps
+from dtc_jax.training import parallel as parallel_lib
+from dtc_jax.training.task import Batch, PyTree, Task
+
+Predictions = list[dict[str, np.ndarray]]
+
+
+def predict(
+    task: Task,
+    params: PyTree,
+    batch_stats: PyTree,
+    batches: Iterable[Batch],
+    parallel: str = "jit",
+    devices: Sequence[jax.Device] | None = None,
+) -> Predictions:
+    """Predictions of a network on the host, batch by batch and without the padded rows."""
+    how = parallel_lib.make(parallel, devices)
+    step = how.compile_predict(steps.make_predict_step(task))
+    with jax.transfer_guard("disallow"):
+        predictions = predict_placed(
+            how, step, how.place(params), how.place(batch_stats), batches, None
+        )
+    assert predictions is not None  # nothing interrupts it
+    return predictions
+
+
+def predict_placed(
+    how: parallel_lib.Parallel,
+    step: Callable[..., Any],
+    params: PyTree,
+    batch_stats: PyTree,
+    batches: Iterable[Batch],
+    stop: interrupt.Interrupt | None,
+) -> Predictions | None:
+    """Predictions of arrays that are on the devices; None if `stop` was set before the end."""
+    predictions: Predictions = []
+
+    def collect(result: dict[str, jax.Array], valid: np.ndarray) -> None:
+        rows = how.rows(result)
+        predictions.append({name: values[valid > 0] for name, values in rows.items()})
+
+    running = None  # one batch is computed while the one before it is fetched
+    for batch in batches:
+        if stop:
+            return None
+        result = step(params, batch_stats, how.shard(batch))
+        if running is not None:
+            collect(*running)
+        running = result, np.asarray(batch["valid"])
+    if running is not None:
+        collect(*running)
+    return predictions

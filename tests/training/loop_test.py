@@ -1,0 +1,210 @@
+"""A run that is stopped, killed or finished, and called again, ends as if nothing had happened."""
+
+import json
+import shutil
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from dtc_jax.errors import InputError, Stopped
+from dtc_jax.training import checkpoint, loop, result, state
+
+SETTINGS = {
+    "seed": 5,
+    "total_steps": 12,
+    "steps_per_epoch": 3,
+    "evaluate_every": 4,
+    "log_every": 3,
+    "checkpoint_every": 5,
+    "ema_decay": 0.9,
+}
+
+
+def _fit(tiny, workdir, batches=None, validation=None, **changes):
+    return loop.fit(
+        changes.pop("task", tiny.task),
+        tiny.optimizer,
+        batches or tiny.TrainBatches(),
+        validation or tiny.validation_batches,
+        workdir,
+        **{**SETTINGS, "devices": jax.devices()[:1], **changes},
+    )
+
+
+def _last_state(tiny, workdir, ema=True):
+    like = jax.eval_shape(lambda: state.create(tiny.task, tiny.optimizer, seed=0, ema=ema))
+    with checkpoint.Checkpoints(workdir / "checkpoints") as checkpoints:
+        return checkpoints.restore(like)
+
+
+def _rows(workdir):
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def _assert_same_run(tiny, workdir, reference, ema=True):
+    """Bit-identical state, the same progress but for the clock, the same rows, once each."""
+    (got, progress), (wanted, wanted_progress) = (
+        _last_state(tiny, folder, ema) for folder in (workdir, reference)
+    )
+    jax.tree.map(np.testing.assert_array_equal, got, wanted)
+    del progress["seconds"], wanted_progress["seconds"]
+    assert progress == wanted_progress
+    assert _rows(workdir) == _rows(reference)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tiny, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("uninterrupted")
+    return workdir, _fit(tiny, workdir)
+
+
+def test_a_run_learns_and_reports(tiny, uninterrupted):
+    workdir, fitted = uninterrupted
+    rows = _rows(workdir)
+    assert [(r["step"], "validation/loss" in r) for r in rows] == [
+        (3, False), (4, True), (6, False), (8, True), (9, False), (12, False), (12, True),
+    ]  # fmt: skip
+    assert rows[0]["epoch"] == 1.0
+    assert rows[1]["validation/n"] == 10  # the padded rows are left out
+    assert rows[-2]["train/loss"] < rows[0]["train/loss"]
+    losses = {r["step"]: r["validation/loss"] for r in rows if "validation/loss" in r}
+    assert fitted.best_step == min(losses, key=losses.get)
+    assert fitted.best_metrics["loss"] == losses[fitted.best_step]
+    assert [r["step"] for r in fitted.history] == [r["step"] for r in rows]
+    assert list((workdir / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_the_best_network_is_the_average_that_was_evaluated(tiny, uninterrupted):
+    workdir, fitted = uninterrupted
+    predicted = [tiny.task.predict(fitted.params, fitted.batch_stats, tiny.rows(np.arange(10)))]
+    again = tiny.task.summarize(jax.tree.map(np.asarray, predicted))
+    assert again["loss"] == pytest.approx(fitted.best_metrics["loss"], rel=1e-5)
+    read = result.read_best(workdir)
+    jax.tree.map(np.testing.assert_array_equal, read.params, fitted.params)
+    assert read.best_step == fitted.best_step
+
+
+# A signal in the batch of step n + 1: in an epoch, at a log, an evaluation, a save, the last step.
+@pytest.mark.parametrize("signal_at", [0, 1, 3, 4, 7, 11])
+def test_stopped_and_resumed_is_bit_identical(tiny, tmp_path, uninterrupted, signal_at):
+    stops = signal_at < 11
+    former = signal.getsignal(signal.SIGTERM)
+    if stops:
+        with pytest.raises(Stopped, match=rf"after step {signal_at + 1} of 12; .*same command"):
+            _fit(tiny, tmp_path, tiny.TrainBatches(signal_at=signal_at))
+    assert signal.getsignal(signal.SIGTERM) is former
+    _fit(tiny, tmp_path)
+    _assert_same_run(tiny, tmp_path, uninterrupted[0])
+
+
+def test_interrupted_again_and_again(tiny, tmp_path, uninterrupted):
+    for signal_at in (2, 3, 8):
+        with pytest.raises(Stopped, match="SIGINT"):
+            _fit(tiny, tmp_path, tiny.TrainBatches(signal_at=signal_at, number=signal.SIGINT))
+    _fit(tiny, tmp_path)
+    _assert_same_run(tiny, tmp_path, uninterrupted[0])
+
+
+def test_a_kill_goes_back_to_the_last_checkpoint(tiny, tmp_path, uninterrupted):
+    with pytest.raises(KeyError, match="killed"):
+        _fit(tiny, tmp_path, tiny.TrainBatches(break_at=9))  # rows up to 9, saved at 8
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 9, "tr')  # torn
+    _fit(tiny, tmp_path)
+    _assert_same_run(tiny, tmp_path, uninterrupted[0])
+
+
+def test_a_damaged_newest_checkpoint_costs_only_time(tiny, tmp_path, uninterrupted):
+    with pytest.raises(Stopped):
+        _fit(tiny, tmp_path, tiny.TrainBatches(signal_at=9))
+    shutil.rmtree(tmp_path / "checkpoints" / "10" / "model")
+    _fit(tiny, tmp_path)
+    _assert_same_run(tiny, tmp_path, uninterrupted[0])
+
+
+def test_a_signal_during_an_evaluation_neither_loses_nor_repeats_it(tiny, tmp_path, uninterrupted):
+    passes = []
+
+    def validation():
+        passes.append(len(passes))
+        for batch in tiny.validation_batches():
+            if len(passes) == 2:
+                signal.raise_signal(signal.SIGTERM)
+            yield batch
+
+    with pytest.raises(Stopped, match="after step 8"):
+        _fit(tiny, tmp_path, validation=validation)
+    assert [r["step"] for r in _rows(tmp_path) if "validation/loss" in r] == [4]
+    _fit(tiny, tmp_path, validation=validation)
+    assert len(passes) == 4  # 4, 8 cut off, 8, 12
+    _assert_same_run(tiny, tmp_path, uninterrupted[0])
+
+
+def test_a_finished_run_returns_at_once(tiny, tmp_path, uninterrupted):
+    workdir = tmp_path / "copy"
+    shutil.copytree(uninterrupted[0], workdir)
+    before = (workdir / "metrics.jsonl").read_bytes()
+
+    def untouched():
+        raise AssertionError("nothing is left to evaluate")
+
+    again = _fit(tiny, workdir, tiny.TrainBatches(break_at=0), validation=untouched)
+    jax.tree.map(np.testing.assert_array_equal, again.params, uninterrupted[1].params)
+    assert again.best_metrics == uninterrupted[1].best_metrics
+    assert (workdir / "metrics.jsonl").read_bytes() == before
+
+
+def _rising(tiny):
+    """Validation that gets worse from the second evaluation on."""
+    calls = []
+
+    def summarize(predictions):
+        calls.append(predictions)
+        return {"loss": [0.5, 0.4, 0.6, 0.4, 0.7, 0.1][len(calls) - 1]}
+
+    fields = {f: getattr(tiny.task, f) for f in ("init", "loss", "predict", "monitor", "mode")}
+    return type(tiny.task)(summarize=summarize, **fields)
+
+
+def test_early_stopping_counts_evaluations_and_survives_a_stop(tiny, tmp_path):
+    task = _rising(tiny)
+    settings = {"evaluate_every": 2, "patience": 3, "task": task, "ema_decay": 0.0}
+    with pytest.raises(Stopped):
+        _fit(tiny, tmp_path, tiny.TrainBatches(signal_at=6), **settings)
+    fitted = _fit(tiny, tmp_path, **settings)
+    assert (fitted.best_step, fitted.best_metrics) == (4, {"loss": 0.4})  # a tie is not better
+    assert fitted.history[-1]["step"] == 10  # three evaluations after step 4
+    assert fitted == fitted
+    assert _fit(tiny, tmp_path, **settings).best_step == 4
+
+
+def test_a_loss_that_is_not_finite_names_step_and_remedy(tiny, tmp_path):
+    with pytest.raises(InputError, match=r"not finite at step 8 of 12.*learning_rate") as caught:
+        _fit(tiny, tmp_path, tiny.TrainBatches(poison_at=7), evaluate_every=6, log_every=12)
+    assert "(step 6) is kept" in str(caught.value)
+    kept, _ = _last_state(tiny, tmp_path)
+    assert int(kept.step) == 6
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(kept))
+
+
+def test_a_monitor_that_is_not_finite_is_refused(tiny, tmp_path):
+    fields = {f: getattr(tiny.task, f) for f in ("init", "loss", "predict", "monitor", "mode")}
+    task = type(tiny.task)(summarize=lambda predictions: {"loss": float("nan")}, **fields)
+    with pytest.raises(InputError, match=r"validation/loss is nan at step 4.*both classes"):
+        _fit(tiny, tmp_path, task=task)
+
+
+@pytest.mark.parametrize(("parallel", "count"), [("jit", 8), ("pmap", 2)])
+def test_resumed_on_many_devices(tiny, tmp_path, uninterrupted, parallel, count):
+    settings = {"parallel": parallel, "devices": jax.devices()[:count]}
+    with pytest.raises(Stopped):
+        _fit(tiny, tmp_path, tiny.TrainBatches(signal_at=6), **settings)
+    fitted = _fit(tiny, tmp_path, **settings)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5),
+        fitted.params,
+        uninterrupted[1].params,
+    )
