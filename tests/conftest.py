@@ -1,4 +1,4 @@
-"""Strict numerics for every test; eight host devices, so that data parallelism is tested on a CPU."""
+"""Strict numerics for every test; eight host devices, to test data parallelism on a CPU."""
 
 import os
 
@@ -7,6 +7,6 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 ).strip()
 
-import jax  # noqa: E402
+import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")

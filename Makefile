@@ -1,0 +1,76 @@
+# `make demo` and `make test` are all a new clone needs; both set up `.venv` first.
+
+# The first Python that is new enough; `make PYTHON=/path/to/python3.11` overrides it.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3.11 python3 python python3.12 python3.13; do \
+  $$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+BUILDIFIER := @bazel/buildifier@8.2.1
+CODE := dtc_jax datasets configs launch.py
+
+# Compiled programs are kept here from one run of the tests to the next.
+test: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.cache/jax
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench clean
+
+help:
+	@echo "make demo    train and judge SE-Net on a phantom cohort"
+	@echo "make test    run all tests"
+	@echo "make lint    ruff, mypy, buildifier"
+	@echo "make format  let ruff and buildifier rewrite the files"
+	@echo "make bench   run the benchmarks"
+	@echo "make clean   remove .venv and everything built; data/ and runs/ stay"
+
+setup: .venv/.installed
+
+demo: setup
+	@$(BIN)/python launch.py --config=configs/senet.py:demo
+
+test: setup
+	@$(BIN)/python -m pytest -n 2 --dist=worksteal $(PYTEST_FLAGS)
+
+lint: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(CODE)
+	@if command -v buildifier >/dev/null; then \
+	  buildifier -mode=check -lint=warn BUILD MODULE.bazel; \
+	elif command -v npx >/dev/null; then \
+	  npx --yes $(BUILDIFIER) -mode=check -lint=warn BUILD MODULE.bazel; \
+	else echo "buildifier: neither it nor npx is here; BUILD's format was not checked."; fi
+
+format: .venv/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	npx --yes $(BUILDIFIER) -mode=fix -lint=fix BUILD MODULE.bazel
+
+bench: setup
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+
+# The versions Bazel takes; pip users get the ranges of setup.cfg.
+requirements.txt: setup.cfg .venv/.installed
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
+	  --extra beam --extra test --output-file $@ setup.cfg
+
+clean:
+	rm -rf .venv .build .cache .mypy_cache .pytest_cache .ruff_cache *.egg-info
+
+# uv installs in seconds what takes pip minutes; where it fails, pip does it.
+define install
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '$(1)' || \
+	  $(BIN)/python -m pip install --quiet --editable '$(1)'
+	@touch $@
+endef
+
+.venv/.installed: setup.cfg pyproject.toml
+	@test -x $(BIN)/python || test -n "$(PYTHON)" || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Setting up .venv; the first time this downloads about 1.7 GB ..."
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv || \
+	  echo "uv could not be installed; pip takes over."
+	$(call install,.[test])
+
+.venv/.installed-dev: .venv/.installed
+	$(call install,.[test,dev])
