@@ -58,19 +58,19 @@ clean:
 
 # uv installs in seconds what takes pip minutes; where it fails, pip does it.
 define install
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '$(1)' || \
-	  $(BIN)/python -m pip install --quiet --editable '$(1)'
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[$(1)]' || \
+	  $(BIN)/python -m pip install --quiet --editable '.[$(1)]'
 	@touch $@
 endef
 
 .venv/.installed: setup.cfg pyproject.toml
 	@test -x $(BIN)/python || test -n "$(PYTHON)" || \
 	  { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
-	@echo "Setting up .venv; the first time this downloads about 1.7 GB ..."
+	@echo "Setting up .venv; it takes about 1.7 GB ..."
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv || \
 	  echo "uv could not be installed; pip takes over."
-	$(call install,.[test])
+	$(call install,test)
 
 .venv/.installed-dev: .venv/.installed
-	$(call install,.[test,dev])
+	$(call install,dev)
