@@ -23,12 +23,14 @@ def no_space_is_an_input_error(path: PathLike) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise InputError(
-                f"{path}: no space left on the disk. Free some space and run the same command again."
+                f"{path}: no space left on the disk. Free some and run the same command again."
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS):
-            raise InputError(f"{path}: cannot be written. Choose a folder you may write to.") from error
+            raise InputError(
+                f"{path}: cannot be written. Choose a folder you may write to."
+            ) from error
         raise
 
 
