@@ -1,0 +1,113 @@
+"""From a stored crop in HU at 1 mm to the network's input: shared by training, inference, export.
+
+`xp` is `numpy` or `jax.numpy`; nothing here imports JAX. A crop is centred: index i of an output
+axis of n voxels samples input position (n_in - 1) / 2 + (i - (n - 1) / 2) * spacing_mm.
+"""
+
+import dataclasses
+from typing import Any, Literal
+
+import numpy as np
+
+from dtc_jax.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocess:
+    """How a stored crop becomes the network's input.
+
+    Attributes:
+      crop_mm: sides of the field of view along z, y, x.
+      spacing_mm: of the network's grid, the same along all axes.
+      window: HU that become 0 and 1.
+      mask: 'none': not seen; 'channel': as a second channel; 'apply': what lies outside it is 0.
+    """
+
+    crop_mm: tuple[float, float, float] = (32, 48, 48)
+    spacing_mm: float = 1.0
+    window: tuple[float, float] = (-1000.0, 400.0)
+    mask: Literal["none", "channel", "apply"] = "none"
+
+    def __post_init__(self):
+        if self.mask not in ("none", "channel", "apply"):
+            raise UsageError(f"config.preprocess.mask={self.mask!r}: use none, channel or apply.")
+        if not self.window[0] < self.window[1]:
+            raise UsageError(f"config.preprocess.window={self.window}: the first must be smaller.")
+        if not self.spacing_mm > 0 or min(self.shape) < 1:
+            raise UsageError(
+                f"config.preprocess: crop_mm={self.crop_mm} at spacing_mm={self.spacing_mm} has no "
+                "voxels; use positive lengths."
+            )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels (D, H, W) of the network's input."""
+        depth, height, width = (round(side / self.spacing_mm) for side in self.crop_mm)
+        return depth, height, width
+
+    @property
+    def channels(self) -> int:
+        """Channels of the network's input."""
+        return 2 if self.mask == "channel" else 1
+
+
+def sample_positions(n_in: int, n_out: int, spacing: float) -> np.ndarray:
+    """Positions on an input axis of n_in voxels that a centred output axis samples. # [n_out]"""
+    return (n_in - 1) / 2 + (np.arange(n_out) - (n_out - 1) / 2) * spacing
+
+
+def crop(x: Any, spec: Preprocess, xp: Any) -> Any:
+    """Cuts the field of view out of the middle of `x` and brings it to the network's grid.
+
+    Linear interpolation along each axis, as matrix products; beyond the edge, the edge goes on.
+
+    Args:
+      x: [..., d, h, w] at 1 mm.
+      spec: see `Preprocess`.
+      xp: numpy or jax.numpy.
+
+    Returns:
+      [..., D, H, W] float32.
+    """
+    x = x.astype(xp.float32)
+    for axis, n_out in zip((-3, -2, -1), spec.shape, strict=True):
+        n_in = x.shape[axis]
+        position = np.clip(sample_positions(n_in, n_out, spec.spacing_mm), 0, n_in - 1)  # [n_out]
+        index = np.arange(n_in)
+        if np.array_equal(position, position.round()) and len(set(np.diff(position))) <= 1:
+            start = int(position[0])
+            step = int(position[1] - position[0]) if n_out > 1 else 1
+            if step > 0:
+                cut = [slice(None)] * x.ndim
+                cut[axis] = slice(start, int(position[-1]) + 1, step)
+                x = x[tuple(cut)]
+                continue
+        hat = np.maximum(0.0, 1.0 - np.abs(position[:, None] - index[None, :]))  # [n_out, n_in]
+        product = xp.tensordot(x, xp.asarray(hat, dtype=xp.float32), axes=([axis], [1]))
+        x = xp.moveaxis(product, -1, axis)
+    return x
+
+
+def normalize(hu: Any, mask: Any, spec: Preprocess, xp: Any) -> Any:
+    """Windows `hu` [..., D, H, W] to [0, 1] and uses `mask` as `spec` says.
+
+    Args:
+      hu: [..., D, H, W].
+      mask: [..., D, H, W] in [0, 1], soft where it was interpolated.
+      spec: see `Preprocess`.
+      xp: numpy or jax.numpy.
+
+    Returns:
+      [..., D, H, W, C] float32.
+    """
+    low, high = spec.window
+    x = xp.clip((hu - low) / (high - low), 0.0, 1.0).astype(xp.float32)
+    if spec.mask == "apply":
+        x = x * mask
+    channels = [x, mask.astype(xp.float32)] if spec.mask == "channel" else [x]
+    return xp.stack(channels, axis=-1)  # [..., D, H, W, C]
+
+
+def preprocess(image: Any, mask: Any, spec: Preprocess, xp: Any) -> Any:
+    """`image` HU and `mask` [..., d, h, w] at 1 mm to the network's input [..., D, H, W, C]."""
+    return normalize(crop(image, spec, xp), crop(mask, spec, xp), spec, xp)

@@ -1,0 +1,159 @@
+"""Building blocks of both networks: normalisation, pooling, squeeze-and-excitation, stages."""
+
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dtc_jax.models.conv import Conv3D, Form
+
+Norm = Literal["batch", "instance", "group"]
+_BATCH_NORM_MOMENTUM = 0.9
+_GROUPS = 8
+
+
+def normalization(
+    kind: Norm, channels: int, train: bool, dtype: jnp.dtype, axis_name: str | None, name: str
+) -> nn.Module:
+    """A normalisation layer; statistics are kept in float32 whatever the compute `dtype` is.
+
+    Args:
+      kind: 'batch', 'instance' or 'group'.
+      channels: of the input.
+      train: whether batch statistics are used (and updated) rather than running ones.
+      dtype: of the computation.
+      axis_name: mapped axis over which batch statistics are averaged (pmap), or None.
+      name: of the layer.
+    """
+    if kind == "batch":
+        return nn.BatchNorm(
+            use_running_average=not train,
+            momentum=_BATCH_NORM_MOMENTUM,
+            dtype=dtype,
+            axis_name=axis_name if train else None,
+            name=name,
+        )
+    if kind == "instance":
+        return nn.GroupNorm(num_groups=None, group_size=1, dtype=dtype, name=name)
+    if kind == "group":
+        return nn.GroupNorm(num_groups=min(_GROUPS, channels), dtype=dtype, name=name)
+    raise ValueError(f"norm={kind!r}: choose batch, instance or group.")
+
+
+def max_pool(x: jax.Array, window: tuple[int, int, int]) -> jax.Array:
+    """Maximum over windows that do not overlap; what is left over at the end is dropped.
+
+    As reshape and max: its gradient is deterministic on a GPU, unlike reduce_window's. Where
+    several voxels of a window are largest, they share the gradient.
+
+    Args:
+      x: [B, D, H, W, C].
+      window: along z, y, x; none larger than the axis.
+
+    Returns:
+      [B, D // wd, H // wh, W // ww, C].
+    """
+    batch, *sizes, channels = x.shape
+    counts = [size // w for size, w in zip(sizes, window, strict=True)]
+    if min(counts) == 0:
+        raise ValueError(
+            f"a feature map of {tuple(sizes)} cannot be pooled by {window}: use a larger crop, "
+            "fewer stages, or leave out pooling in the last stage."
+        )
+    x = x[:, : counts[0] * window[0], : counts[1] * window[1], : counts[2] * window[2]]
+    pairs = [n for count, w in zip(counts, window, strict=True) for n in (count, w)]
+    return x.reshape(batch, *pairs, channels).max(axis=(2, 4, 6))
+
+
+def dropout(x: jax.Array, keys: jax.Array, rate: float) -> jax.Array:
+    """Drops values of each example by its own key, so the draw is the same on any device count.
+
+    Args:
+      x: [B, ...].
+      keys: [B] random keys.
+      rate: share that is set to 0; the rest is scaled up.
+    """
+    keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - rate, x.shape[1:]))(keys)
+    return jnp.where(keep, x / (1.0 - rate), 0.0).astype(x.dtype)
+
+
+class SqueezeExcite(nn.Module):
+    """Channel-wise gate (Hu et al. 2018): global mean, C/ratio, ReLU, C, sigmoid, scale.
+
+    Attributes:
+      ratio: by how much the hidden layer is narrower.
+      dtype: of the computation.
+    """
+
+    ratio: int = 4
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, D, H, W, C] -> the same."""
+        channels = x.shape[-1]
+        gate = x.mean(axis=(1, 2, 3), dtype=jnp.float32).astype(self.dtype)  # [B, C]
+        hidden = max(1, channels // self.ratio)
+        gate = nn.relu(nn.Dense(hidden, dtype=self.dtype, name="squeeze")(gate))  # [B, C/ratio]
+        gate = nn.sigmoid(nn.Dense(channels, dtype=self.dtype, name="excite")(gate))  # [B, C]
+        return x * gate[:, None, None, None, :]
+
+
+class ResidualSEStage(nn.Module):
+    """conv, norm, ReLU, conv, norm, SE, plus the shortcut, ReLU, max-pooling.
+
+    Attributes:
+      features: output channels.
+      add: whether the shortcut is added before or after pooling.
+      pool_window: along z, y, x; None for no pooling.
+      projection_bias: bias of the 1x1x1 projection, which stands where channels change.
+      conv_bias: bias of the 3x3x3 convolutions.
+      norm: see `normalization`.
+      se_ratio: see `SqueezeExcite`.
+      dtype: of the computation.
+      axis_name: see `normalization`.
+      conv: see `conv3d`.
+    """
+
+    features: int
+    add: Literal["before_pool", "after_pool"] = "before_pool"
+    pool_window: tuple[int, int, int] | None = (2, 2, 2)
+    projection_bias: bool = False
+    conv_bias: bool = False
+    norm: Norm = "batch"
+    se_ratio: int = 4
+    dtype: jnp.dtype = jnp.float32
+    axis_name: str | None = None
+    conv: Form = "auto"
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """[B, D, H, W, C] -> [B, D/w, H/w, W/w, features]."""
+
+        def convolve(y: jax.Array, name: str) -> jax.Array:
+            return Conv3D(
+                self.features,
+                use_bias=self.conv_bias,
+                dtype=self.dtype,
+                form=self.conv,
+                name=f"conv{name}",
+            )(y)
+
+        def normalize(y: jax.Array, name: str) -> jax.Array:
+            return normalization(
+                self.norm, self.features, train, self.dtype, self.axis_name, f"norm{name}"
+            )(y)
+
+        y = nn.relu(normalize(convolve(x, "1"), "1"))  # [B, D, H, W, features]
+        y = normalize(convolve(y, "2"), "2")
+        y = SqueezeExcite(self.se_ratio, self.dtype, name="se")(y)
+        if x.shape[-1] != self.features:
+            x = nn.Dense(
+                self.features, use_bias=self.projection_bias, dtype=self.dtype, name="projection"
+            )(x)
+        if self.pool_window is None:
+            return nn.relu(x + y)
+        if self.add == "before_pool":
+            return max_pool(nn.relu(x + y), self.pool_window)
+        return nn.relu(max_pool(x, self.pool_window) + max_pool(y, self.pool_window))

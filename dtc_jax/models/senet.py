@@ -1,0 +1,101 @@
+"""SE-Net, the study's classifier of lesions."""
+
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dtc_jax.models.conv import Conv3D, Form
+from dtc_jax.models.layers import Norm, ResidualSEStage, dropout, normalization
+
+
+class SENet(nn.Module):
+    """A stem, residual SE stages that double their channels, global mean, one unit.
+
+    The defaults are the default reading of the study (one input channel: 14 509 297 parameters).
+    Where the study is silent or contradicts itself, the attribute names the other readings.
+
+    Attributes:
+      width: channels of the stem and of the first stage.
+      stages: how many; stage i has width * 2^i channels.
+      stem: convolution 3x3x3, norm, ReLU before the first stage ("the input layer consisted of 64
+        channels"). Without it the first stage projects the input.
+      stem_stride: 1 in the study; 2 computes on half the grid and costs an eighth.
+      add: addition of the shortcut before or after pooling.
+      pool_window: the study prints "2 x 2"; (1, 2, 2) is its other reading.
+      pool_last: whether the last stage pools as well.
+      projection_bias: bias of the 1x1x1 projections.
+      conv_bias: bias of the 3x3x3 convolutions.
+      norm: 'batch', 'instance' or 'group'.
+      se_ratio: by how much the hidden layer of squeeze-and-excitation is narrower.
+      dropout: rate on the pooled features.
+      dtype: of the computation; parameters, statistics and logits are float32.
+      axis_name: mapped axis over which batch statistics are averaged (pmap), or None.
+      conv: form of the convolution, see `conv3d`.
+    """
+
+    width: int = 64
+    stages: int = 4
+    stem: bool = True
+    stem_stride: int = 1
+    add: Literal["before_pool", "after_pool"] = "before_pool"
+    pool_window: tuple[int, int, int] = (2, 2, 2)
+    pool_last: bool = True
+    projection_bias: bool = False
+    conv_bias: bool = False
+    norm: Norm = "batch"
+    se_ratio: int = 4
+    dropout: float = 0.0
+    dtype: jnp.dtype = jnp.float32
+    axis_name: str | None = None
+    conv: Form = "auto"
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool, keys: jax.Array | None = None) -> jax.Array:
+        """Logits of the positive class.
+
+        Args:
+          x: [B, D, H, W, C] in [0, 1].
+          train: whether batch statistics and dropout are used.
+          keys: [B] random keys; needed where train and dropout > 0.
+
+        Returns:
+          [B] float32. The last feature map is sown as intermediates/features.
+        """
+        if self.stem:
+            x = Conv3D(
+                self.width,
+                stride=self.stem_stride,
+                use_bias=self.conv_bias,
+                dtype=self.dtype,
+                form=self.conv,
+                name="stem",
+            )(x)  # [B, D/s, H/s, W/s, width]
+            x = nn.relu(
+                normalization(
+                    self.norm, self.width, train, self.dtype, self.axis_name, "stem_norm"
+                )(x)
+            )
+        for i in range(self.stages):
+            pools = i < self.stages - 1 or self.pool_last
+            x = ResidualSEStage(
+                self.width * 2**i,
+                add=self.add,
+                pool_window=self.pool_window if pools else None,
+                projection_bias=self.projection_bias,
+                conv_bias=self.conv_bias,
+                norm=self.norm,
+                se_ratio=self.se_ratio,
+                dtype=self.dtype,
+                axis_name=self.axis_name,
+                conv=self.conv,
+                name=f"stage{i + 1}",
+            )(x, train)  # [B, D/2, H/2, W/2, width * 2^i]
+        self.sow("intermediates", "features", x)
+        x = x.mean(axis=(1, 2, 3), dtype=jnp.float32)  # [B, C]
+        if train and self.dropout > 0:
+            if keys is None:
+                raise ValueError("dropout in training needs one key an example: pass keys [B].")
+            x = dropout(x, keys, self.dropout)
+        return nn.Dense(1, name="head")(x)[:, 0]  # [B]
