@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 import tqdm
@@ -13,7 +13,7 @@ _SECONDS_BETWEEN_LINES = 15.0
 
 def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
     """Yields `items` while showing on stderr how many are done, of how many, and the time left."""
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     if sys.stderr.isatty():
         yield from tqdm.tqdm(items, desc=label, total=total, leave=False)

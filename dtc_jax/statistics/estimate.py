@@ -15,7 +15,7 @@ class Estimate:
       value: the point estimate.
       low: lower end of the interval.
       high: upper end of the interval.
-      n: lesions it was counted from; of a rate, its denominator.
+      n: predictions it was counted from, one a lesion and fold; of a rate, its denominator.
       patients: patients among them, or None where patients are unknown.
       interval: how the interval was made.
     """

@@ -48,6 +48,7 @@ def _figures(group: pd.DataFrame) -> dict[str, Any]:
         **rates.rates(labels, decisions, patients),
     }
     figures = {
+        "predictions": len(used),  # more than lesions where folds share a split's lesions
         "lesions": int(used.lesion_id.nunique()),
         "patients": int(used.patient_id.nunique()),
         "positives": int(labels.sum()),

@@ -87,6 +87,15 @@ def test_folds_are_pooled_and_shown_apart():
         assert figures["auc_by_fold"][str(fold)] == pytest.approx(expected)
 
 
+def test_a_lesion_seen_in_several_folds_is_one_lesion():
+    table = _predictions().query("split == 'train'")
+    once = tables.metrics(table)["primary"]["train"]
+    found = tables.metrics(pd.concat([table, table.assign(fold=1)]))["primary"]["train"]
+    assert (found["lesions"], found["predictions"]) == (40, 80)
+    assert found["auc"]["low"] == pytest.approx(once["auc"]["low"])
+    assert found["accuracy"]["low"] == pytest.approx(once["accuracy"]["low"], rel=0.01)
+
+
 def test_a_table_read_back_from_csv_gives_the_same_figures(tmp_path):
     table = _predictions()
     table.to_csv(tmp_path / "predictions.csv", index=False)
