@@ -74,7 +74,9 @@ class Logs:
             self.rows = _truncate(self._path, rows)
             self._file = self._path.open("a", encoding="utf-8")
             self._events = tensorboardX.SummaryWriter(
-                str(workdir / "tensorboard"), purge_step=step + 1 if step else None
+                str(workdir / "tensorboard"),
+                purge_step=step + 1 if step else None,
+                filename_suffix=f".{step}",  # two starts within a second must not share a file
             )
         self._bar = None
         if sys.stderr.isatty():

@@ -74,8 +74,8 @@ class Parallel(abc.ABC):
         rows, devices = len(batch["valid"]), len(self.devices)
         if rows % devices:
             raise UsageError(
-                f"config.batch_size: a batch of {rows} cannot be divided evenly over {devices} "
-                f"devices. Choose a multiple of {devices}."
+                f"config.train.batch_size, config.predict.batch_size: {rows} rows cannot be "
+                f"divided evenly over {devices} devices. Choose a multiple of {devices}."
             )
 
 

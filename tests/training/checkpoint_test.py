@@ -12,13 +12,17 @@ from dtc_jax.errors import InputError
 from dtc_jax.training import checkpoint, state
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["ema", "plain"])
-def saved_state(tiny, request):
-    created = jax.jit(lambda: state.create(tiny.task, tiny.optimizer, seed=1, ema=request.param))()
+def _state(tiny, ema):
+    created = jax.jit(lambda: state.create(tiny.task, tiny.optimizer, seed=1, ema=ema))()
     created = jax.device_get(created)
-    if request.param:
+    if ema:
         created = created.replace(ema=jax.tree.map(lambda x: x + 1, created.params))
     return created
+
+
+@pytest.fixture(scope="module")
+def saved_state(tiny):
+    return _state(tiny, ema=True)
 
 
 def _at(saved, step):
@@ -40,7 +44,9 @@ def _restore(folder, like):
         return checkpoints.restore(jax.eval_shape(lambda: like))
 
 
-def test_restoring_gives_back_every_bit(tmp_path, saved_state):
+@pytest.mark.parametrize("ema", [True, False])
+def test_restoring_gives_back_every_bit(tiny, tmp_path, ema):
+    saved_state = _state(tiny, ema)
     _save(tmp_path, saved_state, [4])
     got, progress = _restore(tmp_path, saved_state)
     wanted = _at(saved_state, 4)
@@ -86,7 +92,7 @@ def _truncate_largest(folder):
     ],
     ids=["model", "trainer", "progress", "item missing", "empty"],
 )
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, saved_state, damage, capsys):
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, saved_state, damage):
     _save(tmp_path, saved_state, [3, 6])
     damage(tmp_path / "6")
     got, progress = _restore(tmp_path, saved_state)
@@ -110,6 +116,7 @@ def test_a_checkpoint_cut_off_while_written_is_ignored(tmp_path, saved_state):
     _save(tmp_path, saved_state, [3])
     shutil.copytree(tmp_path / "3", tmp_path / "6.orbax-checkpoint-tmp")
     assert int(_restore(tmp_path, saved_state)[0].step) == 3
+    assert _save(tmp_path, saved_state, [6]) == [3, 6]
     assert not (tmp_path / "6.orbax-checkpoint-tmp").exists()
 
 

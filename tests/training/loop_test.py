@@ -177,7 +177,6 @@ def test_early_stopping_counts_evaluations_and_survives_a_stop(tiny, tmp_path):
     fitted = _fit(tiny, tmp_path, **settings)
     assert (fitted.best_step, fitted.best_metrics) == (4, {"loss": 0.4})  # a tie is not better
     assert fitted.history[-1]["step"] == 10  # three evaluations after step 4
-    assert fitted == fitted
     assert _fit(tiny, tmp_path, **settings).best_step == 4
 
 

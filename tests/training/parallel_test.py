@@ -51,6 +51,23 @@ def test_training_moves_parameters_statistics_and_average(tiny, reference):
 
 
 @pytest.mark.parametrize("kind", ["jit", "pmap"])
+def test_donation_touches_neither_what_was_placed_nor_what_was_fetched(tiny, kind):
+    how = parallel.make(kind, jax.devices()[:2])
+    train = how.compile_train(steps.make_train_step(tiny.task, tiny.optimizer, seed=3))
+    created = jax.jit(lambda: state.create(tiny.task, tiny.optimizer, seed=3, ema=False))()
+    host = jax.tree.map(np.array, jax.device_get(created))
+    batch = how.shard(tiny.rows(np.arange(8)))
+    now, _ = train(how.place(host), batch)
+    fetched = how.fetch(now)
+    kept = jax.tree.map(np.copy, fetched)
+    for _ in range(3):
+        now, _ = train(now, batch)
+    jax.block_until_ready(now)
+    jax.tree.map(np.testing.assert_array_equal, host, jax.device_get(created))
+    jax.tree.map(np.testing.assert_array_equal, fetched, kept)
+
+
+@pytest.mark.parametrize("kind", ["jit", "pmap"])
 def test_predictions_leave_out_the_padded_rows(tiny, reference, kind):
     trained = reference[0]
     got = predictions.predict(
@@ -63,7 +80,7 @@ def test_predictions_leave_out_the_padded_rows(tiny, reference, kind):
 
 
 def test_a_batch_that_does_not_divide_is_refused_by_name(tiny):
-    with pytest.raises(UsageError, match=r"config\.batch_size.* multiple of 8"):
+    with pytest.raises(UsageError, match=r"config\.train\.batch_size.* multiple of 8"):
         parallel.make("jit").shard(tiny.rows(np.arange(6)))
 
 
