@@ -56,15 +56,16 @@ def sample_positions(n_in: int, n_out: int, spacing: float) -> np.ndarray:
     return (n_in - 1) / 2 + (np.arange(n_out) - (n_out - 1) / 2) * spacing
 
 
-def crop(x: Any, spec: Preprocess, xp: Any) -> Any:
+def crop(x: Any, spec: Preprocess, xp: Any, edge: bool = True) -> Any:
     """Cuts the field of view out of the middle of `x` and brings it to the network's grid.
 
-    Linear interpolation along each axis, as matrix products; beyond the edge, the edge goes on.
+    Linear interpolation along each axis, as matrix products.
 
     Args:
       x: [..., d, h, w] at 1 mm.
       spec: see `Preprocess`.
       xp: numpy or jax.numpy.
+      edge: whether the outermost voxels go on beyond `x` (a scan); if not, 0 does (a mask).
 
     Returns:
       [..., D, H, W] float32.
@@ -72,17 +73,16 @@ def crop(x: Any, spec: Preprocess, xp: Any) -> Any:
     x = x.astype(xp.float32)
     for axis, n_out in zip((-3, -2, -1), spec.shape, strict=True):
         n_in = x.shape[axis]
-        position = np.clip(sample_positions(n_in, n_out, spec.spacing_mm), 0, n_in - 1)  # [n_out]
-        index = np.arange(n_in)
-        if np.array_equal(position, position.round()) and len(set(np.diff(position))) <= 1:
-            start = int(position[0])
-            step = int(position[1] - position[0]) if n_out > 1 else 1
-            if step > 0:
-                cut = [slice(None)] * x.ndim
-                cut[axis] = slice(start, int(position[-1]) + 1, step)
-                x = x[tuple(cut)]
-                continue
-        hat = np.maximum(0.0, 1.0 - np.abs(position[:, None] - index[None, :]))  # [n_out, n_in]
+        position = sample_positions(n_in, n_out, spec.spacing_mm)  # [n_out]
+        first = int(position[0])
+        if spec.spacing_mm == 1 and position[0] == first and 0 <= first <= n_in - n_out:
+            cut = [slice(None)] * x.ndim
+            cut[axis] = slice(first, first + n_out)
+            x = x[tuple(cut)]
+            continue
+        if edge:
+            position = np.clip(position, 0, n_in - 1)
+        hat = np.maximum(0.0, 1.0 - np.abs(position[:, None] - np.arange(n_in)[None, :]))
         product = xp.tensordot(x, xp.asarray(hat, dtype=xp.float32), axes=([axis], [1]))
         x = xp.moveaxis(product, -1, axis)
     return x
@@ -110,4 +110,4 @@ def normalize(hu: Any, mask: Any, spec: Preprocess, xp: Any) -> Any:
 
 def preprocess(image: Any, mask: Any, spec: Preprocess, xp: Any) -> Any:
     """`image` HU and `mask` [..., d, h, w] at 1 mm to the network's input [..., D, H, W, C]."""
-    return normalize(crop(image, spec, xp), crop(mask, spec, xp), spec, xp)
+    return normalize(crop(image, spec, xp), crop(mask, spec, xp, edge=False), spec, xp)

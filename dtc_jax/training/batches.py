@@ -1,0 +1,127 @@
+"""Batches of stored crops: TFDS-built record files, read by Grain without TensorFlow."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import grain.python as grain
+import numpy as np
+import pandas as pd
+import tensorflow_datasets as tfds
+
+from dtc_jax.errors import InputError
+from dtc_jax.storage import PathLike
+from dtc_jax.training.task import Batch
+
+_ARRAYS = ("image", "mask", "extent")
+
+
+class Records:
+    """Random access to the stored crops of a built dataset, in the order of its lesions.csv."""
+
+    def __init__(self, folder: PathLike, *, cache: bool = False):
+        """Opens a dataset that `python -m datasets.build` made.
+
+        Args:
+          folder: with TFDS's files and lesions.csv.
+          cache: whether decoded records are kept in memory (0.75 MB each at the default size).
+
+        Raises:
+          InputError: the folder holds no such dataset.
+        """
+        self.folder = pathlib.Path(folder)
+        try:
+            builder = tfds.builder_from_directory(self.folder)
+            self._sources = [builder.as_data_source(split=name) for name in builder.info.splits]
+            self.lesion_ids = pd.read_csv(self.folder / "lesions.csv", dtype=str).lesion_id
+        except (OSError, tfds.core.DatasetNotFoundError, ValueError) as error:
+            raise InputError(
+                f"{folder}: not a built dataset ({str(error)[:120]}); build it again."
+            ) from error
+        self._starts = np.cumsum([0, *(len(source) for source in self._sources)])
+        if self._starts[-1] != len(self.lesion_ids):
+            raise InputError(
+                f"{folder}: {self._starts[-1]} records, but {len(self.lesion_ids)} rows in "
+                "lesions.csv; delete the folder and build it again."
+            )
+        self._cache: dict[int, dict[str, np.ndarray]] | None = {} if cache else None
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, position: int) -> dict[str, np.ndarray]:
+        """image int16 [d, h, w], mask uint8 [d, h, w], extent int32 [3, 2] of one lesion."""
+        if self._cache is not None and position in self._cache:
+            return self._cache[position]
+        source = int(np.searchsorted(self._starts, position, side="right")) - 1
+        stored = self._sources[source][int(position - self._starts[source])]
+        record = {name: np.asarray(stored[name]) for name in _ARRAYS}
+        if self._cache is not None:
+            self._cache[position] = record
+        return record
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """The lesions of a split.
+
+    Attributes:
+      positions: of the records. # [N] int
+      labels: 0 or 1. # [N]
+    """
+
+    positions: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+
+class _Examples:
+    """A view as a random-access source of Grain."""
+
+    def __init__(self, records: Records, view: View):
+        self._records, self._view = records, view
+
+    def __len__(self) -> int:
+        return len(self._view)
+
+    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+        position = int(self._view.positions[i])
+        return self._records[position] | {
+            "label": np.float32(self._view.labels[i]),
+            "index": np.int32(position),
+            "valid": np.float32(1.0),
+        }
+
+
+def train_batches(
+    records: Records, view: View, batch_size: int, seed: int, workers: int = 2
+) -> Any:
+    """An endless iterator of shuffled training batches, with get_state() and set_state().
+
+    Every epoch has its own order, the same on every run; the examples that do not fill a batch at
+    its end are left out of that epoch.
+
+    Args:
+      records: the stored crops.
+      view: the training split.
+      batch_size: rows of the global batch.
+      seed: of the order.
+      workers: reading threads; 0 reads in the calling thread. The batches do not depend on it.
+    """
+    dataset = grain.MapDataset.source(_Examples(records, view)).seed(seed).shuffle()
+    dataset = dataset.batch(batch_size, drop_remainder=True).repeat(reseed_each_epoch=True)
+    options = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=2 * workers)
+    return iter(dataset.to_iter_dataset(options))
+
+
+def eval_batches(records: Records, view: View, batch_size: int) -> Iterator[Batch]:
+    """Every example once, in order; the last batch is filled up with rows of `valid` 0."""
+    examples = _Examples(records, view)
+    for start in range(0, len(view), batch_size):
+        rows = [examples[i] for i in range(start, min(start + batch_size, len(view)))]
+        filler = rows[0] | {"valid": np.float32(0.0)}
+        rows += [filler] * (batch_size - len(rows))
+        yield {name: np.stack([row[name] for row in rows]) for name in rows[0]}
