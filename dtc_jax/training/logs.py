@@ -68,7 +68,8 @@ class Logs:
         workdir = pathlib.Path(workdir)
         self._path = workdir / _FILE
         self._total, self._steps_per_epoch = total_steps, steps_per_epoch
-        self._first_step, self._first_seconds, self._start = step, seconds, time.monotonic()
+        self._first_seconds, self._start = seconds, time.monotonic()
+        self._timed_from: tuple[int, float] | None = None
         with no_space_is_an_input_error(self._path):
             workdir.mkdir(parents=True, exist_ok=True)
             self.rows = _truncate(self._path, rows)
@@ -97,7 +98,9 @@ class Logs:
         return self._first_seconds + time.monotonic() - self._start
 
     def advance(self, step: int) -> None:
-        """Moves the progress bar on to `step`."""
+        """Moves on to `step`; the first of them, which compiles, does not count for the time left."""
+        if self._timed_from is None:
+            self._timed_from = step, time.monotonic()
         if self._bar is not None:
             self._bar.update(step - self._bar.n)
 
@@ -133,10 +136,12 @@ class Logs:
 
     def _left(self, step: int) -> str:
         """The time left, where no progress bar shows it."""
-        done = step - self._first_step
-        if self._bar is not None or not done or step >= self._total:
+        if self._bar is not None or self._timed_from is None or step >= self._total:
             return ""
-        left = (time.monotonic() - self._start) / done * (self._total - step)
+        first_step, start = self._timed_from
+        if step == first_step:
+            return ""
+        left = (time.monotonic() - start) / (step - first_step) * (self._total - step)
         return f"  {left:.0f} s left" if left < 600 else f"  {left / 60:.0f} min left"
 
 

@@ -78,12 +78,15 @@ def test_event_files_hold_the_scalars_and_purge_what_is_done_again(tmp_path):
 
 def test_plain_lines_without_a_terminal(tmp_path, capsys):
     with _logs(tmp_path) as log:
+        log.advance(1)
+        log.write(1, "train", {"loss": 1.0})
         log.advance(5)
         log.write(5, "train", {"loss": 0.5})
         log.write(10, "train", {"loss": 0.25})
-    first, last = capsys.readouterr().err.splitlines()
-    assert first.startswith("step 5/10  epoch 1.25  train/loss 0.5")
-    assert first.endswith("s left")
+    first, middle, last = capsys.readouterr().err.splitlines()
+    assert first.endswith("train/loss 1")  # the first step compiles: nothing to go by yet
+    assert middle.startswith("step 5/10  epoch 1.25  train/loss 0.5")
+    assert middle.endswith("s left")
     assert last.endswith("train/loss 0.25")
 
 
