@@ -98,7 +98,7 @@ class Logs:
         return self._first_seconds + time.monotonic() - self._start
 
     def advance(self, step: int) -> None:
-        """Moves on to `step`; the first of them, which compiles, does not count for the time left."""
+        """Moves on to `step`. The first one compiles, so the time left is reckoned from there."""
         if self._timed_from is None:
             self._timed_from = step, time.monotonic()
         if self._bar is not None:
