@@ -8,9 +8,6 @@ BIN := .venv/bin
 BUILDIFIER := @bazel/buildifier@8.2.1
 CODE := dtc_jax datasets configs launch.py
 
-# Compiled programs are kept here from one run of the tests to the next.
-test: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.cache/jax
-
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format bench clean
 
@@ -28,7 +25,7 @@ demo: setup
 	@$(BIN)/python launch.py --config=configs/senet.py:demo
 
 test: setup
-	@$(BIN)/python -m pytest -n 2 --dist=worksteal $(PYTEST_FLAGS)
+	@$(BIN)/python -m pytest -n 2 --dist=loadfile $(PYTEST_FLAGS)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
@@ -54,7 +51,7 @@ requirements.txt: setup.cfg .venv/.installed
 	  --extra beam --extra test --output-file $@ setup.cfg
 
 clean:
-	rm -rf .venv .build .cache .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .build .mypy_cache .pytest_cache .ruff_cache *.egg-info
 
 # uv installs in seconds what takes pip minutes; where it fails, pip does it.
 define install
