@@ -1,0 +1,122 @@
+"""From a configuration to a table of lesions, their stored crops and their splits."""
+
+import dataclasses
+import os
+import pathlib
+
+import ml_collections
+import pandas as pd
+
+from dtc_jax.cohort import manifest, phantom, selection, splits
+from dtc_jax.errors import InputError, UsageError
+from dtc_jax.training.batches import Records
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What a run works on.
+
+    Attributes:
+      table: one row a labelled lesion of the study: the manifest's columns, the measures of its
+        stored crop, and `position`, its number among the records.
+      records: random access to the stored crops.
+      flow: the flowchart's counts, from the manifest to `table`.
+      notes: what a reader of the figures has to know about the data.
+    """
+
+    table: pd.DataFrame
+    records: Records
+    flow: list[selection.Step]
+    notes: list[str]
+
+
+def load(config: ml_collections.ConfigDict) -> Data:
+    """Generates (phantom), reads, selects and builds what `config` names; does nothing twice.
+
+    Raises:
+      InputError: see the manifest, the scans and the dataset builders.
+      UsageError: config.data.source is unknown.
+    """
+    folder = pathlib.Path(config.data.folder)
+    notes = []
+    if config.data.source == "medmnist3d":
+        built = _build("medmnist3d", {"npz": _existing(config.data.npz, "config.data.npz")}, folder)
+        stored = pd.read_csv(built / "lesions.csv", dtype={"lesion_id": str, "patient_id": str})
+        table, flow = stored.assign(cohort="primary"), []
+    elif config.data.source in ("phantom", "manifest"):
+        if config.data.source == "phantom":
+            spec = phantom.PhantomSpec(**config.data.phantom.to_dict())
+            path = phantom.generate(folder / f"phantom-{phantom.fingerprint(spec)[:12]}", spec)
+            notes.append(f"phantom cohort: attainable AUC {phantom.attainable_auc(spec):.3f}")
+        else:
+            path = _existing(config.data.manifest, "config.data.manifest")
+        everyone = manifest.read_manifest(path)
+        size_mm = tuple(config.data.size_mm)
+        built = _build("lesion_crops", {"manifest": str(path), "size_mm": size_mm}, folder)
+        stored = pd.read_csv(built / "lesions.csv", dtype={"lesion_id": str, "patient_id": str})
+        chosen = selection.select(everyone, config.selection)
+        table, flow = chosen.table, chosen.flow
+    else:
+        raise UsageError(
+            f"config.data.source is {config.data.source!r}; it must be 'phantom', 'manifest' or "
+            "'medmnist3d'."
+        )
+    return Data(_join(table, stored), Records(built, cache=config.data.cache), flow, notes)
+
+
+def assign(config: ml_collections.ConfigDict, table: pd.DataFrame) -> pd.DataFrame:
+    """`table` with fold and split; k-fold gives every lesion once a fold.
+
+    Lesions outside config.split.cohort are test lesions of a hold-out run; in a k-fold run, where
+    no single network stands for the run, they are left out.
+    """
+    split = config.split.copy_and_resolve_references()
+    if split.folds > 0:
+        split.kind = "kfold"
+    own = table[table.cohort == split.cohort]
+    if own.empty:
+        names = ", ".join(sorted(table.cohort.unique()))
+        raise UsageError(f"config.split.cohort is {split.cohort!r}; the cohorts are: {names}.")
+    given = splits.assign(own, split)
+    if split.folds == 0:
+        others = table.loc[table.cohort != split.cohort, ["lesion_id"]]
+        given = pd.concat([given, others.assign(fold=0, split="test")], ignore_index=True)
+    return given.merge(table.drop(columns="split", errors="ignore"), on="lesion_id", how="left")
+
+
+def _build(name: str, config: dict, folder: pathlib.Path) -> pathlib.Path:
+    try:
+        from datasets import build  # not installed with the package: see the README
+    except ImportError as error:
+        raise InputError(
+            "the dataset builders were not found; run launch.py from the root of the repository."
+        ) from error
+    return build.build(name, config, data_dir=folder)
+
+
+def _existing(path: str, field: str) -> pathlib.Path:
+    if not path:
+        raise UsageError(f"{field} is empty; give the file's path.")
+    if "$DTC_JAX_DATA" in path and "DTC_JAX_DATA" not in os.environ:
+        raise UsageError(
+            f"{field} is {path}, but the environment variable DTC_JAX_DATA is not set; set it to "
+            f"the folder of the data, or give --{field}=PATH."
+        )
+    if not pathlib.Path(path).is_file():
+        raise InputError(f"{path}: no such file (named by {field}).")
+    return pathlib.Path(path)
+
+
+def _join(table: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
+    """Adds the stored measures and the record's position; the mask's diameter replaces none.
+
+    A diameter given in the manifest stays apart, as `diameter_given_mm`.
+    """
+    stored = stored.assign(position=range(len(stored)))
+    table = table.rename(columns={"diameter_mm": "diameter_given_mm"})
+    new = [c for c in stored.columns if c == "lesion_id" or c not in table.columns]
+    joined = table.merge(stored[new], on="lesion_id", how="left", validate="one_to_one")
+    if joined.position.isna().any():
+        missing = joined.lesion_id[joined.position.isna()].iloc[0]
+        raise InputError(f"lesion {missing} is not among the built crops; delete the built folder.")
+    return joined.astype({"position": int})

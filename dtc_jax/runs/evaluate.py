@@ -1,0 +1,28 @@
+"""`--mode=evaluate`: the figures of a trained run, computed again from its best checkpoints."""
+
+import pathlib
+
+import pandas as pd
+
+from dtc_jax import storage
+from dtc_jax.runs import data as data_lib
+from dtc_jax.runs import environment, fold, judgement
+from dtc_jax.runs import workdir as workdir_lib
+from dtc_jax.training import result
+
+
+def evaluate(workdir: storage.PathLike) -> None:
+    """Predicts every lesion with the run's best networks and writes its figures again.
+
+    Raises:
+      InputError: `workdir` is not the folder of a run, or nothing in it was evaluated yet.
+    """
+    environment.prepare()
+    config = workdir_lib.read_config(workdir)
+    data = data_lib.load(config)
+    rows = data_lib.assign(config, data.table)
+    scored = [
+        fold.predict(config, data, split, result.read_best(home))
+        for split, home in fold.folders(config, rows, pathlib.Path(workdir))
+    ]
+    judgement.write(config, data, pd.concat(scored, ignore_index=True), pathlib.Path(workdir))

@@ -1,0 +1,97 @@
+"""One network on one split: train it, and predict every lesion of the split with it."""
+
+import pathlib
+from collections.abc import Iterator
+
+import ml_collections
+import numpy as np
+import pandas as pd
+
+from dtc_jax.errors import UsageError
+from dtc_jax.runs.data import Data
+from dtc_jax.tasks import classification
+from dtc_jax.training import batches, loop, optimizer, predictions
+from dtc_jax.training.result import FitResult
+from dtc_jax.training.task import Batch, Task
+
+
+def folders(
+    config: ml_collections.ConfigDict, rows: pd.DataFrame, workdir: pathlib.Path
+) -> Iterator[tuple[pd.DataFrame, pathlib.Path]]:
+    """The rows and the folder of each network of a run: `workdir` itself, or folds/00, folds/01, …"""
+    for fold, split in rows.groupby("fold"):
+        yield split, workdir / "folds" / f"{fold:02d}" if config.split.folds > 0 else workdir
+
+
+def fit(
+    config: ml_collections.ConfigDict, data: Data, split: pd.DataFrame, folder: pathlib.Path
+) -> FitResult:
+    """Trains on the training rows of `split`, watched by its validation rows; resumes in `folder`.
+
+    Args:
+      config: see configs/senet.py.
+      data: the cohort and its crops.
+      split: one row a lesion, with split, label and position.
+      folder: gets checkpoints/, metrics.jsonl and TensorBoard's event files.
+
+    Raises:
+      UsageError: the training lesions do not fill one batch.
+    """
+    rows = split[split.split == "train"]
+    steps_per_epoch = len(rows) // config.train.batch_size
+    if steps_per_epoch == 0:
+        raise UsageError(
+            f"config.train.batch_size is {config.train.batch_size}, but there are only {len(rows)} "
+            "training lesions; lower it."
+        )
+    total_steps = steps_per_epoch * config.train.epochs
+    return loop.fit(
+        make_task(config, split),
+        optimizer.make_optimizer(config.optimizer, total_steps),
+        batches.train_batches(
+            data.records, _view(rows), config.train.batch_size, config.seed, config.data.workers
+        ),
+        lambda: _padded_batches(config, data, split[split.split == "validation"]),
+        folder,
+        seed=config.seed,
+        total_steps=total_steps,
+        steps_per_epoch=steps_per_epoch,
+        evaluate_every=steps_per_epoch * config.train.evaluate_every_epochs,
+        checkpoint_every=steps_per_epoch * config.train.checkpoint_every_epochs,
+        log_every=config.train.log_every_steps,
+        patience=config.train.patience,
+        ema_decay=config.train.ema_decay,
+        parallel=config.parallel,
+    )
+
+
+def predict(
+    config: ml_collections.ConfigDict, data: Data, split: pd.DataFrame, network: FitResult
+) -> pd.DataFrame:
+    """`split` with the network's `score`, the probability of the positive class, of every row."""
+    outputs = predictions.predict(
+        make_task(config, split),
+        network.params,
+        network.batch_stats,
+        _padded_batches(config, data, split),
+        config.parallel,
+    )
+    index = np.concatenate([out["index"] for out in outputs])
+    logit = np.concatenate([out["logit"] for out in outputs]).astype(np.float64)
+    score = pd.Series(1.0 / (1.0 + np.exp(-logit)), index=index)
+    return split.assign(score=split.position.map(score))
+
+
+def make_task(config: ml_collections.ConfigDict, split: pd.DataFrame) -> Task:
+    """The classification task with the class weights of the training rows of `split`."""
+    return classification.make_task(config, split.label[split.split == "train"].to_numpy())
+
+
+def _view(rows: pd.DataFrame) -> batches.View:
+    return batches.View(rows.position.to_numpy(), rows.label.to_numpy(np.float32))
+
+
+def _padded_batches(
+    config: ml_collections.ConfigDict, data: Data, rows: pd.DataFrame
+) -> Iterator[Batch]:
+    return batches.eval_batches(data.records, _view(rows), config.predict.batch_size)

@@ -1,0 +1,107 @@
+"""What a run says of itself: predictions.csv, baselines.csv, metrics.json and a few printed lines."""
+
+import pathlib
+from typing import Any
+
+import ml_collections
+import numpy as np
+import pandas as pd
+
+from dtc_jax import progress, storage
+from dtc_jax.cohort import splits
+from dtc_jax.imaging import features
+from dtc_jax.runs.data import Data
+from dtc_jax.statistics import baselines, tables, threshold
+
+COLUMNS = (
+    *("run", "cohort", "split", "fold", "patient_id", "lesion_id", "center", "diameter_mm"),
+    *("age", "sex", "label", "score", "threshold", "threshold_source", "decision"),
+)
+
+
+def write(
+    config: ml_collections.ConfigDict, data: Data, scored: pd.DataFrame, folder: pathlib.Path
+) -> None:
+    """Chooses the thresholds on validation and writes and prints the figures beside the baselines.
+
+    Args:
+      config: see configs/senet.py.
+      data: the cohort and its crops.
+      scored: rows of `fold.predict`, all folds.
+      folder: of the run.
+    """
+    judged = threshold.apply(scored.assign(run=folder.name), config.threshold)
+    table = judged.reindex(columns=COLUMNS).astype({"label": int, "decision": int})
+    compared = baselines.predict(table, _baseline_inputs(data, scored), config.threshold)
+    figures = {
+        "network": tables.metrics(table),
+        "baselines": {name: tables.metrics(rows) for name, rows in compared.groupby("run")},
+        "split": {
+            "kind": "kfold" if config.split.folds > 0 else config.split.kind,
+            "unit": config.split.unit,
+            "fingerprint": splits.fingerprint(scored[["lesion_id", "fold", "split"]]),
+        },
+        "notes": _notes(config, data),
+        "flow": [vars(step) for step in data.flow],
+    }
+    storage.write_table(folder / "predictions.csv", table)
+    storage.write_table(folder / "baselines.csv", compared)
+    storage.write_json(folder / "metrics.json", figures)
+    print(_summary(figures))
+
+
+def _baseline_inputs(data: Data, scored: pd.DataFrame) -> dict[str, np.ndarray]:
+    """What the baselines see; the features are computed once a lesion, from its stored crop."""
+    rows = scored.drop_duplicates("position").position
+    known = {}
+    for position in progress.track(rows, "features for the baselines"):
+        record = data.records[position]
+        known[position] = features.features(record["image"], record["mask"], record["extent"])
+    columns = scored.columns
+    return baselines.inputs(
+        diameter_mm=scored.diameter_mm.to_numpy(),
+        box_mm=scored[[f"box_mm_{axis}" for axis in "zyx"]].to_numpy(),
+        scan_box_mm=scored[[f"scan_box_mm_{axis}" for axis in "zyx"]].to_numpy(),
+        features=np.stack([known[position] for position in scored.position]),
+        age=scored.age.to_numpy() if "age" in columns else None,
+        sex=scored.sex.to_numpy() if "sex" in columns else None,
+    )
+
+
+def _notes(config: ml_collections.ConfigDict, data: Data) -> list[str]:
+    notes = list(data.notes)
+    if config.split.unit == "lesion":
+        notes.append(
+            "split by LESION: lesions of one patient are on both sides, so every figure flatters"
+        )
+    return notes
+
+
+def _summary(figures: dict[str, Any]) -> str:
+    """The test figures of the network and of the baselines, a line each."""
+    lines = []
+    for cohort, by_split in figures["network"].items():
+        if "test" not in by_split:
+            continue
+        test = by_split["test"]
+        lines.append(
+            f"{cohort}, test: {test['lesions']} lesions of {test['patients']} patients "
+            f"({test['positives']} positive), 95 % intervals"
+        )
+        rows = {"SE-Net": test} | {
+            name: metrics[cohort]["test"] for name, metrics in figures["baselines"].items()
+        }
+        lines += [f"  {name:<18}{_line(row)}" for name, row in rows.items()]
+    return "\n".join(lines + [f"  {note}" for note in figures["notes"]])
+
+
+def _line(row: dict[str, Any]) -> str:
+    names = {"auc": "AUC", "accuracy": "accuracy", "sensitivity": "sens", "specificity": "spec"}
+    return "  ".join(f"{short} {_estimate(row[name])}" for name, short in names.items())
+
+
+def _estimate(estimate: dict[str, Any]) -> str:
+    value, low, high = (estimate[key] for key in ("value", "low", "high"))
+    if value is None:
+        return "n/a"
+    return f"{value:.3f}" if low is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"

@@ -1,0 +1,32 @@
+"""`--mode=train`: a hold-out run, or patient-wise cross-validation where config.split.folds > 0."""
+
+import time
+
+import ml_collections
+import pandas as pd
+
+from dtc_jax import storage
+from dtc_jax.runs import data as data_lib
+from dtc_jax.runs import environment, fold, judgement
+from dtc_jax.runs import workdir as workdir_lib
+
+
+def train(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> None:
+    """Trains, judges and writes `workdir`; the same call goes on with a stopped run.
+
+    Raises:
+      InputError: bad input, or `workdir` belongs to another configuration.
+      Stopped: a signal came; the state is saved.
+    """
+    start = time.monotonic()
+    environment.prepare()
+    folder = workdir_lib.claim(workdir, config)
+    data = data_lib.load(config)
+    rows = data_lib.assign(config, data.table)
+    environment.announce(config, rows)
+    scored = []
+    for split, home in fold.folders(config, rows, folder):
+        network = fold.fit(config, data, split, home)
+        scored.append(fold.predict(config, data, split, network))
+    judgement.write(config, data, pd.concat(scored, ignore_index=True), folder)
+    print(f"{time.monotonic() - start:.0f} s. Everything is in {folder}/ (metrics.json first).")

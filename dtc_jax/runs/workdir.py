@@ -1,0 +1,73 @@
+"""A run's folder: it belongs to one configuration, kept in `config.json`."""
+
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import ml_collections
+
+from dtc_jax import storage
+from dtc_jax.errors import InputError
+
+# Fields that say how, not what, to compute: they may change when a run is resumed.
+FREE_FIELDS = ("data.cache", "data.folder", "data.workers", "parallel", "train.log_every_steps")
+
+
+def claim(workdir: storage.PathLike, config: ml_collections.ConfigDict) -> pathlib.Path:
+    """Makes `workdir` the folder of `config`, or checks that it already is.
+
+    Raises:
+      InputError: the folder holds the run of another configuration (the fields are named), or
+        files of something else.
+    """
+    folder = pathlib.Path(workdir)
+    path = folder / "config.json"
+    new = _plain(config)
+    if path.exists():
+        old = storage.read_json(path)
+        different = [
+            f"{field}: {old_value!r} there, {new_value!r} now"
+            for field, old_value, new_value in _differences(old, new)
+            if field not in FREE_FIELDS
+        ]
+        if different:
+            raise InputError(
+                f"{folder}: holds the run of another configuration ({'; '.join(different)}). "
+                "Name a new --workdir, or delete this one to start again."
+            )
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{folder}: holds files but no config.json. Name a new --workdir.")
+    storage.write_json(path, new)
+    return folder
+
+
+def read_config(workdir: storage.PathLike) -> ml_collections.ConfigDict:
+    """The configuration that `workdir` belongs to.
+
+    Raises:
+      InputError: the folder is not that of a run.
+    """
+    path = pathlib.Path(workdir) / "config.json"
+    if not path.exists():
+        raise InputError(f"{workdir}: not the folder of a run (it has no config.json).")
+    return ml_collections.ConfigDict(storage.read_json(path), convert_dict=True).lock()
+
+
+def _plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    return json.loads(json.dumps(config.to_dict()))  # tuples become lists, as in the file
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{prefix}.{key}" if prefix else key)
+    else:
+        yield prefix, value
+
+
+def _differences(old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
+    olds, news = dict(_flat(old)), dict(_flat(new))
+    for field in sorted(olds.keys() | news.keys()):
+        if olds.get(field) != news.get(field):
+            yield field, olds.get(field), news.get(field)

@@ -1,0 +1,99 @@
+"""SE-Net as a `Task`: the probability that a lesion is RAI-refractory (the positive class)."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from dtc_jax.imaging.preprocess import Preprocess, preprocess
+from dtc_jax.imaging.preprocess import normalize
+from dtc_jax.models.senet import SENet
+from dtc_jax.statistics import roc
+from dtc_jax.training import losses
+from dtc_jax.training.augment import augment
+from dtc_jax.training.task import Batch, LossOut, PyTree, Task
+
+
+def make_task(config: ml_collections.ConfigDict, training_labels: np.ndarray) -> Task:
+    """The task of `config` (fields preprocess, augment, model, loss, predict, train.monitor).
+
+    Args:
+      config: see configs/senet.py.
+      training_labels: [N] of 0 and 1, of the training split alone; they set the class weights.
+    """
+    spec = make_preprocess(config)
+    network = make_network(config)
+    weights = losses.class_weights(training_labels, config.loss.class_weight)
+    mirrors = _mirrors(config.predict.mirror)
+
+    def init(key: jax.Array) -> tuple[PyTree, PyTree]:
+        x = jnp.zeros((1, *spec.shape, spec.channels))
+        variables = network.init(key, x, train=False)
+        return variables["params"], variables.get("batch_stats", {})
+
+    def augmented(key: jax.Array, image: jax.Array, mask: jax.Array, extent: jax.Array):
+        hu, region = augment(key, image, mask, extent, spec, config.augment)
+        return normalize(hu, region, spec, jnp)
+
+    def loss(
+        params: PyTree, batch_stats: PyTree, batch: Batch, keys: jax.Array, axis_name: str | None
+    ) -> LossOut:
+        augment_keys, dropout_keys = jax.vmap(jax.random.split, out_axes=1)(keys)  # [B], [B]
+        x = jax.vmap(augmented)(augment_keys, batch["image"], batch["mask"], batch["extent"])
+        logits, updates = network.clone(axis_name=axis_name).apply(
+            {"params": params, "batch_stats": batch_stats},
+            x,
+            train=True,
+            keys=dropout_keys,
+            mutable=["batch_stats"],
+        )
+        total, weight = losses.sigmoid_cross_entropy(
+            logits, batch["label"], batch["valid"], weights, config.loss.label_smoothing
+        )
+        correct = ((logits > 0) == (batch["label"] > 0.5)) * batch["valid"]
+        metrics = {
+            "loss": (total, weight),
+            "accuracy": (correct.sum(), batch["valid"].sum()),
+        }
+        return LossOut(total, weight, metrics, updates.get("batch_stats", {}))
+
+    def predict(params: PyTree, batch_stats: PyTree, batch: Batch) -> dict[str, jax.Array]:
+        x = preprocess(batch["image"], batch["mask"], spec, jnp)  # [B, D, H, W, C]
+        variables = {"params": params, "batch_stats": batch_stats}
+        logits = [network.apply(variables, jnp.flip(x, axes), train=False) for axes in mirrors]
+        logit = sum(logits) / len(logits)  # [B]
+        return {"index": batch["index"], "label": batch["label"], "logit": logit}
+
+    def summarize(outputs: Sequence[dict[str, np.ndarray]]) -> dict[str, float]:
+        label = np.concatenate([out["label"] for out in outputs])
+        logit = np.concatenate([out["logit"] for out in outputs]).astype(np.float64)
+        cross_entropy = np.logaddexp(0.0, logit) - label * logit
+        return {
+            "auc": float(roc.auc(label, logit)),
+            "loss": float(cross_entropy.mean()),
+            "accuracy": float(np.mean((logit > 0) == (label > 0.5))),
+        }
+
+    monitor = config.train.monitor
+    return Task(init, loss, predict, summarize, monitor, "min" if monitor == "loss" else "max")
+
+
+def make_preprocess(config: ml_collections.ConfigDict) -> Preprocess:
+    """The preprocessing that training, inference and export share."""
+    fields = config.preprocess.to_dict()
+    return Preprocess(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+
+
+def make_network(config: ml_collections.ConfigDict) -> SENet:
+    """The network of `config.model`."""
+    fields = config.model.to_dict()
+    return SENet(
+        **fields | {"dtype": jnp.dtype(fields["dtype"]), "pool_window": tuple(fields["pool_window"])}
+    )
+
+
+def _mirrors(on: bool) -> list[tuple[int, ...]]:
+    """Spatial axes of [B, D, H, W, C] to flip, one entry a view: the crop itself and its mirrors."""
+    return [(), (1,), (2,), (3,)] if on else [()]
