@@ -3,218 +3,171 @@
 | column | | |
 |---|---|---|
 | patient_id, lesion_id | required | pseudonyms of the study; lesion_id is unique |
-| image, mask | required | NIfTI files, relative to the manifest's folder |
+| image, mask | required | NIfTI files below the manifest's folder, relative to it |
 | mask_label | | the lesion's number in an instance mask; default: all that is not zero |
 | label | | 1 RAI-refractory, 0 RAI-avid; empty: not known |
 | cohort, center | | default 'primary', 'unknown' |
 | split | | train, validation or test, where the split is given |
 | diameter_mm, age, sex, scan_order, scanner, kvp, slice_mm | | as known |
 
-Evidence columns are listed in `selection`. Further columns are carried along.
+The evidence columns are described in `selection`. Further columns are carried along.
 """
 
-import dataclasses
+import difflib
+import functools
 import math
 import pathlib
+import re
+from collections.abc import Callable, Iterator
 
 import pandas as pd
 
-from dtc_jax.errors import InputError
+from dtc_jax.cohort import selection
+from dtc_jax.cohort.cells import ManifestError, Problem, read_cells
 from dtc_jax.storage import PathLike
 
+__all__ = ["REQUIRED", "SPLITS", "ManifestError", "Problem", "read_manifest", "validate"]
+
 REQUIRED = ("patient_id", "lesion_id", "image", "mask")
-NUMBERS = ("mask_label", "label", "diameter_mm", "age", "scan_order", "kvp", "slice_mm")
-TEXTS = ("cohort", "center", "split", "sex", "scanner")
 SPLITS = ("train", "validation", "test")
-_SHOWN = 50
-
-
-@dataclasses.dataclass(frozen=True)
-class Problem:
-    """Something wrong with the manifest.
-
-    Attributes:
-      row: line of the file as a spreadsheet numbers it (the header is 1); 0: the whole file.
-      field: column.
-      message: what is wrong and what to do.
-    """
-
-    row: int
-    field: str
-    message: str
-
-    def __str__(self) -> str:
-        place = f"row {self.row}, " if self.row else ""
-        return f"{place}{self.field}: {self.message}"
-
-
-class ManifestError(InputError):
-    """All problems of a manifest at once."""
-
-    def __init__(self, path: PathLike, problems: list[Problem]):
-        """Args: path: of the manifest; problems: not empty."""
-        self.problems = problems
-        shown = [f"  {problem}" for problem in problems[:_SHOWN]]
-        if len(problems) > _SHOWN:
-            shown.append(f"  … and {len(problems) - _SHOWN} more")
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        super().__init__("\n".join([f"{path}: {count}:", *shown]))
+_DEFAULTS = {"cohort": "primary", "center": "unknown"}
+_WORDS = {"split": SPLITS, "uptake": selection.UPTAKES}
+# What the number in a column must be, in words and as a condition.
+_NUMBERS: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "mask_label": ("a whole number from 1 on", lambda x: x >= 1 and x == int(x)),
+    "label": ("0 (RAI-avid) or 1 (RAI-refractory)", lambda x: x in (0, 1)),
+    "diameter_mm": ("a positive number", lambda x: x > 0),
+    "age": ("a number of years from 0 to 130", lambda x: 0 <= x <= 130),
+    "scan_order": ("a number (a date as YYYYMMDD)", lambda x: True),
+    "kvp": ("a positive number", lambda x: x > 0),
+    "slice_mm": ("a positive number", lambda x: x > 0),
+}
+_OPTIONAL = (*_DEFAULTS, "split", "sex", "scanner", *_NUMBERS)
+_NUMBERS |= dict.fromkeys(selection.FLAGS, ("0 or 1", lambda x: x in (0, 1)))
+_NUMBERS |= dict.fromkeys(selection.QUANTITIES, ("a number from 0 on", lambda x: x >= 0))
+_KNOWN = (*REQUIRED, *_OPTIONAL, *selection.EVIDENCE)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_CODE = re.compile(r"[+-]?0\d.*")  # 007 looks like a number, but its zeros count
 
 
 def read_manifest(path: PathLike) -> pd.DataFrame:
     """Reads and checks a manifest.
 
     Returns:
-      One row a lesion, in the file's order: ids and texts as str, numbers as float (NaN: unknown),
-      `image` and `mask` as absolute paths, every column of the table above, further ones as read.
+      One row a lesion, in the file's order. Ids and words are str, numbers float, what is empty is
+      NaN; `image` and `mask` are absolute paths. Columns of the table above that the file lacks are
+      there, empty or with their default. Of further columns, those of numbers alone are float.
 
     Raises:
-      InputError: the file cannot be read as a table.
-      ManifestError: something in it is wrong; it names every problem.
+      InputError: there is no such file.
+      ManifestError: all that is wrong with it.
     """
     path = pathlib.Path(path)
-    table = _read_csv(path)
-    problems = validate(table, path.parent)
+    cells, problems = read_cells(path)
+    problems = sorted(problems + validate(cells, path.parent), key=lambda problem: problem.row)
     if problems:
         raise ManifestError(path, problems)
-    for column in NUMBERS:
-        known = table[column] if column in table else pd.Series("", index=table.index)
-        table[column] = pd.to_numeric(known, errors="coerce").astype(float)
-    for column, default in zip(TEXTS, ("primary", "unknown", "", "", ""), strict=True):
-        known = table[column] if column in table else pd.Series("", index=table.index)
-        table[column] = known.replace("", default)
     root = path.parent.resolve()
     for column in ("image", "mask"):
-        table[column] = [str(root / name) for name in table[column]]
-    further = [c for c in table if c not in (*REQUIRED, *NUMBERS, *TEXTS)]
-    return table[[*REQUIRED, *NUMBERS, *TEXTS]].join(_typed(table[further]))
+        cells[column] = [str(root / name) for name in cells[column]]
+    absent = pd.Series("", cells.index, dtype=str)
+    columns = dict.fromkeys((*REQUIRED, *_OPTIONAL, *cells))
+    table = pd.DataFrame({c: _typed(cells.get(c, absent), c) for c in columns})
+    return table.fillna(_DEFAULTS).reset_index(drop=True)
 
 
 def validate(table: pd.DataFrame, folder: PathLike) -> list[Problem]:
-    """All that is wrong with a manifest.
+    """All that is wrong with the rows of a manifest, by row.
 
     Args:
-      table: all columns as str, '' where empty, as in the file.
-      folder: of the manifest, to which the paths are relative.
+      table: every cell as text, '' where empty; the index is the row's number in the file.
+      folder: of the manifest.
     """
-    missing = [column for column in REQUIRED if column not in table]
-    if missing:
-        return [
-            Problem(0, column, f"no such column; the header has {', '.join(map(repr, table))}.")
-            for column in missing
-        ]
-    problems = []
+    problems = list(_missing_columns(table))
+    present = {*table}
+    for column in [c for c in table if c in _KNOWN]:
+        problems += _value_problems(table[column], column)
+    if "lesion_id" in present:
+        problems += _repeated(table, ["lesion_id"], "every lesion needs an id of its own.")
+    if {"image", "mask"} <= present:
+        place = [c for c in ("mask", "image", "mask_label") if c in present]
+        problems += _repeated(table, place, "this lesion has a row already; delete one.")
+    if {"patient_id", "cohort"} <= present:
+        filled = table.assign(cohort=table.cohort.replace("", _DEFAULTS["cohort"]))
+        problems += _divided(filled, "patient_id", "cohort", "give a patient one cohort.")
+    if {"patient_id", "image"} <= present:
+        problems += _divided(table, "image", "patient_id", "give a scan one patient.")
+    for column in sorted({"image", "mask"} & present):
+        problems += _path_problems(table[column], column, pathlib.Path(folder))
+    return sorted(problems, key=lambda problem: (problem.row, _KNOWN.index(problem.field)))
+
+
+def _missing_columns(table: pd.DataFrame) -> Iterator[Problem]:
+    spelled = {column.lower(): column for column in table if column not in _KNOWN}
     for column in REQUIRED:
-        for i in table.index[table[column] == ""]:
-            problems.append(Problem(i + 2, column, "is empty; fill it in."))
-    for column in NUMBERS:
-        if column in table:
-            problems += _number_problems(table[column])
-    if "split" in table:
-        for i in table.index[~table.split.isin((*SPLITS, ""))]:
-            problems.append(
-                Problem(i + 2, "split", f"{table.split[i]!r} is none of {', '.join(SPLITS)}.")
+        if column not in table:
+            near = difflib.get_close_matches(column, spelled, n=1)
+            hint = f"rename {spelled[near[0]]!r}." if near else f"add it to {', '.join(table)}."
+            yield Problem(1, column, f"no such column; {hint}")
+
+
+def _value_problems(cells: pd.Series, column: str) -> Iterator[Problem]:
+    for row, text in cells.items():
+        if text == "":
+            if column in REQUIRED:
+                yield Problem(row, column, "is empty; fill it in.")
+        elif column in _WORDS and text not in _WORDS[column]:
+            words = ", ".join(_WORDS[column])
+            yield Problem(row, column, f"{text!r} is none of {words}; leave it empty if unknown.")
+        elif column in _NUMBERS:
+            meaning, holds = _NUMBERS[column]
+            number = float(text) if _NUMBER.fullmatch(text) else math.nan
+            if not math.isfinite(number) or not holds(number):
+                message = f"{text!r} is not {meaning}; leave it empty if unknown."
+                yield Problem(row, column, message)
+
+
+def _repeated(table: pd.DataFrame, columns: list[str], advice: str) -> Iterator[Problem]:
+    filled = table[table[columns[0]] != ""]
+    for rows in filled.groupby(columns).groups.values():
+        for row in rows[1:]:
+            yield Problem(
+                row, columns[0], f"{filled[columns[0]][row]!r} as in row {rows[0]}: {advice}"
             )
-    problems += _duplicates(table) + _patients_in_two_cohorts(table)
-    for column in ("image", "mask"):
-        problems += _path_problems(table[column], pathlib.Path(folder))
-    return sorted(problems, key=lambda problem: problem.row)
 
 
-def _read_csv(path: pathlib.Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; give the path of the manifest's CSV.")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except pd.errors.EmptyDataError as error:
-        raise InputError(f"{path}: the file is empty.") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text; save it as 'CSV UTF-8'.") from error
-    except pd.errors.ParserError as error:
-        raise InputError(f"{path}: not a CSV ({' '.join(str(error).split())}).") from error
-    if len(table.columns) == 1 and any(mark in table.columns[0] for mark in ";\t"):
-        raise InputError(f"{path}: columns must be separated by commas; save it as a comma CSV.")
-    if table.empty:
-        raise InputError(f"{path}: has a header but no rows.")
-    return table.rename(columns=str.strip).apply(lambda column: column.str.strip())
+def _divided(table: pd.DataFrame, owner: str, column: str, advice: str) -> Iterator[Problem]:
+    """Rows whose `column` differs from that of the first row of the same `owner`."""
+    filled = table[(table[owner] != "") & (table[column] != "")]
+    for name, cells in filled.groupby(owner)[column]:
+        for row in cells.index[cells != cells.iloc[0]]:
+            first = f"row {cells.index[0]} has {cells.iloc[0]!r} for the same {owner} {name!r}"
+            yield Problem(row, column, f"is {cells[row]!r}, but {first}; {advice}")
 
 
-def _number_problems(column: pd.Series) -> list[Problem]:
-    problems = []
-    for i, text in column.items():
-        if text == "" or text.lower() == "nan":
-            continue
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            problems.append(Problem(i + 2, column.name, f"{text!r} is not a number."))
-        elif column.name == "label" and value not in (0, 1):
-            problems.append(
-                Problem(
-                    i + 2,
-                    "label",
-                    f"{text!r} is not 0 (RAI-avid) or 1 (RAI-refractory); leave it empty if unknown.",
-                )
-            )
-        elif column.name == "mask_label" and (value < 1 or value != int(value)):
-            problems.append(Problem(i + 2, "mask_label", f"{text!r} is not a whole number from 1."))
-        elif column.name == "diameter_mm" and value <= 0:
-            problems.append(Problem(i + 2, "diameter_mm", f"{text!r} must be positive."))
-    return problems
-
-
-def _duplicates(table: pd.DataFrame) -> list[Problem]:
-    first = {}
-    problems = []
-    for i, lesion in table.lesion_id.items():
-        if lesion and lesion in first:
-            message = f"{lesion!r} stands in row {first[lesion] + 2} too; every lesion needs its own id."
-            problems.append(Problem(i + 2, "lesion_id", message))
-        first.setdefault(lesion, i)
-    return problems
-
-
-def _patients_in_two_cohorts(table: pd.DataFrame) -> list[Problem]:
-    if "cohort" not in table:
-        return []
-    cohorts = table.cohort.replace("", "primary")
-    first = {}
-    problems = []
-    for i, (patient, cohort) in enumerate(zip(table.patient_id, cohorts, strict=True)):
-        if patient and first.setdefault(patient, cohort) != cohort:
-            message = f"patient {patient!r} is in cohort {first[patient]!r} above and {cohort!r} here."
-            problems.append(Problem(i + 2, "cohort", message + " A patient belongs to one."))
-    return problems
-
-
-def _path_problems(column: pd.Series, folder: pathlib.Path) -> list[Problem]:
+def _path_problems(cells: pd.Series, column: str, folder: pathlib.Path) -> Iterator[Problem]:
     root = folder.resolve()
-    problems = []
-    seen: dict[str, str | None] = {"": None}
-    for i, name in column.items():
-        if name not in seen:
-            path = root / name
-            if not path.resolve().is_relative_to(root) or pathlib.Path(name).is_absolute():
-                seen[name] = (
-                    f"{name!r} leaves the manifest's folder; give a path inside it, relative to it."
-                )
-            elif not path.is_file():
-                seen[name] = f"{name!r}: no such file in {folder}."
-            else:
-                seen[name] = None
-        if seen[name]:
-            problems.append(Problem(i + 2, str(column.name), seen[name]))
-    return problems
+
+    @functools.cache  # many lesions share a scan
+    def problem(name: str) -> str:
+        path = root / name
+        try:
+            if pathlib.Path(name).is_absolute() or not path.resolve().is_relative_to(root):
+                return "leaves the manifest's folder; put the file there, without a link."
+            return "" if path.is_file() else f"no such file in {folder}; check the name."
+        except (OSError, RuntimeError):  # too long a name, a loop of links
+            return "cannot be looked up; check the name."
+
+    for row, name in cells[cells != ""].items():
+        if message := problem(name):
+            yield Problem(row, column, f"{name!r}: {message}")
 
 
-def _typed(table: pd.DataFrame) -> pd.DataFrame:
-    """Further columns: numbers where every filled cell is one, else text with '' for empty."""
-    typed = {}
-    for column in table:
-        text = table[column]
-        numbers = pd.to_numeric(text, errors="coerce")
-        is_number = numbers.notna() | text.isin(("", "nan"))
-        typed[column] = numbers.astype(float) if is_number.all() and numbers.notna().any() else text
-    return pd.DataFrame(typed, index=table.index)
+def _typed(cells: pd.Series, column: str) -> pd.Series:
+    filled = cells[cells != ""]
+    number = column in _NUMBERS
+    if column not in _KNOWN and len(filled):
+        number = all(_NUMBER.fullmatch(text) and not _CODE.fullmatch(text) for text in filled)
+    return (
+        filled.map(float).astype(float).reindex(cells.index) if number else cells.where(cells != "")
+    )
