@@ -46,7 +46,7 @@ def load(config: ml_collections.ConfigDict) -> Data:
     elif config.data.source in ("phantom", "manifest"):
         if config.data.source == "phantom":
             spec = phantom.PhantomSpec(**config.data.phantom.to_dict())
-            path = phantom.generate(folder / f"phantom-{phantom.fingerprint(spec)[:12]}", spec)
+            path = phantom.generate_in(folder, spec)
             notes.append(f"phantom cohort: attainable AUC {phantom.attainable_auc(spec):.3f}")
         else:
             path = _existing(config.data.manifest, "config.data.manifest")

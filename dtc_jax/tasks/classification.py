@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from dtc_jax.imaging.preprocess import Preprocess, preprocess
-from dtc_jax.imaging.preprocess import normalize
+from dtc_jax.imaging.preprocess import Preprocess, normalize, preprocess
 from dtc_jax.models.senet import SENet
 from dtc_jax.statistics import roc
 from dtc_jax.training import losses
@@ -62,8 +61,9 @@ def make_task(config: ml_collections.ConfigDict, training_labels: np.ndarray) ->
     def predict(params: PyTree, batch_stats: PyTree, batch: Batch) -> dict[str, jax.Array]:
         x = preprocess(batch["image"], batch["mask"], spec, jnp)  # [B, D, H, W, C]
         variables = {"params": params, "batch_stats": batch_stats}
-        logits = [network.apply(variables, jnp.flip(x, axes), train=False) for axes in mirrors]
-        logit = sum(logits) / len(logits)  # [B]
+        views = jnp.concatenate([jnp.flip(x, axes) for axes in mirrors])  # [V * B, D, H, W, C]
+        logits = network.apply(variables, views, train=False)
+        logit = logits.reshape(len(mirrors), -1).mean(axis=0)  # [B]
         return {"index": batch["index"], "label": batch["label"], "logit": logit}
 
     def summarize(outputs: Sequence[dict[str, np.ndarray]]) -> dict[str, float]:
