@@ -1,5 +1,8 @@
 """Errors a user can act on. `launch.py` prints their message alone and exits with `exit_code`."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class InputError(Exception):
     """Bad input. The message names the file, the row or the field, and says what to do."""
@@ -17,3 +20,11 @@ class Stopped(Exception):
     """A signal ended the work after its state was saved; the same command goes on from there."""
 
     exit_code = 75
+
+
+def unknown_choice(field: str, value: object, choices: Iterable[str]) -> UsageError:
+    """The error to raise where `field` is none of `choices`; it names them and the nearest one."""
+    choices = list(choices)
+    near = difflib.get_close_matches(str(value), choices, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return UsageError(f"{field} is {value!r}; it must be one of {', '.join(choices)}.{hint}")

@@ -1,18 +1,45 @@
 """Augmentation of one example on the device, image and mask together, from its own random key.
 
-A crop is sampled once, straight from the stored record to the network's grid: the identity gives
-`imaging.preprocess.crop`. What lies beyond the visible part of the scan is its edge, since sampling
-positions are clamped to it; so nothing is copied to hide where the scan ends.
+A crop is sampled once, straight from the stored record to the network's grid, whatever is switched
+on: with nothing, it is `imaging.preprocess.crop`. What lies beyond the visible part of the scan is
+its edge, since sampling positions are clamped to it; nothing is copied to hide where the scan ends.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dtc_jax.imaging.preprocess import Preprocess, sample_positions
 
 _AIR_HU = -1000.0
+
+
+class Strength(Protocol):
+    """How much of each change; plain numbers, 0 is off. Triples are in the order z, y, x.
+
+    Attributes:
+      flip: probability of mirroring along each axis.
+      rotate_deg: largest angle about each axis, either way.
+      shift_mm: largest shift along each axis, either way.
+      scale: largest logarithm of the zoom: 0.1 is by a factor of up to exp(0.1) either way.
+      hu_shift: largest shift of all intensities, either way, in HU.
+      hu_scale: largest change of contrast, as a share of the distance from air.
+      noise_hu: largest standard deviation of Gaussian noise.
+      visible_extent: probability along each axis that the scan is taken to end anywhere between
+        the lesion and its real end.
+    """
+
+    flip: Sequence[float]
+    rotate_deg: Sequence[float]
+    shift_mm: float
+    scale: float
+    hu_shift: float
+    hu_scale: float
+    noise_hu: float
+    visible_extent: float
 
 
 def augment(
@@ -21,9 +48,9 @@ def augment(
     mask: jax.Array,
     extent: jax.Array,
     spec: Preprocess,
-    strength: Any,
+    strength: Strength,
 ) -> tuple[jax.Array, jax.Array]:
-    """Draws one variant of an example. A strength of 0 costs nothing.
+    """Draws one variant of an example: a pure function of its arguments, to be vmapped.
 
     Args:
       key: of this example and this step.
@@ -31,147 +58,94 @@ def augment(
       mask: [d, h, w] uint8.
       extent: [3, 2]; range [start, stop) of indices that lie inside the scan.
       spec: the network's grid.
-      strength: flip (probability along z, y, x), rotate_deg (largest angle about z, y, x),
-        shift_mm, scale (0.1: by a factor of up to exp(0.1) either way), hu_shift (HU), hu_scale
-        (share of the distance from air), noise_hu (largest standard deviation), visible_extent
-        (probability along each axis that the scan is taken to end anywhere between the lesion
-        and its real end).
+      strength: see `Strength`.
 
     Returns:
       HU and mask, both [D, H, W] float32; the mask is soft where it was interpolated.
     """
-    keys = jax.random.split(key, 8)
+    geometry_key, extent_key, intensity_key = jax.random.split(key, 3)
+    positions = _positions(geometry_key, image.shape, spec, strength)  # 3 × [D, H, W]
+    seen = positions
+    if strength.visible_extent > 0:
+        first, last = _visible(extent_key, mask, extent, strength.visible_extent)
+        seen = [jnp.clip(positions[axis], first[axis], last[axis]) for axis in range(3)]
+    # On a CPU this runs an order of magnitude faster than gathering image and mask in one go:
+    # XLA vectorises the gathers of a single volume, and no longer where two share their indices.
+    hu = jax.scipy.ndimage.map_coordinates(image.astype(jnp.float32), seen, order=1, mode="nearest")
+    region = jax.scipy.ndimage.map_coordinates(
+        mask.astype(jnp.float32), positions, order=1, mode="constant"
+    )
+    return _jitter(intensity_key, hu, strength), region
 
-    def uniform(i: int, limit: Any, shape: tuple[int, ...] = ()) -> jax.Array:
-        limit = jnp.asarray(limit, jnp.float32)
-        return limit * jax.random.uniform(keys[i], shape, minval=-1.0, maxval=1.0)
 
-    image, mask = image.astype(jnp.float32), mask.astype(jnp.float32)
-    sides = image.shape
-    direction = jnp.ones(3)
+def _positions(
+    key: jax.Array, sides: tuple[int, ...], spec: Preprocess, strength: Strength
+) -> list[jax.Array]:
+    """Where in a record of `sides` voxels each output voxel lies, by axis. # 3 × [D, H, W]"""
+    flip_key, scale_key, angle_key, shift_key = jax.random.split(key, 4)
+    matrix = jnp.eye(3)  # from offsets in the output to offsets in the record
     if any(strength.flip):
-        flipped = jax.random.uniform(keys[0], (3,)) < jnp.asarray(strength.flip)
-        direction = jnp.where(flipped, -1.0, 1.0)
-    if strength.scale:
-        direction = direction * jnp.exp(uniform(1, strength.scale))
-    center = (jnp.asarray(sides, jnp.float32) - 1.0) / 2.0  # [3]
-    if strength.shift_mm:
-        center = center + uniform(2, strength.shift_mm, (3,))
-    visible = _visible(keys[3], mask, extent, strength.visible_extent)  # [3, 2]
-
-    # Distance of each output voxel from the middle of the crop, along each axis, in input voxels.
-    offsets = [
-        direction[axis] * jnp.asarray(sample_positions(1, n, spec.spacing_mm), jnp.float32)
-        for axis, n in enumerate(spec.shape)
-    ]
-    if any(strength.rotate_deg):
-        angles = jnp.deg2rad(uniform(4, strength.rotate_deg, (3,)))  # [3] about z, y, x
-        if any(strength.rotate_deg[1:]):
-            hu, region = _sample_rotated(image, mask, center, offsets, visible, angles)
-        else:
-            hu, region = _sample_axial(image, mask, center, offsets, visible, angles[0])
-    else:
-        positions = [center[axis] + offsets[axis] for axis in range(3)]
-        hu = _sample_axes(image, [_clamp(p, visible[i]) for i, p in enumerate(positions)])
-        region = _sample_axes(mask, positions)
-
-    if strength.hu_scale:
-        hu = (hu - _AIR_HU) * (1.0 + uniform(5, strength.hu_scale)) + _AIR_HU
-    if strength.hu_shift:
-        hu = hu + uniform(6, strength.hu_shift)
-    if strength.noise_hu:
-        level_key, noise_key = jax.random.split(keys[7])
-        level = strength.noise_hu * jax.random.uniform(level_key)
-        hu = hu + level * jax.random.normal(noise_key, hu.shape)
-    return hu, region
+        flipped = jax.random.bernoulli(flip_key, jnp.asarray(strength.flip, jnp.float32))  # [3]
+        matrix = jnp.diag(jnp.where(flipped, -1.0, 1.0))
+    if strength.scale > 0:
+        matrix *= jnp.exp(_either_way(scale_key, strength.scale))
+    angles = _either_way(angle_key, 1.0, (3,))
+    for axis, largest_deg in enumerate(strength.rotate_deg):
+        if largest_deg > 0:
+            rotation = _rotation(axis, jnp.deg2rad(largest_deg * angles[axis]))
+            matrix = jnp.matmul(rotation, matrix, precision="highest")
+    center = (np.asarray(sides, np.float32) - 1.0) / 2.0  # [3]
+    if strength.shift_mm > 0:
+        center = center + _either_way(shift_key, strength.shift_mm, (3,))
+    offsets = np.meshgrid(
+        *(sample_positions(1, n, spec.spacing_mm).astype(np.float32) for n in spec.shape),
+        indexing="ij",
+    )
+    # Sums, not a matrix product: accelerators round the factors of products to 10 bits.
+    return [center[i] + sum(matrix[i, j] * offsets[j] for j in range(3)) for i in range(3)]
 
 
-def _visible(key: jax.Array, mask: jax.Array, extent: jax.Array, chance: float) -> jax.Array:
-    """First and last visible index along each axis, never within the mask's box. # [3, 2]"""
+def _either_way(key: jax.Array, limit: float, shape: tuple[int, ...] = ()) -> jax.Array:
+    return limit * jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
+
+
+def _rotation(axis: int, angle: jax.Array) -> jax.Array:
+    """Rotation by `angle` (radians) about one of the axes z, y, x. # [3, 3]"""
+    i, j = (other for other in range(3) if other != axis)
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    return jnp.eye(3).at[(i, i, j, j), (i, j, i, j)].set(jnp.stack([cos, -sin, sin, cos]))
+
+
+def _visible(
+    key: jax.Array, mask: jax.Array, extent: jax.Array, chance: float
+) -> tuple[jax.Array, jax.Array]:
+    """First and last visible position along each axis, drawn so that the mask's box is inside.
+
+    A scan that was cut tightly about its lesion ends where the lesion ends, which tells the size.
+    If any scan may seem to end there, the place where the padding starts tells less. # [3], [3]
+    """
     first, last = extent[:, 0].astype(jnp.float32), extent[:, 1].astype(jnp.float32) - 1.0
-    if not chance:
-        return jnp.stack([first, last], axis=1)
     box_first, box_last = [], []
-    for axis in range(3):
-        others = tuple(a for a in range(3) if a != axis)
-        occupied = mask.max(axis=others) > 0  # [n]
-        n = mask.shape[axis]
+    for axis, n in enumerate(mask.shape):
+        occupied = mask.max(axis=tuple(a for a in range(3) if a != axis)) > 0  # [n]
         box_first.append(jnp.argmax(occupied))
-        box_last.append(n - 1 - jnp.argmax(occupied[::-1]))
-    coin, share = jax.random.split(key)
-    chosen = jax.random.uniform(coin, (3,)) < chance
-    draws = jax.random.uniform(share, (2, 3)) * chosen.astype(jnp.float32)[None, :]
+        box_last.append(n - 1 - jnp.argmax(occupied[::-1]))  # without a mask, 0 and n - 1
     room_below = jnp.maximum(jnp.stack(box_first).astype(jnp.float32) - first, 0.0)
     room_above = jnp.maximum(last - jnp.stack(box_last).astype(jnp.float32), 0.0)
-    return jnp.stack([first + draws[0] * room_below, last - draws[1] * room_above], axis=1)
+    chance_key, share_key = jax.random.split(key)
+    chosen = jax.random.bernoulli(chance_key, chance, (3,))
+    below, above = jax.random.uniform(share_key, (2, 3)) * chosen[None, :]
+    return first + below * room_below, last - above * room_above
 
 
-def _clamp(position: jax.Array, limits: jax.Array) -> jax.Array:
-    return jnp.clip(position, limits[0], limits[1])
-
-
-def _hat(position: jax.Array, n: int) -> jax.Array:
-    """Weights of linear interpolation on an axis of n voxels; 0 outside. # [m] -> [m, n]"""
-    return jnp.maximum(0.0, 1.0 - jnp.abs(position[:, None] - jnp.arange(n)[None, :]))
-
-
-def _sample_axes(x: jax.Array, positions: list[jax.Array]) -> jax.Array:
-    """Samples where rows of the grid stay along the axes: three matrix products."""
-    depth, height, width = (_hat(p, n) for p, n in zip(positions, x.shape, strict=True))
-    x = jnp.einsum("zyx,Zz->Zyx", x, depth)
-    x = jnp.einsum("zyx,Yy->zYx", x, height)
-    return jnp.einsum("zyx,Xx->zyX", x, width)
-
-
-def _sample_axial(
-    image: jax.Array,
-    mask: jax.Array,
-    center: jax.Array,
-    offsets: list[jax.Array],
-    visible: jax.Array,
-    angle: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
-    """Rotation about z: a matrix product along z, then four gathers of whole columns."""
-    z = center[0] + offsets[0]  # [D]
-    cos, sin = jnp.cos(angle), jnp.sin(angle)
-    dy, dx = jnp.meshgrid(offsets[1], offsets[2], indexing="ij")  # [H, W]
-    y, x = center[1] + cos * dy - sin * dx, center[2] + sin * dy + cos * dx
-
-    def sample(volume: jax.Array, z: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
-        _, h, w = volume.shape
-        columns = jnp.einsum("zyx,Zz->yxZ", volume, _hat(z, volume.shape[0]))
-        columns = columns.reshape(h * w, -1)  # [h * w, D]
-        y0, x0 = jnp.floor(y), jnp.floor(x)
-        total = jnp.zeros((*y.shape, columns.shape[1]))  # [H, W, D]
-        for yi, wy in ((y0, 1.0 - (y - y0)), (y0 + 1.0, y - y0)):
-            for xi, wx in ((x0, 1.0 - (x - x0)), (x0 + 1.0, x - x0)):
-                within = (yi >= 0) & (yi < h) & (xi >= 0) & (xi < w)
-                index = jnp.where(within, yi * w + xi, 0).astype(jnp.int32)
-                total = total + (wy * wx * within)[..., None] * columns[index]
-        return total.transpose(2, 0, 1)  # [D, H, W]
-
-    hu = sample(image, _clamp(z, visible[0]), _clamp(y, visible[1]), _clamp(x, visible[2]))
-    return hu, sample(mask, z, y, x)
-
-
-def _sample_rotated(
-    image: jax.Array,
-    mask: jax.Array,
-    center: jax.Array,
-    offsets: list[jax.Array],
-    visible: jax.Array,
-    angles: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
-    """Rotation about all axes: trilinear interpolation at every voxel."""
-    grid = jnp.stack(jnp.meshgrid(*offsets, indexing="ij"))  # [3, D, H, W]
-    cos, sin = jnp.cos(angles), jnp.sin(angles)
-    zero, one = jnp.zeros(()), jnp.ones(())
-    about_z = jnp.stack([one, zero, zero, zero, cos[0], -sin[0], zero, sin[0], cos[0]])
-    about_y = jnp.stack([cos[1], zero, sin[1], zero, one, zero, -sin[1], zero, cos[1]])
-    about_x = jnp.stack([cos[2], -sin[2], zero, sin[2], cos[2], zero, zero, zero, one])
-    rotation = about_z.reshape(3, 3) @ about_y.reshape(3, 3) @ about_x.reshape(3, 3)
-    position = center[:, None, None, None] + jnp.einsum("ij,jzyx->izyx", rotation, grid)
-    seen = jnp.stack([_clamp(position[axis], visible[axis]) for axis in range(3)])
-    hu = jax.scipy.ndimage.map_coordinates(image, seen, order=1, mode="nearest")
-    region = jax.scipy.ndimage.map_coordinates(mask, position, order=1, mode="constant")
-    return hu, region
+def _jitter(key: jax.Array, hu: jax.Array, strength: Strength) -> jax.Array:
+    """Contrast, brightness and noise, in which scanners and reconstruction kernels differ."""
+    scale_key, shift_key, level_key, noise_key = jax.random.split(key, 4)
+    if strength.hu_scale > 0:
+        hu = (hu - _AIR_HU) * (1.0 + _either_way(scale_key, strength.hu_scale)) + _AIR_HU
+    if strength.hu_shift > 0:
+        hu += _either_way(shift_key, strength.hu_shift)
+    if strength.noise_hu > 0:
+        level = strength.noise_hu * jax.random.uniform(level_key)
+        hu += level * jax.random.normal(noise_key, hu.shape)
+    return hu

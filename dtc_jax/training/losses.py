@@ -5,24 +5,24 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dtc_jax.errors import InputError, UsageError
+from dtc_jax.errors import InputError, unknown_choice
 
 
-def class_weights(labels: np.ndarray, kind: str) -> tuple[float, float]:
+def class_weights(labels: np.ndarray, kind: str | None) -> tuple[float, float]:
     """Weights of the negative and the positive class.
 
     Args:
       labels: [N] of 0 and 1; the training split.
-      kind: 'balanced': n / (2 n_class), as in scikit-learn; 'none': 1 and 1.
+      kind: 'balanced': n / (2 n_class), as in scikit-learn; 'none' or None: 1 and 1.
 
     Raises:
       InputError: a class is missing.
       UsageError: `kind` is neither.
     """
-    if kind == "none":
+    if kind is None or kind == "none":
         return 1.0, 1.0
     if kind != "balanced":
-        raise UsageError(f"config.loss.class_weight={kind!r}: choose 'balanced' or 'none'.")
+        raise unknown_choice("config.loss.class_weight", kind, ("balanced", "none"))
     labels = np.asarray(labels)
     positives = int((labels == 1).sum())
     negatives = len(labels) - positives
@@ -45,7 +45,7 @@ def sigmoid_cross_entropy(
 
     Args:
       logits: [B].
-      labels: [B] of 0 and 1.
+      labels: [B] of 0 and 1; anything, NaN too, where `valid` is 0.
       valid: [B]; 0 for rows that only fill a batch.
       weights: of the negative and the positive class.
       label_smoothing: s turns the targets 0 and 1 into s/2 and 1 - s/2.
@@ -53,6 +53,7 @@ def sigmoid_cross_entropy(
     Returns:
       The weighted sum and the sum of the weights, both scalar.
     """
+    labels = jnp.where(valid > 0, labels, 0.0)
     weight = valid * jnp.where(labels > 0.5, weights[1], weights[0])
     targets = labels * (1.0 - label_smoothing) + label_smoothing / 2.0
     return (weight * optax.sigmoid_binary_cross_entropy(logits, targets)).sum(), weight.sum()

@@ -1,13 +1,11 @@
 """Optimizers and schedules by name, from `config.optimizer`."""
 
-import difflib
-from collections.abc import Iterable
 from typing import Any
 
 import jax
 import optax
 
-from dtc_jax.errors import UsageError
+from dtc_jax.errors import unknown_choice
 
 _OPTIMIZERS = ("adamw", "adam", "sgd")
 _SCHEDULES = ("cosine", "linear", "constant")
@@ -19,14 +17,15 @@ def make_optimizer(config: Any, total_steps: int) -> optax.GradientTransformatio
     Args:
       config: name ('adamw', 'adam', 'sgd'), learning_rate (peak), schedule ('cosine' and 'linear'
         end at 0; 'constant'), warmup_fraction (of all steps, linear from 0), weight_decay (not for
-        norms and biases; only 'adamw' and 'sgd' use it), clip_norm (of the global gradient; 0: off),
-        momentum (of 'sgd').
+        norms and biases; 'adamw' and 'sgd' alone use it), clip_norm (of the global gradient; 0 is
+        off), momentum (of 'sgd').
       total_steps: updates in all.
 
     Raises:
       UsageError: an unknown name.
     """
-    _check("name", config.name, _OPTIMIZERS)
+    if config.name not in _OPTIMIZERS:
+        raise unknown_choice("config.optimizer.name", config.name, _OPTIMIZERS)
     rate = make_schedule(config, total_steps)
     if config.name == "adamw":
         update = optax.adamw(rate, weight_decay=config.weight_decay, mask=decay_mask)
@@ -44,7 +43,8 @@ def make_optimizer(config: Any, total_steps: int) -> optax.GradientTransformatio
 
 def make_schedule(config: Any, total_steps: int) -> optax.Schedule:
     """The learning rate by step; see `make_optimizer`."""
-    _check("schedule", config.schedule, _SCHEDULES)
+    if config.schedule not in _SCHEDULES:
+        raise unknown_choice("config.optimizer.schedule", config.schedule, _SCHEDULES)
     peak = config.learning_rate
     warmup = round(config.warmup_fraction * total_steps)
     rest = max(1, total_steps - warmup)
@@ -61,12 +61,3 @@ def make_schedule(config: Any, total_steps: int) -> optax.Schedule:
 def decay_mask(params: Any) -> Any:
     """True for kernels: biases and the scales and offsets of norms have one axis."""
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
-
-
-def _check(field: str, value: str, known: Iterable[str]) -> None:
-    if value not in known:
-        close = difflib.get_close_matches(value, known, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise UsageError(
-            f"config.optimizer.{field}={value!r}: choose one of {', '.join(known)}.{hint}"
-        )
