@@ -15,7 +15,7 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "FILE[:VARIANT]; single fields are set by --config.a.b=VALUE."
 )
 _MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "What to do.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; runs/CONFIG[-VARIANT] if unset.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/CONFIG[-VARIANT].")
 
 
 def main(argv: list[str]) -> int:
@@ -25,7 +25,7 @@ def main(argv: list[str]) -> int:
         from dtc_jax import runs  # after the flags: JAX takes seconds to import
 
         if _MODE.value == "train":
-            runs.train(_CONFIG.value, _WORKDIR.value or runs.default_workdir(_config_name()))
+            runs.train(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name()}")
         elif _MODE.value == "evaluate":
             runs.evaluate(_WORKDIR.value)
     except (InputError, Stopped) as error:
