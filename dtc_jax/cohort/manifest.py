@@ -129,11 +129,9 @@ def _value_problems(cells: pd.Series, column: str) -> Iterator[Problem]:
 
 def _repeated(table: pd.DataFrame, columns: list[str], advice: str) -> Iterator[Problem]:
     filled = table[table[columns[0]] != ""]
-    for rows in filled.groupby(columns).groups.values():
-        for row in rows[1:]:
-            yield Problem(
-                row, columns[0], f"{filled[columns[0]][row]!r} as in row {rows[0]}: {advice}"
-            )
+    for _, cells in filled.groupby(columns)[columns[0]]:
+        for row in cells.index[1:]:
+            yield Problem(row, columns[0], f"{cells[row]!r} as in row {cells.index[0]}: {advice}")
 
 
 def _divided(table: pd.DataFrame, owner: str, column: str, advice: str) -> Iterator[Problem]:

@@ -1,173 +1,232 @@
 """Which lesion is for training, which for validation, which for the test: by patient.
 
 Hold-out: development to test as 7 : 3, three of ten stratified patient folds; validation is 15 % of
-the development patients. k-fold: fold k is the test, validation comes from the rest.
+the development patients. k-fold: fold k is the test, validation comes from the rest. Nothing here
+depends on the order of the rows.
 """
 
 import hashlib
+import json
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
-from dtc_jax.errors import InputError, UsageError
+from dtc_jax.errors import InputError, UsageError, unknown_choice
 
-SPLITS = ("train", "validation", "test")
 _KINDS = ("holdout", "kfold", "temporal", "center", "column")
-_PARTS = 20  # a share is drawn as whole parts of so many folds
+_UNITS = ("patient", "lesion")
+_SPLITS = ("train", "validation", "test")
+_CLASSES = ("RAI-avid (0)", "RAI-refractory (1)")
+_MOST_FOLDS = 20  # of which a share is drawn: fine enough for 15 %
+_NAMED = 5  # patients or lesions in a message
 
 
 def assign(table: pd.DataFrame, split: Any) -> pd.DataFrame:
-    """Assigns every lesion to a split; the order of the rows does not matter.
+    """Assigns every labelled lesion to a split.
 
     Args:
-      table: labelled lesions of one cohort: lesion_id, patient_id, label, and scan_order
-        (temporal), center (center) or split (column) where the kind needs it.
-      split: kind ('holdout', 'kfold', 'temporal': the latest patients are the test, 'center': one
-        centre is the test, 'column': as given), unit ('patient', or 'lesion', which leaks), folds,
-        seed, test_fraction, validation_fraction, center.
+      table: lesions of one cohort: lesion_id, patient_id, label (NaN: left out) and, where the kind
+        needs it, scan_order, center or split.
+      split: has the attributes
+        kind: 'holdout'; 'kfold'; 'temporal', the latest patients are the test; 'center', one centre
+          is the test; or 'column', as the manifest gives it.
+        unit: 'patient', or 'lesion', whose figures flatter, since a patient is on both sides.
+        folds: of 'kfold'.
+        seed: of what is drawn.
+        test_fraction: of 'holdout' and 'temporal'.
+        validation_fraction: of the development patients; of 'column' where it gives no validation.
+        center: of 'center', the one left out.
 
     Returns:
-      lesion_id, fold, split; for k-fold every lesion once a fold.
+      lesion_id, fold, split, in the table's order; with 'kfold' every lesion once a fold.
 
     Raises:
-      UsageError: an unknown kind, unit or centre, or fewer patients than folds.
-      InputError: a patient stands on both sides, or a split lacks a class.
+      InputError: a patient would be on both sides, a split lacks a class, or the column that the
+        kind needs has gaps.
+      UsageError: a field of `split` is out of its range, or there are fewer patients than folds.
     """
-    if split.kind not in _KINDS:
-        raise UsageError(f"config.split.kind={split.kind!r}: choose one of {', '.join(_KINDS)}.")
-    if split.unit not in ("patient", "lesion"):
-        raise UsageError(f"config.split.unit={split.unit!r}: choose 'patient' or 'lesion'.")
-    table = table.sort_values("lesion_id").reset_index(drop=True)
-    if split.kind == "kfold":
-        tests = _folds(table, split.folds, split)
-    elif split.kind == "holdout":
-        tests = [_drawn(table, np.arange(len(table)), split.test_fraction, split, salt=0)]
-    elif split.kind == "temporal":
-        tests = [_latest(table, split)]
-    elif split.kind == "center":
-        tests = [_of_center(table, split.center)]
-    else:
-        return _checked(_given(table, split), table, split)
-    parts = []
-    for fold, test in enumerate(tests):
-        name = np.where(test, "test", "train").astype(object)
-        rest = np.flatnonzero(~test)
-        name[_drawn(table, rest, split.validation_fraction, split, salt=fold + 1)] = "validation"
-        parts.append(pd.DataFrame({"lesion_id": table.lesion_id, "fold": fold, "split": name}))
-    return _checked(pd.concat(parts, ignore_index=True), table, split)
+    _check(split)
+    labelled = table[table.label.notna()].reset_index(drop=True)
+    # Sorted: what the drawing sees depends on the lesions alone. A group is never divided.
+    rows = labelled.assign(
+        patient_id=labelled.patient_id.fillna(labelled.lesion_id), label=labelled.label.astype(int)
+    ).sort_values("lesion_id")
+    rows["group"] = rows[f"{split.unit}_id"]
+    folds = []
+    for fold, names in enumerate(_names(rows, split)):
+        _refuse_divided_patients(rows, names, split.unit)
+        _refuse_missing_classes(rows, names, fold)
+        assigned = rows.assign(fold=fold, split=names)[["lesion_id", "fold", "split"]]
+        folds.append(assigned.sort_index())
+    return pd.concat(folds, ignore_index=True)
 
 
 def fingerprint(assignment: pd.DataFrame) -> str:
-    """SHA-256 of an assignment, whatever the order of its rows."""
-    rows = assignment[["lesion_id", "fold", "split"]].astype(str).agg("\t".join, axis=1)
-    return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()
+    """SHA-256 (hex) of lesion_id, fold and split, whatever the order of the rows."""
+    columns = (assignment[column] for column in ("lesion_id", "fold", "split"))
+    rows = sorted(
+        (str(lesion), int(fold), str(name)) for lesion, fold, name in zip(*columns, strict=True)
+    )
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
-def _groups(table: pd.DataFrame, unit: str) -> np.ndarray:
-    return (table.patient_id if unit == "patient" else table.lesion_id).to_numpy(str)
+def _names(rows: pd.DataFrame, split: Any) -> list[np.ndarray]:
+    """The split of every row, for each fold. # [N] str"""
+    if split.kind == "column":
+        return [_given(rows, split)]
+    if split.kind == "kfold":
+        tests = _cross_validation(rows, split)
+    elif split.kind == "holdout":
+        tests = [_drawn(rows, split.test_fraction, split.seed)]
+    elif split.kind == "temporal":
+        tests = [_latest(rows, split.test_fraction)]
+    else:
+        tests = [_of_center(rows, split.center)]
+    return [
+        _with_validation(rows, np.where(test, "test", "train"), split, split.seed + 1 + fold)
+        for fold, test in enumerate(tests)
+    ]
 
 
-def _folds(table: pd.DataFrame, count: int, split: Any) -> list[np.ndarray]:
-    """Test rows of each of `count` stratified folds. # list of [N] bool"""
-    groups = _groups(table, split.unit)
-    available = len(np.unique(groups))
-    if available < count or count < 2:
-        raise UsageError(
-            f"config.split.folds={count}: there are {available} {split.unit}s; use from 2 to "
-            f"{available} folds."
-        )
-    tests = []
-    for _, rows in _stratified(table, np.arange(len(table)), count, split.seed, groups):
-        test = np.zeros(len(table), bool)
-        test[rows] = True
-        tests.append(test)
-    return tests
+def _with_validation(rows: pd.DataFrame, names: np.ndarray, split: Any, seed: int) -> np.ndarray:
+    names = names.astype(object)
+    development = np.flatnonzero(names == "train")
+    drawn = _drawn(rows.iloc[development], split.validation_fraction, seed)
+    names[development[drawn]] = "validation"
+    return names
 
 
-def _stratified(table: pd.DataFrame, rows: np.ndarray, count: int, seed: int, groups: np.ndarray):
-    labels = table.label.to_numpy()[rows].astype(int)
-    folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-    # A class with fewer lesions than folds is refused by scikit-learn, and warned of: `_checked`
-    # says in our words which split lacks a class.
-    counts = np.bincount(labels, minlength=2)
-    if counts.max() < count:
-        raise UsageError(f"{len(rows)} lesions are too few to draw one part in {count} from.")
-    for rest, part in folds.split(rows, labels, groups[rows]):
-        yield rows[rest], rows[part]
+def _drawn(rows: pd.DataFrame, fraction: float, seed: int) -> np.ndarray:
+    """A stratified share of the groups: three of ten folds for .3, three of twenty for .15. # [N]
 
-
-def _drawn(
-    table: pd.DataFrame, rows: np.ndarray, fraction: float, split: Any, salt: int
-) -> np.ndarray:
-    """A stratified share of `rows`: the first of _PARTS folds (fewer for few patients). # [N] bool"""
-    if not 0 < fraction < 1:
-        raise UsageError(f"config.split: a fraction of {fraction} is not between 0 and 1.")
-    groups = _groups(table, split.unit)
-    available = len(np.unique(groups[rows]))
-    labels = table.label.to_numpy()[rows]
-    most = min(available, int(max((labels == 0).sum(), (labels == 1).sum())))
-    count = 10 if round(fraction * 10, 6) == round(fraction * 10) else _PARTS
-    count = max(2, min(count, most))
-    wanted = max(1, round(fraction * count))
-    drawn = np.zeros(len(table), bool)
-    parts = list(_stratified(table, rows, count, split.seed + salt, groups))
-    for _, part in parts[:wanted]:
-        drawn[part] = True
-    return drawn
-
-
-def _latest(table: pd.DataFrame, split: Any) -> np.ndarray:
-    """Rows of the latest patients by their first scan. # [N] bool"""
-    if "scan_order" not in table or table.scan_order.isna().any():
-        raise InputError("config.split.kind='temporal' needs scan_order in every row.")
-    first = table.groupby("patient_id").scan_order.min().sort_values(kind="stable")
-    count = max(1, round(split.test_fraction * len(first)))
-    return table.patient_id.isin(first.index[-count:]).to_numpy()
-
-
-def _of_center(table: pd.DataFrame, center: str) -> np.ndarray:
-    if center not in set(table.center):
-        names = ", ".join(sorted(set(table.center)))
-        raise UsageError(f"config.split.center={center!r}: the centres are {names}.")
-    return (table.center == center).to_numpy()
-
-
-def _given(table: pd.DataFrame, split: Any) -> pd.DataFrame:
-    """The split of the manifest; validation is drawn from its training rows where it has none."""
-    name = table.get("split", pd.Series("", index=table.index)).to_numpy(object)
-    bad = ~np.isin(name.astype(str), SPLITS)
-    if bad.any():
-        lesion = table.lesion_id[bad].iloc[0]
+    With few groups, of fewer folds, so that each can still hold a group of either class.
+    """
+    fewest, name = _scarcest(rows)
+    if fewest < 2:
         raise InputError(
-            f"config.split.kind='column': lesion {lesion} has no split; fill in train, validation "
-            "or test in every row."
+            f"split: lesions that are {name} are too few to draw from: {fewest} patients have one, "
+            "and each side needs one. Add patients, or choose another config.split.kind."
         )
-    if not (name == "validation").any():
-        rows = np.flatnonzero(name == "train")
-        name[_drawn(table, rows, split.validation_fraction, split, salt=1)] = "validation"
-    return pd.DataFrame({"lesion_id": table.lesion_id, "fold": 0, "split": name})
+
+    def taken(count: int) -> int:
+        return min(max(round(fraction * count), 1), count - 1)
+
+    counts = range(2, min(fewest, _MOST_FOLDS) + 1)
+    count = min(counts, key=lambda count: round(abs(taken(count) / count - fraction), 9))
+    folds = _folds(rows, count, seed)
+    # The largest group is always in the first fold: which folds to take has to be drawn as well.
+    taking = np.random.default_rng(seed).permutation(count)[: taken(count)]
+    return np.any([folds[i] for i in taking], axis=0)
 
 
-def _checked(assignment: pd.DataFrame, table: pd.DataFrame, split: Any) -> pd.DataFrame:
-    known = assignment.merge(table[["lesion_id", "patient_id", "label"]], on="lesion_id")
-    if split.unit == "patient":
-        sides = known.groupby(["fold", "patient_id"]).split.nunique()
-        if (sides > 1).any():
-            names = sorted({patient for _, patient in sides.index[sides > 1]})
-            raise InputError(
-                f"split: the lesions of {len(names)} patients stand on more than one side "
-                f"({', '.join(names[:5])}{', …' if len(names) > 5 else ''}); give each patient one "
-                "split, or choose config.split.unit='lesion' to measure what that flatters."
-            )
-    for (fold, name), rows in known.groupby(["fold", "split"]):
-        if rows.label.nunique() < 2:
-            raise InputError(
-                f"split: {name} of fold {fold} has {len(rows)} lesions, all of label "
-                f"{rows.label.iloc[0]:.0f}; use fewer folds, another seed or more patients."
-            )
-    for name in SPLITS:
-        if name not in set(known.split):
-            raise InputError(f"split: no lesion is for {name}.")
-    return assignment
+def _folds(rows: pd.DataFrame, count: int, seed: int) -> list[np.ndarray]:
+    """Stratified folds that keep groups whole. # count x [N] bool"""
+    folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    parts = folds.split(rows, rows.label, rows.group)
+    return [np.isin(np.arange(len(rows)), part) for _, part in parts]
+
+
+def _cross_validation(rows: pd.DataFrame, split: Any) -> list[np.ndarray]:
+    """The test rows of each fold. # folds x [N] bool"""
+    most, unit = rows.group.nunique(), f"{split.unit}s"
+    if most >= split.folds:
+        most, name = _scarcest(rows)
+        unit += f" with a lesion that is {name}"
+    if not 2 <= split.folds <= most:
+        advice = f"use 2 to {most} folds" if most >= 2 else "add patients"
+        raise UsageError(
+            f"config.split.folds is {split.folds}, and there are {most} {unit}; {advice}."
+        )
+    return _folds(rows, split.folds, split.seed)
+
+
+def _scarcest(rows: pd.DataFrame) -> tuple[int, str]:
+    """In how many groups the class occurs that occurs in fewest, and its name."""
+    return min((rows.group[rows.label == i].nunique(), name) for i, name in enumerate(_CLASSES))
+
+
+def _latest(rows: pd.DataFrame, fraction: float) -> np.ndarray:
+    """The groups whose first scan comes last. # [N] bool"""
+    _need(rows, "scan_order", "temporal")
+    firsts = rows.groupby("group").scan_order.min().reset_index()
+    firsts = firsts.sort_values(["scan_order", "group"]).group
+    count = min(max(round(fraction * len(firsts)), 1), len(firsts) - 1)
+    return rows.group.isin(firsts.iloc[len(firsts) - count :]).to_numpy()
+
+
+def _of_center(rows: pd.DataFrame, center: str) -> np.ndarray:
+    """The lesions of one centre. # [N] bool"""
+    _need(rows, "center", "center")
+    if center not in set(rows.center):
+        raise unknown_choice("config.split.center", center, sorted(set(rows.center)))
+    if rows.center.nunique() == 1:
+        raise InputError(f"config.split.kind is 'center', but {center!r} is the only centre.")
+    return (rows.center == center).to_numpy()
+
+
+def _given(rows: pd.DataFrame, split: Any) -> np.ndarray:
+    """The split column, with a drawn validation where it gives none. # [N] str"""
+    _need(rows, "split", "column")
+    unknown = sorted(set(rows.split) - set(_SPLITS))
+    if unknown:
+        raise unknown_choice("split", unknown[0], _SPLITS)
+    names = rows.split.to_numpy(object)
+    # A patient on both sides has to be named before the drawing makes it one of three.
+    _refuse_divided_patients(rows, names, split.unit)
+    if "validation" not in names and "train" in names:
+        names = _with_validation(rows, names, split, split.seed + 1)
+    return names
+
+
+def _need(rows: pd.DataFrame, column: str, kind: str) -> None:
+    gaps = rows.lesion_id[rows[column].isna()] if column in rows else rows.lesion_id
+    if len(gaps):
+        raise InputError(
+            f"config.split.kind is {kind!r}, but {column} is empty for {len(gaps)} of {len(rows)} "
+            f"labelled lesions ({_some(gaps)}); fill it in, or choose another kind."
+        )
+
+
+def _refuse_divided_patients(rows: pd.DataFrame, names: np.ndarray, unit: str) -> None:
+    if unit == "lesion":
+        return
+    sides = rows.assign(split=names).groupby("patient_id").split.nunique()
+    divided = sides.index[sides > 1]
+    if len(divided):
+        raise InputError(
+            f"split: patients on more than one side: {_some(divided)}. Give all lesions of a "
+            "patient the same side, or set config.split.unit to 'lesion' to measure how much it "
+            "flatters."
+        )
+
+
+def _refuse_missing_classes(rows: pd.DataFrame, names: np.ndarray, fold: int) -> None:
+    for name in _SPLITS:
+        for label, meaning in enumerate(_CLASSES):
+            if not ((names == name) & (rows.label == label)).any():
+                count = np.count_nonzero(names == name)
+                raise InputError(
+                    f"split: none of the {count} lesions for {name} (fold {fold}) is {meaning}; "
+                    "both classes are needed. Add patients, or change config.split (seed, folds, "
+                    "fractions, center) or the column `split`."
+                )
+
+
+def _some(names: Any) -> str:
+    names = sorted(map(str, names))
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _check(split: Any) -> None:
+    for field, choices in (("kind", _KINDS), ("unit", _UNITS)):
+        if getattr(split, field) not in choices:
+            raise unknown_choice(f"config.split.{field}", getattr(split, field), choices)
+    for field in ("test_fraction", "validation_fraction"):
+        if not 0 < getattr(split, field) < 1:
+            value = getattr(split, field)
+            raise UsageError(f"config.split.{field} is {value}; it must be between 0 and 1.")
+    if not 0 <= split.seed < 2**31:
+        raise UsageError(f"config.split.seed is {split.seed}; it must be from 0 to 2**31 - 1.")
