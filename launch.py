@@ -46,7 +46,9 @@ def _parse(argv: list[str]) -> None:
     if rest:
         raise UsageError(f"{' '.join(rest)!r} is not a flag; every option is written --name=value.")
     if _MODE.value == "train" and _CONFIG.value is None:
-        raise UsageError("--mode=train needs --config=FILE, for example --config=configs/senet.py:demo.")
+        raise UsageError(
+            "--mode=train needs --config=FILE, for example --config=configs/senet.py:demo."
+        )
     if _MODE.value == "evaluate" and _WORKDIR.value is None:
         raise UsageError("--mode=evaluate needs --workdir=DIR, the folder of a trained run.")
 

@@ -5,9 +5,11 @@
 | variant | trains | on |
 |---|---|---|
 | (none) | the paper's network, width 64 | a phantom cohort of 120 patients |
-| `demo` | width 8, grid 1.5 mm, a few minutes on two CPU cores | a phantom cohort of 60 patients |
-| `lidc` | five-fold cross-validation, patient-wise | `$DTC_JAX_DATA/lidc_nodules/lesions.csv` (or `--config.data.manifest=…`) |
-| `adrenal` | the official split | `$DTC_JAX_DATA/adrenalmnist3d/adrenalmnist3d_64.npz` (or `--config.data.npz=…`) |
+| `demo` | a small network, in a few minutes on two CPU cores | a phantom cohort of 40 patients |
+| `lidc` | patient-wise five-fold cross-validation | lung nodules, `--config.data.manifest=CSV` |
+| `adrenal` | on the official split | AdrenalMNIST3D 64, `--config.data.npz=NPZ` |
+
+The last two look for their data in the folder that the environment variable DTC_JAX_DATA names.
 """
 
 import os
@@ -95,6 +97,9 @@ def _base() -> ml_collections.ConfigDict:
         "monitor": "auc",  # or 'loss'; of the validation split
     }
     config.predict = {"batch_size": 16, "mirror": True}  # mirror: mean over the mirror images
+    # Name -> fields in which a candidate differs. Where there are any, each split trains all of
+    # them and keeps the best on its own validation rows.
+    config.candidates = {}
     config.threshold = "youden"  # chosen on validation; or 'fixed:0.5', 'sensitivity:0.9', …
     return config
 
@@ -117,12 +122,21 @@ def _lidc(config: ml_collections.ConfigDict) -> None:
     config.data.manifest = f"{_DATA}/lidc_nodules/lesions.csv"
     config.selection.draw_cohorts = ()
     config.split.folds = 5
-    config.preprocess.update(crop_mm=(32, 32, 32), mask="channel")
+    config.preprocess.mask = "channel"
     config.augment.visible_extent = 0.5
-    config.model.update(width=16, stem_stride=2, dropout=0.2)
+    config.model.update(stem_stride=2, dropout=0.2)
     config.loss.label_smoothing = 0.05
     config.optimizer.learning_rate = 3e-3
-    config.train.update(epochs=30, evaluate_every_epochs=2, checkpoint_every_epochs=5)
+    config.train.update(
+        epochs=20, evaluate_every_epochs=2, checkpoint_every_epochs=4, monitor="loss"
+    )
+    config.candidates = {
+        "near": {"preprocess": {"crop_mm": (32, 32, 32)}, "model": {"width": 16}},
+        "wide": {
+            "preprocess": {"crop_mm": (40, 40, 40), "spacing_mm": 1.25},
+            "model": {"width": 24},
+        },
+    }
 
 
 def _adrenal(config: ml_collections.ConfigDict) -> None:

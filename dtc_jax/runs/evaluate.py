@@ -8,7 +8,6 @@ from dtc_jax import storage
 from dtc_jax.runs import data as data_lib
 from dtc_jax.runs import environment, fold, judgement
 from dtc_jax.runs import workdir as workdir_lib
-from dtc_jax.training import result
 
 
 def evaluate(workdir: storage.PathLike) -> None:
@@ -21,8 +20,9 @@ def evaluate(workdir: storage.PathLike) -> None:
     config = workdir_lib.read_config(workdir)
     data = data_lib.load(config)
     rows = data_lib.assign(config, data.table)
-    scored = [
-        fold.predict(config, data, split, result.read_best(home))
-        for split, home in fold.folders(config, rows, pathlib.Path(workdir))
-    ]
-    judgement.write(config, data, pd.concat(scored, ignore_index=True), pathlib.Path(workdir))
+    networks, scored = [], []
+    for split, home in fold.folders(config, rows, pathlib.Path(workdir)):
+        networks.append(fold.choose(config, data, split, home, fold.read))
+        scored.append(fold.predict(networks[-1], data, split))
+    folder = pathlib.Path(workdir)
+    judgement.write(config, data, networks, pd.concat(scored, ignore_index=True), folder)

@@ -1,7 +1,8 @@
-"""One network on one split: train it, and predict every lesion of the split with it."""
+"""One split of the cohort: train on it, choose among candidates on its validation, predict it."""
 
+import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import ml_collections
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 from dtc_jax.errors import UsageError
 from dtc_jax.runs.data import Data
 from dtc_jax.tasks import classification
-from dtc_jax.training import batches, loop, optimizer, predictions
+from dtc_jax.training import batches, loop, optimizer, predictions, result
 from dtc_jax.training.result import FitResult
 from dtc_jax.training.task import Batch, Task
 
@@ -18,9 +19,55 @@ from dtc_jax.training.task import Batch, Task
 def folders(
     config: ml_collections.ConfigDict, rows: pd.DataFrame, workdir: pathlib.Path
 ) -> Iterator[tuple[pd.DataFrame, pathlib.Path]]:
-    """The rows and the folder of each network of a run: `workdir` itself, or folds/00, folds/01, …"""
+    """The rows and the folder of each split of a run: `workdir` itself, or folds/00, folds/01, …"""
     for fold, split in rows.groupby("fold"):
         yield split, workdir / "folds" / f"{fold:02d}" if config.split.folds > 0 else workdir
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A trained network and how it came to be the one.
+
+    Attributes:
+      config: it was trained with: the run's, with the fields of the chosen candidate.
+      result: its parameters.
+      candidates: monitored validation metric of every candidate; empty where there were none.
+    """
+
+    config: ml_collections.ConfigDict
+    result: FitResult
+    candidates: dict[str, float]
+
+
+def choose(
+    config: ml_collections.ConfigDict,
+    data: Data,
+    split: pd.DataFrame,
+    folder: pathlib.Path,
+    get: Callable[..., FitResult],
+) -> Network:
+    """The network of a split: the only one, or the best of `config.candidates` on validation.
+
+    The choice sees the training and validation rows of this split alone, so in cross-validation
+    the tested fold has no part in it.
+
+    Args:
+      config: its `candidates` map a name to the fields in which that candidate differs.
+      data: the cohort and its crops.
+      split: one row a lesion, with split, label and position.
+      folder: of the split; candidates lie in candidates/NAME below it.
+      get: `fit` to train what is not trained yet, `read` to read what is.
+    """
+    if not config.candidates:
+        return Network(config, get(config, data, split, folder), {})
+    trained = {}
+    for name, fields in sorted(config.candidates.items()):
+        variant = config.copy_and_resolve_references()
+        variant.update(fields)
+        trained[name] = variant, get(variant, data, split, folder / "candidates" / name)
+    values = {name: got.best_metrics[config.train.monitor] for name, (_, got) in trained.items()}
+    best = (min if config.train.monitor == "loss" else max)(values, key=values.__getitem__)
+    return Network(*trained[best], values)
 
 
 def fit(
@@ -65,14 +112,24 @@ def fit(
     )
 
 
-def predict(
-    config: ml_collections.ConfigDict, data: Data, split: pd.DataFrame, network: FitResult
-) -> pd.DataFrame:
+def read(
+    config: ml_collections.ConfigDict, data: Data, split: pd.DataFrame, folder: pathlib.Path
+) -> FitResult:
+    """What `fit` made in `folder`, of the same arguments.
+
+    Raises:
+      InputError: nothing in `folder` was evaluated yet.
+    """
+    return result.read_best(folder)
+
+
+def predict(network: Network, data: Data, split: pd.DataFrame) -> pd.DataFrame:
     """`split` with the network's `score`, the probability of the positive class, of every row."""
+    config = network.config
     outputs = predictions.predict(
         make_task(config, split),
-        network.params,
-        network.batch_stats,
+        network.result.params,
+        network.result.batch_stats,
         _padded_batches(config, data, split),
         config.parallel,
     )

@@ -1,6 +1,7 @@
-"""What a run says of itself: predictions.csv, baselines.csv, metrics.json and a few printed lines."""
+"""What a run says of itself: predictions.csv, baselines.csv, metrics.json, a few printed lines."""
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import ml_collections
@@ -11,6 +12,7 @@ from dtc_jax import progress, storage
 from dtc_jax.cohort import splits
 from dtc_jax.imaging import features
 from dtc_jax.runs.data import Data
+from dtc_jax.runs.fold import Network
 from dtc_jax.statistics import baselines, tables, threshold
 
 COLUMNS = (
@@ -20,13 +22,18 @@ COLUMNS = (
 
 
 def write(
-    config: ml_collections.ConfigDict, data: Data, scored: pd.DataFrame, folder: pathlib.Path
+    config: ml_collections.ConfigDict,
+    data: Data,
+    networks: Sequence[Network],
+    scored: pd.DataFrame,
+    folder: pathlib.Path,
 ) -> None:
     """Chooses the thresholds on validation and writes and prints the figures beside the baselines.
 
     Args:
       config: see configs/senet.py.
       data: the cohort and its crops.
+      networks: of the splits.
       scored: rows of `fold.predict`, all folds.
       folder: of the run.
     """
@@ -41,6 +48,7 @@ def write(
             "unit": config.split.unit,
             "fingerprint": splits.fingerprint(scored[["lesion_id", "fold", "split"]]),
         },
+        "candidates": [network.candidates for network in networks if network.candidates],
         "notes": _notes(config, data),
         "flow": [vars(step) for step in data.flow],
     }

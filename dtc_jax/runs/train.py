@@ -24,9 +24,9 @@ def train(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> None:
     data = data_lib.load(config)
     rows = data_lib.assign(config, data.table)
     environment.announce(config, rows)
-    scored = []
+    networks, scored = [], []
     for split, home in fold.folders(config, rows, folder):
-        network = fold.fit(config, data, split, home)
-        scored.append(fold.predict(config, data, split, network))
-    judgement.write(config, data, pd.concat(scored, ignore_index=True), folder)
+        networks.append(fold.choose(config, data, split, home, fold.fit))
+        scored.append(fold.predict(networks[-1], data, split))
+    judgement.write(config, data, networks, pd.concat(scored, ignore_index=True), folder)
     print(f"{time.monotonic() - start:.0f} s. Everything is in {folder}/ (metrics.json first).")
