@@ -35,7 +35,7 @@ class Records:
             builder = tfds.builder_from_directory(self.folder)
             self._sources = [builder.as_data_source(split=name) for name in builder.info.splits]
             self.lesion_ids = pd.read_csv(self.folder / "lesions.csv", dtype=str).lesion_id
-        except (OSError, tfds.core.DatasetNotFoundError, ValueError) as error:
+        except (OSError, ValueError, AttributeError) as error:
             raise InputError(
                 f"{folder}: not a built dataset ({str(error)[:120]}); build it again."
             ) from error
@@ -45,13 +45,25 @@ class Records:
                 f"{folder}: {self._starts[-1]} records, but {len(self.lesion_ids)} rows in "
                 "lesions.csv; delete the folder and build it again."
             )
+        self._check_order()
         self._cache: dict[int, dict[str, np.ndarray]] | None = {} if cache else None
+
+    def _check_order(self) -> None:
+        """Compares the first and the last record of each split with their rows of lesions.csv."""
+        for start, source in zip(self._starts[:-1], self._sources, strict=True):
+            for i in {0, len(source) - 1} if len(source) else ():
+                stored, listed = source[i]["lesion_id"].decode(), self.lesion_ids[start + i]
+                if stored != listed:
+                    raise InputError(
+                        f"{self.folder}: record {start + i} is {stored}, but that row of "
+                        f"lesions.csv is {listed}; delete the folder and build it again."
+                    )
 
     def __len__(self) -> int:
         return int(self._starts[-1])
 
     def __getitem__(self, position: int) -> dict[str, np.ndarray]:
-        """image int16 [d, h, w], mask uint8 [d, h, w], extent int32 [3, 2] of one lesion."""
+        """image int16 [d, h, w], mask uint8 [d, h, w], extent int32 [3, 2]; not to be changed."""
         if self._cache is not None and position in self._cache:
             return self._cache[position]
         source = int(np.searchsorted(self._starts, position, side="right")) - 1
