@@ -1,0 +1,113 @@
+"""What a phantom cohort is made of, and how well its classes can be told apart at best."""
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+from scipy import stats
+
+from dtc_jax.errors import UsageError
+
+_GENERATOR = 1  # raise it whenever the same spec gives other files
+
+
+@dataclasses.dataclass(frozen=True)
+class PhantomSpec:
+    """A synthetic multicentre study; the defaults follow the paper's cohorts in small.
+
+    Each lesion has a latent score, effect · class + patient effect + lesion noise. The noise has
+    variance 1 in total, of which the share `icc` is common to the lesions of a patient. Texture
+    and margin of the lesion show the score; its mask, and so its size, knows nothing of it.
+
+    Attributes:
+      patients: of the primary cohort, those who will fail the selection included.
+      external_patients: of the external cohort, from two further centres.
+      seed: everything follows from it, whatever the number of processors.
+      matrix: voxels of a scan along z, y, x; anatomy fills the field of view, 0.6 of an adult's by
+        default, while lesions keep their true size.
+      spacing_mm: along z, y, x.
+      prevalence: share of RAI-refractory patients in the primary cohort.
+      external_prevalence: and in the external one, where no patient has both classes.
+      both_classes: share of primary patients who have lesions of both classes.
+      effect: distance of the classes' mean scores in standard deviations; see `attainable_auc`.
+      icc: intra-class correlation of the score within a patient, given the class.
+      centers: of the primary cohort.
+      center_shift: how far centres differ from the first in HU, noise, kernel and slices; 0: alike.
+      ineligible: share of primary patients who fail a criterion of the selection, each in turn;
+        seven criteria take 0.16 of 40 patients.
+      indeterminate: share of lesions whose evidence supports neither class; they have no label.
+      oblique: share of scans stored tilted against the world axes, in another axis order.
+      noise_hu: standard deviation of the image noise in the first centre.
+    """
+
+    patients: int = 40
+    external_patients: int = 8
+    seed: int = 0
+    matrix: tuple[int, int, int] = (96, 152, 200)
+    spacing_mm: tuple[float, float, float] = (1.25, 1.0, 1.0)
+    prevalence: float = 0.45
+    external_prevalence: float = 0.67
+    both_classes: float = 0.2
+    effect: float = 2.4
+    icc: float = 0.3
+    centers: int = 1
+    center_shift: float = 1.0
+    ineligible: float = 0.16
+    indeterminate: float = 0.04
+    oblique: float = 0.2
+    noise_hu: float = 20.0
+
+    def __post_init__(self):
+        object.__setattr__(self, "matrix", tuple(int(n) for n in self.matrix))
+        object.__setattr__(self, "spacing_mm", tuple(float(s) for s in self.spacing_mm))
+        shares = (
+            "prevalence",
+            "external_prevalence",
+            "both_classes",
+            "icc",
+            "ineligible",
+            "indeterminate",
+            "oblique",
+        )
+        for name in shares:
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"phantom.{name} is {getattr(self, name)}; it must be in [0, 1].")
+        for name in ("external_patients", "center_shift", "noise_hu"):
+            if getattr(self, name) < 0:
+                raise UsageError(
+                    f"phantom.{name} is {getattr(self, name)}; it must not be below 0."
+                )
+        for name in ("patients", "centers"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"phantom.{name} is {getattr(self, name)}; it must be at least 1.")
+        if len(self.matrix) != 3 or len(self.spacing_mm) != 3 or min(self.spacing_mm) <= 0:
+            raise UsageError("phantom.matrix and phantom.spacing_mm need three positive numbers.")
+        fov_mm = [n * s for n, s in zip(self.matrix, self.spacing_mm, strict=True)]
+        if min(fov_mm) < 110 or fov_mm[2] < 150:
+            sides = " × ".join(f"{side:.0f}" for side in fov_mm)
+            raise UsageError(
+                f"phantom.matrix × phantom.spacing_mm is {sides} mm (z, y, x); lungs that hold "
+                "lesions of 30 mm need at least 110 × 110 × 150 mm."
+            )
+
+
+def attainable_auc(spec: PhantomSpec) -> float:
+    """AUC of the latent score: what a perfect reader of single lesions reaches.
+
+    Scores of the two classes are normal with unit variance, `effect` apart: Φ(effect / √2). A
+    reader who pools a patient's lesions can pass it, since most patients have one class alone; a
+    reader of images falls short of it where lesions are small (see `lesion.render`).
+    """
+    return float(stats.norm.cdf(spec.effect / 2**0.5))
+
+
+def contents(spec: PhantomSpec) -> dict[str, Any]:
+    """All that the files of a phantom cohort follow from, as JSON."""
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(spec)))
+    return {"generator": _GENERATOR, **plain}
+
+
+def fingerprint(spec: PhantomSpec) -> str:
+    """A hash that two specs share if and only if they give the same files."""
+    return hashlib.sha256(json.dumps(contents(spec), sort_keys=True).encode()).hexdigest()
