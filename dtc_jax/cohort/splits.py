@@ -49,9 +49,12 @@ def assign(table: pd.DataFrame, split: Any) -> pd.DataFrame:
     """
     _check(split)
     labelled = table[table.label.notna()].reset_index(drop=True)
+    if labelled.empty:
+        raise InputError("split: no lesion has a label; fill in the manifest's column `label`.")
     # Sorted: what the drawing sees depends on the lesions alone. A group is never divided.
     rows = labelled.assign(
-        patient_id=labelled.patient_id.fillna(labelled.lesion_id), label=labelled.label.astype(int)
+        patient_id=labelled.patient_id.astype(object).fillna(labelled.lesion_id),
+        label=labelled.label.astype(int),
     ).sort_values("lesion_id")
     rows["group"] = rows[f"{split.unit}_id"]
     folds = []
@@ -101,24 +104,27 @@ def _with_validation(rows: pd.DataFrame, names: np.ndarray, split: Any, seed: in
 def _drawn(rows: pd.DataFrame, fraction: float, seed: int) -> np.ndarray:
     """A stratified share of the groups: three of ten folds for .3, three of twenty for .15. # [N]
 
-    With few groups, of fewer folds, so that each can still hold a group of either class.
+    The other number of folds that comes nearest where there are few groups, since either side needs
+    both classes.
     """
     fewest, name = _scarcest(rows)
-    if fewest < 2:
-        raise InputError(
-            f"split: lesions that are {name} are too few to draw from: {fewest} patients have one, "
-            "and each side needs one. Add patients, or choose another config.split.kind."
-        )
 
     def taken(count: int) -> int:
         return min(max(round(fraction * count), 1), count - 1)
 
     counts = range(2, min(fewest, _MOST_FOLDS) + 1)
-    count = min(counts, key=lambda count: round(abs(taken(count) / count - fraction), 9))
-    folds = _folds(rows, count, seed)
-    # The largest group is always in the first fold: which folds to take has to be drawn as well.
-    taking = np.random.default_rng(seed).permutation(count)[: taken(count)]
-    return np.any([folds[i] for i in taking], axis=0)
+    for count in sorted(counts, key=lambda n: round(abs(taken(n) / n - fraction), 9)):
+        folds = _folds(rows, count, seed)
+        # The largest group is always in the first fold: which folds to take has to be drawn, too.
+        order = np.random.default_rng(seed).permutation(count)
+        for start in range(count):
+            drawn = np.any([folds[i] for i in np.roll(order, start)[: taken(count)]], axis=0)
+            if rows.label[drawn].nunique() == rows.label[~drawn].nunique() == 2:
+                return drawn
+    raise InputError(
+        f"split: lesions that are {name} are too few to draw from: {fewest} patients have one, and "
+        "each side needs one. Add patients, or choose another config.split.kind."
+    )
 
 
 def _folds(rows: pd.DataFrame, count: int, seed: int) -> list[np.ndarray]:

@@ -1,0 +1,181 @@
+"""A manifest is read whole, or every problem is named at once with row, field and what to do."""
+
+import os
+import pathlib
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dtc_jax.cohort import manifest, selection
+from dtc_jax.errors import InputError
+
+HEADER = "patient_id,lesion_id,image,mask"
+
+
+@pytest.fixture
+def folder(tmp_path: pathlib.Path) -> pathlib.Path:
+    """Scans a and b with a mask each, beside a file outside the folder."""
+    inside = tmp_path / "study"
+    inside.mkdir()
+    for name in ("a.nii.gz", "am.nii.gz", "b.nii.gz", "bm.nii.gz"):
+        (inside / name).touch()
+    (tmp_path / "outside.nii.gz").touch()
+    return inside
+
+
+def _write(folder: pathlib.Path, *lines: str, encoding: str = "utf-8") -> pathlib.Path:
+    path = folder / "lesions.csv"
+    path.write_bytes("\n".join(lines).encode(encoding))
+    return path
+
+
+def _problems(folder: pathlib.Path, *lines: str) -> list[tuple[int, str]]:
+    with pytest.raises(manifest.ManifestError) as caught:
+        manifest.read_manifest(_write(folder, *lines))
+    assert all(str(problem) in str(caught.value) for problem in caught.value.problems)
+    return [(problem.row, problem.field) for problem in caught.value.problems]
+
+
+def test_the_smallest_manifest_gets_every_optional_column(folder):
+    table = manifest.read_manifest(_write(folder, HEADER, "P1,L1,a.nii.gz,am.nii.gz"))
+    row = table.loc[0]
+    assert (row.patient_id, row.lesion_id) == ("P1", "L1")
+    assert row.image == str(folder.resolve() / "a.nii.gz")
+    assert row["mask"] == str(folder.resolve() / "am.nii.gz")
+    assert (row.cohort, row.center) == ("primary", "unknown")
+    empty = ["mask_label", "label", "split", "diameter_mm", "age", "sex", "scan_order"]
+    assert row[[*empty, "scanner", "kvp", "slice_mm"]].isna().all()
+    assert table.label.dtype == np.float64
+
+
+def test_values_keep_their_order_and_kind(folder):
+    table = manifest.read_manifest(
+        _write(
+            folder,
+            f"{HEADER},mask_label,label,cohort,note,score,code,uptake,growth",
+            '007,20,b.nii.gz,bm.nii.gz,2,1,external,"left, upper",1.5,01,none,1',
+            "",
+            "NA,10,a.nii.gz,am.nii.gz,,,, x ,,02,,",
+        )
+    )
+    assert table.patient_id.tolist() == ["007", "NA"]
+    assert table.lesion_id.tolist() == ["20", "10"]
+    assert table.cohort.tolist() == ["external", "primary"]
+    assert table.note.tolist() == ["left, upper", "x"]
+    assert table.code.tolist() == ["01", "02"]  # numbers would lose the zeros
+    for column, value in {"mask_label": 2, "label": 1, "score": 1.5, "growth": 1}.items():
+        np.testing.assert_array_equal(table[column].to_numpy(), [value, np.nan])
+    assert table.uptake[0] == "none"
+    assert pd.isna(table.uptake[1])
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_read(folder):
+    path = _write(folder, f"{HEADER}\r", "P1,L1,a.nii.gz,am.nii.gz\r", encoding="utf-8-sig")
+    assert manifest.read_manifest(path).lesion_id.tolist() == ["L1"]
+
+
+def test_all_problems_are_reported_at_once(folder):
+    assert _problems(
+        folder,
+        f"{HEADER},label,cohort,age,split,mask_label,uptake,growth,ct_to_spect_days",
+        "P1,L1,a.nii.gz,am.nii.gz,2,primary,old,val,1.5,some,yes,-3",
+        "",
+        "P1,L1,b.nii.gz,../outside.nii.gz,1,external,50,train,1,clear,1,3",
+        ",,gone.nii.gz,,inf,primary,200,test,0,none,0,0",
+        "P4,L4,a.nii.gz",
+    ) == [
+        *((2, field) for field in ("split", "mask_label", "label", "age")),
+        *((2, field) for field in ("growth", "ct_to_spect_days", "uptake")),
+        *((4, field) for field in ("lesion_id", "mask", "cohort")),
+        *((5, field) for field in ("patient_id", "lesion_id", "image", "mask")),
+        *((5, field) for field in ("mask_label", "label", "age")),
+        (6, ""),
+    ]
+
+
+def test_a_missing_column_is_named_with_its_misspelling(folder):
+    with pytest.raises(manifest.ManifestError, match=r"(?s)lesion_id: .*rename 'Lesion_ID'.*mask"):
+        manifest.read_manifest(_write(folder, "patient_id,Lesion_ID,image", "P1,L1,a.nii.gz"))
+    assert _problems(folder, "patient_id,Lesion_ID,image", ",L1,gone.nii.gz") == [
+        *((1, "lesion_id"), (1, "mask"), (2, "patient_id"), (2, "image")),
+    ]
+
+
+def test_paths_that_leave_the_folder_are_refused(folder):
+    (folder / "link.nii.gz").symlink_to(folder.parent / "outside.nii.gz")
+    (folder / "inner.nii.gz").symlink_to(folder / "a.nii.gz")
+    names = ["../outside.nii.gz", "link.nii.gz", str(folder / "a.nii.gz"), "b/../../outside.nii.gz"]
+    rows = [f"P{i},L{i},{name},am.nii.gz" for i, name in enumerate(names)]
+    with pytest.raises(manifest.ManifestError) as caught:
+        manifest.read_manifest(_write(folder, HEADER, *rows))
+    messages = [p.message for p in caught.value.problems if p.field == "image"]
+    assert len(messages) == len(names)
+    assert all("leaves the manifest's folder" in message for message in messages)
+    manifest.read_manifest(_write(folder, HEADER, "P1,L1,inner.nii.gz,am.nii.gz"))
+
+
+def test_a_folder_or_an_impossible_name_is_no_scan(folder):
+    (folder / "scans").mkdir()
+    os.symlink(folder / "loop", folder / "loop")
+    rows = (f"P1,L{i},{name},am.nii.gz" for i, name in enumerate(["scans", "loop", "x" * 5000]))
+    assert _problems(folder, HEADER, *rows) == [(2, "image"), (3, "image"), (4, "image")]
+
+
+def test_one_lesion_twice_and_one_scan_of_two_patients_are_refused(folder):
+    lines = [
+        f"{HEADER},mask_label",
+        "P1,L1,a.nii.gz,am.nii.gz,1",
+        "P1,L2,a.nii.gz,am.nii.gz,2",
+        "P1,L3,a.nii.gz,am.nii.gz,2",
+        "P2,L4,a.nii.gz,am.nii.gz,3",
+    ]
+    assert _problems(folder, *lines) == [(4, "mask"), (5, "patient_id")]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"", "is empty"),
+        (b" \n\n,,\n", "is empty"),
+        (HEADER.encode(), "no rows"),
+        (b"patient_id;lesion_id;image;mask\nP1;L1;a;b\n", "row 1: .*semicolons"),
+        (b"patient_id;lesion_id;image;mask,x\nP1;L1;a;b,\n", "semicolons"),
+        (b"patient_id\tlesion_id\timage\tmask\n", "tabs"),
+        (f"{HEADER}\nP1,L1,a,b\nM\xfcller,L2,a,b".encode("latin-1"), "row 3: .*UTF-8"),
+        (HEADER.encode("utf-16"), "UTF-8"),
+        (f"{HEADER}\nP1,L\0,a,b".encode(), "not text"),
+        (f'{HEADER}\nP1,"L1,a,b\n'.encode(), "quotation mark"),
+        (f"{HEADER},mask\nP1,L1,a,b,b".encode(), "row 1, mask: 2 columns have this name"),
+    ],
+)
+def test_what_is_no_table_is_refused(folder, text, words):
+    path = folder / "lesions.csv"
+    path.write_bytes(text)
+    with pytest.raises(manifest.ManifestError, match=words):
+        manifest.read_manifest(path)
+
+
+def test_no_file_and_a_folder_are_refused(folder):
+    with pytest.raises(InputError, match=r"gone\.csv: no such file"):
+        manifest.read_manifest(folder / "gone.csv")
+    with pytest.raises(InputError, match="is a folder"):
+        manifest.read_manifest(folder)
+
+
+def test_every_evidence_column_is_checked(folder):
+    values = ["maybe"] * len(selection.EVIDENCE)
+    lines = [
+        ",".join([HEADER, *selection.EVIDENCE]),
+        ",".join(["P1,L1,a.nii.gz,am.nii.gz", *values]),
+    ]
+    assert _problems(folder, *lines) == [(2, field) for field in selection.EVIDENCE]
+
+
+@pytest.mark.skipif("DTC_JAX_DATA" not in os.environ, reason="DTC_JAX_DATA names no data folder")
+def test_the_real_nodules_are_a_manifest():
+    path = pathlib.Path(os.environ["DTC_JAX_DATA"], "lidc_nodules", "lesions.csv")
+    table = manifest.read_manifest(path)
+    assert len(table) == 814
+    assert [(table.label == 0).sum(), (table.label == 1).sum()] == [354, 336]  # the rest: no label
+    assert table.mean_malignancy_rating[table.label == 1].between(3, 5).all()
