@@ -99,7 +99,7 @@ class _Examples:
     def __len__(self) -> int:
         return len(self._view)
 
-    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+    def __getitem__(self, i: int) -> dict[str, Any]:
         position = int(self._view.positions[i])
         return self._records[position] | {
             "label": np.float32(self._view.labels[i]),
