@@ -60,7 +60,12 @@ def measure(image: Volume, mask: Volume) -> Measures:
 
 def bounding_box(mask: np.ndarray) -> tuple[slice, slice, slice]:
     """The smallest box around a mask that is not empty."""
-    return ndimage.find_objects(mask.astype(np.uint8))[0]
+    sides: list[slice] = []
+    for others in ((1, 2), (0, 2), (0, 1)):  # each axis is searched within the sides before it
+        hit = np.flatnonzero(mask[tuple(sides)].any(axis=others))
+        sides.append(slice(int(hit[0]), int(hit[-1]) + 1))
+    depth, height, width = sides
+    return depth, height, width
 
 
 def box_center_mm(mask: Volume) -> np.ndarray:
