@@ -1,71 +1,97 @@
 """TFDS builder of lesion crops: int16 HU at 1 mm with a margin, the mask, the measures."""
 
 import dataclasses
-from collections.abc import Iterator
-from typing import Any
+import functools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
-import numpy as np
 import tensorflow_datasets as tfds
 
-from datasets import examples
+from datasets import records
+from dtc_jax.cohort import manifest, phantom
+from dtc_jax.crops import extraction, fingerprint
 from dtc_jax.crops.record import CropParams
+from dtc_jax.errors import UsageError, unknown_choice
+from dtc_jax.storage import PathLike
 
 
 @dataclasses.dataclass
 class LesionCropsConfig(tfds.core.BuilderConfig):
-    """What to build; `name` is 'manifest' or 'phantom'.
+    """The lesions of a manifest, or of a phantom cohort.
 
     Attributes:
-      manifest: path of the manifest's CSV.
-      params: how lesions are cut out.
-      workers: processes; 0: one for each core.
-      use_beam: whether Apache Beam runs the work (needs the extra `beam`).
+      manifest: path of the CSV.
+      phantom: fields of `phantom.PhantomSpec`; None: not a phantom.
+      size_mm: see `record.CropParams`.
+      fill: the same.
     """
 
     manifest: str = ""
-    params: CropParams = dataclasses.field(default_factory=CropParams)
-    workers: int = 0
-    use_beam: bool = False
+    phantom: Mapping[str, Any] | None = None
+    size_mm: tuple[int, int, int] = CropParams.size_mm
+    fill: float | Literal["edge"] = CropParams.fill
+
+    @property
+    def params(self) -> CropParams:
+        """How lesions are cut out."""
+        return CropParams(self.size_mm, self.fill)
+
+    def path(self, data_dir: PathLike) -> str:
+        """Path of the manifest; a phantom cohort is generated into `data_dir` if it is not there.
+
+        Raises:
+          UsageError: no cohort is given, or no such field of a phantom exists.
+        """
+        if (self.phantom is None) == (not self.manifest):
+            raise UsageError(
+                'config of lesion_crops: give {"manifest": PATH} or {"phantom": {…}}, not both.'
+            )
+        if self.phantom is None:
+            return os.fspath(self.manifest)
+        fields = [field.name for field in dataclasses.fields(phantom.PhantomSpec)]
+        for name in self.phantom:
+            if name not in fields:
+                raise unknown_choice("a field of phantom", name, fields)
+        return str(phantom.generate_in(data_dir, phantom.PhantomSpec(**self.phantom)))
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
-    """One split, `lesions`, in the manifest's order; labels and splits are joined when reading."""
+class Builder(records.RecordBuilder):
+    """One split, `lesions`; labels and splits are joined when reading."""
 
     VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = (
+        LesionCropsConfig(name="phantom", phantom={}, description="The default phantom cohort."),
+        LesionCropsConfig(name="manifest", description="The lesions of a manifest."),
+    )
 
-    def __init__(self, *, file_format: str = "array_record", **kwargs: Any):
-        super().__init__(file_format=file_format, **kwargs)
+    @property
+    def shape(self) -> Sequence[int]:
+        """Voxels of a record along z, y, x."""
+        return self.builder_config.params.size_mm
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        vector = tfds.features.Tensor(shape=(3,), dtype=np.float32)
-        shape = tuple(self.builder_config.params.size_mm)
-        return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Tensor(shape=shape, dtype=np.int16, encoding="bytes"),
-                    "mask": tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding="bytes"),
-                    "extent": tfds.features.Tensor(shape=(3, 2), dtype=np.int32),
-                    "patient_id": tfds.features.Text(),
-                    "lesion_id": tfds.features.Text(),
-                    "center_mm": vector,
-                    "diameter_mm": tfds.features.Scalar(np.float32),
-                    "volume_mm3": tfds.features.Scalar(np.float32),
-                    "box_mm": vector,
-                    "scan_box_mm": vector,
-                    "mean_hu": tfds.features.Scalar(np.float32),
-                }
-            ),
-            disable_shuffling=True,  # record i is row i of lesions.csv
-        )
+    def parts(self) -> tuple[Callable[[Any], list], Mapping[str, Sequence[Any]]]:
+        """Scans, in one split."""
+        table = manifest.read_manifest(self.builder_config.path(self.data_dir_root))
+        make = functools.partial(extraction.cut_scan, params=self.builder_config.params)
+        return make, {"lesions": extraction.scans(table)}
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        return {"lesions": self._generate_examples()}
 
-    def _generate_examples(self) -> Any:
-        config = self.builder_config
-        if config.use_beam:
-            return examples.with_beam(config.manifest, config.params)
-        return self._generate(config)
+def plan(fields: Mapping[str, Any], data_dir: PathLike, hashes: PathLike) -> records.Plan:
+    """What is to be built.
 
-    def _generate(self, config: LesionCropsConfig) -> Iterator[tuple[int, dict[str, Any]]]:
-        yield from examples.with_processes(config.manifest, config.params, config.workers)
+    Args:
+      fields: of `LesionCropsConfig`.
+      data_dir: where a phantom cohort is generated.
+      hashes: cache of `fingerprint.file_hashes`.
+
+    Raises:
+      InputError: see `LesionCropsConfig.path` and `manifest.read_manifest`.
+    """
+    name = "phantom" if "phantom" in fields else "manifest"
+    config = records.make_config(LesionCropsConfig, name, fields)
+    params = dataclasses.asdict(config.params)
+    path = config.path(data_dir)
+    mark = fingerprint.of_scans(extraction.scans(manifest.read_manifest(path)), params, hashes)
+    found = dataclasses.replace(config, name=f"{name}-{mark[:12]}", manifest=path, phantom=None)
+    return records.Plan(found, mark)

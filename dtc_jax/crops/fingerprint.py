@@ -1,67 +1,89 @@
 """What a built dataset depends on, as one hash: if it agrees, nothing is built again."""
 
+import concurrent.futures
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import pandas as pd
-
 from dtc_jax import progress, storage
+from dtc_jax.crops import processes
+from dtc_jax.crops.extraction import Scan
 from dtc_jax.crops.record import FORMAT
+from dtc_jax.errors import InputError
 
-_COLUMNS = ("lesion_id", "patient_id", "image", "mask", "mask_label")
+# A file changed twice within a tick of the clock keeps its time; so young ones are read again.
+_SETTLED_SECONDS = 2.0
 
 
-def fingerprint(table: pd.DataFrame, params: dict[str, Any], cache: storage.PathLike) -> str:
+def of_scans(scans: Sequence[Scan], params: dict[str, Any], cache: storage.PathLike) -> str:
     """SHA-256 of the lesions, the contents of their images and masks, and the build parameters.
 
-    Where a file lies does not count, nor does any other column of the manifest.
+    Where a file lies does not count, nor do the order and the other columns of the manifest.
 
     Args:
-      table: of `manifest.read_manifest`.
+      scans: of `extraction.scans`.
       params: of the build.
-      cache: JSON file that remembers the hashes of files by path, size and time of change.
+      cache: see `file_hashes`.
     """
-    paths = pd.unique(pd.concat([table.image, table["mask"]]))
-    contents = file_hashes(paths, cache)
-    rows = table[list(_COLUMNS)].copy()
-    for column in ("image", "mask"):
-        rows[column] = rows[column].map(contents)
-    return _digest({"format": FORMAT, "params": params, "rows": rows.astype(str).values.tolist()})
+    paths = dict.fromkeys(p for s in scans for p in (s.image, *(one.mask for one in s.lesions)))
+    content = file_hashes(paths, cache)
+    rows = [
+        [content[s.image], content[one.mask], one.mask_label, one.patient_id, one.lesion_id]
+        for s in scans
+        for one in s.lesions
+    ]
+    return of_contents({"params": params, "lesions": rows})
+
+
+def of_contents(contents: dict[str, Any]) -> str:
+    """SHA-256 of anything that JSON can hold, and of the format of the records."""
+    text = json.dumps({"format": FORMAT, **contents}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def file_hashes(paths: Iterable[str], cache: storage.PathLike) -> dict[str, str]:
     """SHA-256 of each file's contents; a file of unchanged size and time is not read again.
 
-    A file that does not exist hashes to ''; whoever reads it will say so.
+    A file that cannot be read hashes to ''; whoever needs its contents will say so.
+
+    Args:
+      paths: absolute.
+      cache: JSON file that remembers the hashes by path, size and time of change.
     """
     cache = pathlib.Path(cache)
-    known = storage.read_json(cache) if cache.exists() else {}
-    hashes, fresh = {}, {}
-    for path in progress.track(list(paths), "looking for changed scans"):
-        if not os.path.isfile(path):
-            hashes[path] = ""
-            continue
+    known: dict[str, list] = {}
+    with contextlib.suppress(InputError):  # not there yet, or damaged: it is only a cache
+        known = storage.read_json(cache)
+    stamps = {path: _stamp(path) for path in paths}
+    stale = [p for p, stamp in stamps.items() if stamp and known.get(p, [None])[:-1] != stamp]
+    with concurrent.futures.ThreadPoolExecutor(processes.cores()) as pool:
+        fresh = progress.track(pool.map(_sha256, stale), "hashing scans and masks", len(stale))
+        hashes = dict(zip(stale, fresh, strict=True))
+    settled = time.time_ns() - int(_SETTLED_SECONDS * 1e9)
+    new = {p: [*stamps[p], h] for p, h in hashes.items() if h and stamps[p][1] < settled}
+    if new:
+        with contextlib.suppress(InputError):  # a full disk or a read-only folder
+            storage.write_json(cache, known | new)
+    return {p: hashes[p] if p in hashes else known[p][-1] if stamps[p] else "" for p in stamps}
+
+
+def _stamp(path: str) -> list[int]:
+    """Size and time of change; empty for a file that cannot be reached."""
+    try:
         status = os.stat(path)
-        stamp = [status.st_size, status.st_mtime_ns]
-        entry = known.get(path)
-        if entry is None or entry[:2] != stamp:
-            with open(path, "rb") as file:
-                entry = [*stamp, hashlib.file_digest(file, "sha256").hexdigest()]
-            fresh[path] = entry
-        hashes[path] = entry[2]
-    if fresh:
-        storage.write_json(cache, known | fresh)
-    return hashes
+    except OSError:
+        return []
+    return [status.st_size, status.st_mtime_ns]
 
 
-def params_fingerprint(params: dict[str, Any], files: dict[str, str]) -> str:
-    """SHA-256 of build parameters and the content hashes of the files they name."""
-    return _digest({"format": FORMAT, "params": params, "files": files})
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=list).encode()).hexdigest()
+def _sha256(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""

@@ -5,16 +5,24 @@ changing them rebuilds nothing.
 """
 
 import dataclasses
-import math
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from dtc_jax.errors import InputError, UsageError
+from dtc_jax.errors import UsageError
 from dtc_jax.imaging import lesions, volume
 
 FORMAT = 1  # raised whenever the same scan would give other records
+
+# What is measured of a lesion on its scan's own grid; names and axes, as columns of lesions.csv.
+MEASURES = {
+    "center_mm": "xyz",  # a point of the world
+    "diameter_mm": "",
+    "volume_mm3": "",
+    "box_mm": "zyx",
+    "scan_box_mm": "zyx",
+    "mean_hu": "",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,82 +39,96 @@ class CropParams:
     fill: float | Literal["edge"] = "edge"
 
     def __post_init__(self):
-        if len(self.size_mm) != 3 or min(self.size_mm) < 1:
-            raise UsageError(f"size_mm={self.size_mm}: three positive whole numbers are needed.")
-        if self.fill != "edge" and not isinstance(self.fill, int | float):
-            raise UsageError(f"fill={self.fill!r}: use 'edge' or a HU value.")
+        size = tuple(self.size_mm) if isinstance(self.size_mm, list | tuple) else ()
+        whole = all(isinstance(side, int | float) and side == int(side) > 0 for side in size)
+        if len(size) != 3 or not whole:
+            raise UsageError(
+                f"size_mm is {self.size_mm!r}; three positive whole numbers (z, y, x) are needed."
+            )
+        object.__setattr__(self, "size_mm", tuple(int(side) for side in size))
+        number = isinstance(self.fill, int | float) and not isinstance(self.fill, bool)
+        if self.fill != "edge" and not (number and -(2**15) <= self.fill < 2**15):
+            raise UsageError(f"fill is {self.fill!r}; use 'edge' or a HU value.")
 
 
 @dataclasses.dataclass(frozen=True)
 class Lesion:
-    """A lesion of one scan: the manifest's columns that matter here; mask_label None: any."""
+    """A lesion of one scan: the manifest's columns that matter here.
+
+    Attributes:
+      patient_id: pseudonym.
+      lesion_id: unique in the cohort.
+      mask: path.
+      mask_label: the lesion's number in an instance mask; None: all that is not zero.
+    """
 
     patient_id: str
     lesion_id: str
     mask: str
-    mask_label: int | None
-
-    @classmethod
-    def from_row(cls, row: Any) -> "Lesion":
-        """From a row of `manifest.read_manifest`."""
-        label = None if math.isnan(row.mask_label) else int(row.mask_label)
-        return cls(row.patient_id, row.lesion_id, row.mask, label)
-
-
-def examples(
-    image: str, of_scan: Sequence[Lesion], params: CropParams
-) -> list[dict[str, Any] | InputError]:
-    """The records of all lesions of one scan, which is read once; an error in place of a bad one.
-
-    Returns:
-      For each lesion image int16 [D, H, W] HU, mask uint8 [D, H, W], extent int32 [3, 2] (range of
-      indices inside the scan), patient_id, lesion_id and the fields of `imaging.lesions.Measures`.
-    """
-    try:
-        scan = volume.read_image(image)
-    except InputError as error:
-        return [InputError(f"lesion {lesion.lesion_id}: {error}") for lesion in of_scan]
-    records: list[dict[str, Any] | InputError] = []
-    for lesion in of_scan:
-        try:
-            records.append(example(scan, lesion, params))
-        except InputError as error:
-            records.append(InputError(f"lesion {lesion.lesion_id}: {error}"))
-    return records
+    mask_label: int | None = None
 
 
 def example(scan: volume.Volume, lesion: Lesion, params: CropParams) -> dict[str, Any]:
-    """The record of one lesion; see `examples`."""
+    """The record of one lesion.
+
+    Returns:
+      image int16 [D, H, W] HU, mask uint8 [D, H, W], extent int32 [3, 2] (range of indices inside
+      the scan), patient_id, lesion_id and `MEASURES` (float32).
+
+    Raises:
+      InputError: the mask cannot be read or does not fit the scan.
+    """
     mask = volume.read_mask(lesion.mask, scan, lesion.mask_label)
     measures = lesions.measure(scan, mask)
     crop, extent = lesions.cut(scan, measures.center_mm, params.size_mm, fill=params.fill)
     region, _ = lesions.cut(mask, measures.center_mm, params.size_mm, kind="mask")
-    if not region.array.any():  # thinner than the grid: keep its middle
+    if not region.array.any():  # the lesion falls between the voxels of the grid: keep its middle
         region.array[tuple((n - 1) // 2 for n in params.size_mm)] = True
     hu = np.clip(np.rint(crop.array), -(2**15), 2**15 - 1)
-    fields = {
-        field.name: np.asarray(getattr(measures, field.name), np.float32)
-        for field in dataclasses.fields(measures)
-    }
     return {
         "image": hu.astype(np.int16),
         "mask": region.array.astype(np.uint8),
-        "extent": extent,
+        "extent": extent.astype(np.int32),
         "patient_id": lesion.patient_id,
         "lesion_id": lesion.lesion_id,
-        **fields,
+        **_plain(measures),
+    }
+
+
+def whole(image: np.ndarray, patient_id: str, lesion_id: str) -> dict[str, Any]:
+    """The record of a lesion that comes as a cube of its own, background 0, voxels taken as 1 mm.
+
+    Args:
+      image: [D, H, W]; somewhere not 0.
+      patient_id: pseudonym.
+      lesion_id: unique.
+    """
+    mask = image != 0
+    measures = lesions.measure(volume.Volume(image, np.eye(4)), volume.Volume(mask, np.eye(4)))
+    return {
+        "image": image.astype(np.int16),
+        "mask": mask.astype(np.uint8),
+        "extent": np.array([[0, side] for side in image.shape], np.int32),
+        "patient_id": patient_id,
+        "lesion_id": lesion_id,
+        **_plain(measures),
     }
 
 
 def columns(record: dict[str, Any]) -> dict[str, Any]:
-    """A record's row of lesions.csv: ids and measures, a column each for z, y and x of a vector."""
+    """A record's row of lesions.csv: ids and measures, a column for each axis of a vector."""
     row: dict[str, Any] = {}
-    for name, value in record.items():
-        if name in ("image", "mask", "extent"):
-            continue
-        if np.ndim(value) == 1:
-            axes = "xyz" if name == "center_mm" else "zyx"  # world or voxel order
+    for name in ("lesion_id", "patient_id"):
+        text = record[name]
+        row[name] = text.decode() if isinstance(text, bytes) else text
+    for name, axes in MEASURES.items():
+        value = record[name]
+        if axes:
             row |= {f"{name}_{axis}": float(v) for axis, v in zip(axes, value, strict=True)}
         else:
-            row[name] = value if isinstance(value, str) else float(value)
+            row[name] = float(value)
     return row
+
+
+def _plain(measures: lesions.Measures) -> dict[str, np.ndarray]:
+    return {name: np.asarray(getattr(measures, name), np.float32) for name in MEASURES}

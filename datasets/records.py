@@ -1,0 +1,145 @@
+"""What the builders share: the form of a record on disk, and how records are written."""
+
+import abc
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow_datasets as tfds
+
+from dtc_jax.crops import extraction, record
+from dtc_jax.errors import InputError, unknown_choice
+
+_RECORDS_A_SHARD = 256  # TFDS holds a shard in memory while it is written
+_KeyedRecord = tuple[str, extraction.Record]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is to be built.
+
+    Attributes:
+      config: of the builder.
+      fingerprint: of all that the records depend on.
+      table: columns that lesions.csv gets beside the records' own, by lesion_id.
+    """
+
+    config: tfds.core.BuilderConfig
+    fingerprint: str
+    table: pd.DataFrame | None = None
+
+
+def make_config(config_class: type, name: str, fields: Mapping[str, Any]) -> Any:
+    """A builder config from the fields that a user gives.
+
+    Raises:
+      UsageError: it has no such field.
+    """
+    own = list(vars(config_class)["__annotations__"])
+    for field in fields:
+        if field not in own:
+            raise unknown_choice("a field of the dataset's config", field, own)
+    return config_class(name=name, **fields)
+
+
+class RecordBuilder(tfds.core.ShardBasedBuilder, abc.ABC):
+    """Writes records in the order of the parts they are made from, without TensorFlow.
+
+    TFDS's GeneratorBasedBuilder gathers all examples before it writes, and needs TensorFlow once
+    they take more than 1 GB; a builder of shards does neither.
+    """
+
+    def __init__(
+        self,
+        *,
+        file_format: str | None = None,
+        workers: int = 0,
+        use_beam: bool = False,
+        **kwargs: Any,
+    ):
+        """Makes a builder.
+
+        Args:
+          file_format: array_record unless given: the one with random access.
+          workers: processes; 0: one for each core.
+          use_beam: whether Beam makes each shard; `download_and_prepare` is given the runner.
+          **kwargs: of `tfds.core.DatasetBuilder`.
+        """
+        self.workers, self.use_beam = workers, use_beam
+        super().__init__(file_format=file_format or "array_record", **kwargs)
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> Sequence[int]:
+        """Voxels of a record along z, y, x."""
+
+    @abc.abstractmethod
+    def parts(self) -> tuple[Callable[[Any], list], Mapping[str, Sequence[Any]]]:
+        """How records are made of a part, and the parts of each split; a part has a length."""
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        shape = tuple(self.shape)
+        measures = {
+            name: tfds.features.Tensor(shape=(3,) if axes else (), dtype=np.float32)
+            for name, axes in record.MEASURES.items()
+        }
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(
+                {
+                    # Bytes as they are: the record file compresses them.
+                    "image": tfds.features.Tensor(shape=shape, dtype=np.int16, encoding="bytes"),
+                    "mask": tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding="bytes"),
+                    "extent": tfds.features.Tensor(shape=(3, 2), dtype=np.int32),
+                    "patient_id": tfds.features.Text(),
+                    "lesion_id": tfds.features.Text(),
+                    **measures,
+                }
+            ),
+            disable_shuffling=True,  # record i is row i of lesions.csv
+        )
+
+    def _shard_iterators_per_split(
+        self, dl_manager: Any
+    ) -> Mapping[str, Sequence[Callable[[], Iterator[_KeyedRecord]]]]:
+        make, splits = self.parts()
+        return {split: self._writers(make, parts) for split, parts in splits.items()}
+
+    def _writers(
+        self, make: Callable[[Any], list], parts: Sequence[Any]
+    ) -> list[Callable[[], Iterator[_KeyedRecord]]]:
+        shards = _shards(parts)
+        if self.use_beam:
+            return [functools.partial(_made_by_beam, make, shard) for shard in shards]
+        # One stream feeds the shards in turn, so that no core waits where one ends; the last
+        # exhausts it.
+        stream = _keyed(extraction.extract(make, parts, self.workers))
+        lengths = [sum(map(len, shard)) for shard in shards]
+        ends: list[int | None] = [*lengths[:-1], None]
+        return [functools.partial(itertools.islice, stream, end) for end in ends]
+
+
+def _shards(parts: Sequence[Any]) -> list[list[Any]]:
+    """Consecutive parts, together, until a shard is full."""
+    shards: list[list[Any]] = [[]]
+    for part in parts:
+        if sum(map(len, shards[-1])) >= _RECORDS_A_SHARD:
+            shards.append([])
+        shards[-1].append(part)
+    return shards
+
+
+def _keyed(records: Iterator[extraction.Record]) -> Iterator[_KeyedRecord]:
+    for one in records:
+        yield one["lesion_id"], one
+
+
+def _made_by_beam(make: Callable[[Any], list], shard: Sequence[Any]) -> Iterator[_KeyedRecord]:
+    results = [result for part in shard for result in make(part)]
+    bad = [str(result) for result in results if isinstance(result, InputError)]
+    if bad:
+        raise InputError("\n  ".join(["lesions that cannot be used:", *bad]))
+    return _keyed(iter(results))

@@ -1,0 +1,69 @@
+import dataclasses
+import functools
+
+import pandas as pd
+import pytest
+
+from dtc_jax.crops import extraction, record
+from dtc_jax.errors import InputError
+from dtc_jax.imaging import volume
+
+PARAMS = record.CropParams(size_mm=(8, 8, 8))
+CUT = functools.partial(extraction.cut_scan, params=PARAMS)
+
+
+def _table(rows):
+    columns = ["patient_id", "lesion_id", "image", "mask", "mask_label"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_scans_do_not_depend_on_the_order_of_the_rows():
+    table = _table(
+        [
+            ("p2", "c", "2.nii", "m2.nii", 1.0),
+            ("p1", "b", "1.nii", "m1.nii", 1.0),
+            ("p2", "a", "2.nii", "m2.nii", 2.0),
+            ("p1", "d", "1.nii", "m1.nii", float("nan")),
+        ]
+    )
+    scans = extraction.scans(table)
+    assert scans == extraction.scans(table[::-1])
+    assert [[one.lesion_id for one in scan.lesions] for scan in scans] == [["a", "c"], ["b", "d"]]
+    assert [one.mask_label for one in scans[1].lesions] == [1, None]
+
+
+def test_a_scan_is_read_once_for_all_its_lesions(scan, monkeypatch):
+    reads = []
+    read = volume.read_image
+    monkeypatch.setattr(volume, "read_image", lambda path: reads.append(path) or read(path))
+    assert len(CUT(scan)) == 2
+    assert reads == [scan.image]
+
+
+def test_all_bad_lesions_are_named_with_their_files(scan, tmp_path):
+    broken = tmp_path / "broken.nii.gz"
+    broken.write_bytes((tmp_path / "ct.nii.gz").read_bytes()[:200])
+    no_label = dataclasses.replace(scan.lesions[0], lesion_id="p1-x", mask_label=7)
+    no_mask = dataclasses.replace(scan.lesions[0], lesion_id="p1-y", mask=str(tmp_path / "no.nii"))
+    scans = [
+        extraction.Scan(str(broken), (dataclasses.replace(scan.lesions[0], lesion_id="p0-a"),)),
+        dataclasses.replace(scan, lesions=(*scan.lesions, no_label, no_mask)),
+    ]
+    with pytest.raises(InputError) as caught:
+        list(extraction.extract(CUT, scans))
+    first, *rest = str(caught.value).split("\n")
+    assert first == "3 lesions cannot be used:"
+    for line, words in zip(
+        rest,
+        [("p0-a", "broken.nii.gz"), ("p1-x", "mask.nii.gz", "label 7"), ("p1-y", "no.nii")],
+        strict=True,
+    ):
+        assert all(word in line for word in words), line
+
+
+def test_a_long_list_of_bad_lesions_is_cut(scan):
+    missing = extraction.Scan("/nowhere/ct.nii", scan.lesions * 40)
+    with pytest.raises(InputError) as caught:
+        list(extraction.extract(CUT, [missing]))
+    assert len(str(caught.value).split("\n")) == 52
+    assert str(caught.value).endswith("… and 30 more")

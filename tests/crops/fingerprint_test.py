@@ -1,0 +1,58 @@
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+
+from dtc_jax.crops import fingerprint
+
+PARAMS = {"size_mm": [8, 8, 8]}
+
+
+def _mark(scan, tmp_path, params=PARAMS):
+    return fingerprint.of_scans([scan], params, tmp_path / "hashes.json")
+
+
+def test_contents_ids_and_parameters_count_and_places_do_not(scan, tmp_path):
+    mark = _mark(scan, tmp_path)
+    assert _mark(scan, tmp_path) == mark
+    assert _mark(scan, tmp_path, {"size_mm": [8, 8, 9]}) != mark
+    renamed = dataclasses.replace(scan.lesions[0], lesion_id="other")
+    assert _mark(dataclasses.replace(scan, lesions=(renamed, scan.lesions[1])), tmp_path) != mark
+    relabelled = dataclasses.replace(scan.lesions[0], mask_label=2)
+    assert _mark(dataclasses.replace(scan, lesions=(relabelled, scan.lesions[1])), tmp_path) != mark
+    moved = shutil.copy(scan.image, tmp_path / "moved.nii.gz")
+    assert _mark(dataclasses.replace(scan, image=str(moved)), tmp_path) == mark
+
+
+def test_a_changed_voxel_counts_even_where_size_and_second_agree(scan, tmp_path):
+    mark = _mark(scan, tmp_path)
+    data = bytearray(pathlib.Path(scan.image).read_bytes())
+    data[-1] ^= 1
+    status = os.stat(scan.image)
+    pathlib.Path(scan.image).write_bytes(data)
+    os.utime(scan.image, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert _mark(scan, tmp_path) != mark  # the file is young, so its time is not trusted
+
+
+def test_an_unchanged_file_is_not_read_again(tmp_path):
+    path, cache = tmp_path / "scan", tmp_path / "hashes.json"
+    path.write_bytes(b"before")
+    os.utime(path, (1, 1))
+    (first,) = fingerprint.file_hashes([str(path)], cache).values()
+    path.write_bytes(b"behind")  # same size; the time is set back, which hides the change
+    os.utime(path, (1, 1))
+    assert list(fingerprint.file_hashes([str(path)], cache).values()) == [first]
+    os.utime(path, (2, 2))
+    (second,) = fingerprint.file_hashes([str(path)], cache).values()
+    assert second != first
+    assert json.loads(cache.read_text())[str(path)] == [6, 2 * 10**9, second]
+
+
+def test_missing_files_and_a_damaged_cache_stop_nothing(tmp_path):
+    path, cache = tmp_path / "scan", tmp_path / "hashes.json"
+    path.write_bytes(b"x")
+    cache.write_text("{")
+    hashes = fingerprint.file_hashes([str(path), "/nowhere"], cache)
+    assert hashes["/nowhere"] == ""
+    assert len(hashes[str(path)]) == 64

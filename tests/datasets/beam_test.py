@@ -1,0 +1,58 @@
+"""Beam writes the same examples; without it, the extra is named."""
+
+import importlib.util
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from datasets import build, records
+from dtc_jax.errors import InputError, UsageError
+from dtc_jax.training.batches import Records
+
+HAS_BEAM = importlib.util.find_spec("apache_beam") is not None
+needs_beam = pytest.mark.skipif(not HAS_BEAM, reason="apache-beam (extra: beam) is not installed")
+
+
+@pytest.mark.skipif(HAS_BEAM, reason="apache-beam is installed")
+def test_the_missing_extra_is_named(config, tmp_path):
+    with pytest.raises(InputError, match=r"dtc-jax\[beam\]"):
+        build.build("lesion_crops", config, tmp_path, use_beam=True)
+    assert not list(tmp_path.glob("lesion_crops*"))
+
+
+@needs_beam
+@pytest.mark.filterwarnings("ignore")  # of Beam's own
+def test_beam_writes_the_same_examples(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "_RECORDS_A_SHARD", 2)
+    alone = build.build("lesion_crops", config, tmp_path / "alone")
+    with warnings.catch_warnings():
+        beam = build.build("lesion_crops", config, tmp_path / "beam", use_beam=True)
+    assert alone.name == beam.name
+    pd.testing.assert_frame_equal(
+        pd.read_csv(alone / "lesions.csv"), pd.read_csv(beam / "lesions.csv")
+    )
+    for one, other in zip(Records(alone), Records(beam), strict=True):
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+@needs_beam
+@pytest.mark.filterwarnings("ignore")
+def test_beam_names_bad_scans(cohort, config, tmp_path):
+    path = cohort.parent / "p2.nii.gz"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"a1.*p2\.nii\.gz"):
+        build.build("lesion_crops", config, tmp_path / "data", use_beam=True)
+
+
+@needs_beam
+@pytest.mark.filterwarnings("ignore")
+def test_medmnist_takes_no_beam(tmp_path):
+    arrays = {}
+    for key in ("train", "val", "test"):
+        arrays |= {f"{key}_images": np.ones((2, 4, 4, 4), np.uint8), f"{key}_labels": [[0], [1]]}
+    np.savez(tmp_path / "x.npz", **arrays)
+    with pytest.raises(UsageError, match="without Beam"):
+        build.build("medmnist3d", {"npz": str(tmp_path / "x.npz")}, tmp_path, use_beam=True)
