@@ -58,7 +58,7 @@ def _base() -> ml_collections.ConfigDict:
         "hu_shift": 20.0,
         "hu_scale": 0.05,
         "noise_hu": 20.0,
-        "visible_extent": 0.0,
+        "visible_extent": (0.0, 0.0, 0.0),
     }
     config.model = {
         "width": 64,
@@ -123,7 +123,9 @@ def _lidc(config: ml_collections.ConfigDict) -> None:
     config.selection.draw_cohorts = ()
     config.split.folds = 5
     config.preprocess.mask = "channel"
-    config.augment.visible_extent = 0.5
+    # Along z, where the boxes are tight. Half the examples keep their extent, as those that are
+    # predicted do: hiding more of the surroundings made validation worse.
+    config.augment.visible_extent = (0.5, 0.0, 0.0)
     config.model.update(stem_stride=2, dropout=0.2)
     config.loss.label_smoothing = 0.05
     config.optimizer.learning_rate = 3e-3

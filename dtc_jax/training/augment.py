@@ -41,7 +41,7 @@ class Strength(Protocol):
     hu_shift: float
     hu_scale: float
     noise_hu: float
-    visible_extent: float
+    visible_extent: Sequence[float]
 
 
 def augment(
@@ -69,7 +69,7 @@ def augment(
     draws = _draw(draw_key)
     positions = _positions(draws, image.shape, spec, strength)  # 3 × [D, H, W]
     seen = positions
-    if strength.visible_extent > 0:
+    if any(strength.visible_extent):
         first, last = _visible(draws, mask, extent, strength.visible_extent)
         seen = [jnp.clip(positions[axis], first[axis], last[axis]) for axis in range(3)]
     # On a CPU this runs an order of magnitude faster than gathering image and mask in one go:
@@ -125,7 +125,7 @@ def _rotation(axis: int, angle: jax.Array) -> jax.Array:
 
 
 def _visible(
-    draws: dict[str, jax.Array], mask: jax.Array, extent: jax.Array, chance: float
+    draws: dict[str, jax.Array], mask: jax.Array, extent: jax.Array, chance: Sequence[float]
 ) -> tuple[jax.Array, jax.Array]:
     """First and last visible position along each axis, drawn so that the mask's box is inside.
 
@@ -140,7 +140,7 @@ def _visible(
         box_last.append(n - 1 - jnp.argmax(occupied[::-1]))  # without a mask, 0 and n - 1
     room_below = jnp.maximum(jnp.stack(box_first).astype(jnp.float32) - first, 0.0)
     room_above = jnp.maximum(last - jnp.stack(box_last).astype(jnp.float32), 0.0)
-    chosen = draws["ends"] < chance  # [3]
+    chosen = draws["ends"] < jnp.asarray(chance, jnp.float32)  # [3]
     below, above = draws["share"].reshape(2, 3) * chosen[None, :]
     return first + below * room_below, last - above * room_above
 

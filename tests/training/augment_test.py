@@ -26,7 +26,7 @@ class Strength:
     hu_shift: float = 0.0
     hu_scale: float = 0.0
     noise_hu: float = 0.0
-    visible_extent: float = 0.0
+    visible_extent: tuple = (0.0, 0.0, 0.0)
 
 
 def _record(seed=0):
@@ -171,7 +171,7 @@ def test_the_scan_seems_to_end_between_the_lesion_and_its_real_end():
     mask[13:16, 13:20, 14:21] = 1
     extent = jnp.array([[4, 27], [0, 32], [0, 34]], jnp.int32)
     spec = preprocess.Preprocess(crop_mm=(30, 4, 4))
-    hu, region = _augment(ramp, mask, Strength(visible_extent=1.0), extent, spec)
+    hu, region = _augment(ramp, mask, Strength(visible_extent=(1.0, 1.0, 1.0)), extent, spec)
     column = hu[:, :, 2, 2] / 100  # [K, 30]
     first, last = column[:, 0], column[:, -1]
     for ends, low, high in ((first, 4, 13), (last, 15, 26)):
@@ -187,7 +187,7 @@ def test_half_the_scans_keep_their_extent_at_probability_one_half():
     ramp = np.broadcast_to(100 * np.arange(30, dtype=np.int16).reshape(30, 1, 1), SIDES)
     _, mask = _record()
     spec = preprocess.Preprocess(crop_mm=(30, 4, 4))
-    hu, _ = _augment(ramp, mask, Strength(visible_extent=0.5), spec=spec)
+    hu, _ = _augment(ramp, mask, Strength(visible_extent=(0.5, 0.5, 0.5)), spec=spec)
     kept = (hu[:, 0, 2, 2] == 0) & (hu[:, -1, 2, 2] == 2900)
     assert 20 < kept.sum() < 44  # of 64
 
@@ -196,7 +196,7 @@ def test_half_the_scans_keep_their_extent_at_probability_one_half():
 def test_there_is_nothing_to_hide_in_a_tight_box_or_without_a_mask(tight):
     image, _ = _record()
     mask = np.full(SIDES, int(tight), np.uint8)
-    hu, _ = _augment(image, mask, Strength(visible_extent=1.0), keys=KEYS[:4])
+    hu, _ = _augment(image, mask, Strength(visible_extent=(1.0, 1.0, 1.0)), keys=KEYS[:4])
     crop = preprocess.crop(image, SPEC, np)
     np.testing.assert_allclose(hu, np.broadcast_to(crop, hu.shape), atol=1e-3)
 
