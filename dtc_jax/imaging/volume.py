@@ -2,16 +2,14 @@
 
 import dataclasses
 import gzip
-import os
-import zlib
 
 import nibabel as nib
 import numpy as np
 
 from dtc_jax import storage
 from dtc_jax.errors import InputError
+from dtc_jax.imaging import nifti
 
-_SUFFIXES = (".nii", ".nii.gz")
 _AFFINE_TOLERANCE_MM = 1e-2  # headers store float32, and tools round them differently
 
 
@@ -59,15 +57,10 @@ def read_image(path: storage.PathLike) -> Volume:
     """
     volume = _read(path)
     array = volume.array
-    if not np.isfinite(array).all():
-        raise InputError(
-            f"{path}: holds {np.count_nonzero(~np.isfinite(array))} voxels that are NaN or infinite; "
-            "convert the scan again, or set them to the HU of air (-1000)."
-        )
     if array.dtype != np.int16:
-        whole = np.rint(array)
-        fits = np.abs(array).max(initial=0) < 2**15 and np.array_equal(whole, array)
-        array = array.astype(np.int16 if fits else np.float32)
+        fits = array.min() >= -(2**15) and array.max() < 2**15
+        whole = array.dtype.kind != "f" or np.array_equal(np.rint(array), array)
+        array = array.astype(np.int16 if fits and whole else np.float32)
     return dataclasses.replace(volume, array=array)
 
 
@@ -98,7 +91,12 @@ def read_mask(path: storage.PathLike, like: Volume, label: int | None = None) ->
             f"{path}: the mask lies {apart_mm:.2f} mm away from its scan (their affines differ); "
             "export the mask on the scan's own grid."
         )
-    found = volume.array == label if label is not None else volume.array != 0
+    if label is None:
+        found = volume.array != 0
+    elif volume.array.dtype.kind == "f":
+        found = np.rint(volume.array) == label  # a scaled label need not come out whole
+    else:
+        found = volume.array == label
     if not found.any():
         what = f"has no voxel of label {label}" if label is not None else "is empty"
         raise InputError(f"{path}: the mask {what}; draw the lesion, or remove its row.")
@@ -121,37 +119,7 @@ def write(path: storage.PathLike, volume: Volume, *, compresslevel: int = 1) -> 
 
 
 def _read(path: storage.PathLike) -> Volume:
-    """Reads any NIfTI file in its closest canonical orientation, checked."""
-    name = os.fspath(path)
-    if not os.path.isfile(name):
-        raise InputError(f"{path}: no such file.")
-    if not name.lower().endswith(_SUFFIXES):
-        raise InputError(f"{path}: not a NIfTI file by its name (.nii or .nii.gz); convert it.")
-    try:
-        image = nib.load(name)
-        _check_header(path, image)
-        image = nib.as_closest_canonical(image)
-        array = np.asanyarray(image.dataobj)
-    except InputError:
-        raise
-    except (EOFError, OSError, ValueError, zlib.error, nib.filebasedimages.ImageFileError) as error:
-        raise InputError(
-            f"{path}: damaged or truncated ({' '.join(str(error).split())[:120]}); copy it again "
-            "from its source."
-        ) from error
+    array, xyz = nifti.load(path)
     affine = np.eye(4)
-    affine[:3] = image.affine[:3, [2, 1, 0, 3]]  # columns (x, y, z) to (z, y, x)
+    affine[:3] = xyz[:3, [2, 1, 0, 3]]  # columns (x, y, z) to (z, y, x)
     return Volume(array.T, affine)
-
-
-def _check_header(path: storage.PathLike, image: nib.Nifti1Image) -> None:
-    if len(image.shape) != 3 or min(image.shape) < 1:
-        raise InputError(f"{path}: has the shape {image.shape}; a scan must be 3-D.")
-    header = image.header
-    spacing = header["pixdim"][1:4] if "pixdim" in header else header.get_zooms()[:3]
-    if not np.all(np.isfinite(spacing)) or np.min(spacing) <= 0:
-        values = ", ".join(f"{s:g}" for s in spacing)
-        raise InputError(f"{path}: voxel spacing ({values}) must be positive; mend the header.")
-    affine = image.affine
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
-        raise InputError(f"{path}: its affine is singular; mend the header's sform or qform.")
