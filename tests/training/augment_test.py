@@ -192,6 +192,14 @@ def test_half_the_scans_keep_their_extent_at_probability_one_half():
     assert 20 < kept.sum() < 44  # of 64
 
 
+def test_an_axis_without_the_chance_keeps_its_ends():
+    ramp = np.broadcast_to(100 * np.arange(32, dtype=np.int16).reshape(1, 32, 1), SIDES)
+    _, mask = _record()
+    spec = preprocess.Preprocess(crop_mm=(4, 32, 4))
+    hu, _ = _augment(ramp, mask, Strength(visible_extent=(1.0, 0.0, 1.0)), spec=spec)
+    np.testing.assert_array_equal(hu[:, 2, :, 2], np.tile(ramp[0, :, 0], (64, 1)))
+
+
 @pytest.mark.parametrize("tight", [True, False])
 def test_there_is_nothing_to_hide_in_a_tight_box_or_without_a_mask(tight):
     image, _ = _record()
