@@ -211,7 +211,9 @@ def test_there_is_nothing_to_hide_in_a_tight_box_or_without_a_mask(tight):
 
 def test_a_variant_depends_on_its_own_key_alone():
     image, mask = _record()
-    strength = Strength((0.5, 0.5, 0.5), (15.0, 0.0, 0.0), 2.0, 0.1, 20.0, 0.05, 20.0, 0.5)
+    strength = Strength(
+        (0.5, 0.5, 0.5), (15.0, 0.0, 0.0), 2.0, 0.1, 20.0, 0.05, 20.0, (0.5, 0.0, 0.0)
+    )
     some, _ = _augment(image, mask, strength, keys=KEYS[:4])
     others, _ = _augment(image, mask, strength, keys=KEYS[jnp.array([9, 2, 8, 7])])
     np.testing.assert_allclose(some[2], others[1], atol=1e-3)
