@@ -49,8 +49,9 @@ def load(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
         elif array.dtype.kind == "f":
             array = array.astype(np.float32)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
+        count = np.count_nonzero(~np.isfinite(array))
         raise InputError(
-            f"{path}: holds {np.count_nonzero(~np.isfinite(array))} voxels that are NaN or infinite; "
+            f"{path}: holds {count} voxels that are NaN or infinite; "
             "convert it again, or give them a number (in a scan -1000, the HU of air; in a mask 0)."
         )
     orientation = nib.io_orientation(affine)

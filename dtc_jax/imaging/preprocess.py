@@ -59,7 +59,8 @@ def sample_positions(n_in: int, n_out: int, spacing: float) -> np.ndarray:
 def crop(x: Any, spec: Preprocess, xp: Any, edge: bool = True) -> Any:
     """Cuts the field of view out of the middle of `x` and brings it to the network's grid.
 
-    Linear interpolation along each axis, as matrix products.
+    Linear interpolation along each axis, as weighted sums of two slices: a matrix product would
+    round its factors to 10 bits on a GPU and to 8 on a TPU, and is slower on a CPU.
 
     Args:
       x: [..., d, h, w] at 1 mm.
@@ -72,20 +73,31 @@ def crop(x: Any, spec: Preprocess, xp: Any, edge: bool = True) -> Any:
     """
     x = x.astype(xp.float32)
     for axis, n_out in zip((-3, -2, -1), spec.shape, strict=True):
-        n_in = x.shape[axis]
-        position = sample_positions(n_in, n_out, spec.spacing_mm)  # [n_out]
+        position = sample_positions(x.shape[axis], n_out, spec.spacing_mm)  # [n_out]
         first = int(position[0])
-        if spec.spacing_mm == 1 and position[0] == first and 0 <= first <= n_in - n_out:
+        if spec.spacing_mm == 1 and position[0] == first and 0 <= first <= x.shape[axis] - n_out:
             cut = [slice(None)] * x.ndim
             cut[axis] = slice(first, first + n_out)
             x = x[tuple(cut)]
-            continue
-        if edge:
-            position = np.clip(position, 0, n_in - 1)
-        hat = np.maximum(0.0, 1.0 - np.abs(position[:, None] - np.arange(n_in)[None, :]))
-        product = xp.tensordot(x, xp.asarray(hat, dtype=xp.float32), axes=([axis], [1]))
-        x = xp.moveaxis(product, -1, axis)
+        else:
+            x = _interpolate(x, axis, position, xp, edge)
     return x
+
+
+def _interpolate(x: Any, axis: int, position: np.ndarray, xp: Any, edge: bool) -> Any:
+    """`x` at fractional indices along one axis. # [..., n_in, ...] -> [..., n_out, ...]"""
+    n_in = x.shape[axis]
+    lower = np.floor(position).astype(np.int32)
+    share = position - lower  # of the upper neighbour
+    along = [1] * x.ndim
+    along[axis] = len(position)
+    terms = []
+    for index, weight in ((lower, 1.0 - share), (lower + 1, share)):
+        if not edge:
+            weight = np.where((index >= 0) & (index < n_in), weight, 0.0)
+        nearest = xp.take(x, np.clip(index, 0, n_in - 1), axis=axis)
+        terms.append(nearest * weight.reshape(along).astype(np.float32))
+    return terms[0] + terms[1]
 
 
 def normalize(hu: Any, mask: Any, spec: Preprocess, xp: Any) -> Any:
