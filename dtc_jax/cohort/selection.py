@@ -1,6 +1,6 @@
 """Who is in the study and what each lesion is: inclusion, exclusion, labels, the draw.
 
-Evidence columns of the manifest, all optional (paper.md, "Cohorts and labels"):
+Evidence columns of the manifest, all optional:
 
 | column | meaning | rule of the study |
 |---|---|---|
