@@ -6,8 +6,11 @@ They are computed on the stored crop (1 mm), so every model of a comparison sees
 import numpy as np
 from scipy import ndimage, stats
 
+from dtc_jax.imaging import lesions
+
 FEATURES = {
     "log_volume": "natural logarithm of the mask's volume in mm3",
+    "diameter_mm": "largest axial diameter of the mask",
     "extent_z_mm": "side of the mask's box along z",
     "extent_y_mm": "side of the mask's box along y",
     "extent_x_mm": "side of the mask's box along x",
@@ -58,6 +61,7 @@ def features(image: np.ndarray, mask: np.ndarray, extent: np.ndarray | None = No
     return np.array(
         [
             np.log(inside.size),
+            lesions.axial_diameter_mm(mask, np.ones(3)),
             *sides,
             *axes,
             surface.sum() / inside.size ** (2 / 3),

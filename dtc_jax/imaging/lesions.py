@@ -11,6 +11,8 @@ from scipy import ndimage, spatial
 from dtc_jax.errors import InputError
 from dtc_jax.imaging.volume import Volume
 
+_ROUNDING = 1e-4  # of a voxel: what arithmetic on world coordinates may add or take
+
 
 @dataclasses.dataclass(frozen=True)
 class Measures:
@@ -46,11 +48,7 @@ def measure(image: Volume, mask: Volume) -> Measures:
     spacing = mask.spacing_mm
     return Measures(
         center_mm=box_center_mm(mask),
-        diameter_mm=max(
-            _feret_mm(plane, (float(spacing[1]), float(spacing[2])))
-            for plane in inside
-            if plane.any()
-        ),
+        diameter_mm=axial_diameter_mm(inside, spacing),
         volume_mm3=float(inside.sum() * np.prod(spacing)),
         box_mm=np.array(inside.shape) * spacing,
         scan_box_mm=np.array(image.shape) * spacing,
@@ -73,15 +71,24 @@ def box_center_mm(mask: Volume) -> np.ndarray:
     return mask.world([(side.start + side.stop - 1) / 2 for side in bounding_box(mask.array)])
 
 
-def _feret_mm(plane: np.ndarray, spacing_mm: tuple[float, float]) -> float:
+def axial_diameter_mm(mask: np.ndarray, spacing_mm: np.ndarray) -> float:
+    """Largest distance within one slice of a mask, from voxel edge to voxel edge (Feret).
+
+    Args:
+      mask: [Z, Y, X] bool, not empty.
+      spacing_mm: along z, y, x. # [3]
+    """
+    return max(_feret_mm(plane, spacing_mm[1:]) for plane in mask if plane.any())
+
+
+def _feret_mm(plane: np.ndarray, spacing_mm: np.ndarray) -> float:
     """Largest distance between the corners of the pixels of a 2-D mask. # [Y, X]"""
     rows = np.flatnonzero(plane.any(axis=1))
     first = plane[rows].argmax(axis=1)
     last = plane.shape[1] - 1 - plane[rows, ::-1].argmax(axis=1)
-    ends = np.concatenate([np.stack([rows, first], 1), np.stack([rows, last], 1)])
-    corners = (ends[:, None] + np.array(list(itertools.product((-0.5, 0.5), repeat=2)))).reshape(
-        -1, 2
-    ) * spacing_mm
+    ends = np.concatenate([np.stack([rows, first], 1), np.stack([rows, last], 1)])  # [N, 2]
+    steps = np.array(list(itertools.product((-0.5, 0.5), repeat=2)))  # [4, 2]
+    corners = (ends[:, None] + steps[None]).reshape(-1, 2) * spacing_mm[None]  # [4 N, 2]
     hull = corners[spatial.ConvexHull(corners).vertices]
     return float(spatial.distance.pdist(hull).max())
 
@@ -103,78 +110,81 @@ def cut(
       spacing_mm: of the crop's grid.
       kind: 'image' is interpolated linearly; 'mask' is too, and cut at one half.
       fill: value outside the scan; 'edge' goes on with its outermost voxels. A mask has nothing
-        outside.
+        outside. A voxel belongs to the scan up to half its side beyond its centre.
 
     Returns:
       The crop [D, H, W] (float32, or bool for a mask), and its extent [3, 2]: the range
       [start, stop) of crop indices along each axis that lie inside the scan.
 
     Raises:
-      InputError: the crop does not meet the scan.
+      InputError: the point lies outside the scan.
     """
+    shape = np.array(volume.shape)
+    center = volume.index(center_mm)
+    if np.any(center < -0.5 - _ROUNDING) or np.any(center > shape - 0.5 + _ROUNDING):
+        raise InputError(
+            f"the lesion lies outside the scan: its centre is at voxel {center.round(1).tolist()} "
+            f"(z, y, x) of {volume.shape}; check that its mask or its coordinates are of this scan."
+        )
     step = spacing_mm / volume.spacing_mm  # source voxels a crop voxel  # [3]
-    origin = volume.index(center_mm) - (np.array(size) - 1) / 2 * step  # [3]
-    extent, region, offset = [], [], []
-    for axis in range(3):
-        position = origin[axis] + step[axis] * np.arange(size[axis])
-        last = volume.shape[axis] - 1
-        # Half a voxel of tolerance: a voxel reaches half its side beyond its centre.
-        inside = np.flatnonzero((position >= -0.5) & (position <= last + 0.5))
-        if not len(inside):
-            raise InputError(
-                "the lesion lies outside the scan: its centre is at voxel "
-                f"{np.round(volume.index(center_mm), 1).tolist()} (z, y, x) of {volume.shape}."
-            )
-        extent.append((inside[0], inside[-1] + 1))
-        start = int(np.clip(np.floor(position[0]) - 1, 0, last))
-        region.append(slice(start, int(np.clip(np.ceil(position[-1]) + 2, 1, last + 1))))
-        offset.append(origin[axis] - start)
-    if kind == "mask":
-        mode, value = "grid-constant", 0.0
-    else:
-        mode, value = ("nearest", 0.0) if fill == "edge" else ("constant", float(fill))
+    origin = center - (np.array(size) - 1) / 2 * step  # of the crop, in the source  # [3]
+    extent = np.stack(
+        [
+            np.ceil((-0.5 - _ROUNDING - origin) / step),
+            np.floor((shape - 0.5 + _ROUNDING - origin) / step) + 1,
+        ],
+        axis=1,
+    )
+    extent = np.clip(extent, 0, np.array(size)[:, None]).astype(np.int32)
+    # Only the block of source voxels that the crop touches is converted and sampled.
+    first = np.clip(np.floor(origin) - 1, 0, shape - 1).astype(int)
+    last = np.clip(np.ceil(origin + (np.array(size) - 1) * step) + 1, 0, shape - 1).astype(int)
+    block = volume.array[tuple(slice(a, b + 1) for a, b in zip(first, last, strict=True))]
     sampled = ndimage.affine_transform(
-        volume.array[tuple(region)].astype(np.float32),
+        block.astype(np.float32),
         step,
-        offset,
-        output_shape=size,
+        origin - first,
+        output_shape=tuple(size),
         order=1,
-        mode=mode,
-        cval=value,
+        mode="grid-constant" if kind == "mask" else "nearest",
     )
     affine = volume.affine.copy()
     affine[:3, :3] = volume.affine[:3, :3] * step
     affine[:3, 3] = volume.world(origin)
-    array = sampled >= 0.5 if kind == "mask" else sampled
-    return Volume(array, affine), np.array(extent, np.int32)
+    if kind == "mask":
+        return Volume(sampled >= 0.5 - _ROUNDING, affine), extent
+    if fill != "edge":
+        outside = np.ones(sampled.shape, bool)
+        outside[tuple(slice(start, stop) for start, stop in extent)] = False
+        sampled[outside] = fill
+    return Volume(sampled, affine), extent
 
 
 def paste(crop: Volume, into: Volume, kind: Literal["image", "mask"] = "image") -> Volume:
-    """The inverse of `cut`: `into` with the voxels that `crop` covers sampled from it.
+    """The inverse of `cut`: `into` with the voxels whose centres `crop` covers sampled from it.
 
     Args:
       crop: along the axes of `into`, on any grid.
-      into: the volume whose grid and other voxels are kept.
+      into: the volume whose grid, dtype and other voxels are kept.
       kind: as in `cut`.
     """
     step = into.spacing_mm / crop.spacing_mm  # crop voxels a voxel of `into`  # [3]
-    origin = crop.index(into.world(np.zeros(3)))  # of voxel 0 of `into` in the crop  # [3]
-    region = []
-    for axis in range(3):
-        position = origin[axis] + step[axis] * np.arange(into.shape[axis])
-        inside = np.flatnonzero((position >= -1e-4) & (position <= crop.shape[axis] - 1 + 1e-4))
-        if not len(inside):
-            return into
-        region.append(slice(inside[0], inside[-1] + 1))
-    start = np.array([side.start for side in region])
+    origin = crop.index(into.world(np.zeros(3)))  # of voxel 0 of `into`, in the crop  # [3]
+    last = (np.array(crop.shape) - 1 - origin + _ROUNDING) / step
+    start = np.clip(np.ceil((-origin - _ROUNDING) / step), 0, into.shape).astype(int)
+    stop = np.clip(np.floor(last) + 1, start, into.shape).astype(int)
     sampled = ndimage.affine_transform(
         crop.array.astype(np.float32),
         step,
         origin + step * start,
-        output_shape=tuple(side.stop - side.start for side in region),
+        output_shape=tuple(stop - start),
         order=1,
         mode="nearest",
     )
+    if kind == "mask":
+        sampled = sampled >= 0.5 - _ROUNDING
+    elif into.array.dtype.kind in "iu":
+        sampled = np.rint(sampled)
     array = into.array.copy()
-    array[tuple(region)] = sampled >= 0.5 if kind == "mask" else sampled.astype(array.dtype)
+    array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))] = sampled
     return dataclasses.replace(into, array=array)
