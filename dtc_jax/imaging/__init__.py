@@ -1,1 +1,1 @@
-"""Scans, masks and lesions in millimetres: NumPy only."""
+"""Scans, masks and lesions in millimetres: NumPy and SciPy, no JAX."""

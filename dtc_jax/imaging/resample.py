@@ -33,17 +33,25 @@ def resample_mask(volume: Volume, spacing_mm: float = 1.0) -> Volume:
     shape, step, origin = _grid(volume, spacing_mm)
     result = np.zeros(shape, volume.array.dtype)
     largest = np.full(shape, 0.5, np.float32)
-    for label in np.unique(volume.array[volume.array != 0]):
+    for label, box in enumerate(ndimage.find_objects(volume.array.astype(np.int32)), start=1):
+        if box is None:
+            continue
+        # The label reaches no further than the neighbours of its box.
+        near = np.array([(max(0, side.start - 1), side.stop + 1) for side in box])  # [3, 2]
+        start = np.clip(np.ceil((near[:, 0] - 1 - origin) / step), 0, shape).astype(int)
+        stop = np.clip(np.floor((near[:, 1] - origin) / step) + 1, start, shape).astype(int)
+        source = tuple(slice(a, b) for a, b in near)
+        target = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
         share = ndimage.affine_transform(
-            (volume.array == label).astype(np.float32),
+            (volume.array[source] == label).astype(np.float32),
             step,
-            origin,
-            output_shape=shape,
+            origin + step * start - near[:, 0],
+            output_shape=tuple(stop - start),
             order=1,
             mode="nearest",
         )
-        wins = share >= largest
-        result[wins], largest[wins] = label, share[wins]
+        wins = share >= largest[target]
+        result[target][wins], largest[target][wins] = label, share[wins]
     return Volume(result, _affine(volume, step, origin))
 
 

@@ -5,6 +5,7 @@ import gzip
 
 import nibabel as nib
 import numpy as np
+import numpy.typing as npt
 
 from dtc_jax import storage
 from dtc_jax.errors import InputError
@@ -35,11 +36,11 @@ class Volume:
         """Distance of neighbouring voxels along z, y, x. # [3]"""
         return np.linalg.norm(self.affine[:3, :3], axis=0)
 
-    def world(self, index: np.ndarray) -> np.ndarray:
+    def world(self, index: npt.ArrayLike) -> np.ndarray:
         """World coordinates in mm of voxel indices (z, y, x). # [..., 3] -> [..., 3]"""
         return np.asarray(index, float) @ self.affine[:3, :3].T + self.affine[:3, 3]
 
-    def index(self, world: np.ndarray) -> np.ndarray:
+    def index(self, world: npt.ArrayLike) -> np.ndarray:
         """Fractional voxel indices (z, y, x) of world coordinates in mm. # [..., 3] -> [..., 3]"""
         return (np.asarray(world, float) - self.affine[:3, 3]) @ np.linalg.inv(
             self.affine[:3, :3]
