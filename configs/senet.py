@@ -125,9 +125,9 @@ def _lidc(config: ml_collections.ConfigDict) -> None:
     config.preprocess.mask = "channel"
     # Along z, where the boxes are tight. Half the examples keep their extent, as those that are
     # predicted do: hiding more of the surroundings made validation worse.
-    config.augment.visible_extent = (0.5, 0.0, 0.0)
-    config.model.update(stem_stride=2, dropout=0.2)
-    config.loss.label_smoothing = 0.05
+    config.augment.update(visible_extent=(0.5, 0.0, 0.0), rotate_deg=(30.0, 10.0, 10.0), scale=0.15)
+    config.model.update(stem_stride=2, dropout=0.3)
+    config.loss.label_smoothing = 0.1
     config.optimizer.learning_rate = 3e-3
     config.train.update(
         epochs=20, evaluate_every_epochs=2, checkpoint_every_epochs=4, monitor="loss"
