@@ -1,11 +1,17 @@
 """The command line: flags and dispatch, no logic.
 
-python launch.py --config=configs/senet.py:demo          train, judge, print where the results lie
-python launch.py --mode=evaluate --workdir=runs/senet-demo
+python launch.py --config=configs/senet.py:demo            train, judge, print where the results lie
+python launch.py --mode=evaluate --workdir=runs/senet-demo  the figures of a trained run, again
+
+Exit codes: 0 done; 1 failed; 2 wrong use; 75 stopped by a signal, the same command goes on.
 """
 
+import os
+import re
+import signal
 import sys
 
+import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
@@ -16,46 +22,99 @@ _CONFIG = config_flags.DEFINE_config_file(
 )
 _MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "What to do.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/CONFIG[-VARIANT].")
+_HELP = flags.DEFINE_bool("help", False, "Show this text.", short_name="h")
 
 
 def main(argv: list[str]) -> int:
-    """Runs one mode and returns the exit code: 0 done, 1 failed, 2 wrong use, 75 stopped."""
+    """Runs one mode and returns the exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's Ctrl-C
     try:
         _parse(argv)
+        if _HELP.value:
+            print(f"{__doc__}\nFlags:\n{flags.FLAGS.module_help(sys.modules[__name__])}")
+            return 0
+        _check()
         from dtc_jax import runs  # after the flags: JAX takes seconds to import
 
         if _MODE.value == "train":
-            runs.train(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name()}")
+            runs.train(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name(argv)}")
         elif _MODE.value == "evaluate":
-            runs.evaluate(_WORKDIR.value)
+            runs.evaluate(_WORKDIR.value or "")
     except (InputError, Stopped) as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("launch.py: interrupted before there was anything to save.", file=sys.stderr)
-        return 130
+        print(
+            "launch.py: Stopped; what is finished is kept. Run the same command again to go on "
+            "from here.",
+            file=sys.stderr,
+        )
+        return Stopped.exit_code
     return 0
 
 
 def _parse(argv: list[str]) -> None:
     """Parses the flags; everything that can be wrong with them is one line and exit code 2."""
+    argument = _config_argument(argv)
+    path = (argument or "").partition(":")[0]
+    if argument is not None and not os.path.isfile(path):
+        raise _usage(f"--config={path}: no such config file; give one of those in configs/.")
     try:
         rest = flags.FLAGS(argv)[1:]
-    except Exception as error:  # absl, ml_collections and the config file raise what they like
-        raise UsageError(" ".join(str(error).split())) from error
+    except flags.Error as error:
+        # ml_collections puts the traceback of a config's own ValueError or TypeError in its text.
+        raise _usage(_first(error) if "Traceback" in str(error) else error) from error
+    except Exception as error:  # whatever a config raises
+        first = _first(error)
+        if isinstance(first, KeyError):
+            raise _usage(f"{path}: no such field: {_innermost(error)}") from error
+        raise _usage(f"{path}: cannot be loaded: {type(first).__name__}: {first}") from error
     if rest:
-        raise UsageError(f"{' '.join(rest)!r} is not a flag; every option is written --name=value.")
-    if _MODE.value == "train" and _CONFIG.value is None:
-        raise UsageError(
-            "--mode=train needs --config=FILE, for example --config=configs/senet.py:demo."
-        )
-    if _MODE.value == "evaluate" and _WORKDIR.value is None:
-        raise UsageError("--mode=evaluate needs --workdir=DIR, the folder of a trained run.")
+        raise _usage(f"{' '.join(rest)!r} is not a flag; every option is written --name=value.")
+    if argument is not None and not isinstance(_CONFIG.value, ml_collections.ConfigDict):
+        raise _usage(f"{path}: get_config() must return a ConfigDict of ml_collections.")
 
 
-def _config_name() -> str:
+def _check() -> None:
+    """Checks that the flags fit the mode."""
+    if _MODE.value == "train":
+        if _CONFIG.value is None:
+            raise _usage(
+                "--mode=train needs --config=FILE; begin with --config=configs/senet.py:demo"
+            )
+    elif _WORKDIR.value is None:
+        raise _usage(f"--mode={_MODE.value} needs --workdir=DIR, the folder of a trained run.")
+    elif _CONFIG.value is not None:
+        raise _usage(f"--mode={_MODE.value} has the configuration of --workdir; omit --config.")
+
+
+def _first(error: BaseException) -> BaseException:
+    """The error that led to the others."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
+
+
+def _innermost(error: object) -> object:
+    """The text of an error that is made of another."""
+    while isinstance(error, BaseException):
+        error = error.args[0]
+    return error
+
+
+def _usage(message: object) -> UsageError:
+    return UsageError(" ".join(str(message).split()))
+
+
+def _config_argument(argv: list[str]) -> str | None:
+    """FILE[:VARIANT] of --config."""
+    found = re.findall(r"^--?config[=\n](.*)", "\n".join(argv[1:]), re.MULTILINE)
+    return found[-1] if found else None
+
+
+def _config_name(argv: list[str]) -> str:
     """`configs/senet.py:demo` gives `senet-demo`."""
-    path, _, variant = flags.FLAGS["config"].config_filename.partition(":")
+    path, _, variant = (_config_argument(argv) or "").partition(":")
     name = path.rsplit("/", 1)[-1].removesuffix(".py")
     return f"{name}-{variant}" if variant else name
 

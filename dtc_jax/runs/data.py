@@ -7,6 +7,7 @@ import pathlib
 import ml_collections
 import pandas as pd
 
+from dtc_jax import storage
 from dtc_jax.cohort import manifest, phantom, selection, splits
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.training.batches import Records
@@ -28,6 +29,11 @@ class Data:
     records: Records
     flow: list[selection.Step]
     notes: list[str]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the stored crops: their contents, ids and build parameters."""
+        return str(storage.read_json(self.records.folder / "fingerprint.json")["fingerprint"])
 
 
 def load(config: ml_collections.ConfigDict) -> Data:

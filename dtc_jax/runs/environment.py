@@ -1,13 +1,18 @@
 """What a run needs of the machine, and what it can expect of it."""
 
+import itertools
+import math
 import os
 import pathlib
+from collections.abc import Iterator
 
 import jax
 import ml_collections
 import numpy as np
 import pandas as pd
 
+from dtc_jax.cohort import selection
+from dtc_jax.runs import fold
 from dtc_jax.tasks import classification
 
 # Whole training steps of SE-Net reach 25 to 60 GFLOP/s on two CPU cores (see benchmarks/).
@@ -22,24 +27,58 @@ def prepare() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
-def announce(config: ml_collections.ConfigDict, rows: pd.DataFrame) -> None:
-    """Prints what will be trained on how many lesions and, on a CPU, the time to expect."""
-    counts = rows.groupby("fold", sort=True).split.value_counts().unstack().iloc[0]
+def announce(
+    config: ml_collections.ConfigDict, rows: pd.DataFrame, flow: list[selection.Step]
+) -> None:
+    """Prints who is in the study, what will be trained and, on a CPU, the time to expect."""
+    for line in _flowcharts(flow):
+        print(line)
+    own = rows[rows.cohort == config.split.cohort]
+    counts = own[own.fold == own.fold.min()].split.value_counts()
     sizes = ", ".join(f"{name} {counts.get(name, 0)}" for name in ("train", "validation", "test"))
     folds = f"{config.split.folds} folds, the first: " if config.split.folds > 0 else ""
-    print(f"lesions: {folds}{sizes}; split by {config.split.unit}", flush=True)
+    print(f"{config.split.cohort}: {folds}{sizes}; split by {config.split.unit}", flush=True)
     if jax.default_backend() == "cpu":
-        steps = (rows.split == "train").sum() // config.train.batch_size * config.train.epochs
-        minutes = steps * _step_flops(config) / _CPU_FLOPS / 60
-        advice = "" if minutes < 30 else "; for a first look, take the small variant ':demo'"
-        print(f"on this CPU: {steps} steps, about {minutes:.0f} min{advice}", flush=True)
+        minutes = _flops(config, rows) / _CPU_FLOPS / 60
+        expected = "under a minute" if minutes < 1 else f"about {minutes:.0f} min"
+        advice = "" if minutes < 30 else "; for a first look take --config=configs/senet.py:demo"
+        print(f"on this CPU: {expected}{advice}", flush=True)
 
 
-def _step_flops(config: ml_collections.ConfigDict) -> float:
-    """Floating-point operations of one training step: three times those of a forward pass."""
+def _flowcharts(flow: list[selection.Step]) -> Iterator[str]:
+    """For each cohort its lesions in the study and, a line each, those left out."""
+    for cohort, steps in itertools.groupby(flow, key=lambda step: step.cohort):
+        first, *between, last = steps
+        yield (
+            f"{cohort}: {last.lesions} lesions of {last.patients} patients in the study, of "
+            f"{first.lesions} of {first.patients} in the manifest"
+        )
+        for step in between:
+            if step.kind == "excluded" and step.lesions:
+                yield f"  excluded {step.lesions}: {step.reason}"
+
+
+def _flops(config: ml_collections.ConfigDict, rows: pd.DataFrame) -> float:
+    """Floating-point operations of a run, as if every candidate were trained to its end."""
+    counts = rows.groupby("fold").split.value_counts().unstack(fill_value=0)  # [folds, splits]
+    train, predict = config.train, config.predict
+    steps = (counts["train"] // train.batch_size).sum() * train.epochs
+    evaluations = math.ceil(train.epochs / train.evaluate_every_epochs)
+    views = 4 if predict.mirror else 1
+    viewed = evaluations * counts["validation"].sum() * views
+    total = 0.0
+    for variant in fold.variants(config).values():
+        forward = _forward_flops(variant)
+        total += forward * (3.0 * steps * train.batch_size + viewed)
+    return total + forward * len(rows) * views
+
+
+def _forward_flops(config: ml_collections.ConfigDict) -> float:
+    """Floating-point operations of the network on one crop; those of a training step are thrice."""
     network = classification.make_network(config)
     spec = classification.make_preprocess(config)
-    x = jax.ShapeDtypeStruct((config.train.batch_size, *spec.shape, spec.channels), np.float32)
+    x = jax.ShapeDtypeStruct((1, *spec.shape, spec.channels), np.float32)
     variables = jax.eval_shape(lambda x: network.init(jax.random.key(0), x, train=False), x)
     forward = jax.jit(lambda v, x: network.apply(v, x, train=False)).lower(variables, x)
-    return 3.0 * float(forward.cost_analysis()["flops"])
+    cost = forward.cost_analysis()
+    return float(cost["flops"]) if cost else 0.0

@@ -14,15 +14,17 @@ def evaluate(workdir: storage.PathLike) -> None:
     """Predicts every lesion with the run's best networks and writes its figures again.
 
     Raises:
-      InputError: `workdir` is not the folder of a run, or nothing in it was evaluated yet.
+      InputError: `workdir` is not the folder of a run, nothing in it was evaluated yet, or its
+        data have changed since.
     """
     environment.prepare()
     config = workdir_lib.read_config(workdir)
     data = data_lib.load(config)
     rows = data_lib.assign(config, data.table)
+    folder = pathlib.Path(workdir)
+    workdir_lib.claim_data(folder, config, rows, data.fingerprint)
     networks, scored = [], []
-    for split, home in fold.folders(config, rows, pathlib.Path(workdir)):
+    for split, home in fold.folders(config, rows, folder):
         networks.append(fold.choose(config, data, split, home, fold.read))
         scored.append(fold.predict(networks[-1], data, split))
-    folder = pathlib.Path(workdir)
     judgement.write(config, data, networks, pd.concat(scored, ignore_index=True), folder)

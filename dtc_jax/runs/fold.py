@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 from collections.abc import Callable, Iterator
 
 import ml_collections
@@ -22,6 +23,26 @@ def folders(
     """The rows and the folder of each split of a run: `workdir` itself, or folds/00, folds/01, …"""
     for fold, split in rows.groupby("fold"):
         yield split, workdir / "folds" / f"{fold:02d}" if config.split.folds > 0 else workdir
+
+
+def variants(config: ml_collections.ConfigDict) -> dict[str, ml_collections.ConfigDict]:
+    """The configuration of each candidate by name; {'': config} where there are none.
+
+    Raises:
+      UsageError: a candidate has a field that the configuration has not, or of another type.
+    """
+    found = {}
+    for name, fields in sorted(config.candidates.items()):
+        found[name] = config.copy_and_resolve_references()
+        try:
+            found[name].update(fields)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            # ml_collections lists all fields before its suggestion.
+            text = re.sub(r'Other fields present: ".*"(\n|$)', "", str(error.args[0]), flags=re.S)
+            raise UsageError(
+                f"config.candidates.{name} does not fit the config: {' '.join(text.split())}"
+            ) from error
+    return found or {"": config}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +81,10 @@ def choose(
     """
     if not config.candidates:
         return Network(config, get(config, data, split, folder), {})
-    trained = {}
-    for name, fields in sorted(config.candidates.items()):
-        variant = config.copy_and_resolve_references()
-        variant.update(fields)
-        trained[name] = variant, get(variant, data, split, folder / "candidates" / name)
+    trained = {
+        name: (variant, get(variant, data, split, folder / "candidates" / name))
+        for name, variant in variants(config).items()
+    }
     values = {name: got.best_metrics[config.train.monitor] for name, (_, got) in trained.items()}
     best = (min if config.train.monitor == "loss" else max)(values, key=values.__getitem__)
     return Network(*trained[best], values)

@@ -37,7 +37,7 @@ def write(
       scored: rows of `fold.predict`, all folds.
       folder: of the run.
     """
-    judged = threshold.apply(scored.assign(run=folder.name), config.threshold)
+    judged = threshold.apply(scored.assign(run=folder.resolve().name), config.threshold)
     table = judged.reindex(columns=COLUMNS).astype({"label": int, "decision": int})
     compared = baselines.predict(table, _baseline_inputs(data, scored), config.threshold)
     figures = {

@@ -7,7 +7,7 @@ import pandas as pd
 
 from dtc_jax import storage
 from dtc_jax.runs import data as data_lib
-from dtc_jax.runs import environment, fold, judgement
+from dtc_jax.runs import environment, fold, judgement, preflight
 from dtc_jax.runs import workdir as workdir_lib
 
 
@@ -15,15 +15,17 @@ def train(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> None:
     """Trains, judges and writes `workdir`; the same call goes on with a stopped run.
 
     Raises:
-      InputError: bad input, or `workdir` belongs to another configuration.
+      InputError: bad input, or `workdir` belongs to another configuration or other data.
       Stopped: a signal came; the state is saved.
     """
     start = time.monotonic()
     environment.prepare()
+    preflight.check(config)
     folder = workdir_lib.claim(workdir, config)
     data = data_lib.load(config)
     rows = data_lib.assign(config, data.table)
-    environment.announce(config, rows)
+    workdir_lib.claim_data(folder, config, rows, data.fingerprint)
+    environment.announce(config, rows, data.flow)
     networks, scored = [], []
     for split, home in fold.folders(config, rows, folder):
         networks.append(fold.choose(config, data, split, home, fold.fit))

@@ -1,13 +1,16 @@
 """A run's folder: it belongs to one configuration, kept in `config.json`."""
 
+import hashlib
 import json
 import pathlib
 from collections.abc import Iterator
 from typing import Any
 
 import ml_collections
+import pandas as pd
 
 from dtc_jax import storage
+from dtc_jax.cohort import splits
 from dtc_jax.errors import InputError
 
 # Fields that say how, not what, to compute: they may change when a run is resumed.
@@ -36,10 +39,49 @@ def claim(workdir: storage.PathLike, config: ml_collections.ConfigDict) -> pathl
                 f"{folder}: holds the run of another configuration ({'; '.join(different)}). "
                 "Name a new --workdir, or delete this one to start again."
             )
+    elif folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file. Name a new --workdir.")
     elif folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"{folder}: holds files but no config.json. Name a new --workdir.")
     storage.write_json(path, new)
     return folder
+
+
+def claim_data(
+    folder: pathlib.Path, config: ml_collections.ConfigDict, rows: pd.DataFrame, crops: str
+) -> None:
+    """Binds a run to its data: on other labels or splits its test would no longer be one.
+
+    Args:
+      folder: of the run.
+      config: of the run.
+      rows: lesion_id, fold, split and label of the run's lesions.
+      crops: fingerprint of the stored crops.
+
+    Raises:
+      InputError: the run was started on other data; says what differs.
+    """
+    labels = rows.drop_duplicates("lesion_id").sort_values("lesion_id")
+    new = {
+        "lesions": len(labels),
+        "split": splits.fingerprint(rows),
+        "labels": hashlib.sha256(
+            "\n".join(f"{row.lesion_id} {row.label:.0f}" for row in labels.itertuples()).encode()
+        ).hexdigest(),
+        "crops": crops,
+    }
+    path = folder / "data.json"
+    if path.exists():
+        old = storage.read_json(path)
+        different = [field for field, value in new.items() if value != old.get(field)]
+        if different:
+            raise InputError(
+                f"{folder}: holds a run on other data (different: {', '.join(different)}); the "
+                f"{config.data.source} data have changed since. Name a new --workdir, or delete "
+                "this one to start again."
+            )
+        return
+    storage.write_json(path, new)
 
 
 def read_config(workdir: storage.PathLike) -> ml_collections.ConfigDict:

@@ -63,6 +63,7 @@ def make_task(config: ml_collections.ConfigDict, training_labels: np.ndarray) ->
         variables = {"params": params, "batch_stats": batch_stats}
         views = jnp.concatenate([jnp.flip(x, axes) for axes in mirrors])  # [V * B, D, H, W, C]
         logits = network.apply(variables, views, train=False)
+        assert isinstance(logits, jax.Array)  # apply may return a pair, but not this one
         logit = logits.reshape(len(mirrors), -1).mean(axis=0)  # [B]
         return {"index": batch["index"], "label": batch["label"], "logit": logit}
 
@@ -82,18 +83,24 @@ def make_task(config: ml_collections.ConfigDict, training_labels: np.ndarray) ->
 
 def make_preprocess(config: ml_collections.ConfigDict) -> Preprocess:
     """The preprocessing that training, inference and export share."""
-    fields = config.preprocess.to_dict()
-    return Preprocess(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+    fields = config.preprocess
+    return Preprocess(
+        crop_mm=tuple(fields.crop_mm),  # a list, where it was read from JSON
+        spacing_mm=fields.spacing_mm,
+        window=tuple(fields.window),
+        mask=fields.mask,
+    )
 
 
 def make_network(config: ml_collections.ConfigDict) -> SENet:
     """The network of `config.model`."""
     fields = config.model.to_dict()
     return SENet(
-        **fields | {"dtype": jnp.dtype(fields["dtype"]), "pool_window": tuple(fields["pool_window"])}
+        **fields
+        | {"dtype": jnp.dtype(fields["dtype"]), "pool_window": tuple(fields["pool_window"])}
     )
 
 
 def _mirrors(on: bool) -> list[tuple[int, ...]]:
-    """Spatial axes of [B, D, H, W, C] to flip, one entry a view: the crop itself and its mirrors."""
+    """Axes of [B, D, H, W, C] to flip, an entry a view: the crop itself and its mirror images."""
     return [(), (1,), (2,), (3,)] if on else [()]
