@@ -1,0 +1,171 @@
+"""A voxel marked at a known world point stays there, whatever the scan's axes."""
+
+import dataclasses
+import itertools
+import resource
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy.spatial import transform
+
+from dtc_jax.errors import InputError
+from dtc_jax.imaging import lesions, volume
+from dtc_jax.imaging.volume import Volume
+
+SIDES = (13, 14, 15)
+SPACING_MM = (0.7, 1.1, 2.5)
+MARKED = (5, 9, 6)
+ORDERS = [
+    (order, signs)
+    for order in itertools.permutations(range(3))
+    for signs in itertools.product((-1, 1), repeat=3)
+]
+TILTS_DEG = [(0, 0, 0), (20, -15, 25)]
+
+
+def _affine(order, signs, tilt_deg):
+    """Axis i of the file runs along world axis order[i], forward or backward, tilted."""
+    axes = np.zeros((3, 3))
+    axes[list(order), range(3)] = signs
+    tilt = transform.Rotation.from_euler("xyz", tilt_deg, degrees=True).as_matrix()
+    affine = np.eye(4)
+    affine[:3, :3] = tilt @ axes * SPACING_MM
+    affine[:3, 3] = (-31.0, 87.5, 12.25)
+    return affine
+
+
+def _brightest(scan):
+    return np.array(np.unravel_index(scan.array.argmax(), scan.shape))
+
+
+@pytest.mark.parametrize("tilt_deg", TILTS_DEG, ids=["straight", "oblique"])
+@pytest.mark.parametrize(("order", "signs"), ORDERS)
+def test_a_marked_voxel_keeps_its_world_point(tmp_path, order, signs, tilt_deg):
+    affine = _affine(order, signs, tilt_deg)
+    hu = np.random.default_rng(0).integers(-1000, 400, SIDES, dtype=np.int16)
+    hu[MARKED] = 2000
+    point_mm = (affine @ [*MARKED, 1])[:3]
+    nib.save(nib.Nifti1Image(hu, affine), tmp_path / "scan.nii")
+
+    scan = volume.read_image(tmp_path / "scan.nii")
+    np.testing.assert_allclose(scan.world(_brightest(scan)), point_mm, atol=1e-4)
+    np.testing.assert_allclose(scan.index(point_mm), _brightest(scan), atol=1e-4)
+    along = scan.affine[:3, :3] / scan.spacing_mm
+    assert (along[[2, 1, 0], [0, 1, 2]] > 0.7).all()  # z up, y to anterior, x to the right
+
+    crop, _ = lesions.cut(scan, point_mm, (9, 11, 13))
+    assert crop.array[4, 5, 6] == pytest.approx(2000, abs=0.5)
+    np.testing.assert_allclose(crop.world((4, 5, 6)), point_mm, atol=1e-4)
+    np.testing.assert_allclose(crop.spacing_mm, 1.0)
+
+    blank = dataclasses.replace(scan, array=np.full(scan.shape, -1000, np.int16))
+    pasted = lesions.paste(crop, blank)
+    assert pasted.array.max() == 2000
+    np.testing.assert_array_equal(_brightest(pasted), _brightest(scan))
+
+    volume.write(tmp_path / "back.nii.gz", pasted)
+    back = volume.read_image(tmp_path / "back.nii.gz")
+    np.testing.assert_array_equal(back.array, pasted.array)
+    np.testing.assert_allclose(back.world(_brightest(back)), point_mm, atol=1e-4)
+    found = nib.load(tmp_path / "back.nii.gz")  # as another program sees it
+    place = np.unravel_index(found.get_fdata().argmax(), found.shape)
+    np.testing.assert_allclose(found.affine @ [*place, 1], [*point_mm, 1], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("stored", "dtype"),
+    [
+        (np.array([-1024.0, 0, 3071]), np.int16),
+        (np.array([-1024.5, 0, 3071]), np.float32),
+        (np.array([0, 70000], np.int32), np.float32),
+        (np.array([0, 40000], np.uint16), np.float32),
+        (np.array([0, 4000], np.uint16), np.int16),
+    ],
+)
+def test_hu_are_int16_where_that_loses_nothing(tmp_path, stored, dtype):
+    array = stored.reshape(-1, 1, 1)
+    nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / "scan.nii")
+    hu = volume.read_image(tmp_path / "scan.nii").array
+    assert hu.dtype == dtype
+    np.testing.assert_array_equal(hu.ravel(), stored)
+
+
+def _scan():
+    affine = np.eye(4)[[2, 1, 0, 3]] * [2.0, 1.0, 1.0, 1.0]  # index (z, y, x) to world x, y, z
+    return Volume(np.zeros((4, 5, 6), np.int16), affine)
+
+
+def _mask():
+    array = np.zeros((4, 5, 6), np.uint8)
+    array[1, 2, 3], array[2, 2, 2] = 1, 2
+    return Volume(array, _scan().affine)
+
+
+def test_a_label_picks_its_lesion(tmp_path):
+    path = tmp_path / "mask.nii.gz"
+    volume.write(path, _mask())
+    assert np.argwhere(volume.read_mask(path, _scan()).array).tolist() == [[1, 2, 3], [2, 2, 2]]
+    assert np.argwhere(volume.read_mask(path, _scan(), 2).array).tolist() == [[2, 2, 2]]
+
+
+def test_a_scaled_label_is_still_its_number(tmp_path):
+    image = nib.Nifti1Image(_mask().array.T * 85, _nifti_affine(_scan()))
+    data = bytearray(image.to_bytes())
+    data[112:116] = np.float32(1 / 85).tobytes()
+    (tmp_path / "mask.nii").write_bytes(data)
+    found = volume.read_mask(tmp_path / "mask.nii", _scan(), 2)
+    assert np.argwhere(found.array).tolist() == [[2, 2, 2]]
+
+
+def _nifti_affine(one):
+    affine = np.eye(4)
+    affine[:3] = one.affine[:3, [2, 1, 0, 3]]
+    return affine
+
+
+def test_a_mask_may_be_stored_in_another_orientation(tmp_path):
+    image = nib.Nifti1Image(_mask().array.T, _nifti_affine(_scan()))
+    left = nib.orientations.axcodes2ornt("LPI")
+    nib.save(image.as_reoriented(left), tmp_path / "mask.nii")
+    found = volume.read_mask(tmp_path / "mask.nii", _scan(), 1)
+    assert np.argwhere(found.array).tolist() == [[1, 2, 3]]
+
+
+def test_a_mask_that_does_not_fit_is_refused(tmp_path):
+    path = tmp_path / "mask.nii.gz"
+    other, moved, nan = _mask(), _mask(), _mask()
+    other = dataclasses.replace(other, array=other.array[:3])
+    moved.affine[:3, 3] += 0.5
+    nan = dataclasses.replace(nan, array=np.where(nan.array == 2, np.nan, nan.array))
+    for mask, label, message in (
+        (other, None, r"mask.nii.gz: the mask has \(3, 5, 6\) voxels .* its scan \(4, 5, 6\)"),
+        (moved, None, r"mask.nii.gz: the mask lies 0.50 mm away from its scan"),
+        (_mask(), 7, r"mask.nii.gz: the mask has no voxel of label 7"),
+        (dataclasses.replace(_mask(), array=np.zeros((4, 5, 6), bool)), None, "is empty"),
+        (nan, None, "holds 1 voxels that are NaN"),
+    ):
+        volume.write(path, mask)
+        with pytest.raises(InputError, match=message):
+            volume.read_mask(path, _scan(), label)
+
+
+def test_rounding_in_a_header_is_no_other_place(tmp_path):
+    mask = _mask()
+    mask.affine[:3, 3] += 0.004
+    volume.write(tmp_path / "mask.nii", mask)
+    found = volume.read_mask(tmp_path / "mask.nii", _scan())
+    np.testing.assert_array_equal(found.affine, _scan().affine)
+
+
+def test_a_full_disk_leaves_no_half_file(tmp_path):
+    path = tmp_path / "scan.nii"
+    noise = np.random.default_rng(0).integers(-1000, 400, (30, 30, 30), dtype=np.int16)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(InputError, match=r"scan\.nii: no space left"):
+            volume.write(path, Volume(noise, np.eye(4)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
