@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from dtc_jax.models.conv import Conv3D, Form
 
 Norm = Literal["batch", "instance", "group"]
-# Running statistics average about the last 30 batches. At the usual 0.9 and batches of 16 crops they
-# are noisy enough to move the validation loss by a sixth from one evaluation to the next.
+# Running statistics average about the last 30 batches. At the usual 0.9, batches of 16 crops leave
+# them noisy enough to move the validation loss by a sixth from one evaluation to the next.
 _BATCH_NORM_MOMENTUM = 0.97
 _GROUPS = 8
 
