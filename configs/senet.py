@@ -134,7 +134,7 @@ def _lidc(config: ml_collections.ConfigDict) -> None:
     )
     config.candidates = {
         "near": {"preprocess": {"crop_mm": (32, 32, 32)}, "model": {"width": 16}},
-        "far": {"preprocess": {"crop_mm": (48, 48, 48), "spacing_mm": 2.0}, "model": {"width": 24}},
+        "far": {"preprocess": {"crop_mm": (48, 48, 48), "spacing_mm": 1.5}, "model": {"width": 16}},
     }
 
 
