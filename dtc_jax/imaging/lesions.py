@@ -121,7 +121,7 @@ def cut(
     """
     shape = np.array(volume.shape)
     center = volume.index(center_mm)
-    if np.any(center < -0.5 - _ROUNDING) or np.any(center > shape - 0.5 + _ROUNDING):
+    if not np.all((center >= -0.5 - _ROUNDING) & (center <= shape - 0.5 + _ROUNDING)):  # or NaN
         raise InputError(
             f"the lesion lies outside the scan: its centre is at voxel {center.round(1).tolist()} "
             f"(z, y, x) of {volume.shape}; check that its mask or its coordinates are of this scan."

@@ -39,7 +39,7 @@ def load(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
         _check_content(path, header, len(data))
         array = header.raw_data_from_fileobj(io.BytesIO(data))
         slope, intercept = header.get_slope_inter()
-    except (OSError, ValueError, nib.spatialimages.HeaderDataError) as error:
+    except (OSError, ValueError, OverflowError, nib.spatialimages.HeaderDataError) as error:
         raise _damaged(path, error) from error
     # In float32, which holds any HU: float64 would take gigabytes for a large CT. What is too large
     # for it becomes infinite, and is refused.
@@ -108,6 +108,9 @@ def _check_content(path: PathLike, header: nib.Nifti1Header, n_bytes: int) -> No
     if dtype.kind not in "iuf":
         raise InputError(f"{path}: holds {dtype} voxels, not numbers; convert it to grey values.")
     shape = [int(side) for side in header.get_data_shape()]
-    needed = int(header.get_data_offset()) + math.prod(shape) * dtype.itemsize
+    start = int(header.get_data_offset())
+    if start < header.sizeof_hdr:  # else the header itself would be read as voxels
+        raise _damaged(path, f"its voxels start at byte {start}, within the header")
+    needed = start + math.prod(shape) * dtype.itemsize
     if n_bytes < needed:
         raise _damaged(path, f"{n_bytes} bytes of {needed}")

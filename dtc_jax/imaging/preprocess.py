@@ -31,6 +31,10 @@ class Preprocess:
     def __post_init__(self):
         if self.mask not in ("none", "channel", "apply"):
             raise UsageError(f"config.preprocess.mask={self.mask!r}: use none, channel or apply.")
+        for name, count in (("crop_mm", 3), ("window", 2)):
+            value = getattr(self, name)
+            if np.shape(value) != (count,):
+                raise UsageError(f"config.preprocess.{name}={value!r}: give {count} numbers.")
         if not self.window[0] < self.window[1]:
             raise UsageError(f"config.preprocess.window={self.window}: the first must be smaller.")
         if not self.spacing_mm > 0 or min(self.shape) < 1:

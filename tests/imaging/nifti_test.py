@@ -55,6 +55,8 @@ BAD = {
     "complex": (_bytes(HU.astype(np.complex64)), "convert it to grey values"),
     "unknown_dtype": (_patched(70, np.int16(9999)), "unknown data type 9999"),
     "claims_54_TB": (_patched(42, np.full(3, 30000, np.int16)), "2332 bytes of 54000000000352"),
+    "voxels_in_header": (_patched(108, np.float32(0)), "start at byte 0, within the header"),
+    "voxels_nowhere": (_patched(108, np.float32("inf")), "damaged or truncated"),
     "empty": (b"", "no NIfTI header"),
     "half_a_header": (_bytes()[:100], "no NIfTI header"),
     "half_the_voxels": (_bytes()[:1000], "damaged or truncated .*copy it again"),

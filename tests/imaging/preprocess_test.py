@@ -1,4 +1,4 @@
-"""The network's input: what NumPy and XLA compute, against the formula of a centred grid."""
+"""The network's input: where it samples, what it makes of HU and mask, the same in both arrays."""
 
 import jax
 import jax.numpy as jnp
@@ -7,56 +7,53 @@ import pytest
 from scipy import ndimage
 
 from dtc_jax.errors import UsageError
-from dtc_jax.imaging import preprocess
-from dtc_jax.imaging.preprocess import Preprocess
+from dtc_jax.imaging.preprocess import Preprocess, crop, normalize, preprocess, sample_positions
 
-SPECS = [
-    Preprocess(crop_mm=(6, 8, 10)),
-    Preprocess(crop_mm=(7, 9, 11)),
-    Preprocess(crop_mm=(6, 9, 10), spacing_mm=2.0),
-    Preprocess(crop_mm=(6, 8, 9), spacing_mm=1.5),
-    Preprocess(crop_mm=(6, 8, 10), spacing_mm=0.7),
-    Preprocess(crop_mm=(40, 8, 31)),  # larger than the record
-    Preprocess(crop_mm=(1, 1, 1)),
+RECORD = np.random.default_rng(0).integers(-1000, 400, (2, 20, 26, 25), dtype=np.int16)
+GRIDS = [  # crop_mm, spacing_mm
+    ((10, 12, 13), 1.0),  # a slice, in all but the last axis of even records
+    ((11, 13, 12), 1.0),  # between the voxels
+    ((12, 24, 24), 2.0),
+    ((15, 15, 15), 1.5),
+    ((10, 10, 10), 0.7),
+    ((40, 44, 48), 1.0),  # beyond the record
+    ((1, 1, 1), 1.0),
 ]
-RECORDS = [(12, 14, 16), (13, 15, 17), (12, 15, 1)]
 
 
-def _oracle(x: np.ndarray, spec: Preprocess, mode: str) -> np.ndarray:
-    """Linear interpolation at (n_in - 1) / 2 + (i - (n_out - 1) / 2) * spacing by SciPy."""
-    axes = [
-        (n_in - 1) / 2 + (np.arange(n_out) - (n_out - 1) / 2) * spec.spacing_mm
-        for n_in, n_out in zip(x.shape, spec.shape, strict=True)
+def _oracle(record, spec, mode):
+    position = [
+        sample_positions(n_in, n_out, spec.spacing_mm)
+        for n_in, n_out in zip(record.shape[1:], spec.shape, strict=True)
     ]
-    points = np.meshgrid(*axes, indexing="ij")
-    return ndimage.map_coordinates(x.astype(np.float64), points, order=1, mode=mode)
+    grid = np.meshgrid(*position, indexing="ij")
+    return np.stack(
+        [ndimage.map_coordinates(one.astype(float), grid, order=1, mode=mode) for one in record]
+    )
 
 
-@pytest.mark.parametrize("shape", RECORDS)
-@pytest.mark.parametrize("spec", SPECS)
-def test_a_crop_samples_the_centred_grid_in_numpy_and_jax_alike(spec, shape):
-    image = np.random.default_rng(0).integers(-1000, 1000, shape).astype(np.int16)
-    crop = preprocess.crop(image, spec, np)
-    assert crop.dtype == np.float32
-    assert crop.shape == spec.shape
-    np.testing.assert_allclose(crop, _oracle(image, spec, "nearest"), rtol=1e-5, atol=1e-3)
-    compiled = jax.jit(lambda x: preprocess.crop(x, spec, jnp))(image)
-    assert compiled.dtype == jnp.float32
-    np.testing.assert_allclose(compiled / 1000, crop / 1000, atol=1e-5)
+@pytest.mark.parametrize(("crop_mm", "spacing_mm"), GRIDS)
+@pytest.mark.parametrize("xp", [np, jnp], ids=["numpy", "jax"])
+def test_a_crop_is_interpolated_about_the_middle(crop_mm, spacing_mm, xp):
+    spec = Preprocess(crop_mm, spacing_mm)
+    cut = jax.jit(lambda x, edge: crop(x, spec, jnp, edge), static_argnums=1)
+    for edge, mode in ((True, "nearest"), (False, "grid-constant")):
+        found = cut(RECORD, edge) if xp is jnp else crop(RECORD, spec, np, edge)
+        assert found.shape == (2, *spec.shape)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, _oracle(RECORD, spec, mode), atol=1e-3)
 
 
-@pytest.mark.parametrize("shape", RECORDS)
-@pytest.mark.parametrize("spec", SPECS)
-def test_beyond_the_record_a_mask_is_empty(spec, shape):
-    mask = (np.random.default_rng(1).random(shape) < 0.5).astype(np.uint8)
-    crop = preprocess.crop(mask, spec, np, edge=False)
-    np.testing.assert_allclose(crop, _oracle(mask, spec, "grid-constant"), atol=1e-6)
-    compiled = jax.jit(lambda x: preprocess.crop(x, spec, jnp, edge=False))(mask)
-    np.testing.assert_allclose(compiled, crop, atol=1e-6)
+def test_the_middle_of_the_crop_is_the_middle_of_the_record():
+    ramp = np.broadcast_to(np.arange(25.0), (20, 26, 25))
+    for crop_mm, spacing_mm in GRIDS[:5]:
+        found = crop(ramp, Preprocess(crop_mm, spacing_mm), np)[0, 0]
+        assert found.mean() == pytest.approx(12)
+        np.testing.assert_allclose(np.diff(found), spacing_mm, atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("n_in", "n_out", "spacing", "first", "last"),
+    ("n_in", "n_out", "spacing_mm", "first", "last"),
     [
         (72, 48, 1.0, 12.0, 59.0),
         (71, 48, 1.0, 11.5, 58.5),
@@ -65,93 +62,75 @@ def test_beyond_the_record_a_mask_is_empty(spec, shape):
         (4, 8, 1.0, -2.0, 5.0),
     ],
 )
-def test_the_middle_of_the_output_is_the_middle_of_the_input(n_in, n_out, spacing, first, last):
-    positions = preprocess.sample_positions(n_in, n_out, spacing)
+def test_sampled_positions_are_centred(n_in, n_out, spacing_mm, first, last):
+    positions = sample_positions(n_in, n_out, spacing_mm)
     assert len(positions) == n_out
     assert (positions[0], positions[-1]) == (first, last)
-    assert positions.mean() == pytest.approx((n_in - 1) / 2)
 
 
-def test_a_crop_of_equal_parity_is_a_plain_slice():
-    image = np.random.default_rng(2).normal(size=(2, 12, 14, 16)).astype(np.float32)
-    crop = preprocess.crop(image, Preprocess(crop_mm=(6, 8, 10)), np)
-    np.testing.assert_array_equal(crop, image[:, 3:9, 3:11, 3:13])
+def test_a_plain_slice_changes_no_bit():
+    found = crop(RECORD, Preprocess((10, 12, 13)), np)
+    np.testing.assert_array_equal(found, RECORD[:, 5:15, 7:19, 6:19])
 
 
-def test_leading_axes_are_a_batch():
-    images = np.random.default_rng(3).normal(size=(2, 3, 12, 13, 14)).astype(np.float32)
-    spec = SPECS[3]
-    crops = preprocess.crop(images, spec, np)
-    assert crops.shape == (2, 3, *spec.shape)
-    np.testing.assert_array_equal(crops[1, 2], preprocess.crop(images[1, 2], spec, np))
+def test_the_window_goes_from_0_to_1():
+    spec = Preprocess(window=(-1000, 400))
+    hu = np.array([-2000, -1000, -300, 400, 3000.0]).reshape(1, 1, 5)
+    found = normalize(hu, np.ones_like(hu), spec, np)
+    assert found.shape == (1, 1, 5, 1)
+    np.testing.assert_allclose(found.ravel(), [0, 0, 0.5, 1, 1])
 
 
-def test_the_shape_is_the_field_of_view_over_the_spacing():
-    assert Preprocess().shape == (32, 48, 48)
-    assert Preprocess(spacing_mm=2.0).shape == (16, 24, 24)
-    assert Preprocess(crop_mm=(10, 20, 30), spacing_mm=1.5).shape == (7, 13, 20)
-
-
-def test_the_window_becomes_0_to_1():
-    hu = np.array([-3000.0, -1000.0, -300.0, 400.0, 3000.0], np.float32).reshape(1, 1, 5)
-    one = np.ones_like(hu)
-    x = preprocess.normalize(hu, one, Preprocess(), np)
-    assert x.shape == (1, 1, 5, 1)
-    assert x.dtype == np.float32
-    np.testing.assert_allclose(x.ravel(), [0, 0, 0.5, 1, 1], atol=1e-6)
-    bones = preprocess.normalize(hu, one, Preprocess(window=(400.0, 3000.0)), np)
-    np.testing.assert_allclose(bones.ravel(), [0, 0, 0, 0, 1], atol=1e-6)
-
-
-@pytest.mark.parametrize("xp", [np, jnp])
-def test_the_mask_is_ignored_or_a_channel_or_applied(xp):
-    hu = xp.full((2, 1, 1, 2), 400.0, "float32")
-    mask = xp.asarray(np.array([1.0, 0.25], np.float32).reshape(1, 1, 1, 2)).repeat(2, axis=0)
-    seen = {}
-    for use in ("none", "channel", "apply"):
-        spec = Preprocess(mask=use)
-        x = preprocess.normalize(hu, mask, spec, xp)
-        assert x.shape == (2, 1, 1, 2, spec.channels)
-        assert x.dtype == np.float32
-        seen[use] = np.asarray(x)[0, 0, 0].tolist()
-    assert seen == {
-        "none": [[1], [1]],
-        "channel": [[1, 1], [1, 0.25]],
-        "apply": [[1], [0.25]],
+def test_the_mask_is_used_as_told():
+    mask = (RECORD > -500).astype(np.uint8)
+    inputs = {
+        use: preprocess(RECORD, mask, Preprocess((10, 12, 13), mask=use), np)
+        for use in ("none", "channel", "apply")
     }
+    inner = np.s_[:, 5:15, 7:19, 6:19]
+    expected = np.clip((RECORD[inner] + 1000.0) / 1400, 0, 1)
+    np.testing.assert_allclose(inputs["none"][..., 0], expected, atol=1e-6)
+    np.testing.assert_allclose(inputs["channel"][..., 0], expected, atol=1e-6)
+    np.testing.assert_array_equal(inputs["channel"][..., 1], mask[inner])
+    np.testing.assert_allclose(inputs["apply"][..., 0], expected * mask[inner], atol=1e-6)
+    for use, x in inputs.items():
+        spec = Preprocess((10, 12, 13), mask=use)
+        assert x.shape == (2, *spec.shape, spec.channels)
+        assert x.dtype == np.float32
 
 
 @pytest.mark.parametrize("use", ["none", "channel", "apply"])
-def test_the_whole_way_is_the_same_in_numpy_and_jax(use):
-    rng = np.random.default_rng(4)
-    image = rng.integers(-1200, 600, (2, 12, 15, 14)).astype(np.int16)
-    mask = (rng.random((2, 12, 15, 14)) < 0.3).astype(np.uint8)
-    spec = Preprocess(crop_mm=(9, 10, 20), spacing_mm=1.25, mask=use)
-    x = preprocess.preprocess(image, mask, spec, np)
-    assert x.shape == (2, *spec.shape, spec.channels)
-    assert x.min() >= 0
-    assert x.max() <= 1
-    compiled = jax.jit(lambda i, m: preprocess.preprocess(i, m, spec, jnp))(image, mask)
-    np.testing.assert_allclose(compiled, x, atol=1e-5)
+def test_jax_and_numpy_agree(use):
+    spec = Preprocess((12, 21, 24), 1.5, mask=use)
+    mask = (RECORD > 0).astype(np.uint8)
+    found = jax.jit(lambda image, mask: preprocess(image, mask, spec, jnp))(RECORD, mask)
+    np.testing.assert_allclose(found, preprocess(RECORD, mask, spec, np), atol=1e-6)
+
+
+def test_the_grid_follows_from_the_field_of_view():
+    assert Preprocess().shape == (32, 48, 48)
+    assert Preprocess((32, 48, 48), 1.5).shape == (21, 32, 32)
+    assert Preprocess(mask="channel").channels == 2
+    assert Preprocess(mask="apply").channels == 1
 
 
 @pytest.mark.parametrize(
-    ("change", "field"),
+    ("wrong", "message"),
     [
-        ({"mask": "both"}, "mask"),
-        ({"window": (400.0, -1000.0)}, "window"),
-        ({"window": (0.0, 0.0)}, "window"),
-        ({"window": (0.0, float("nan"))}, "window"),
-        ({"spacing_mm": 0.0}, "spacing_mm"),
-        ({"spacing_mm": -1.0}, "spacing_mm"),
-        ({"spacing_mm": float("nan")}, "spacing_mm"),
-        ({"spacing_mm": 100.0}, "spacing_mm"),
-        ({"crop_mm": (32, 0, 48)}, "crop_mm"),
-        ({"crop_mm": (32, -48, 48)}, "crop_mm"),
-        ({"crop_mm": (32, 48)}, "crop_mm"),
-        ({"crop_mm": 32}, "crop_mm"),
+        ({"mask": "chanel"}, r"config\.preprocess\.mask='chanel'"),
+        ({"window": (400, -1000)}, r"config\.preprocess\.window"),
+        ({"spacing_mm": 0.0}, "no voxels"),
+        ({"spacing_mm": -1.0}, "no voxels"),
+        ({"spacing_mm": float("nan")}, "no voxels"),
+        ({"spacing_mm": 100.0}, "no voxels"),
+        ({"crop_mm": (32, 48, 0)}, "no voxels"),
+        ({"crop_mm": (32, -48, 48)}, "no voxels"),
+        ({"crop_mm": (32, 48)}, r"crop_mm=\(32, 48\): give 3 numbers"),
+        ({"crop_mm": 32}, "crop_mm=32: give 3 numbers"),
+        ({"window": (-1000, 0, 400)}, "window=.*: give 2 numbers"),
+        ({"window": (0.0, float("nan"))}, "window=.*the first must be smaller"),
     ],
 )
-def test_a_field_that_makes_no_sense_is_named(change, field):
-    with pytest.raises(UsageError, match=f"preprocess.*{field}"):
-        Preprocess(**change)
+def test_a_wrong_setting_is_named(wrong, message):
+    with pytest.raises(UsageError, match=message):
+        Preprocess(**wrong)
