@@ -1,17 +1,20 @@
 """Lesions cut out, pasted back and measured, against closed forms and brute force in mm."""
 
 import itertools
+import os
+import pathlib
 import time
 import tracemalloc
 
 import cc3d
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import ndimage
 from scipy.spatial import distance, transform
 
 from dtc_jax.errors import InputError
-from dtc_jax.imaging import lesions
+from dtc_jax.imaging import lesions, volume
 from dtc_jax.imaging.volume import Volume
 
 SPACING_MM = (2.5, 0.7, 0.9)
@@ -241,3 +244,50 @@ def test_components_touch_by_faces_edges_or_corners():
         assert len(np.unique(np.stack([labels[mask], expected[mask]]), axis=1).T) == count
     np.testing.assert_array_equal(lesions.components(mask), lesions.components(mask, 26))
     assert not lesions.components(mask)[~mask].any()
+
+
+# --- real scans ---
+
+needs_data = pytest.mark.skipif(
+    "DTC_JAX_DATA" not in os.environ, reason="DTC_JAX_DATA names no data folder"
+)
+
+
+@needs_data
+def test_real_nodules_are_measured_and_cut():
+    folder = pathlib.Path(os.environ["DTC_JAX_DATA"], "lidc_nodules")
+    for row in pd.read_csv(folder / "lesions.csv").iloc[::16].itertuples():
+        scan = volume.read_image(folder / row.image)
+        mask = volume.read_mask(folder / row.mask, scan)
+        found = lesions.measure(scan, mask)
+        if mask.array.sum() < 1500:  # brute force takes its square
+            brute_mm = _brute_diameter_mm(mask.array, mask.spacing_mm)
+            assert found.diameter_mm == pytest.approx(brute_mm), row.lesion_id
+        assert 2 < found.diameter_mm < 80, row.lesion_id
+        assert (found.box_mm <= found.scan_box_mm + 1e-9).all(), row.lesion_id
+        assert found.volume_mm3 <= np.prod(found.box_mm) + 1e-6, row.lesion_id
+        crop, extent = lesions.cut(scan, found.center_mm, (80, 80, 80))
+        region, _ = lesions.cut(mask, found.center_mm, (80, 80, 80), kind="mask")
+        assert region.array.sum() == pytest.approx(found.volume_mm3, rel=0.25), row.lesion_id
+        reach_mm = np.diff(extent)[:, 0]
+        assert (abs(reach_mm - np.minimum(found.scan_box_mm, 80)) <= 1).all(), row.lesion_id
+        mean_hu = crop.array[region.array].mean()
+        assert mean_hu == pytest.approx(found.mean_hu, abs=60), row.lesion_id
+
+
+@needs_data
+def test_the_nodule_of_a_real_ct_is_cut_at_its_place():
+    folder = pathlib.Path(os.environ["DTC_JAX_DATA"], "lidc_ct")
+    scan = volume.read_image(folder / "LIDC-IDRI-0001_ct.nii.gz")
+    mask = volume.read_mask(folder / "LIDC-IDRI-0001_nodules.nii.gz", scan)
+    assert lesions.components(mask.array).max() == 1
+    found = lesions.measure(scan, mask)
+    crop, _ = lesions.cut(scan, found.center_mm, (48, 72, 72))
+    region, _ = lesions.cut(mask, found.center_mm, (48, 72, 72), kind="mask")
+    np.testing.assert_allclose(lesions.box_center_mm(region), found.center_mm, atol=1)
+    assert region.array.sum() == pytest.approx(found.volume_mm3, rel=0.05)
+    assert crop.array[region.array].mean() > crop.array[~region.array].mean() + 300
+    blank = Volume(np.zeros(scan.shape, bool), scan.affine)
+    back = lesions.paste(region, blank, kind="mask")
+    overlap = 2 * (back.array & mask.array).sum() / (back.array.sum() + mask.array.sum())  # Dice
+    assert overlap > 0.95
