@@ -99,6 +99,13 @@ def test_the_mask_is_used_as_told():
         assert x.dtype == np.float32
 
 
+def test_a_soft_mask_is_applied_softly():
+    hu = np.full((1, 1, 3), 400.0)
+    soft = np.array([0.0, 0.25, 1.0]).reshape(1, 1, 3)
+    found = normalize(hu, soft, Preprocess(mask="apply"), np)
+    np.testing.assert_allclose(found.ravel(), soft.ravel())
+
+
 @pytest.mark.parametrize("use", ["none", "channel", "apply"])
 def test_jax_and_numpy_agree(use):
     spec = Preprocess((12, 21, 24), 1.5, mask=use)
