@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from dtc_jax import storage
 from dtc_jax.errors import InputError
-from dtc_jax.imaging import nifti
+from dtc_jax.imaging import formats
 
 _AFFINE_TOLERANCE_MM = 1e-2  # headers store float32, and tools round them differently
 
@@ -47,16 +47,20 @@ class Volume:
         ).T
 
 
-def read_image(path: storage.PathLike) -> Volume:
-    """Reads a CT from NIfTI, in any orientation, into the axes closest to (z, y, x) of RAS.
+def read_image(path: storage.PathLike, series: int | str | None = None) -> Volume:
+    """Reads a CT in any orientation into the axes closest to (z, y, x) of RAS.
+
+    Args:
+      path: NIfTI, NRRD or MHA, or a folder of DICOM files.
+      series: which one of a DICOM folder, and by default its largest axial one; see `dicom.find`.
 
     Returns:
       HU with the header's slope and intercept applied: int16 where they are whole, else float32.
 
     Raises:
-      InputError: the file is missing, damaged, not 3-D, has no valid geometry or holds NaN.
+      InputError: the scan is missing, damaged, not 3-D, has no valid geometry or holds NaN.
     """
-    volume = _read(path)
+    volume = _read(path, series)
     array = volume.array
     if array.dtype != np.int16:
         fits = array.min() >= -(2**15) and array.max() < 2**15
@@ -69,7 +73,7 @@ def read_mask(path: storage.PathLike, like: Volume, label: int | None = None) ->
     """Reads the mask of one lesion that lies on the grid of the scan `like`.
 
     Args:
-      path: NIfTI.
+      path: NIfTI, NRRD or MHA.
       like: the scan, as read by `read_image`.
       label: the lesion's number in an instance mask; None for all that is not zero.
 
@@ -119,8 +123,8 @@ def write(path: storage.PathLike, volume: Volume, *, compresslevel: int = 1) -> 
             partial.write_bytes(image.to_bytes())
 
 
-def _read(path: storage.PathLike) -> Volume:
-    array, xyz = nifti.load(path)
+def _read(path: storage.PathLike, series: int | str | None = None) -> Volume:
+    array, xyz = formats.load(path, series)
     affine = np.eye(4)
     affine[:3] = xyz[:3, [2, 1, 0, 3]]  # columns (x, y, z) to (z, y, x)
     return Volume(array.T, affine)

@@ -1,0 +1,120 @@
+"""What lies in a folder: the headers of its CT images, and a count of everything else."""
+
+import collections
+import contextlib
+import dataclasses
+import logging
+import os
+import pathlib
+import warnings
+from collections.abc import Iterator
+
+import pydicom
+from pydicom import uid
+
+from dtc_jax.errors import InputError
+from dtc_jax.storage import PathLike
+
+ENHANCED = (uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStorage)
+SUFFIX = ".dcm"
+
+# Nothing else of a header is looked at; the three identifiers are compared, and never shown.
+_TAGS = [
+    *("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SeriesNumber"),
+    *("ImageType", "BodyPartExamined", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel"),
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
+    *("RescaleSlope", "RescaleIntercept", "RescaleType"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+]
+_MARK = slice(128, 132)  # where a DICOM file says DICM
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """The files of a folder, sorted by name, with those of its subfolders.
+
+    Attributes:
+      images: file and header of each CT image that is no localizer.
+      others: how many there are of each other kind.
+    """
+
+    images: list[tuple[pathlib.Path, pydicom.Dataset]]
+    others: collections.Counter[str]
+
+
+@contextlib.contextmanager
+def unseen_values() -> Iterator[None]:
+    """Keeps pydicom and highdicom from warnings and log lines that quote a header's values."""
+    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+        with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def is_dicom(path: PathLike) -> bool:
+    """Whether a file is DICOM, by its first bytes or by its name."""
+    if os.fspath(path).lower().endswith(SUFFIX):
+        return True
+    with open(path, "rb") as file:
+        return file.read(_MARK.stop)[_MARK] == b"DICM"
+
+
+def look(path: PathLike) -> Folder:
+    """Reads the headers of all files in a folder, or of the one file `path`.
+
+    Raises:
+      InputError: a file is empty, or says that it is DICOM and cannot be read as such. Which series
+        it belongs to is not known; without it that series might lack a slice.
+    """
+    root = pathlib.Path(path)
+    names = sorted(_visible(root)) if root.is_dir() else [root]
+    images: list[tuple[pathlib.Path, pydicom.Dataset]] = []
+    others: collections.Counter[str] = collections.Counter()
+    damaged = 0
+    with unseen_values():
+        for name in names:
+            if name.stat().st_size and not is_dicom(name):
+                others["file that is not DICOM"] += 1
+                continue
+            try:
+                header = pydicom.dcmread(name, stop_before_pixels=True, specific_tags=_TAGS)
+                kind = _kind(header)
+            except Exception:  # whatever a damaged file makes of the parser
+                damaged += 1
+                continue
+            if kind:
+                others[kind] += 1
+            else:
+                images.append((name, header))
+    if damaged:
+        raise InputError(
+            f"{path}: {damaged} of {len(names)} files cannot be read as DICOM (empty, damaged, "
+            "truncated or encrypted); copy the folder again from its source, or decrypt it."
+        )
+    return Folder(images, others)
+
+
+def _visible(root: pathlib.Path) -> Iterator[pathlib.Path]:
+    """The files below a folder, without the hidden ones that systems leave there."""
+    for folder, _, names in os.walk(root):
+        for name in names:
+            if not name.startswith("."):
+                yield pathlib.Path(folder, name)
+
+
+def _kind(header: pydicom.Dataset) -> str:
+    """What a file is, in the standard's words; '' for a CT image that is no localizer."""
+    kind = header.get("SOPClassUID") or header.file_meta.MediaStorageSOPClassUID
+    if kind not in (uid.CTImageStorage, *ENHANCED):
+        # A private class has no name but its UID.
+        return (
+            kind.name.removesuffix(" Storage") if kind in uid.UID_dictionary else "private object"
+        )
+    return "localizer" if "LOCALIZER" in (header.get("ImageType") or ()) else ""
