@@ -86,6 +86,8 @@ def look(path: PathLike) -> Folder:
             try:
                 header = pydicom.dcmread(name, stop_before_pixels=True, specific_tags=_TAGS)
                 kind = _kind(header)
+                if not kind and not {"SOPClassUID", "SeriesInstanceUID"} <= set(header.dir()):
+                    raise ValueError("ends within its header")
             except Exception:  # whatever a damaged file makes of the parser
                 damaged += 1
                 continue

@@ -12,7 +12,8 @@ from dtc_jax.storage import PathLike
 _LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 _SAME = 1e-3  # of direction cosines, and of mm between pixels: rounding of headers
 _SAME_PLACE_MM = 0.01
-_UNEVEN = 0.1  # of the distance of two slices: how far one may lie from its place on the grid
+_SHIFT_MM = 0.1  # how far a slice may lie from its place, to allow for rounding of positions
+_UNEVEN = 0.1  # the same, of the distance of two slices
 _GAP = 1.5  # of the same distance
 _TILT_DEG = 0.1  # shifts the ends of a 400 mm scan by 0.7 mm
 _SHOWN = 3
@@ -47,24 +48,26 @@ def arrange(path: PathLike, slices: Sequence[Slice]) -> tuple[tuple[Slice, ...],
     positions = np.array([one.position_mm for one in ordered])  # [Z, 3]
     heights = positions @ across  # [Z]
     _check_steps(path, heights)
-    step = (positions[-1] - positions[0]) / (len(slices) - 1)  # [3]
-    tilt_deg = np.degrees(np.arctan2(np.linalg.norm(np.cross(step, across)), step @ across))
-    if tilt_deg > _TILT_DEG:
-        raise InputError(
-            f"{path}: the slices are shifted against each other by a gantry tilt of "
-            f"{tilt_deg:.1f} degrees; straighten the series first (dcm2niix does)."
-        )
-    expected = positions[0] + np.arange(len(slices))[:, None] * step[None]  # [Z, 3]
-    off_mm = np.linalg.norm(positions - expected, axis=1)
-    if off_mm.max() > _UNEVEN * np.linalg.norm(step):
+    # The line through all slices: a scanner may round each position to a tenth of a millimetre.
+    index = np.arange(len(slices))
+    step, start = np.polyfit(index, positions, 1)  # [3], [3]
+    off_mm = np.linalg.norm(positions - (start + np.outer(index, step)), axis=1)  # [Z]
+    if off_mm.max() > max(_SHIFT_MM, _UNEVEN * np.linalg.norm(step)):
         steps = np.diff(heights)
         raise InputError(
             f"{path}: the slices are not evenly spaced: {steps.min():.2f} to {steps.max():.2f} mm, "
             f"and the one at {heights[off_mm.argmax()]:.2f} mm lies {off_mm.max():.2f} mm beside "
             "its place; export the original series, or resample it first."
         )
+    shift_mm = np.linalg.norm(np.cross(step, across))  # sideways, from slice to slice
+    tilt_deg = np.degrees(np.arctan2(shift_mm, step @ across))
+    if tilt_deg > _TILT_DEG and shift_mm * len(slices) > _SHIFT_MM:
+        raise InputError(
+            f"{path}: the slices are shifted against each other by a gantry tilt of "
+            f"{tilt_deg:.1f} degrees; straighten the series first (dcm2niix does)."
+        )
     affine = np.eye(4)
-    columns = [*(axes * slices[0].spacing_mm[:, None]), step, positions[0]]
+    columns = [*(axes * slices[0].spacing_mm[:, None]), step, start]
     affine[:3] = np.stack(columns, axis=1) * _LPS_TO_RAS[:, None]
     return tuple(ordered), affine
 
