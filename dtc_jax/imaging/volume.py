@@ -84,18 +84,7 @@ def read_mask(path: storage.PathLike, like: Volume, label: int | None = None) ->
       InputError: as `read_image`; or the mask lies on another grid, or is empty.
     """
     volume = _read(path)
-    if volume.shape != like.shape:
-        raise InputError(
-            f"{path}: the mask has {volume.shape} voxels (z, y, x), its scan {like.shape}; export "
-            "the mask on the scan's own grid."
-        )
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in like.shape])).reshape(3, -1).T
-    apart_mm = np.abs(volume.world(corners) - like.world(corners)).max()
-    if apart_mm > max(_AFFINE_TOLERANCE_MM, 0.05 * like.spacing_mm.min()):
-        raise InputError(
-            f"{path}: the mask lies {apart_mm:.2f} mm away from its scan (their affines differ); "
-            "export the mask on the scan's own grid."
-        )
+    check_same_grid(path, volume, like)
     if label is None:
         found = volume.array != 0
     elif volume.array.dtype.kind == "f":
@@ -106,6 +95,22 @@ def read_mask(path: storage.PathLike, like: Volume, label: int | None = None) ->
         what = f"has no voxel of label {label}" if label is not None else "is empty"
         raise InputError(f"{path}: the mask {what}; draw the lesion, or remove its row.")
     return Volume(found, like.affine)
+
+
+def check_same_grid(path: storage.PathLike, mask: Volume, like: Volume) -> None:
+    """Raises an `InputError` that names `path` unless the voxels of both lie at the same places."""
+    if mask.shape != like.shape:
+        raise InputError(
+            f"{path}: the mask has {mask.shape} voxels (z, y, x), its scan {like.shape}; export "
+            "the mask on the scan's own grid."
+        )
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in like.shape])).reshape(3, -1).T
+    apart_mm = np.abs(mask.world(corners) - like.world(corners)).max()
+    if apart_mm > max(_AFFINE_TOLERANCE_MM, 0.05 * like.spacing_mm.min()):
+        raise InputError(
+            f"{path}: the mask lies {apart_mm:.2f} mm away from its scan (their affines differ); "
+            "export the mask on the scan's own grid."
+        )
 
 
 def write(path: storage.PathLike, volume: Volume, *, compresslevel: int = 1) -> None:

@@ -31,7 +31,7 @@ class Slice:
       slope, intercept: HU = slope * stored + intercept.
     """
 
-    file: pathlib.Path
+    file: pathlib.Path = dataclasses.field(repr=False)  # its name may be a patient's
     frame: int
     syntax: uid.UID
     position_mm: np.ndarray
