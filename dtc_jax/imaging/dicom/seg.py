@@ -76,7 +76,8 @@ def write_seg(
 
     Raises:
       InputError: there is no lesion; the mask lies on another grid; the series is spread over
-        several multi-frame files; `patient_id` is no DICOM id; highdicom is not installed.
+        several multi-frame files; `patient_id` is no DICOM id; the identity to keep is not valid;
+        highdicom is not installed.
     """
     try:
         import highdicom as hd
@@ -92,34 +93,41 @@ def write_seg(
             f"{path}: the patient id must be of at most {_LONGEST_ID} characters, without \\, ^, = "
             "and line breaks, to stand in DICOM."
         )
-    planes = _planes(path, lesions, source)
-    segments = np.zeros(planes.shape, np.uint16)
-    for segment, number in enumerate(numbers, start=1):
-        segments[planes == number] = segment
+    segment_of = np.zeros(int(numbers[-1]) + 1, np.uint16)
+    segment_of[numbers.astype(int)] = np.arange(1, len(numbers) + 1)
+    planes = segment_of[_planes(path, lesions, source).astype(np.int32)]
     with files.unseen_values():
         images, order = _images(path, source)
         for image in images:
             _identify(image, patient_id, keep_identity)
-        result = hd.seg.Segmentation(
-            source_images=images,
-            pixel_array=segments[order],
-            segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=[
-                _segment(segment, int(number), origin)
-                for segment, number in enumerate(numbers, start=1)
-            ],
-            series_instance_uid=hd.UID(),
-            series_number=_SERIES_NUMBER,
-            sop_instance_uid=hd.UID(),
-            instance_number=1,
-            manufacturer="dtc-jax",
-            manufacturer_model_name=origin.name,
-            software_versions=origin.version,
-            device_serial_number="none",
-            series_description=PURPOSE,
-            content_description=PURPOSE,
-            content_label="LESIONS",
-        )
+        try:
+            result = hd.seg.Segmentation(
+                source_images=images,
+                pixel_array=planes[order],
+                segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+                segment_descriptions=[
+                    _segment(segment, int(number), origin)
+                    for segment, number in enumerate(numbers, start=1)
+                ],
+                series_instance_uid=hd.UID(),
+                series_number=_SERIES_NUMBER,
+                sop_instance_uid=hd.UID(),
+                instance_number=1,
+                manufacturer="dtc-jax",
+                manufacturer_model_name=origin.name,
+                software_versions=origin.version,
+                device_serial_number="none",
+                series_description=PURPOSE,
+                content_description=PURPOSE,
+                content_label="LESIONS",
+            )
+        except (TypeError, ValueError) as error:
+            if not keep_identity:
+                raise
+            raise InputError(
+                f"{path}: the identity in the series' header is not valid DICOM and cannot be "
+                "copied; write the segmentation without it."
+            ) from error
         if not keep_identity:
             result.PatientIdentityRemoved = "YES"
             result.DeidentificationMethod = "Header left out; unique identifiers kept"

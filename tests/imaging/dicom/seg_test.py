@@ -1,5 +1,7 @@
 """A DICOM SEG holds each lesion at its place in mm, as another library reads it back."""
 
+import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -160,6 +162,33 @@ def test_what_cannot_be_written_is_refused(tmp_path, ct, make, save):
         with pytest.raises(InputError, match=message):
             seg.write_seg(path, lesions, source, ORIGIN, patient_id=patient_id)
         assert not path.exists()
+
+
+def test_an_invalid_identity_is_not_copied(tmp_path, ct, make, save):
+    source = dicom.find(save(make(ct, PatientSex="FEMALE"), tmp_path / "ct"))
+    with pytest.raises(InputError, match="identity in the series' header is not valid"):
+        seg.write_seg(tmp_path / "a.dcm", _lesions(ct), source, ORIGIN, keep_identity=True)
+    seg.write_seg(tmp_path / "a.dcm", _lesions(ct), source, ORIGIN)
+
+
+def test_a_mask_without_numbers_is_one_lesion(tmp_path, ct, make, save):
+    source = dicom.find(save(make(ct), tmp_path / "ct"))
+    mask = Volume(_lesions(ct).array > 0, ct.affine)
+    seg.write_seg(tmp_path / "a.dcm", mask, source, ORIGIN)
+    ((label, points),) = _read(tmp_path / "a.dcm")
+    assert label == "Lesion 1"
+    np.testing.assert_allclose(points, _points_mm(mask, True), atol=2e-3)
+
+
+@pytest.mark.skipif("DTC_JAX_DATA" not in os.environ, reason="DTC_JAX_DATA names no data folder")
+def test_a_real_nodule_opens_at_its_place(tmp_path, make, save):
+    folder = pathlib.Path(os.environ["DTC_JAX_DATA"], "lidc_ct")
+    scan = volume.read_image(folder / "LIDC-IDRI-0001_ct.nii.gz")
+    nodule = volume.read_mask(folder / "LIDC-IDRI-0001_nodules.nii.gz", scan)
+    source = dicom.find(save(make(scan), tmp_path / "ct"))
+    seg.write_seg(tmp_path / "a.dcm", nodule, source, ORIGIN)
+    ((_, points),) = _read(tmp_path / "a.dcm")
+    np.testing.assert_allclose(points, _points_mm(nodule, True), atol=2e-3)
 
 
 def test_a_missing_library_names_the_extra(tmp_path, ct, make, save, monkeypatch):
