@@ -66,6 +66,14 @@ def is_dicom(path: PathLike) -> bool:
         return file.read(_MARK.stop)[_MARK] == b"DICM"
 
 
+def visible_files(path: PathLike) -> list[pathlib.Path]:
+    """The files below a folder, sorted, without the hidden ones that systems leave; or the file."""
+    if not os.path.isdir(path):
+        return [pathlib.Path(path)]
+    found = [pathlib.Path(folder, name) for folder, _, names in os.walk(path) for name in names]
+    return sorted(file for file in found if not file.name.startswith("."))
+
+
 def look(path: PathLike) -> Folder:
     """Reads the headers of all files in a folder, or of the one file `path`.
 
@@ -74,7 +82,7 @@ def look(path: PathLike) -> Folder:
         it belongs to is not known; without it that series might lack a slice.
     """
     root = pathlib.Path(path)
-    names = sorted(_visible(root)) if root.is_dir() else [root]
+    names = visible_files(root)
     images: list[tuple[pathlib.Path, pydicom.Dataset]] = []
     others: collections.Counter[str] = collections.Counter()
     damaged = 0
@@ -101,14 +109,6 @@ def look(path: PathLike) -> Folder:
             "truncated or encrypted); copy the folder again from its source, or decrypt it."
         )
     return Folder(images, others)
-
-
-def _visible(root: pathlib.Path) -> Iterator[pathlib.Path]:
-    """The files below a folder, without the hidden ones that systems leave there."""
-    for folder, _, names in os.walk(root):
-        for name in names:
-            if not name.startswith("."):
-                yield pathlib.Path(folder, name)
 
 
 def _kind(header: pydicom.Dataset) -> str:
