@@ -66,6 +66,16 @@ def is_dicom(path: PathLike) -> bool:
         return file.read(_MARK.stop)[_MARK] == b"DICM"
 
 
+def read(name: PathLike, tags: list[str] | None = None) -> pydicom.Dataset:
+    """Reads a file, or of its header the `tags` alone; old files may lack the DICOM preamble."""
+    found = pydicom.dcmread(name, force=True, stop_before_pixels=bool(tags), specific_tags=tags)
+    if "TransferSyntaxUID" not in found.file_meta:
+        implicit, little = found.original_encoding
+        explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+        found.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
+    return found
+
+
 def visible_files(path: PathLike) -> list[pathlib.Path]:
     """The files below a folder, sorted, without the hidden ones that systems leave; or the file."""
     if not os.path.isdir(path):
@@ -92,7 +102,7 @@ def look(path: PathLike) -> Folder:
                 others["file that is not DICOM"] += 1
                 continue
             try:
-                header = pydicom.dcmread(name, stop_before_pixels=True, specific_tags=_TAGS)
+                header = read(name, _TAGS)
                 kind = _kind(header)
                 if not kind and not {"SOPClassUID", "SeriesInstanceUID"} <= set(header.dir()):
                     raise ValueError("ends within its header")

@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Iterator
 
 import numpy as np
-import pydicom
 from pydicom import pixels
 
 from dtc_jax.errors import InputError
@@ -48,7 +47,7 @@ def _place(one: Slice) -> tuple[str, int]:
 def _stored(path: PathLike, members: list[Slice]) -> Iterator[np.ndarray]:
     """Decodes the slices of one file. # [rows, columns] each"""
     try:
-        image = pydicom.dcmread(members[0].file)  # by its path, iter_pixels reads no deflated file
+        image = files.read(members[0].file)  # by its path, iter_pixels reads no deflated file
         frames = pixels.iter_pixels(image, indices=[one.frame for one in members])
         for one, stored in zip(members, frames, strict=True):
             if stored.shape != one.shape:

@@ -156,10 +156,7 @@ def _images(path: storage.PathLike, source: Series) -> tuple[list[pydicom.Datase
             f"{path}: the series is spread over {len(names)} multi-frame files, to which a DICOM "
             "SEG cannot refer; write NIfTI."
         )
-    tags = [*_GEOMETRY, *_IDENTITY]
-    return [
-        pydicom.dcmread(name, stop_before_pixels=True, specific_tags=tags) for name in names
-    ], order
+    return [files.read(name, [*_GEOMETRY, *_IDENTITY]) for name in names], order
 
 
 def _identify(image: pydicom.Dataset, patient_id: str, keep_identity: bool) -> None:

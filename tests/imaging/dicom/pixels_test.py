@@ -54,6 +54,14 @@ def test_signed_numbers_keep_their_sign(tmp_path, ct, make, save):
     _same(volume.read_image(save(slices, tmp_path)), ct)
 
 
+@pytest.mark.parametrize("implicit", [False, True])
+def test_files_without_a_preamble_are_read(tmp_path, ct, make, implicit):
+    for number, one in enumerate(make(ct)):
+        del one.file_meta
+        one.save_as(tmp_path / f"{number}.dcm", implicit_vr=implicit, little_endian=True)
+    _same(volume.read_image(tmp_path), ct)
+
+
 # --- compressed ---
 
 LOSSLESS = {
