@@ -87,32 +87,32 @@ def visible_files(path: PathLike) -> list[pathlib.Path]:
 def look(path: PathLike) -> Folder:
     """Reads the headers of all files in a folder, or of the one file `path`.
 
+    Values are converted when they are asked for: who does so is under `unseen_values`.
+
     Raises:
       InputError: a file is empty, or says that it is DICOM and cannot be read as such. Which series
         it belongs to is not known; without it that series might lack a slice.
     """
-    root = pathlib.Path(path)
-    names = visible_files(root)
+    names = visible_files(path)
     images: list[tuple[pathlib.Path, pydicom.Dataset]] = []
     others: collections.Counter[str] = collections.Counter()
     damaged = 0
-    with unseen_values():
-        for name in names:
+    for name in names:
+        try:
             if name.stat().st_size and not is_dicom(name):
                 others["file that is not DICOM"] += 1
                 continue
-            try:
-                header = read(name, _TAGS)
-                kind = _kind(header)
-                if not kind and not {"SOPClassUID", "SeriesInstanceUID"} <= set(header.dir()):
-                    raise ValueError("ends within its header")
-            except Exception:  # whatever a damaged file makes of the parser
-                damaged += 1
-                continue
-            if kind:
-                others[kind] += 1
-            else:
-                images.append((name, header))
+            header = read(name, _TAGS)
+            kind = _kind(header)
+            if not kind:
+                _check_whole(header)
+        except Exception:  # whatever a damaged file makes of the parser
+            damaged += 1
+            continue
+        if kind:
+            others[kind] += 1
+        else:
+            images.append((name, header))
     if damaged:
         raise InputError(
             f"{path}: {damaged} of {len(names)} files cannot be read as DICOM (empty, damaged, "
@@ -125,8 +125,13 @@ def _kind(header: pydicom.Dataset) -> str:
     """What a file is, in the standard's words; '' for a CT image that is no localizer."""
     kind = header.get("SOPClassUID") or header.file_meta.MediaStorageSOPClassUID
     if kind not in (uid.CTImageStorage, *ENHANCED):
-        # A private class has no name but its UID.
-        return (
-            kind.name.removesuffix(" Storage") if kind in uid.UID_dictionary else "private object"
-        )
+        known = kind in uid.UID_dictionary  # a private class has no name but its UID
+        return kind.name.removesuffix(" Storage") if known else "private object"
     return "localizer" if "LOCALIZER" in (header.get("ImageType") or ()) else ""
+
+
+def _check_whole(header: pydicom.Dataset) -> None:
+    """Raises a `ValueError` where a header of a CT image ends early or counts no frames."""
+    if not {"SOPClassUID", "SeriesInstanceUID"} <= set(header.dir()):
+        raise ValueError("ends within its header")
+    int(header.get("NumberOfFrames") or 1)

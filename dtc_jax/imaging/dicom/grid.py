@@ -17,6 +17,7 @@ _UNEVEN = 0.1  # the same, of the distance of two slices
 _GAP = 1.5  # of the same distance
 _TILT_DEG = 0.1  # shifts the ends of a 400 mm scan by 0.7 mm
 _SHOWN = 3
+_SPLIT = "split it, or export one series alone"
 
 
 def normal(axes: np.ndarray) -> np.ndarray:
@@ -87,9 +88,6 @@ def _check_alike(path: PathLike, slices: Sequence[Slice]) -> None:
                 f"{path}: the series mixes {what} ({other.sum()} of {len(slices)} slices differ "
                 f"from the first); {_SPLIT}."
             )
-
-
-_SPLIT = "split it, or export one series alone"
 
 
 def _check_steps(path: PathLike, heights: np.ndarray) -> None:

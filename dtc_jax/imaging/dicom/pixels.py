@@ -12,6 +12,7 @@ from dtc_jax.imaging.dicom.slices import Slice
 from dtc_jax.storage import PathLike
 
 
+@files.unseen_values()
 def load(path: PathLike, which: int | str | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Reads the CT series that `series.find` finds.
 
@@ -30,13 +31,12 @@ def load(path: PathLike, which: int | str | None = None) -> tuple[np.ndarray, np
     dtype = np.int32 if whole else np.float32
     array = np.empty((len(found.slices), *found.slices[0].shape), dtype)
     places = {(one.file, one.frame): z for z, one in enumerate(found.slices)}
-    with files.unseen_values():
-        for _, group in itertools.groupby(sorted(found.slices, key=_place), lambda one: one.file):
-            members = list(group)
-            for one, stored in zip(members, _stored(path, members), strict=True):
-                hu = array[places[one.file, one.frame]]
-                np.multiply(stored, dtype(one.slope), out=hu, dtype=dtype, casting="unsafe")
-                hu += dtype(one.intercept)
+    for _, group in itertools.groupby(sorted(found.slices, key=_place), lambda one: one.file):
+        members = list(group)
+        for one, stored in zip(members, _stored(path, members), strict=True):
+            hu = array[places[one.file, one.frame]]
+            np.multiply(stored, dtype(one.slope), out=hu, dtype=dtype, casting="unsafe")
+            hu += dtype(one.intercept)
     return array.T, found.affine
 
 

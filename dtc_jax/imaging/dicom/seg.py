@@ -50,6 +50,7 @@ class Origin:
     reviewed: bool = False
 
 
+@files.unseen_values()
 def write_seg(
     path: storage.PathLike,
     lesions: volume.Volume,
@@ -96,43 +97,42 @@ def write_seg(
     segment_of = np.zeros(int(numbers[-1]) + 1, np.uint16)
     segment_of[numbers.astype(int)] = np.arange(1, len(numbers) + 1)
     planes = segment_of[_planes(path, lesions, source).astype(np.int32)]
-    with files.unseen_values():
-        images, order = _images(path, source)
-        for image in images:
-            _identify(image, patient_id, keep_identity)
-        try:
-            result = hd.seg.Segmentation(
-                source_images=images,
-                pixel_array=planes[order],
-                segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-                segment_descriptions=[
-                    _segment(segment, int(number), origin)
-                    for segment, number in enumerate(numbers, start=1)
-                ],
-                series_instance_uid=hd.UID(),
-                series_number=_SERIES_NUMBER,
-                sop_instance_uid=hd.UID(),
-                instance_number=1,
-                manufacturer="dtc-jax",
-                manufacturer_model_name=origin.name,
-                software_versions=origin.version,
-                device_serial_number="none",
-                series_description=PURPOSE,
-                content_description=PURPOSE,
-                content_label="LESIONS",
-            )
-        except (TypeError, ValueError) as error:
-            if not keep_identity:
-                raise
-            raise InputError(
-                f"{path}: the identity in the series' header is not valid DICOM and cannot be "
-                "copied; write the segmentation without it."
-            ) from error
+    images, order = _images(path, source)
+    for image in images:
+        _identify(image, patient_id, keep_identity)
+    try:
+        result = hd.seg.Segmentation(
+            source_images=images,
+            pixel_array=planes[order],
+            segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=[
+                _segment(segment, int(number), origin)
+                for segment, number in enumerate(numbers, start=1)
+            ],
+            series_instance_uid=hd.UID(),
+            series_number=_SERIES_NUMBER,
+            sop_instance_uid=hd.UID(),
+            instance_number=1,
+            manufacturer="dtc-jax",
+            manufacturer_model_name=origin.name,
+            software_versions=origin.version,
+            device_serial_number="none",
+            series_description=PURPOSE,
+            content_description=PURPOSE,
+            content_label="LESIONS",
+        )
+    except (TypeError, ValueError) as error:
         if not keep_identity:
-            result.PatientIdentityRemoved = "YES"
-            result.DeidentificationMethod = "Header left out; unique identifiers kept"
-        with storage.atomic(path) as partial:
-            result.save_as(partial)
+            raise
+        raise InputError(
+            f"{path}: the identity in the series' header is not valid DICOM and cannot be "
+            "copied; write the segmentation without it."
+        ) from error
+    if not keep_identity:
+        result.PatientIdentityRemoved = "YES"
+        result.DeidentificationMethod = "Header left out; unique identifiers kept"
+    with storage.atomic(path) as partial:
+        result.save_as(partial)
 
 
 def _planes(path: storage.PathLike, lesions: volume.Volume, source: Series) -> np.ndarray:

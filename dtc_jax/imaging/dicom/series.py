@@ -29,6 +29,7 @@ class Series:
     statement: str
 
 
+@files.unseen_values()
 def find(path: PathLike, series: int | str | None = None) -> Series:
     """Finds the CT series of a folder and its subfolders, or of an enhanced (multi-frame) file.
 

@@ -139,8 +139,10 @@ def _spoiled(slices):
         return slices
 
     def text_for_a_number():
-        slices[3].add_new("RescaleSlope", "LO", NAME)
-        slices[2].add_new("SeriesNumber", "LO", NAME)
+        for one in slices:
+            one.add_new("RescaleSlope", "LO", NAME)
+            one.add_new("SeriesNumber", "LO", NAME)
+            one.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian  # forgets LO
         return slices
 
     return {

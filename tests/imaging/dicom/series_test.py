@@ -83,6 +83,13 @@ def test_an_unreadable_file_is_refused(tmp_path, ct, make, save, data):
         volume.read_image(tmp_path)
 
 
+def test_a_link_to_nowhere_is_refused(tmp_path, ct, make, save):
+    save(make(ct), tmp_path)
+    (tmp_path / "IM0008.dcm").symlink_to(tmp_path / "gone")
+    with pytest.raises(InputError, match="1 of 9 files cannot be read as DICOM"):
+        volume.read_image(tmp_path)
+
+
 @pytest.mark.parametrize("kept", [0.1, 0.3, 0.5, 0.9])
 def test_a_truncated_file_is_refused(tmp_path, ct, make, save, kept):
     file = save(make(ct), tmp_path) / "IM0007.dcm"
