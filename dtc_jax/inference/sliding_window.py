@@ -23,7 +23,6 @@ Predict = Callable[[jax.Array], jax.Array]
 
 _BUCKET = 64  # voxels; sides of the stitched volume are rounded up to multiples of it
 _LEAST_WEIGHT = 1e-3  # of the largest; a corner that one window alone covers must not vanish
-_VIEWS: tuple[tuple[int, ...], ...] = ((), (1,), (2,), (3,))  # axes of [B, d, h, w] to flip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,14 +34,12 @@ class SlidingWindow:
       overlap: share of a window's side by which neighbours overlap, in [0, 1).
       batch: windows that the network sees at once.
       sigma: standard deviation of the weights, as a share of a window's side.
-      mirror: whether each window is also seen flipped along each axis, and the results averaged.
     """
 
     window: tuple[int, int, int]
     overlap: float = 0.5
     batch: int = 2
     sigma: float = 0.125
-    mirror: bool = False
 
     def __post_init__(self):
         if len(self.window) != 3 or min(self.window) < 1 or self.batch < 1:
@@ -141,18 +138,11 @@ def _blend(
         counts = (np.arange(spec.batch) < len(some)).astype(np.float32)  # [B]
         windows = np.stack([image[_window(start, spec)] for start in batch], dtype=np.float32)
         jax.block_until_ready(probability)  # one batch ahead, not all of them in memory
-        probability = _seen(predict, jnp.asarray(windows), spec)
+        probability = predict(jnp.asarray(windows))
         total, weight = _stitch(total, weight, probability, weights, batch, counts)
     inside = tuple(slice(n) for n in image.shape)
     sums, counted = np.asarray(total)[inside], np.asarray(weight)[inside]
     return np.divide(sums, counted, out=np.zeros_like(sums), where=counted > 0)
-
-
-def _seen(predict: Predict, windows: jax.Array, spec: SlidingWindow) -> jax.Array:
-    """What the network says of windows, mirrored ones included. # [B, d, h, w] -> [B, d, h, w]"""
-    views = _VIEWS if spec.mirror else _VIEWS[:1]
-    seen = [jnp.flip(predict(jnp.flip(windows, axes)), axes) for axes in views]
-    return functools.reduce(jnp.add, seen) / len(seen)
 
 
 @functools.partial(jax.jit, donate_argnums=(0, 1))

@@ -125,18 +125,6 @@ def test_inside_the_field_nothing_is_lost_and_windows_without_it_are_not_compute
     assert nothing.windows == 0
 
 
-def test_mirrored_windows_are_averaged():
-    image = _volume((19, 30, 23))
-    spec = SlidingWindow(SPEC.window, mirror=True)
-
-    def mirrored(windows):
-        views = [jnp.flip(_ramp(jnp.flip(windows, axes)), axes) for axes in ((), 1, 2, 3)]
-        return sum(views) / 4
-
-    expected = _direct(image, spec, mirrored)
-    np.testing.assert_allclose(sliding_window(jax.jit(_ramp), image, spec), expected, atol=1e-5)
-
-
 class _Tiny(nn.Module):
     @nn.compact
     def __call__(self, x):
@@ -148,7 +136,7 @@ def test_a_second_scan_of_about_the_same_size_compiles_nothing():
     variables = network.init(jax.random.key(0), jnp.zeros((1, *SPEC.window)))
     counted = _Counted(lambda x: network.apply(variables, x))
     sliding_window_lib._stitch.clear_cache()
-    spec = SlidingWindow(SPEC.window, overlap=0.25, batch=3, mirror=True)
+    spec = SlidingWindow(SPEC.window, overlap=0.25, batch=3)
     for shape in ((9, 30, 23), (17, 12, 30), (3, 30, 23)):
         sliding_window(counted, _volume(shape), spec)
         assert counted.traced == 1  # whatever the size of the volume
