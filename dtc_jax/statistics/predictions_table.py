@@ -2,7 +2,7 @@
 
 | column | | |
 |---|---|---|
-| patient_id, lesion_id | required | pseudonyms; a lesion_id need only be unique within its patient |
+| patient_id, lesion_id | required | pseudonyms; a lesion_id is unique within its patient |
 | label | required | 1 RAI-refractory, 0 RAI-avid; empty: not known, skipped and counted |
 | score | required | probability of 1, in [0, 1]; empty: not scored, skipped and counted |
 | run, cohort, split, fold | | default: the file's name, 'primary', 'test', 0 |
@@ -25,9 +25,11 @@ REQUIRED = ("patient_id", "lesion_id", "label", "score")
 KEY = ("run", "cohort", "split", "fold", "patient_id", "lesion_id")
 _DEFAULTS = {"run": "model", "cohort": "primary", "split": "test", "fold": "0"}
 _SPLITS = ("train", "validation", "test")
-_EMPTY = ("", "nan", "na", "n/a", "null", "none")
-_WHOLE = {"label": (0, 1), "decision": (0, 1), "fold": None}
+_WORDS = ("patient_id", "lesion_id", "run", "cohort", "split", "sex", "center")
 _MEASURES = ("diameter_mm", "age")
+_NUMBERS = ("label", "score", "threshold", "decision", "fold", *_MEASURES)
+_EMPTY = ("", "nan", "NaN", "NA", "N/A", "null", "None")
+_WHOLE = {"label": (0, 1), "decision": (0, 1), "fold": None}
 
 
 def read(path: PathLike) -> pd.DataFrame:
@@ -45,10 +47,13 @@ def read(path: PathLike) -> pd.DataFrame:
     try:
         cells = pd.read_csv(
             path,
-            dtype=str,
+            dtype=dict.fromkeys(_WORDS, str),
             keep_default_na=False,
+            na_values=dict.fromkeys(_NUMBERS, _EMPTY),
+            float_precision="round_trip",
             skipinitialspace=True,
             skip_blank_lines=False,
+            low_memory=False,
             index_col=False,
             encoding="utf-8-sig",
             on_bad_lines="error",
@@ -60,7 +65,7 @@ def read(path: PathLike) -> pd.DataFrame:
         raise InputError(f"{path}: is not a table ({text}); look for a comma too many.") from error
     cells.index = pd.RangeIndex(2, len(cells) + 2)  # as a spreadsheet counts
     cells.columns = cells.columns.str.strip()
-    cells = cells[cells.ne("").any(axis=1)]
+    cells = cells[(cells.notna() & (cells != "")).any(axis=1)]
     if cells.empty:
         raise InputError(f"{path}: has a header but no rows; it needs a row for every lesion.")
     if "run" not in cells:
@@ -88,15 +93,15 @@ def check(table: pd.DataFrame) -> pd.DataFrame:
             f"are {', '.join(REQUIRED)}."
         )
     table = table.assign(**{c: d for c, d in _DEFAULTS.items() if c not in table})
-    for name in ("patient_id", "lesion_id", "run", "cohort", "split"):
-        table[name] = table[name].astype(object).where(table[name].notna(), "").map(_stripped)
+    for name in (name for name in _WORDS if name in table):
+        table[name] = _words(table[name])
         if name in _DEFAULTS:
             table[name] = table[name].replace("", _DEFAULTS[name])
-        _refuse(table, table[name] == "", name, "is empty; fill it in.")
-    table["fold"] = table.fold.where(table.fold.notna() & (table.fold != ""), 0)
-    for name in ("label", "score", "threshold", "decision", "fold", *_MEASURES):
-        if name in table:
-            table[name] = _numbers(table, name)
+        if name in KEY:
+            _refuse(table, table[name] == "", name, "is empty; fill it in.")
+    for name in (name for name in _NUMBERS if name in table):
+        table[name] = _numbers(table, name)
+    table["fold"] = table.fold.fillna(0)
     for name, choices in _WHOLE.items():
         if name in table:
             known, values = table[name].notna(), table[name]
@@ -117,27 +122,27 @@ def complete(predictions: pd.DataFrame, threshold: float | None = None) -> pd.Da
     """The checked table with `threshold`, `threshold_source` and `decision` in every row.
 
     The threshold is the table's own; where it has none, it is the argument's, else 0.5. A decision
-    is the table's own, else whether the score is at or above the threshold.
+    is positive where the score is at or above it.
 
     Raises:
-      InputError: see `check`; or a decision contradicts the threshold.
+      InputError: see `check`; or a decision of the table's own contradicts its threshold.
     """
     if threshold is not None and not 0 <= threshold <= 1:
         raise InputError(f"threshold {threshold} is outside [0, 1].")
     table = check(predictions)
-    given = table.threshold.notna() if "threshold" in table else pd.Series(False, table.index)
-    own = "the table's column `threshold`"
-    source = table["threshold_source"] if "threshold_source" in table else own
-    value, name = (
-        (0.5, "0.5 by default: the table has none")
-        if threshold is None
-        else (threshold, f"{threshold:g}, given for the report")
-    )
     if "decision" in table and "threshold" not in table:
-        return table.assign(threshold=np.nan, threshold_source="unknown: decisions as in the table")
-    table["threshold"] = (table.threshold if "threshold" in table else np.nan) * np.ones(len(table))
-    table["threshold"] = table.threshold.where(given, value)
-    table["threshold_source"] = pd.Series(source, table.index).where(given, name).fillna(own)
+        raise InputError(
+            "has decisions, but not the threshold that they were made with; add the column "
+            "`threshold`, or leave `decision` out."
+        )
+    value, name = 0.5, "0.5 by default: the table has none"
+    if threshold is not None:
+        value, name = threshold, f"{threshold:g}, given for the report"
+    own = table.get("threshold", pd.Series(np.nan, table.index))
+    source = table.get("threshold_source", pd.Series(np.nan, table.index))
+    source = source.where(source.notna() & (source != ""), "the table's column `threshold`")
+    table["threshold_source"] = source.where(own.notna(), name)
+    table["threshold"] = own.fillna(value)
     made = (table.score >= table.threshold).astype(float).where(table.score.notna())
     if "decision" in table:
         wrong = table.decision.notna() & made.notna() & (table.decision != made)
@@ -168,20 +173,23 @@ def _check_header(path: pathlib.Path) -> None:
         raise InputError(f"{path}: several columns are called {', '.join(sorted(twice))}.")
 
 
-def _stripped(value: object) -> str:
-    return str(value).strip()
+def _words(cells: pd.Series) -> pd.Series:
+    """The cells as text without surrounding blanks, '' where empty."""
+    codes, words = pd.factorize(cells)
+    stripped = np.array([*(str(word).strip() for word in words.tolist()), ""], dtype=object)
+    return pd.Series(stripped[codes], cells.index)  # code -1, of the empty cells, is the last
 
 
 def _numbers(table: pd.DataFrame, name: str) -> pd.Series:
-    """The cells as floats, NaN where empty. Python's own reading keeps a score's last digit."""
+    """The cells as floats, NaN where empty."""
     cells = table[name]
     if pd.api.types.is_numeric_dtype(cells):
         return cells.astype(float)
-    text = cells.astype(object).where(cells.notna(), "").map(_stripped)
-    empty = text.str.lower().isin(_EMPTY)
-    wrong = ~empty & pd.to_numeric(text.where(~empty), errors="coerce").isna()
-    _refuse(table, wrong, name, "is not a number.")
-    return text.where(~empty, "nan").map(float)
+    words = _words(cells)
+    empty = words.isin(_EMPTY)
+    numbers = pd.to_numeric(words.where(~empty, "nan"), errors="coerce")
+    _refuse(table, ~empty & numbers.isna(), name, "is not a number.")
+    return numbers.astype(float)
 
 
 def _refuse(table: pd.DataFrame, wrong: pd.Series, column: str, message: str) -> None:

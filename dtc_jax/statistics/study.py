@@ -78,11 +78,26 @@ adjustment is over all comparisons of a kind. Non-inferior: `first` is worse by 
 """
 
 import dataclasses
+import itertools
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from dtc_jax.statistics import predictions_table
+from dtc_jax import progress
+from dtc_jax.errors import UsageError, unknown_choice
+from dtc_jax.statistics import (
+    comparison,
+    patient_level,
+    predictions_table,
+    roc,
+    section,
+    subgroups,
+    tables,
+)
+from dtc_jax.statistics.estimate import plain
+
+_LESION = ["fold", "patient_id", "lesion_id"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,5 +135,150 @@ def study(predictions: pd.DataFrame, settings: Settings | None = None) -> dict[s
       UsageError: a setting is none of its choices.
     """
     settings = settings or Settings()
+    _check(settings)
     table = predictions_table.complete(predictions, settings.threshold)
-    return {"settings": dataclasses.asdict(settings), "notes": [], "runs": {}, "table": len(table)}
+    groups = list(table.groupby(["run", "cohort", "split"], sort=False))
+    runs: dict[str, Any] = {}
+    for (run, cohort, split), rows in progress.track(groups, "statistics"):
+        own = table[table.run == run]
+        runs.setdefault(run, {}).setdefault(cohort, {})[split] = section.section(
+            rows,
+            own[own.split != "test"],
+            patient_truth=settings.patient_truth,
+            diameter_rounding=settings.diameter_rounding,
+            resamples=settings.resamples,
+            seed=settings.seed,
+        )
+    return {
+        "positive": "RAI-refractory",
+        "settings": dataclasses.asdict(settings),
+        "notes": _notes(runs),
+        "runs": runs,
+        "comparisons": _comparisons(tables.usable(table), settings.margin),
+    }
+
+
+def _check(settings: Settings) -> None:
+    for field, choices in (
+        ("patient_truth", patient_level.TRUTHS),
+        ("diameter_rounding", subgroups.ROUNDINGS),
+    ):
+        value = getattr(settings, field)
+        if value not in choices:
+            raise unknown_choice(field, value, choices)
+    if not 0 < settings.margin < 1:
+        raise UsageError(f"margin is {settings.margin}; it must be between 0 and 1.")
+    if settings.resamples < 200:
+        raise UsageError(f"resamples is {settings.resamples}; give 200 or more.")
+
+
+def _notes(runs: dict[str, Any]) -> list[str]:
+    notes = []
+    for run, cohorts in runs.items():
+        for cohort, splits in cohorts.items():
+            for split, found in splits.items():
+                notes += [f"{run}, {cohort}, {split}: {text}" for text in _remarks(found)]
+    return notes
+
+
+def _remarks(found: dict[str, Any]) -> list[str]:
+    """What must be known of a SECTION."""
+    remarks = []
+    if not found["positives"] or not found["negatives"]:
+        remarks.append("lesions of one label only, so there is no AUC.")
+    if found["leaked_patients"]:
+        remarks.append(
+            f"{found['leaked_patients']} of {found['patients']} patients are in the training split "
+            "too, so every figure flatters."
+        )
+    if found["predictions"] > found["lesions"]:
+        remarks.append(
+            f"{found['lesions']} lesions have {found['predictions']} predictions of several folds, "
+            "which count as lesions of the same patient."
+        )
+    for name, what in (("without_label", "label"), ("without_score", "score")):
+        if found[name]:
+            remarks.append(f"{found[name]} rows without a {what} are left out.")
+    if "default" in found["threshold"]["source"]:
+        remarks.append(f"threshold {found['threshold']['source']}.")
+    return remarks
+
+
+def _comparisons(table: pd.DataFrame, margin: float) -> list[dict[str, Any]]:
+    """The first run against the others on the same lesions, and each run between two cohorts."""
+    found = [*_paired(table, margin), *_unpaired(table[table.split == "test"], margin)]
+    for kind in ("paired", "unpaired"):
+        own = [one for one in found if one["kind"] == kind]
+        p = [np.nan if one["p"] is None else one["p"] for one in own]
+        for one, adjusted in zip(own, comparison.holm(np.array(p)), strict=True):
+            one["p_holm"] = plain(float(adjusted))
+    return found
+
+
+def _paired(table: pd.DataFrame, margin: float) -> list[dict[str, Any]]:
+    first, *others = table.run.unique() if len(table) else [""]
+    found = []
+    for (cohort, split), rows in table[table.split != "train"].groupby(
+        ["cohort", "split"], sort=False
+    ):
+        for other in others:
+            ours, theirs = (rows[rows.run == run].set_index(_LESION) for run in (first, other))
+            both = ours.join(theirs[["score"]], how="inner", rsuffix="_other").reset_index()
+            if both.label.nunique() < 2:
+                continue
+            labels = both.label.to_numpy(np.int64)
+            scores = both.score.to_numpy(), both.score_other.to_numpy()
+            difference = comparison.paired(labels, *scores, both.patient_id.to_numpy(str))
+            naive = comparison.paired(labels, *scores, _lesions(both))
+            names = [{"run": run, "cohort": cohort} for run in (first, other)]
+            areas = [roc.auc(labels, values) for values in scores]
+            found.append(_record("paired", split, names, areas, difference, naive, margin))
+    return found
+
+
+def _unpaired(table: pd.DataFrame, margin: float) -> list[dict[str, Any]]:
+    found = []
+    for run, rows in table.groupby("run", sort=False):
+        for pair in itertools.combinations(rows.cohort.unique(), 2):
+            sides = [rows[rows.cohort == cohort] for cohort in pair]
+            if min(side.label.nunique() for side in sides) < 2:
+                continue
+            arrays = [(side.label.to_numpy(np.int64), side.score.to_numpy()) for side in sides]
+            difference, naive = (
+                comparison.unpaired(*((*a, of(s)) for a, s in zip(arrays, sides, strict=True)))
+                for of in (lambda side: side.patient_id.to_numpy(str), _lesions)
+            )
+            names = [{"run": run, "cohort": cohort} for cohort in pair]
+            areas = [roc.auc(*array) for array in arrays]
+            found.append(_record("unpaired", "test", names, areas, difference, naive, margin))
+    return found
+
+
+def _lesions(rows: pd.DataFrame) -> np.ndarray:
+    """The lesions' numbers, to whom what shares none is independent."""
+    return rows.groupby(["patient_id", "lesion_id"], sort=False).ngroup().to_numpy()
+
+
+def _record(
+    kind: str,
+    split: str,
+    names: list[dict[str, str]],
+    areas: list[float],
+    difference: comparison.Difference,
+    naive: comparison.Difference,
+    margin: float,
+) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "split": split,
+        "first": names[0],
+        "second": names[1],
+        "lesions": difference.estimate.n,
+        "patients": difference.estimate.patients,
+        "auc_first": areas[0],
+        "auc_second": areas[1],
+        "difference": difference.estimate.as_dict(),
+        "p": plain(difference.p),
+        "p_naive": plain(naive.p),
+        "non_inferiority": difference.non_inferiority(margin),
+    }
