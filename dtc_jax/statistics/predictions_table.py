@@ -5,7 +5,7 @@
 | patient_id, lesion_id | required | pseudonyms; a lesion_id is unique within its patient |
 | label | required | 1 RAI-refractory, 0 RAI-avid; empty: not known, skipped and counted |
 | score | required | probability of 1, in [0, 1]; empty: not scored, skipped and counted |
-| run, cohort, split, fold | | default: the file's name, 'primary', 'test', 0 |
+| run, cohort, split, fold | | default: by the file's name (`read`), 'primary', 'test', 0 |
 | threshold, decision | | default: see `complete` |
 | diameter_mm, age, sex, center | | as known |
 
@@ -36,8 +36,8 @@ def read(path: PathLike) -> pd.DataFrame:
     """Reads a predictions.csv; a million rows take a few seconds.
 
     Returns:
-      Ids and words as str, numbers as float; the index is the row's number in the file. Columns
-      that are not needed and not there stay away, but for `run`.
+      Ids and words as str, numbers as float; the index is the row's number in the file. Where it
+      has no column `run`, that is the file's name or, of a predictions.csv, its folder's.
 
     Raises:
       InputError: what is wrong, with file, row and column.
@@ -69,7 +69,8 @@ def read(path: PathLike) -> pd.DataFrame:
     if cells.empty:
         raise InputError(f"{path}: has a header but no rows; it needs a row for every lesion.")
     if "run" not in cells:
-        cells.insert(0, "run", path.stem)
+        generic = path.stem == "predictions"
+        cells.insert(0, "run", path.resolve().parent.name if generic else path.stem)
     try:
         return check(cells)
     except InputError as error:
