@@ -60,20 +60,54 @@ def clustered_variance(labels: np.ndarray, scores: np.ndarray, patients: np.ndar
     Returns:
       The variance; NaN where fewer than two patients have a positive or a negative lesion.
     """
-    labels, scores = _checked(labels, scores)
-    v10, v01 = _placements(labels, scores)
+    return float(clustered_covariance(labels, np.asarray(scores)[None], patients)[0, 0])
+
+
+def clustered_covariance(
+    labels: np.ndarray, scores: np.ndarray, patients: np.ndarray
+) -> np.ndarray:
+    """Covariance of the AUCs of K models on the same lesions (Obuchowski 1997, section 3).
+
+    Args:
+      labels: [N] 0 or 1.
+      scores: [K, N].
+      patients: [N] patient ids; all different, it is DeLong's covariance.
+
+    Returns:
+      [K, K]; NaN where fewer than two patients have a positive or a negative lesion.
+    """
     patient, count = _codes(patients)
+    labels = np.asarray(labels)
     positives, negatives = (_patients_with(labels, patient, value) for value in (1, 0))
     if min(positives, negatives) < 2:
-        return math.nan
-    area = v10.mean()
-    # Each patient's sum of deviations, over its positives and over its negatives.
-    d10 = np.bincount(patient[labels == 1], weights=v10 - area, minlength=count)  # [patients]
-    d01 = np.bincount(patient[labels == 0], weights=v01 - area, minlength=count)  # [patients]
-    s10 = positives / (positives - 1) * np.sum(d10**2) / len(v10) ** 2
-    s01 = negatives / (negatives - 1) * np.sum(d01**2) / len(v01) ** 2
-    s11 = count / (count - 1) * np.sum(d10 * d01) / (len(v10) * len(v01))
-    return float(s10 + s01 + 2 * s11)
+        return np.full((len(scores), len(scores)), math.nan)
+    both = [deviations(labels, row, patient, count) for row in scores]
+    d10, d01 = (np.stack(rows) for rows in zip(*both, strict=True))  # [K, patients]
+    s10 = positives / (positives - 1) * d10 @ d10.T
+    s01 = negatives / (negatives - 1) * d01 @ d01.T
+    s11 = count / (count - 1) * d10 @ d01.T
+    return s10 + s01 + s11 + s11.T
+
+
+def deviations(
+    labels: np.ndarray, scores: np.ndarray, patient: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What each patient's positives and negatives move the AUC by; each set sums to zero.
+
+    Args:
+      labels: [N] 0 or 1.
+      scores: [N].
+      patient: [N] numbers of the patients, below `count`.
+      count: of patients.
+
+    Returns:
+      Of the positives and of the negatives, each [count].
+    """
+    labels, scores = _checked(labels, scores)
+    v10, v01 = _placements(labels, scores)
+    d10 = np.bincount(patient[labels == 1], weights=v10 - v10.mean(), minlength=count)
+    d01 = np.bincount(patient[labels == 0], weights=v01 - v01.mean(), minlength=count)
+    return d10 / len(v10), d01 / len(v01)
 
 
 def auc_interval(
