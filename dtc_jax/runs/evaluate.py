@@ -5,13 +5,12 @@ import pathlib
 import pandas as pd
 
 from dtc_jax import storage
-from dtc_jax.runs import data as data_lib
-from dtc_jax.runs import environment, fold, judgement
+from dtc_jax.runs import environment, fold, kinds
 from dtc_jax.runs import workdir as workdir_lib
 
 
 def evaluate(workdir: storage.PathLike) -> None:
-    """Predicts every lesion with the run's best networks and writes its figures again.
+    """Predicts every row with the run's best networks and writes its figures again.
 
     Raises:
       InputError: `workdir` is not the folder of a run, nothing in it was evaluated yet, or its
@@ -19,12 +18,13 @@ def evaluate(workdir: storage.PathLike) -> None:
     """
     environment.prepare()
     config = workdir_lib.read_config(workdir)
-    data = data_lib.load(config)
-    rows = data_lib.assign(config, data.table)
+    kind = kinds.of(config)
+    data = kind.load(config)
+    rows = kind.assign(config, data.table)
     folder = pathlib.Path(workdir)
     workdir_lib.claim_data(folder, config, rows, data.fingerprint)
     networks, scored = [], []
     for split, home in fold.folders(config, rows, folder):
         networks.append(fold.choose(config, data, split, home, fold.read))
         scored.append(fold.predict(networks[-1], data, split))
-    judgement.write(config, data, networks, pd.concat(scored, ignore_index=True), folder)
+    kind.judge(config, data, networks, pd.concat(scored, ignore_index=True), folder)
