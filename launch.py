@@ -2,6 +2,7 @@
 
 python launch.py --config=configs/senet.py:demo            train, judge, print where the results lie
 python launch.py --mode=evaluate --workdir=runs/senet-demo  the figures of a trained run, again
+python launch.py --mode=evaluate --workdir=runs/vnet --scans=CSV  its segmenter on whole scans
 
 Exit codes: 0 done; 1 failed; 2 wrong use; 75 stopped by a signal, the same command goes on.
 """
@@ -22,6 +23,7 @@ _CONFIG = config_flags.DEFINE_config_file(
 )
 _MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "What to do.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/CONFIG[-VARIANT].")
+_SCANS = flags.DEFINE_string("scans", None, "evaluate: manifest whose whole scans are segmented.")
 _HELP = flags.DEFINE_bool("help", False, "Show this text.", short_name="h")
 
 
@@ -39,7 +41,7 @@ def main(argv: list[str]) -> int:
         if _MODE.value == "train":
             runs.train(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name(argv)}")
         elif _MODE.value == "evaluate":
-            runs.evaluate(_WORKDIR.value or "")
+            runs.evaluate(_WORKDIR.value or "", _SCANS.value or "")
     except (InputError, Stopped) as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return error.exit_code
@@ -82,6 +84,8 @@ def _check() -> None:
             raise _usage(
                 "--mode=train needs --config=FILE; begin with --config=configs/senet.py:demo"
             )
+        if _SCANS.value is not None:
+            raise _usage("--scans is for --mode=evaluate, once the run is trained.")
     elif _WORKDIR.value is None:
         raise _usage(f"--mode={_MODE.value} needs --workdir=DIR, the folder of a trained run.")
     elif _CONFIG.value is not None:
