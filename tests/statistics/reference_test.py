@@ -1,6 +1,6 @@
 """Figures of lesions.csv against R's pROC, R itself and dcurves, as kept in `reference/`.
 
-How each table was made stands in the scripts beside it.
+How each table was made stands in its README.md.
 """
 
 import pathlib
