@@ -87,6 +87,8 @@ def forest(section: Mapping[str, Any]) -> figure.Figure:
     """AUC of every subgroup with interval and n, and the P value of each factor's interaction."""
     rows: list[tuple[str, Mapping[str, Any] | None]] = [("all lesions", section)]
     for group in section["subgroups"]:
+        if len(group["levels"]) < 2:
+            continue
         p = wording.p_value(group["interaction"]["p"])
         rows.append((f"{group['factor']}, interaction P {p}", None))
         rows += [(f"   {level['level']}", level) for level in group["levels"]]

@@ -5,6 +5,8 @@ import platform
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 from dtc_jax.report import wording
 from dtc_jax.report.performance import who
 from dtc_jax.report.subject import Subject
@@ -60,7 +62,7 @@ def _of_data(subject: Subject) -> dict[str, str]:
     described = [name for name in ("age", "sex", "center", "diameter_mm") if name in rows]
     centers = sorted(set(rows.center.dropna()) - {"unknown"}) if "center" in rows else []
     return {
-        "eligibility": "Flowchart: " + "; ".join(step["reason"] for step in excluded)
+        "eligibility": "Flowchart: " + "; ".join(dict.fromkeys(step["reason"] for step in excluded))
         if excluded
         else "",
         "flow": "Flowchart" if flow else "",
@@ -70,18 +72,17 @@ def _of_data(subject: Subject) -> dict[str, str]:
         "characteristics": f"Cohort tables: {', '.join(described)}" if described else "",
         "centers": f"{len(centers)} centres" if centers else "",
         "cohorts": "; ".join(cohorts) if len(cohorts) > 1 else "",
-        "reference": _labelled(flow),
+        "reference": _labelled(lesions),
     }
 
 
-def _labelled(flow: list[Mapping[str, Any]]) -> str:
-    """How lesions were labelled, as far as the flow says."""
-    if not flow:
+def _labelled(lesions: pd.DataFrame) -> str:
+    """By which of the study's rules the lesions have their labels; '' where it is not known."""
+    if "label_reason" not in lesions:
         return ""
-    notes = [step for step in flow if step["kind"] == "note" and step["reason"].startswith("label")]
-    given = "; ".join(f"{step['cohort']}: {step['lesions']} {step['reason']}" for step in notes)
-    rules = "uptake on post-treatment I-131 SPECT, pathology and follow-up, by the study's rules"
-    return f"{given}; all others: {rules}" if given else rules
+    counts = lesions.label_reason.value_counts()
+    rules = "(a) uptake below 10 %, (b) none and pathology, (c) none, thyroglobulin and growth"
+    return f"{', '.join(f'{name} {count}' for name, count in counts.items())}; {rules}"
 
 
 def _of_figures(subject: Subject) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """The flowchart of a cohort: who was there, who left and why, and how the rest was split."""
 
+import dataclasses
+import itertools
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,10 +11,17 @@ from matplotlib import axes, figure, patches
 
 from dtc_jax.report import drawing, wording
 
-_LINE, _PAD, _GAP = 0.155, 0.09, 0.2  # inches: a line of text, a box's margin, between boxes
+_LINE, _PAD, _GAP = 0.14, 0.09, 0.2  # inches: a line of text, a box's margin, between boxes
 _WIDTH, _MARGIN = 4.3, 0.05  # inches
 _BOX = 1.95  # inches: width of a box
 _CHARACTERS = 15.5  # of a line, an inch
+_BULLET = "\N{BULLET}"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Box:
+    text: str
+    aside: bool = False  # beside the main line: who left
 
 
 def draw(steps: Sequence[Mapping[str, Any]], lesions: pd.DataFrame) -> figure.Figure:
@@ -23,11 +32,8 @@ def draw(steps: Sequence[Mapping[str, Any]], lesions: pd.DataFrame) -> figure.Fi
         run's metrics.json has them; none where the report is made of a table alone.
       lesions: rows of the cohort's predictions: split, fold, patient_id, lesion_id and label.
     """
-    shown = [step for step in steps if step["kind"] != "note" and step["lesions"]]
-    if not shown:
-        whole = {"lesions": _lesions(lesions), "patients": lesions.patient_id.nunique()}
-        shown = [{"reason": "in the table of predictions", "kind": "count", **whole}]
-    texts = [_wrap(_step(step), _BOX) for step in shown]
+    boxes = _boxes(steps) or [_Box(f"in the table of predictions: {_described(lesions)}")]
+    texts = [_wrap(box.text, _BOX) for box in boxes]
     parts = _parts(lesions)
     width = (_WIDTH - 2 * _MARGIN - (len(parts) - 1) * _GAP / 2) / len(parts)
     width = width if len(parts) > 1 else _BOX
@@ -40,9 +46,9 @@ def draw(steps: Sequence[Mapping[str, Any]], lesions: pd.DataFrame) -> figure.Fi
     axis.set(xlim=(0, _WIDTH), ylim=(0, height))
     axis.set_axis_off()
     spine, below, top = _MARGIN + _BOX / 2, height, height - _GAP / 2
-    for step, text in zip(shown, texts, strict=True):
+    for box, text in zip(boxes, texts, strict=True):
         tall = _height(text)
-        if step["kind"] == "excluded":
+        if box.aside:
             left = _WIDTH - _MARGIN - _BOX
             _arrow(axis, (spine, top - tall / 2), (left, top - tall / 2))
         else:
@@ -59,12 +65,27 @@ def draw(steps: Sequence[Mapping[str, Any]], lesions: pd.DataFrame) -> figure.Fi
     return drawn
 
 
-def _step(step: Mapping[str, Any]) -> str:
-    who = f"{wording.count(step['lesions'], 'lesion')}"
-    if step["kind"] == "count":
-        return f"{who} of {wording.count(step['patients'], 'patient')} {step['reason']}"
-    leaving = f" (and with them {wording.count(step['patients'], 'patient')})"
-    return f"excluded {who}{leaving if step['patients'] else ''}: {step['reason']}"
+def _boxes(steps: Sequence[Mapping[str, Any]]) -> list[_Box]:
+    """A box a count, and one for all that left before the next."""
+    shown = [step for step in steps if step["kind"] != "note" and step["lesions"]]
+    boxes = []
+    for kind, group in itertools.groupby(shown, key=lambda step: step["kind"]):
+        if kind == "excluded":
+            out = list(group)
+            total = wording.count(sum(step["lesions"] for step in out), "lesion")
+            patients = wording.count(sum(step["patients"] for step in out), "patient")
+            reasons = [f"{_BULLET} {step['lesions']} {step['reason']}" for step in out]
+            text = "\n".join([f"excluded {total}, and with them {patients}", *reasons])
+            boxes.append(_Box(text, aside=True))
+        else:
+            boxes += [
+                _Box(
+                    f"{wording.count(step['lesions'], 'lesion')} of "
+                    f"{wording.count(step['patients'], 'patient')} {step['reason']}"
+                )
+                for step in group
+            ]
+    return boxes
 
 
 def _parts(lesions: pd.DataFrame) -> list[str]:
@@ -84,16 +105,18 @@ def _described(rows: pd.DataFrame) -> str:
     refractory, avid = (int((lesions.label == value).sum()) for value in (1, 0))
     patients = wording.count(rows.patient_id.nunique(), "patient")
     counts = f"{wording.count(len(lesions), 'lesion')} of {patients}"
-    return f"{counts}\n{refractory} refractory, {avid} avid"
-
-
-def _lesions(rows: pd.DataFrame) -> int:
-    return len(rows.drop_duplicates(["patient_id", "lesion_id"]))
+    return f"{counts}\n{refractory} refractory\n{avid} avid"
 
 
 def _wrap(text: str, width: float) -> list[str]:
     return [
-        line for part in text.split("\n") for line in textwrap.wrap(part, int(width * _CHARACTERS))
+        line
+        for part in text.split("\n")
+        for line in textwrap.wrap(
+            part,
+            int(width * _CHARACTERS),
+            subsequent_indent="  " if part.startswith(_BULLET) else "",
+        )
     ]
 
 
@@ -110,10 +133,8 @@ def _box(
 ) -> None:
     frame = patches.Rectangle(corner, width, height, fc="white", ec=drawing.QUIET, lw=0.8, zorder=2)
     axis.add_patch(frame)
-    middle = corner[0] + width / 2, corner[1] + height / 2
-    axis.text(
-        *middle, "\n".join(text), ha="center", va="center", fontsize=7.5, linespacing=1.3, zorder=3
-    )
+    start = corner[0] + _PAD, corner[1] + height / 2
+    axis.text(*start, "\n".join(text), va="center", fontsize=7.5, linespacing=1.3, zorder=3)
 
 
 def _arrow(axis: axes.Axes, start: tuple[float, float], end: tuple[float, float]) -> None:

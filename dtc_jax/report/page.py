@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 
 import jinja2
-import markupsafe
 import pandas as pd
 
 _WHOLE = re.compile(r"[(\[][^()\[\]]*\d[)\]]|\d+ \+ \d+")
@@ -87,10 +86,9 @@ def render(
     )
 
 
-def _cell(value: object) -> markupsafe.Markup:
+def _cell(escaped: str) -> str:
     """A table's cell; an interval and 'refractory + avid' move to the next line as a whole."""
-    text = str(markupsafe.escape(value))
-    return markupsafe.Markup(_WHOLE.sub(r'<span class="whole">\g<0></span>', text))
+    return _WHOLE.sub(r'<span class="whole">\g<0></span>', str(escaped))
 
 
 @functools.cache

@@ -128,7 +128,7 @@ def discriminating(subject: Subject) -> page.Section:
             if group["factor"] == "diameter":
                 drawn = discrimination.by_diameter(group["levels"])
                 note = _sentence(group["note"])
-                caption = f"Performance by diameter, {cohort} cohort, test. {note}"
+                caption = f"Performance by diameter, {cohort} cohort, test; {note}"
                 figures.append(subject.place.figure(f"{cohort}-diameter", drawn, caption))
     table = subject.place.table(
         "auc-details",
@@ -172,7 +172,10 @@ def subgroups(subject: Subject) -> page.Section:
         if not section["subgroups"]:
             continue
         drawn = discrimination.forest(section)
-        notes = " ".join(_sentence(group["note"]) for group in section["subgroups"])
+        notes = " ".join(
+            f"{group['factor'].capitalize()}: {_sentence(group['note'])}"
+            for group in section["subgroups"]
+        )
         caption = (
             f"AUC by subgroup, {cohort} cohort, test. Dotted: all lesions. {notes} A subgroup with "
             "fewer than 5 lesions of a class has no figure. As a table: tables/subgroups.csv."
@@ -238,4 +241,4 @@ def _non_inferior(found: Mapping[str, Any] | None) -> str:
 
 
 def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
+    return f"{text.rstrip('.')}." if text else ""

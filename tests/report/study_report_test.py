@@ -84,7 +84,7 @@ def test_a_table_alone_is_enough(tmp_path, predictions):
     assert "Best baseline" not in html
     assert 'id="training"' not in html
     chart = (tmp_path / "figures/primary-flowchart.svg").read_text()
-    assert "in the table of predictions" in " ".join(re.findall(r">([^<>]+)</text>", chart))
+    assert "in the table of predictions:" in " ".join(re.findall(r">([^<>]+)</text>", chart))
 
 
 def test_one_class_is_said_to_have_no_auc(tmp_path, predictions):
