@@ -88,7 +88,10 @@ def _compared(segmenter: Segmenter, rows: pd.DataFrame) -> tuple[Volume, dict[st
     for number, row in enumerate(rows.itertuples(), start=1):
         label = None if np.isnan(row.mask_label) else int(row.mask_label)
         truth.array[volume.read_mask(row.mask, image, label).array] = number
-    found = segment(segmenter, image)
+    try:
+        found = segment(segmenter, image)
+    except InputError as error:
+        raise InputError(f"{rows.image.iloc[0]}: {error}") from error
     whole = pd.DataFrame([dataclasses.asdict(agreement.agreement(found.mask, truth))])
     scores = found.lesions.set_index("lesion_id").max_probability
     lesions, candidates = agreement.by_lesion(found.mask, truth, scores)

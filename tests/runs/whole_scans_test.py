@@ -140,6 +140,17 @@ def test_each_patient_of_a_k_fold_run_is_judged_by_a_network_that_has_not_seen_i
     assert scans.found_mm3["p1"] == scans.found_mm3["p2"] == 0
 
 
+def test_a_scan_without_lungs_is_named(network, manifest, tmp_path):
+    volume.write(tmp_path / "head.nii", Volume(np.full(SHAPE, 40, np.int16), AFFINE))
+    volume.write(tmp_path / "mask.nii", Volume(_ball((14, 28, 18), 12.0), AFFINE))
+    (tmp_path / "lesions.csv").write_text(
+        "patient_id,lesion_id,image,mask\nq,q-1,head.nii,mask.nii\n"
+    )
+    with pytest.raises(InputError, match=r"head\.nii: no lungs found"):
+        whole_scans.judge([network], [_split(x="train")], tmp_path / "lesions.csv", tmp_path / "o")
+    assert not (tmp_path / "o").exists()
+
+
 def test_a_classifier_has_no_scans_to_segment(tmp_path):
     (tmp_path / "config.json").write_text('{"task": "classification"}')
     with pytest.raises(UsageError, match="judges a segmenter"):
