@@ -1,9 +1,11 @@
 """How well a segmenter finds lesions: Dice, surfaces, sensitivity by size, false positives, FROC.
 
-Intervals are those of a bootstrap that draws whole patients. Of a share that is 0 or 1, which no
-resample can move, it is Wilson's with patients for units.
+Intervals are those of a bootstrap that draws whole patients. Where no resample can move a figure,
+patients are the units of another one: Wilson's of a sensitivity of 0 or 1, the exact Poisson one
+of no false positive at all. A single patient has no interval.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -73,6 +75,10 @@ def false_positives(
     owners = np.concatenate([scans.patient_id.to_numpy(str), false])
     values = np.zeros((len(owners), 2))  # false positives, scans
     values[len(scans) :, 0] = values[: len(scans), 1] = 1
+    if not false.size and len(scans):
+        known = scans.patient_id.nunique()
+        high = -math.log(0.025) / known
+        return Estimate(0.0, 0.0, high, len(scans), known, "poisson, a patient a unit")
     return _ratio(values, owners, len(scans), resamples, seed)
 
 
@@ -113,16 +119,13 @@ def froc(
     value = sensitivities(np.ones((1, len(names))))[0]  # [points]
     chunks = bootstrap.draws(np.zeros(len(names)), names, resamples, seed)
     samples = np.concatenate([sensitivities(drawn) for drawn in chunks])
-    n = (len(lesions), len(names))
+    n = (len(lesions), len(names))  # and patients
     return {
         "points": [
-            {
-                "false_positives_per_scan": rate,
-                **bootstrap.estimate(value[i], samples[:, i], *n).as_dict(),
-            }
-            for i, rate in enumerate(FALSE_POSITIVES)
+            {"false_positives_per_scan": rate, **_estimate(*of, *n, is_share=True).as_dict()}
+            for rate, of in zip(FALSE_POSITIVES, zip(value, samples.T, strict=True), strict=True)
         ],
-        "mean": bootstrap.estimate(value.mean(), samples.mean(axis=1), *n).as_dict(),
+        "mean": _estimate(value.mean(), samples.mean(axis=1), *n, is_share=True).as_dict(),
     }
 
 
@@ -165,10 +168,19 @@ def _mean(values: Any, patients: Any, *, resamples: int, seed: int) -> dict[str,
 def _ratio(values: np.ndarray, patients: np.ndarray, n: int, resamples: int, seed: int) -> Estimate:
     """Sum of the first column over that of the second. # [N, 2]"""
     if not n:
-        return Estimate(np.nan, np.nan, np.nan, 0, 0, "none: nothing to count")
+        return Estimate(math.nan, math.nan, math.nan, 0, 0, "none: nothing to count")
     sums = bootstrap.sums(values, np.zeros(len(values)), patients, resamples, seed)  # [R, 2]
     above, below = values.sum(axis=0)
-    known = len(np.unique(patients))
-    if known < 2:
-        return Estimate(float(above / below), np.nan, np.nan, n, known, "none: a single patient")
-    return bootstrap.estimate(above / below, sums[:, 0] / sums[:, 1], n, known)
+    return _estimate(above / below, sums[:, 0] / sums[:, 1], n, len(np.unique(patients)))
+
+
+def _estimate(
+    value: float, samples: np.ndarray, n: int, patients: int, is_share: bool = False
+) -> Estimate:
+    """`value` with the interval of its resamples [R]."""
+    if patients < 2:
+        return Estimate(float(value), math.nan, math.nan, n, patients, "none: a single patient")
+    if is_share and value in (0, 1) and np.ptp(samples) == 0:
+        low, high = rates.wilson(float(value), patients)
+        return Estimate(float(value), low, high, n, patients, "wilson, a patient a unit")
+    return bootstrap.estimate(value, samples, n, patients)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from dtc_jax.statistics import detection as detection_lib
 from dtc_jax.statistics.detection import FALSE_POSITIVES, detection
@@ -146,7 +147,12 @@ def test_nothing_found_at_all_has_sensitivity_zero_at_every_rate():
     missed = lesions.assign(is_found=False, score=np.nan, dice=0.0)
     found = detection(scans, missed, candidates.iloc[:0], resamples=20)
     assert [one["value"] for one in found["froc"]["points"]] == [0.0] * len(FALSE_POSITIVES)
-    assert found["false_positives_per_scan"]["value"] == 0.0
+    for point in found["froc"]["points"]:
+        assert 0.05 < point["high"] < 0.2
+    per_scan = found["false_positives_per_scan"]
+    assert (per_scan["value"], per_scan["low"]) == (0.0, 0.0)
+    # The most that would give no event among 30 patients in one of 40 draws.
+    assert stats.poisson.pmf(0, per_scan["high"] * per_scan["patients"]) == pytest.approx(0.025)
 
 
 def test_a_single_patient_has_figures_without_an_interval():
@@ -155,4 +161,6 @@ def test_a_single_patient_has_figures_without_an_interval():
     found = detection(scans, lesions, candidates, resamples=20)
     assert found["dice"]["value"] is not None
     assert found["dice"]["low"] is None
+    assert found["froc"]["mean"]["value"] is not None
+    assert found["froc"]["mean"]["low"] is None
     assert detection_lib.false_positives(scans, candidates, resamples=20, seed=0).patients == 1
