@@ -155,3 +155,8 @@ def test_baselines_are_fitted_on_the_training_patches_of_their_fold():
     )
     np.testing.assert_allclose(found.dice_bright[[0, 1, 4, 5, 6]], 1.0)
     assert found.dice_bright[[3, 7]].isna().all()
+
+
+@pytest.mark.parametrize("variant", ["", "paper", "demo", "lidc"])
+def test_the_variants_of_the_config_pass_the_check(variant):
+    preflight.check(vnet.get_config(variant))
