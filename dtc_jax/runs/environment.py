@@ -15,8 +15,9 @@ from dtc_jax.cohort import selection
 from dtc_jax.runs import fold
 from dtc_jax.tasks import registry
 
-# Whole training steps of SE-Net reach 25 to 60 GFLOP/s on two CPU cores (see benchmarks/).
-_CPU_FLOPS = 4e10
+# Whole training steps of SE-Net reach 25 to 60 GFLOP/s on two CPU cores (see benchmarks/); those of
+# the segmenter, with few channels on fine grids, less.
+_CPU_FLOPS = {"classification": 4e10, "segmentation": 1.5e10}
 
 
 def prepare() -> None:
@@ -39,7 +40,7 @@ def announce(
     folds = f"{config.split.folds} folds, the first: " if config.split.folds > 0 else ""
     print(f"{config.split.cohort}: {folds}{sizes}; split by {config.split.unit}", flush=True)
     if jax.default_backend() == "cpu":
-        minutes = _flops(config, rows) / _CPU_FLOPS / 60
+        minutes = _flops(config, rows) / _CPU_FLOPS[config.task] / 60
         expected = "under a minute" if minutes < 1 else f"about {minutes:.0f} min"
         advice = "" if minutes < 30 else "; for a first look take the config's variant :demo"
         print(f"on this CPU: {expected}{advice}", flush=True)

@@ -60,11 +60,14 @@ def test_the_count_follows_from_the_layers():
         + 5  # the head
     )
     assert _count(SMALL) == expected
+    stem = 8 * 1 * 4 + 2 * 4 + 1  # kernel, norm, slope
+    wider = 27 * (4 - 1) * 4  # the first stage sees four channels, not one
+    assert _count(SMALL.clone(stem_stride=2)) == expected + stem + wider + 7 * 5
 
 
-@pytest.mark.parametrize("up", ["transposed", "resize"])
-def test_logits_have_the_shape_of_any_input(up):
-    network = SMALL.clone(up=up)
+@pytest.mark.parametrize("fields", [{"up": "transposed"}, {"up": "resize"}, {"stem_stride": 2}])
+def test_logits_have_the_shape_of_any_input(fields):
+    network = SMALL.clone(**fields)
 
     def logits(x):
         return network.init_with_output(jax.random.key(0), x, train=False)[0]

@@ -43,11 +43,11 @@ def config(cubes):
     config.data.update(manifest=str(cubes), folder=str(cubes.parent / "data"))
     config.data.size_mm = (SIDE,) * 3
     config.preprocess.crop_mm = (12, 12, 12)
-    config.predict.update(crop_mm=(SIDE,) * 3, mirror=False)
+    config.predict.update(crop_mm=(SIDE,) * 3, batch_size=8)
     config.augment.shift_mm = 2.0
     with config.unlocked():
         config.model.update(widths=(4, 8), convolutions=(1, 1))
-    config.train.update(epochs=4, batch_size=4, evaluate_every_epochs=2)
+    config.train.update(epochs=4, batch_size=8, evaluate_every_epochs=2)
     return config
 
 
@@ -155,3 +155,8 @@ def test_baselines_are_fitted_on_the_training_patches_of_their_fold():
     )
     np.testing.assert_allclose(found.dice_bright[[0, 1, 4, 5, 6]], 1.0)
     assert found.dice_bright[[3, 7]].isna().all()
+
+
+@pytest.mark.parametrize("variant", ["", "paper", "demo", "lidc"])
+def test_the_variants_of_the_config_pass_the_check(variant):
+    preflight.check(vnet.get_config(variant))
