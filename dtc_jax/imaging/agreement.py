@@ -87,7 +87,7 @@ def by_lesion(
       The found ones: `lesion_id`, `score`, `is_false`.
     """
     shared = _shared_voxels(found.array, truth.array)
-    size = np.bincount(found.array.ravel())
+    size = np.bincount(found.array[found.array > 0])  # voxels by number
     voxel_mm3 = float(np.prod(truth.spacing_mm))
     in_truth = shared.groupby("found").voxels.sum()  # of a found lesion, in true lesions
     rows, matched = [], set()

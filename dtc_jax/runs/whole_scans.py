@@ -116,6 +116,10 @@ def _summary(figures: dict[str, Any]) -> str:
         f"{figures['scans']} whole scans of {figures['patients']} patients, "
         f"{figures['lesions']} lesions; 95 % intervals"
     )
+    if figures["patients_left_out"]:
+        head += (
+            f"\n  left out, since the run has seen them: {figures['patients_left_out']} patients"
+        )
     return "\n".join([head, *(f"  {name:<26}{_estimate(row)}" for name, row in rows.items())])
 
 
