@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from configs import vnet
+from configs import senet, vnet
 from dtc_jax import runs
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.imaging import volume
-from dtc_jax.runs import dice_baselines, preflight, segmentation
+from dtc_jax.runs import dice_baselines, preflight, segmentation, workdir
 
 SIDE = 16
 PATIENTS = 12
@@ -180,3 +180,16 @@ def test_patches_of_scans_follow_their_patient_and_other_cohorts_are_test_only(t
     for row in rows.itertuples():
         assert data.records[row.position]["mask"].any() == row.label
         assert data.records.lesion_ids[row.position] == row.lesion_id
+
+
+def test_a_run_from_before_there_was_a_second_task_is_a_classification(tmp_path):
+    config = senet.get_config("demo")
+    workdir.claim(tmp_path / "run", config)
+    path = tmp_path / "run" / "config.json"
+    fields = json.loads(path.read_text())
+    assert fields.pop("task") == "classification"
+    path.write_text(json.dumps(fields))
+    assert workdir.read_config(tmp_path / "run").task == "classification"
+    workdir.claim(tmp_path / "run", config)
+    with pytest.raises(InputError, match="task: 'classification' there, 'segmentation' now"):
+        workdir.claim(tmp_path / "run", vnet.get_config("demo"))
