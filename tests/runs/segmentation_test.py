@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from configs import vnet
+from configs import senet, vnet
 from dtc_jax import runs
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.imaging import volume
-from dtc_jax.runs import dice_baselines, preflight, segmentation
+from dtc_jax.runs import dice_baselines, preflight, segmentation, workdir
 
 SIDE = 16
 PATIENTS = 12
@@ -167,3 +167,36 @@ def test_baselines_are_fitted_on_the_training_patches_of_their_fold():
 @pytest.mark.parametrize("variant", ["", "paper", "demo", "lidc"])
 def test_the_variants_of_the_config_pass_the_check(variant):
     preflight.check(vnet.get_config(variant))
+
+
+def test_patches_of_scans_follow_their_patient_and_other_cohorts_are_test_only(tmp_path):
+    config = vnet.get_config("demo")
+    config.data.folder = str(tmp_path)
+    with config.unlocked():
+        config.data.phantom.update(
+            patients=6, external_patients=1, matrix=(64, 92, 108), spacing_mm=(2.0, 1.5, 1.5)
+        )
+    data = segmentation.load(config)
+    rows = segmentation.assign(config, data.table)
+    in_middle = rows.diameter_mm.notna()
+    assert (rows.label[in_middle] == 1).all()
+    assert 0.3 < in_middle.mean() < 0.7  # half of many
+    assert rows.groupby("patient_id").split.nunique().max() == 1
+    assert set(rows.split[rows.cohort == "external"]) == {"test"}
+    assert set(rows.split[rows.cohort == "primary"]) == {"train", "validation", "test"}
+    for row in rows.itertuples():
+        assert data.records[row.position]["mask"].any() == row.label
+        assert data.records.lesion_ids[row.position] == row.lesion_id
+
+
+def test_a_run_from_before_there_was_a_second_task_is_a_classification(tmp_path):
+    config = senet.get_config("demo")
+    workdir.claim(tmp_path / "run", config)
+    path = tmp_path / "run" / "config.json"
+    fields = json.loads(path.read_text())
+    assert fields.pop("task") == "classification"
+    path.write_text(json.dumps(fields))
+    assert workdir.read_config(tmp_path / "run").task == "classification"
+    workdir.claim(tmp_path / "run", config)
+    with pytest.raises(InputError, match="task: 'classification' there, 'segmentation' now"):
+        workdir.claim(tmp_path / "run", vnet.get_config("demo"))
