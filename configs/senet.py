@@ -21,6 +21,7 @@ _DATA = os.environ.get("DTC_JAX_DATA", "$DTC_JAX_DATA")
 
 def _base() -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
+    config.task = "classification"
     config.seed = 0
     config.parallel = "jit"  # or 'pmap': the same step, mapped over devices by hand
     config.data = {

@@ -2,6 +2,7 @@
 
     python -m datasets.build lesion_crops --config='{"manifest": "cohort.csv"}' --data_dir=data
     python -m datasets.build lesion_crops --config='{"phantom": {"patients": 40}}' --data_dir=data
+    python -m datasets.build ct_patches --config='{"manifest": "cohort.csv"}' --data_dir=data
     python -m datasets.build medmnist3d --config='{"npz": "adrenalmnist3d_64.npz"}' --data_dir=data
 
 The flags are those of `tfds build`, as far as they make sense without TensorFlow. A built dataset
@@ -27,7 +28,7 @@ from dtc_jax import storage
 from dtc_jax.errors import InputError, UsageError, unknown_choice
 
 # Imported by name: worker processes import this file, and need nothing of TFDS.
-NAMES = ("lesion_crops", "medmnist3d")
+NAMES = ("lesion_crops", "ct_patches", "medmnist3d")
 
 
 def build(
@@ -43,9 +44,9 @@ def build(
     """Builds the dataset `name`, unless its fingerprint says that it is there already.
 
     Args:
-      name: 'lesion_crops' or 'medmnist3d'.
-      config: {'manifest': path} or {'phantom': fields of PhantomSpec}, and 'size_mm', 'fill' as in
-        `record.CropParams`; or {'npz': path}.
+      name: 'lesion_crops', 'ct_patches' or 'medmnist3d'.
+      config: {'manifest': path} or {'phantom': fields of PhantomSpec}, and fields of
+        `record.CropParams` or, for ct_patches, of `patches.PatchParams`; or {'npz': path}.
       data_dir: folder of all datasets.
       overwrite: builds it again.
       workers: processes; 0: one for each core.
@@ -76,7 +77,8 @@ def build(
             shutil.rmtree(dead.parent, ignore_errors=True)
         with storage.atomic_folder(folder) as partial:
             prepare.prepare(module.Builder, plan, partial, workers, use_beam, beam_options)
-            storage.write_table(partial / "lesions.csv", prepare.lesions(partial, plan.table))
+            table = prepare.lesions(partial, module.Builder.MEASURES, plan.table)
+            storage.write_table(partial / "lesions.csv", table)
             given = {
                 k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in config.items()
             }

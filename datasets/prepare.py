@@ -6,7 +6,7 @@ import io
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -55,18 +55,21 @@ def prepare(
     shutil.rmtree(scratch)
 
 
-def lesions(folder: pathlib.Path, table: pd.DataFrame | None = None) -> pd.DataFrame:
+def lesions(
+    folder: pathlib.Path, measures: Mapping[str, str], table: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """One row a record, in their order: ids and measures, read from the record files themselves.
 
     Args:
       folder: of a prepared dataset.
+      measures: of its builder.
       table: further columns, by lesion_id.
     """
     builder = tfds.builder_from_directory(folder)
     sources = [builder.as_data_source(split=split) for split in builder.info.splits]
     records = (one for source in sources for one in source)
     total = sum(map(len, sources))
-    rows = [record.columns(one) for one in progress.track(records, "reading back", total)]
+    rows = [record.columns(one, measures) for one in progress.track(records, "reading back", total)]
     read = pd.DataFrame(rows)
     return read if table is None else read.merge(table, on="lesion_id", validate="one_to_one")
 

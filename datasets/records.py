@@ -39,7 +39,8 @@ def make_config(config_class: type, name: str, fields: Mapping[str, Any]) -> Any
     Raises:
       UsageError: it has no such field.
     """
-    own = list(vars(config_class)["__annotations__"])
+    general = {field.name for field in dataclasses.fields(tfds.core.BuilderConfig)}
+    own = [f.name for f in dataclasses.fields(config_class) if f.name not in general]
     for field in fields:
         if field not in own:
             raise unknown_choice("a field of the dataset's config", field, own)
@@ -52,6 +53,8 @@ class RecordBuilder(tfds.core.ShardBasedBuilder, abc.ABC):
     TFDS's GeneratorBasedBuilder gathers all examples before it writes, and needs TensorFlow once
     they take more than 1 GB; a builder of shards does neither.
     """
+
+    MEASURES: Mapping[str, str] = record.MEASURES  # of a record: names, and axes of a vector
 
     def __init__(
         self,
@@ -85,7 +88,7 @@ class RecordBuilder(tfds.core.ShardBasedBuilder, abc.ABC):
         shape = tuple(self.shape)
         measures = {
             name: tfds.features.Tensor(shape=(3,) if axes else (), dtype=np.float32)
-            for name, axes in record.MEASURES.items()
+            for name, axes in self.MEASURES.items()
         }
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict(

@@ -2,33 +2,27 @@
 
 import dataclasses
 import functools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import tensorflow_datasets as tfds
 
-from datasets import records
-from dtc_jax.cohort import manifest, phantom
+from datasets import cohorts, records
+from dtc_jax.cohort import manifest
 from dtc_jax.crops import extraction, fingerprint
 from dtc_jax.crops.record import CropParams
-from dtc_jax.errors import UsageError, unknown_choice
 from dtc_jax.storage import PathLike
 
 
 @dataclasses.dataclass
-class LesionCropsConfig(tfds.core.BuilderConfig):
-    """The lesions of a manifest, or of a phantom cohort.
+class LesionCropsConfig(cohorts.CohortConfig):
+    """Crops about the lesions of a cohort.
 
     Attributes:
-      manifest: path of the CSV.
-      phantom: fields of `phantom.PhantomSpec`; None: not a phantom.
       size_mm: see `record.CropParams`.
       fill: the same.
     """
 
-    manifest: str = ""
-    phantom: Mapping[str, Any] | None = None
     size_mm: tuple[int, int, int] = CropParams.size_mm
     fill: float | Literal["edge"] = CropParams.fill
 
@@ -36,24 +30,6 @@ class LesionCropsConfig(tfds.core.BuilderConfig):
     def params(self) -> CropParams:
         """How lesions are cut out."""
         return CropParams(self.size_mm, self.fill)
-
-    def path(self, data_dir: PathLike) -> str:
-        """Path of the manifest; a phantom cohort is generated into `data_dir` if it is not there.
-
-        Raises:
-          UsageError: no cohort is given, or no such field of a phantom exists.
-        """
-        if (self.phantom is None) == (not self.manifest):
-            raise UsageError(
-                'config of lesion_crops: give {"manifest": PATH} or {"phantom": {…}}, not both.'
-            )
-        if self.phantom is None:
-            return os.fspath(self.manifest)
-        fields = [field.name for field in dataclasses.fields(phantom.PhantomSpec)]
-        for name in self.phantom:
-            if name not in fields:
-                raise unknown_choice("a field of phantom", name, fields)
-        return str(phantom.generate_in(data_dir, phantom.PhantomSpec(**self.phantom)))
 
 
 class Builder(records.RecordBuilder):
@@ -86,7 +62,7 @@ def plan(fields: Mapping[str, Any], data_dir: PathLike, hashes: PathLike) -> rec
       hashes: cache of `fingerprint.file_hashes`.
 
     Raises:
-      InputError: see `LesionCropsConfig.path` and `manifest.read_manifest`.
+      InputError: see `CohortConfig.path` and `manifest.read_manifest`.
     """
     name = "phantom" if "phantom" in fields else "manifest"
     config = records.make_config(LesionCropsConfig, name, fields)

@@ -52,8 +52,12 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _CODE = re.compile(r"[+-]?0\d.*")  # 007 looks like a number, but its zeros count
 
 
-def read_manifest(path: PathLike) -> pd.DataFrame:
+def read_manifest(path: PathLike, id_column: str = "lesion_id") -> pd.DataFrame:
     """Reads and checks a manifest.
+
+    Args:
+      path: of the CSV.
+      id_column: the name of `lesion_id` in a file that has no such column.
 
     Returns:
       One row a lesion, in the file's order. Ids and words are str, numbers float, what is empty is
@@ -66,6 +70,8 @@ def read_manifest(path: PathLike) -> pd.DataFrame:
     """
     path = pathlib.Path(path)
     cells, problems = read_cells(path)
+    if "lesion_id" not in cells:
+        cells = cells.rename(columns={id_column: "lesion_id"})
     problems = sorted(problems + validate(cells, path.parent), key=lambda problem: problem.row)
     if problems:
         raise ManifestError(path, problems)

@@ -18,12 +18,12 @@ from dtc_jax.errors import InputError, UsageError, unknown_choice
 _KINDS = ("holdout", "kfold", "temporal", "center", "column")
 _UNITS = ("patient", "lesion")
 _SPLITS = ("train", "validation", "test")
-_CLASSES = ("RAI-avid (0)", "RAI-refractory (1)")
+CLASSES = ("RAI-avid (0)", "RAI-refractory (1)")
 _MOST_FOLDS = 20  # of which a share is drawn: fine enough for 15 %
 _NAMED = 5  # patients or lesions in a message
 
 
-def assign(table: pd.DataFrame, split: Any) -> pd.DataFrame:
+def assign(table: pd.DataFrame, split: Any, classes: tuple[str, str] = CLASSES) -> pd.DataFrame:
     """Assigns every labelled lesion to a split.
 
     Args:
@@ -38,6 +38,7 @@ def assign(table: pd.DataFrame, split: Any) -> pd.DataFrame:
         test_fraction: of 'holdout' and 'temporal'.
         validation_fraction: of the development patients; of 'column' where it gives no validation.
         center: of 'center', the one left out.
+      classes: what the labels 0 and 1 mean, for messages.
 
     Returns:
       lesion_id, fold, split, in the table's order; with 'kfold' every lesion once a fold.
@@ -57,6 +58,7 @@ def assign(table: pd.DataFrame, split: Any) -> pd.DataFrame:
         label=labelled.label.astype(int),
     ).sort_values("lesion_id")
     rows["group"] = rows[f"{split.unit}_id"]
+    rows["meaning"] = pd.Categorical.from_codes(rows.label, list(classes))
     folds = []
     for fold, names in enumerate(_names(rows, split)):
         _refuse_divided_patients(rows, names, split.unit)
@@ -150,7 +152,8 @@ def _cross_validation(rows: pd.DataFrame, split: Any) -> list[np.ndarray]:
 
 def _scarcest(rows: pd.DataFrame) -> tuple[int, str]:
     """In how many groups the class occurs that occurs in fewest, and its name."""
-    return min((rows.group[rows.label == i].nunique(), name) for i, name in enumerate(_CLASSES))
+    names = rows.meaning.cat.categories
+    return min((rows.group[rows.meaning == name].nunique(), name) for name in names)
 
 
 def _latest(rows: pd.DataFrame, fraction: float) -> np.ndarray:
@@ -210,8 +213,8 @@ def _refuse_divided_patients(rows: pd.DataFrame, names: np.ndarray, unit: str) -
 
 def _refuse_missing_classes(rows: pd.DataFrame, names: np.ndarray, fold: int) -> None:
     for name in _SPLITS:
-        for label, meaning in enumerate(_CLASSES):
-            if not ((names == name) & (rows.label == label)).any():
+        for meaning in rows.meaning.cat.categories:
+            if not ((names == name) & (rows.meaning == meaning)).any():
                 count = np.count_nonzero(names == name)
                 raise InputError(
                     f"split: none of the {count} lesions for {name} (fold {fold}) is {meaning}; "

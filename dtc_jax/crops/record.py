@@ -5,6 +5,7 @@ changing them rebuilds nothing.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -80,18 +81,42 @@ def example(scan: volume.Volume, lesion: Lesion, params: CropParams) -> dict[str
     """
     mask = volume.read_mask(lesion.mask, scan, lesion.mask_label)
     measures = lesions.measure(scan, mask)
-    crop, extent = lesions.cut(scan, measures.center_mm, params.size_mm, fill=params.fill)
-    region, _ = lesions.cut(mask, measures.center_mm, params.size_mm, kind="mask")
-    if not region.array.any():  # the lesion falls between the voxels of the grid: keep its middle
-        region.array[tuple((n - 1) // 2 for n in params.size_mm)] = True
+    return {
+        **about_lesion(scan, mask, measures.center_mm, params),
+        "patient_id": lesion.patient_id,
+        "lesion_id": lesion.lesion_id,
+        **_plain(measures),
+    }
+
+
+def about_lesion(
+    scan: volume.Volume, mask: volume.Volume, center_mm: np.ndarray, params: CropParams
+) -> dict[str, np.ndarray]:
+    """`about` the middle of a lesion; one that falls between the grid's voxels keeps its middle."""
+    shown = about(scan, mask, center_mm, params)
+    if not shown["mask"].any():
+        shown["mask"][tuple((n - 1) // 2 for n in params.size_mm)] = 1
+    return shown
+
+
+def about(
+    scan: volume.Volume, mask: volume.Volume, center_mm: np.ndarray, params: CropParams
+) -> dict[str, np.ndarray]:
+    """What a record shows of a scan and a mask about a world point.
+
+    Returns:
+      image int16 [D, H, W] HU, mask uint8 [D, H, W], extent int32 [3, 2].
+
+    Raises:
+      InputError: the point lies outside the scan.
+    """
+    crop, extent = lesions.cut(scan, center_mm, params.size_mm, fill=params.fill)
+    region, _ = lesions.cut(mask, center_mm, params.size_mm, kind="mask")
     hu = np.clip(np.rint(crop.array), -(2**15), 2**15 - 1)
     return {
         "image": hu.astype(np.int16),
         "mask": region.array.astype(np.uint8),
         "extent": extent.astype(np.int32),
-        "patient_id": lesion.patient_id,
-        "lesion_id": lesion.lesion_id,
-        **_plain(measures),
     }
 
 
@@ -115,13 +140,13 @@ def whole(image: np.ndarray, patient_id: str, lesion_id: str) -> dict[str, Any]:
     }
 
 
-def columns(record: dict[str, Any]) -> dict[str, Any]:
+def columns(record: dict[str, Any], measures: Mapping[str, str] = MEASURES) -> dict[str, Any]:
     """A record's row of lesions.csv: ids and measures, a column for each axis of a vector."""
     row: dict[str, Any] = {}
     for name in ("lesion_id", "patient_id"):
         text = record[name]
         row[name] = text.decode() if isinstance(text, bytes) else text
-    for name, axes in MEASURES.items():
+    for name, axes in measures.items():
         value = record[name]
         if axes:
             row |= {f"{name}_{axis}": float(v) for axis, v in zip(axes, value, strict=True)}

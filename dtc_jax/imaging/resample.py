@@ -55,6 +55,25 @@ def resample_mask(volume: Volume, spacing_mm: float = 1.0) -> Volume:
     return Volume(result, _affine(volume, step, origin))
 
 
+def onto(volume: Volume, grid: Volume) -> Volume:
+    """Samples `volume` on the voxels of `grid`, which has the same axes and field of view.
+
+    The inverse of `resample`: linear interpolation; beyond its outermost voxels they go on.
+
+    Returns:
+      float32, or bool for a mask, cut at one half. # [Z, Y, X] as `grid`
+    """
+    sampled = ndimage.affine_transform(
+        volume.array.astype(np.float32),
+        grid.spacing_mm / volume.spacing_mm,
+        volume.index(grid.world(np.zeros(3))),
+        output_shape=grid.shape,
+        order=1,
+        mode="nearest",
+    )
+    return Volume(sampled >= 0.5 if volume.array.dtype == bool else sampled, grid.affine)
+
+
 def _grid(volume: Volume, spacing_mm: float) -> tuple[tuple[int, ...], np.ndarray, np.ndarray]:
     """Shape of the new grid, source voxels a new voxel, source index of its voxel 0."""
     step = spacing_mm / volume.spacing_mm  # [3]

@@ -46,6 +46,12 @@ class Volume:
             self.affine[:3, :3]
         ).T
 
+    def part(self, box: tuple[slice, ...]) -> "Volume":
+        """The voxels in `box` (slices with a start, along z, y, x), where they lie in the world."""
+        affine = self.affine.copy()
+        affine[:3, 3] = self.world([side.start for side in box])
+        return Volume(self.array[box], affine)
+
 
 def read_image(path: storage.PathLike, series: int | str | None = None) -> Volume:
     """Reads a CT in any orientation into the axes closest to (z, y, x) of RAS.

@@ -3,13 +3,14 @@
 import dataclasses
 import os
 import pathlib
+from typing import Any
 
 import ml_collections
 import pandas as pd
 
 from dtc_jax import storage
 from dtc_jax.cohort import manifest, phantom, selection, splits
-from dtc_jax.errors import InputError, UsageError
+from dtc_jax.errors import InputError, UsageError, unknown_choice
 from dtc_jax.training.batches import Records
 
 
@@ -44,33 +45,30 @@ def load(config: ml_collections.ConfigDict) -> Data:
       UsageError: config.data.source is unknown.
     """
     folder = pathlib.Path(config.data.folder)
-    notes = []
     if config.data.source == "medmnist3d":
-        built = _build("medmnist3d", {"npz": _existing(config.data.npz, "config.data.npz")}, folder)
-        stored = pd.read_csv(built / "lesions.csv", dtype={"lesion_id": str, "patient_id": str})
-        table, flow = stored.assign(cohort="primary"), []
+        npz = existing(config.data.npz, "config.data.npz")
+        built, stored = build("medmnist3d", {"npz": npz}, folder)
+        table, flow, notes = stored.assign(cohort="primary"), [], []
     elif config.data.source in ("phantom", "manifest"):
-        if config.data.source == "phantom":
-            spec = phantom.PhantomSpec(**config.data.phantom.to_dict())
-            path = phantom.generate_in(folder, spec)
-            notes.append(f"phantom cohort: attainable AUC {phantom.attainable_auc(spec):.3f}")
-        else:
-            path = _existing(config.data.manifest, "config.data.manifest")
+        path = manifest_path(config)
+        notes = [_attainable(config)] if config.data.source == "phantom" else []
         everyone = manifest.read_manifest(path)
         size_mm = tuple(config.data.size_mm)
-        built = _build("lesion_crops", {"manifest": str(path), "size_mm": size_mm}, folder)
-        stored = pd.read_csv(built / "lesions.csv", dtype={"lesion_id": str, "patient_id": str})
+        built, stored = build("lesion_crops", {"manifest": str(path), "size_mm": size_mm}, folder)
         chosen = selection.select(everyone, config.selection)
         table, flow = chosen.table, chosen.flow
     else:
-        raise UsageError(
-            f"config.data.source is {config.data.source!r}; it must be 'phantom', 'manifest' or "
-            "'medmnist3d'."
+        raise unknown_choice(
+            "config.data.source", config.data.source, ("phantom", "manifest", "medmnist3d")
         )
     return Data(_join(table, stored), Records(built, cache=config.data.cache), flow, notes)
 
 
-def assign(config: ml_collections.ConfigDict, table: pd.DataFrame) -> pd.DataFrame:
+def assign(
+    config: ml_collections.ConfigDict,
+    table: pd.DataFrame,
+    classes: tuple[str, str] = splits.CLASSES,
+) -> pd.DataFrame:
     """`table` with fold and split; k-fold gives every lesion once a fold.
 
     Lesions outside config.split.cohort are test lesions of a hold-out run; in a k-fold run, where
@@ -83,24 +81,49 @@ def assign(config: ml_collections.ConfigDict, table: pd.DataFrame) -> pd.DataFra
     if own.empty:
         names = ", ".join(sorted(table.cohort.unique()))
         raise UsageError(f"config.split.cohort is {split.cohort!r}; the cohorts are: {names}.")
-    given = splits.assign(own, split)
+    given = splits.assign(own, split, classes)
     if split.folds == 0:
         others = table.loc[table.cohort != split.cohort, ["lesion_id"]]
         given = pd.concat([given, others.assign(fold=0, split="test")], ignore_index=True)
     return given.merge(table.drop(columns="split", errors="ignore"), on="lesion_id", how="left")
 
 
-def _build(name: str, config: dict, folder: pathlib.Path) -> pathlib.Path:
+def manifest_path(config: ml_collections.ConfigDict) -> pathlib.Path:
+    """The manifest that `config.data` names; a phantom cohort is generated.
+
+    Raises:
+      InputError: there is no such file, or the phantom's folder holds something else.
+    """
+    if config.data.source != "phantom":
+        return existing(config.data.manifest, "config.data.manifest")
+    return phantom.generate_in(config.data.folder, _phantom_spec(config))
+
+
+def _phantom_spec(config: ml_collections.ConfigDict) -> phantom.PhantomSpec:
+    return phantom.PhantomSpec(**config.data.phantom.to_dict())
+
+
+def _attainable(config: ml_collections.ConfigDict) -> str:
+    return f"phantom cohort: attainable AUC {phantom.attainable_auc(_phantom_spec(config)):.3f}"
+
+
+def build(
+    name: str, config: dict[str, Any], folder: pathlib.Path
+) -> tuple[pathlib.Path, pd.DataFrame]:
+    """The folder of a built dataset, and its lesions.csv with the records' `position`."""
     try:
         from datasets import build  # not installed with the package: see the README
     except ImportError as error:
         raise InputError(
             "the dataset builders were not found; run launch.py from the root of the repository."
         ) from error
-    return build.build(name, config, data_dir=folder)
+    built = build.build(name, config, data_dir=folder)
+    stored = pd.read_csv(built / "lesions.csv", dtype={"lesion_id": str, "patient_id": str})
+    return built, stored.assign(position=range(len(stored)))
 
 
-def _existing(path: str, field: str) -> pathlib.Path:
+def existing(path: str, field: str) -> pathlib.Path:
+    """`path` if it is a file; `field` is where it was given."""
     if not path:
         raise UsageError(f"{field} is empty; give the file's path.")
     if "$DTC_JAX_DATA" in path and "DTC_JAX_DATA" not in os.environ:
@@ -118,7 +141,6 @@ def _join(table: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
 
     A diameter given in the manifest stays apart, as `diameter_given_mm`.
     """
-    stored = stored.assign(position=range(len(stored)))
     table = table.rename(columns={"diameter_mm": "diameter_given_mm"})
     new = [c for c in stored.columns if c == "lesion_id" or c not in table.columns]
     joined = table.merge(stored[new], on="lesion_id", how="left", validate="one_to_one")

@@ -13,10 +13,11 @@ import pandas as pd
 
 from dtc_jax.cohort import selection
 from dtc_jax.runs import fold
-from dtc_jax.tasks import classification
+from dtc_jax.tasks import registry
 
-# Whole training steps of SE-Net reach 25 to 60 GFLOP/s on two CPU cores (see benchmarks/).
-_CPU_FLOPS = 4e10
+# Whole training steps of SE-Net reach 25 to 60 GFLOP/s on two CPU cores (see benchmarks/); those of
+# the segmenter, with few channels on fine grids, less.
+_CPU_FLOPS = {"classification": 4e10, "segmentation": 1.5e10}
 
 
 def prepare() -> None:
@@ -39,9 +40,9 @@ def announce(
     folds = f"{config.split.folds} folds, the first: " if config.split.folds > 0 else ""
     print(f"{config.split.cohort}: {folds}{sizes}; split by {config.split.unit}", flush=True)
     if jax.default_backend() == "cpu":
-        minutes = _flops(config, rows) / _CPU_FLOPS / 60
+        minutes = _flops(config, rows) / _CPU_FLOPS[config.task] / 60
         expected = "under a minute" if minutes < 1 else f"about {minutes:.0f} min"
-        advice = "" if minutes < 30 else "; for a first look take --config=configs/senet.py:demo"
+        advice = "" if minutes < 30 else "; for a first look take the config's variant :demo"
         print(f"on this CPU: {expected}{advice}", flush=True)
 
 
@@ -68,17 +69,23 @@ def _flops(config: ml_collections.ConfigDict, rows: pd.DataFrame) -> float:
     viewed = evaluations * counts["validation"].sum() * views
     total = 0.0
     for variant in fold.variants(config).values():
-        forward = _forward_flops(variant)
-        total += forward * (3.0 * steps * train.batch_size + viewed)
-    return total + forward * len(rows) * views
+        trained, viewed_whole = _forward_flops(variant)
+        total += 3.0 * steps * train.batch_size * trained + viewed * viewed_whole
+    return total + viewed_whole * len(rows) * views
 
 
-def _forward_flops(config: ml_collections.ConfigDict) -> float:
-    """Floating-point operations of the network on one crop; those of a training step are thrice."""
-    network = classification.make_network(config)
-    spec = classification.make_preprocess(config)
-    x = jax.ShapeDtypeStruct((1, *spec.shape, spec.channels), np.float32)
-    variables = jax.eval_shape(lambda x: network.init(jax.random.key(0), x, train=False), x)
-    forward = jax.jit(lambda v, x: network.apply(v, x, train=False)).lower(variables, x)
-    cost = forward.cost_analysis()
-    return float(cost["flops"]) if cost else 0.0
+def _forward_flops(config: ml_collections.ConfigDict) -> tuple[float, float]:
+    """Floating-point operations of the network on a crop in training and in prediction.
+
+    Those of a training step are thrice the first.
+    """
+    task = registry.of(config)
+    network = task.make_network(config)
+    found = []
+    for spec in (task.make_preprocess(config), task.make_predict_preprocess(config)):
+        x = jax.ShapeDtypeStruct((1, *spec.shape, spec.channels), np.float32)
+        variables = jax.eval_shape(lambda x: network.init(jax.random.key(0), x, train=False), x)
+        forward = jax.jit(lambda v, x: network.apply(v, x, train=False)).lower(variables, x)
+        cost = forward.cost_analysis()
+        found.append(float(cost["flops"]) if cost else 0.0)
+    return found[0], found[1]

@@ -11,7 +11,7 @@ import pandas as pd
 
 from dtc_jax.errors import UsageError
 from dtc_jax.runs.data import Data
-from dtc_jax.tasks import classification
+from dtc_jax.tasks import registry
 from dtc_jax.training import batches, loop, optimizer, predictions, result
 from dtc_jax.training.result import FitResult
 from dtc_jax.training.task import Batch, Task
@@ -75,7 +75,7 @@ def choose(
     Args:
       config: its `candidates` map a name to the fields in which that candidate differs.
       data: the cohort and its crops.
-      split: one row a lesion, with split, label and position.
+      split: one row a lesion (or patch), with split, label and position.
       folder: of the split; candidates lie in candidates/NAME below it.
       get: `fit` to train what is not trained yet, `read` to read what is.
     """
@@ -96,20 +96,20 @@ def fit(
     """Trains on the training rows of `split`, watched by its validation rows; resumes in `folder`.
 
     Args:
-      config: see configs/senet.py.
+      config: see configs/.
       data: the cohort and its crops.
-      split: one row a lesion, with split, label and position.
+      split: one row a lesion (or patch), with split, label and position.
       folder: gets checkpoints/, metrics.jsonl and TensorBoard's event files.
 
     Raises:
-      UsageError: the training lesions do not fill one batch.
+      UsageError: the training rows do not fill one batch.
     """
     rows = split[split.split == "train"]
     steps_per_epoch = len(rows) // config.train.batch_size
     if steps_per_epoch == 0:
         raise UsageError(
             f"config.train.batch_size is {config.train.batch_size}, but there are only {len(rows)} "
-            "training lesions; lower it."
+            "lesions or patches to train on; lower it."
         )
     total_steps = steps_per_epoch * config.train.epochs
     return loop.fit(
@@ -125,7 +125,7 @@ def fit(
         steps_per_epoch=steps_per_epoch,
         evaluate_every=steps_per_epoch * config.train.evaluate_every_epochs,
         checkpoint_every=steps_per_epoch * config.train.checkpoint_every_epochs,
-        log_every=config.train.log_every_steps,
+        log_every=config.train.log_every_steps or steps_per_epoch,
         patience=config.train.patience,
         ema_decay=config.train.ema_decay,
         parallel=config.parallel,
@@ -144,7 +144,7 @@ def read(
 
 
 def predict(network: Network, data: Data, split: pd.DataFrame) -> pd.DataFrame:
-    """`split` with the network's `score`, the probability of the positive class, of every row."""
+    """`split` with what the network says of every row, in the task's columns (such as `score`)."""
     config = network.config
     outputs = predictions.predict(
         make_task(config, split),
@@ -154,14 +154,14 @@ def predict(network: Network, data: Data, split: pd.DataFrame) -> pd.DataFrame:
         config.parallel,
     )
     index = np.concatenate([out["index"] for out in outputs])
-    logit = np.concatenate([out["logit"] for out in outputs]).astype(np.float64)
-    score = pd.Series(1.0 / (1.0 + np.exp(-logit)), index=index)
-    return split.assign(score=split.position.map(score))
+    found = registry.of(config).columns(outputs).items()
+    return split.assign(**{k: split.position.map(pd.Series(v, index)) for k, v in found})
 
 
 def make_task(config: ml_collections.ConfigDict, split: pd.DataFrame) -> Task:
-    """The classification task with the class weights of the training rows of `split`."""
-    return classification.make_task(config, split.label[split.split == "train"].to_numpy())
+    """The task of the run; it may use the labels of the training rows of `split`, and no others."""
+    labels = split.label[split.split == "train"].to_numpy()
+    return registry.of(config).make_task(config, labels)
 
 
 def _view(rows: pd.DataFrame) -> batches.View:

@@ -8,20 +8,17 @@ import ml_collections
 import numpy as np
 
 from dtc_jax.errors import UsageError, unknown_choice
-from dtc_jax.models.senet import SENet
 from dtc_jax.runs import fold
 from dtc_jax.statistics import threshold
-from dtc_jax.tasks import classification
+from dtc_jax.tasks import registry
 from dtc_jax.training import optimizer, parallel
 
-_MONITORS = ("auc", "loss", "accuracy")
 _AT_LEAST_ONE = (
-    *("train.epochs", "train.batch_size", "train.evaluate_every_epochs", "train.log_every_steps"),
+    *("train.epochs", "train.batch_size", "train.evaluate_every_epochs"),
     *("train.checkpoint_every_epochs", "predict.batch_size"),
-    *("model.width", "model.stages", "model.stem_stride", "model.se_ratio"),
 )
 _TRIPLES = (  # z, y, x
-    *("data.size_mm", "preprocess.crop_mm", "model.pool_window"),
+    *("data.size_mm", "preprocess.crop_mm"),
     *("augment.flip", "augment.rotate_deg", "augment.visible_extent"),
 )
 
@@ -48,13 +45,14 @@ def _check(config: ml_collections.ConfigDict) -> None:
     for field in _TRIPLES:
         if len(_value(config, field)) != 3:
             raise UsageError(f"config.{field} is {_value(config, field)}; give it for z, y and x.")
-    if config.train.monitor not in _MONITORS:
-        raise unknown_choice("config.train.monitor", config.train.monitor, _MONITORS)
-    for field, hint in typing.get_type_hints(SENet).items():
-        choices = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
-        if choices and config.model[field] not in choices:
-            raise unknown_choice(f"config.model.{field}", config.model[field], choices)
-    threshold.parse(config.threshold)
+    if config.train.log_every_steps < 0:
+        raise UsageError("config.train.log_every_steps must be at least 1, or 0 for once an epoch.")
+    task_module = registry.of(config)
+    if config.train.monitor not in task_module.MONITORS:
+        raise unknown_choice("config.train.monitor", config.train.monitor, task_module.MONITORS)
+    _check_model(config, typing.get_type_hints(task_module.NETWORK))
+    if "threshold" in config:
+        threshold.parse(config.threshold)
     optimizer.make_optimizer(config.optimizer, total_steps=1)
     devices = len(parallel.make(config.parallel).devices)
     for field in ("train.batch_size", "predict.batch_size"):
@@ -64,11 +62,27 @@ def _check(config: ml_collections.ConfigDict) -> None:
                 f"share evenly; choose a multiple of {devices}."
             )
     try:
-        task = classification.make_task(config, np.array([0.0, 1.0]))
+        task = task_module.make_task(config, np.array([0.0, 1.0]))
         jax.eval_shape(task.init, jax.random.key(0))
     except (TypeError, ValueError, ZeroDivisionError) as error:
         text = " ".join(str(error).split())
         raise UsageError(f"config.preprocess, config.model: {text[:300]}") from error
+
+
+def _check_model(config: ml_collections.ConfigDict, hints: dict[str, typing.Any]) -> None:
+    """Holds the fields of `config.model` against the types of the network's."""
+    for field, hint in hints.items():
+        if field not in config.model:  # a module's own, such as its name
+            continue
+        value = config.model[field]
+        origin, args = typing.get_origin(hint), typing.get_args(hint)
+        if origin is typing.Literal and value not in args:
+            raise unknown_choice(f"config.model.{field}", value, args)
+        if origin is tuple and args[-1] is not Ellipsis and len(value) != len(args):
+            raise UsageError(f"config.model.{field} is {value}; give it for z, y and x.")
+        numbers = value if origin is tuple else [value] if hint is int else []
+        if any(number < 1 for number in numbers):
+            raise UsageError(f"config.model.{field} is {value}; it must be at least 1.")
 
 
 def _value(config: ml_collections.ConfigDict, field: str) -> typing.Any:

@@ -6,8 +6,7 @@ import ml_collections
 import pandas as pd
 
 from dtc_jax import storage
-from dtc_jax.runs import data as data_lib
-from dtc_jax.runs import environment, fold, judgement, preflight
+from dtc_jax.runs import environment, fold, kinds, preflight
 from dtc_jax.runs import workdir as workdir_lib
 
 
@@ -22,13 +21,14 @@ def train(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> None:
     environment.prepare()
     preflight.check(config)
     folder = workdir_lib.claim(workdir, config)
-    data = data_lib.load(config)
-    rows = data_lib.assign(config, data.table)
+    kind = kinds.of(config)
+    data = kind.load(config)
+    rows = kind.assign(config, data.table)
     workdir_lib.claim_data(folder, config, rows, data.fingerprint)
     environment.announce(config, rows, data.flow)
     networks, scored = [], []
     for split, home in fold.folders(config, rows, folder):
         networks.append(fold.choose(config, data, split, home, fold.fit))
         scored.append(fold.predict(networks[-1], data, split))
-    judgement.write(config, data, networks, pd.concat(scored, ignore_index=True), folder)
+    kind.judge(config, data, networks, pd.concat(scored, ignore_index=True), folder)
     print(f"{time.monotonic() - start:.0f} s. Everything is in {folder}/ (metrics.json first).")

@@ -28,7 +28,7 @@ def claim(workdir: storage.PathLike, config: ml_collections.ConfigDict) -> pathl
     path = folder / "config.json"
     new = _plain(config)
     if path.exists():
-        old = storage.read_json(path)
+        old = _stored(path)
         different = [
             f"{field}: {old_value!r} there, {new_value!r} now"
             for field, old_value, new_value in _differences(old, new)
@@ -93,7 +93,12 @@ def read_config(workdir: storage.PathLike) -> ml_collections.ConfigDict:
     path = pathlib.Path(workdir) / "config.json"
     if not path.exists():
         raise InputError(f"{workdir}: not the folder of a run (it has no config.json).")
-    return ml_collections.ConfigDict(storage.read_json(path), convert_dict=True).lock()
+    return ml_collections.ConfigDict(_stored(path), convert_dict=True).lock()
+
+
+def _stored(path: pathlib.Path) -> dict[str, Any]:
+    """A stored configuration; one without a task is of the time when there was but one."""
+    return {"task": "classification"} | storage.read_json(path)
 
 
 def _plain(config: ml_collections.ConfigDict) -> dict[str, Any]:

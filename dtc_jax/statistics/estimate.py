@@ -4,6 +4,9 @@ import dataclasses
 import math
 from typing import Any
 
+import numpy as np
+from scipy import stats
+
 Z_95 = 1.959963984540054  # the normal distribution's two-sided 95 % quantile
 
 
@@ -35,3 +38,31 @@ class Estimate:
 def plain(value: Any) -> Any:
     """`value`, or None in place of a NaN, which JSON has not."""
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def plain_list(values: np.ndarray) -> list[Any]:
+    """An array as nested lists, None in place of NaN."""
+    if np.ndim(values) > 1:
+        return [plain_list(row) for row in values]
+    return [plain(value) for value in np.asarray(values, dtype=np.float64).tolist()]
+
+
+def mean(values: np.ndarray, patients: np.ndarray) -> Estimate:
+    """The mean over lesions with the 95 % t interval of its between-patient variance.
+
+    Args:
+      values: [N].
+      patients: [N] patient ids.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    names, patient = np.unique(np.asarray(patients), return_inverse=True)
+    n, count = len(values), len(names)
+    if n == 0:
+        return Estimate(math.nan, math.nan, math.nan, 0, 0, "none: nothing to count")
+    value = float(values.mean())
+    if count < 2:
+        return Estimate(value, math.nan, math.nan, n, count, "none: one patient")
+    sums = np.bincount(patient, weights=values - value)
+    half = stats.t.ppf(0.975, count - 1) * math.sqrt(count / (count - 1) * np.sum(sums**2)) / n
+    name = f"t({count - 1}), clustered by patient"
+    return Estimate(value, float(value - half), float(value + half), n, count, name)

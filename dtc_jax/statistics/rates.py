@@ -1,4 +1,4 @@
-"""Accuracy, sensitivity, specificity, PPV and NPV with intervals that respect patients."""
+"""Accuracy, sensitivity, specificity, PPV, NPV and F1 with intervals that respect patients."""
 
 import dataclasses
 import math
@@ -33,7 +33,10 @@ def confusion(labels: np.ndarray, decisions: np.ndarray) -> Confusion:
 def rates(
     labels: np.ndarray, decisions: np.ndarray, patients: np.ndarray | None = None
 ) -> dict[str, Estimate]:
-    """Accuracy, sensitivity, specificity, PPV and NPV, each with its own n.
+    """Accuracy, sensitivity, specificity, PPV, NPV and F1, each with its own n.
+
+    F1 is 2 J / (1 + J) of the share J of true positives among all lesions that are positive or
+    decided so; its interval is that of J, carried over.
 
     Args:
       labels: [N] 0 or 1.
@@ -49,11 +52,15 @@ def rates(
         "specificity": ~labels,
         "ppv": decisions,
         "npv": ~decisions,
+        "f1": labels | decisions,
     }
-    return {
+    found = {
         name: proportion(correct[rows], None if patients is None else patients[rows])
         for name, rows in among.items()
     }
+    ends = {name: getattr(found["f1"], name) for name in ("value", "low", "high")}
+    scaled = {name: 2 * j / (1 + j) for name, j in ends.items()}
+    return found | {"f1": dataclasses.replace(found["f1"], **scaled)}
 
 
 def proportion(hits: np.ndarray, patients: np.ndarray | None = None) -> Estimate:

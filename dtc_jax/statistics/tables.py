@@ -17,7 +17,7 @@ _COLUMNS = (
 
 
 def metrics(predictions: pd.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
-    """AUC, accuracy, sensitivity, specificity, PPV and NPV of each cohort's splits, folds pooled.
+    """AUC, accuracy, sensitivity, specificity, PPV, NPV, F1 of each cohort's splits, folds pooled.
 
     Args:
       predictions: rows of one run with the columns of predictions.csv and, where known,
@@ -33,23 +33,29 @@ def metrics(predictions: pd.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
     _check(predictions)
     return {
         str(cohort): {
-            str(split): _figures(group) for split, group in rows.groupby("split", sort=False)
+            str(split): figures(group) for split, group in rows.groupby("split", sort=False)
         }
         for cohort, rows in predictions.groupby("cohort", sort=False)
     }
 
 
-def _figures(group: pd.DataFrame) -> dict[str, Any]:
-    used = group[group.label.notna() & group.score.notna() & group.decision.notna()]
+def usable(group: pd.DataFrame) -> pd.DataFrame:
+    """The rows with a label, a score and a decision."""
+    return group[group.label.notna() & group.score.notna() & group.decision.notna()]
+
+
+def figures(group: pd.DataFrame) -> dict[str, Any]:
+    """The figures of one cohort's split, see `metrics`."""
+    used = usable(group)
     labels, scores = used.label.to_numpy(np.int64), used.score.to_numpy(np.float64)
     patients, decisions = used.patient_id.to_numpy(str), used.decision.to_numpy(np.int64)
     estimates = {
         "auc": roc.auc_interval(labels, scores, patients),
         **rates.rates(labels, decisions, patients),
     }
-    figures = {
+    found = {
         "predictions": len(used),  # more than lesions where folds share a split's lesions
-        "lesions": int(used.lesion_id.nunique()),
+        "lesions": int((~used.duplicated(["patient_id", "lesion_id"])).sum()),
         "patients": int(used.patient_id.nunique()),
         "positives": int(labels.sum()),
         "negatives": int((1 - labels).sum()),
@@ -61,11 +67,11 @@ def _figures(group: pd.DataFrame) -> dict[str, Any]:
     }
     if used.fold.nunique() > 1:
         # Scores of different networks are ranked together in the pooled AUC; alone they are not.
-        figures["auc_by_fold"] = {
+        found["auc_by_fold"] = {
             str(fold): plain(roc.auc(rows.label.to_numpy(), rows.score.to_numpy()))
             for fold, rows in used.groupby("fold")
         }
-    return figures
+    return found
 
 
 def _thresholds(used: pd.DataFrame) -> dict[str, Any]:

@@ -10,9 +10,13 @@ import numpy as np
 from dtc_jax.imaging.preprocess import Preprocess, normalize, preprocess
 from dtc_jax.models.senet import SENet
 from dtc_jax.statistics import roc
+from dtc_jax.tasks.inputs import make_preprocess, network_fields, views
 from dtc_jax.training import losses
 from dtc_jax.training.augment import augment
 from dtc_jax.training.task import Batch, LossOut, PyTree, Task
+
+NETWORK = SENet
+MONITORS = ("auc", "loss", "accuracy")
 
 
 def make_task(config: ml_collections.ConfigDict, training_labels: np.ndarray) -> Task:
@@ -25,7 +29,6 @@ def make_task(config: ml_collections.ConfigDict, training_labels: np.ndarray) ->
     spec = make_preprocess(config)
     network = make_network(config)
     weights = losses.class_weights(training_labels, config.loss.class_weight)
-    mirrors = _mirrors(config.predict.mirror)
 
     def init(key: jax.Array) -> tuple[PyTree, PyTree]:
         x = jnp.zeros((1, *spec.shape, spec.channels))
@@ -61,10 +64,9 @@ def make_task(config: ml_collections.ConfigDict, training_labels: np.ndarray) ->
     def predict(params: PyTree, batch_stats: PyTree, batch: Batch) -> dict[str, jax.Array]:
         x = preprocess(batch["image"], batch["mask"], spec, jnp)  # [B, D, H, W, C]
         variables = {"params": params, "batch_stats": batch_stats}
-        views = jnp.concatenate([jnp.flip(x, axes) for axes in mirrors])  # [V * B, D, H, W, C]
-        logits = network.apply(variables, views, train=False)
+        logits = network.apply(variables, views(x, config.predict.mirror), train=False)  # [V * B]
         assert isinstance(logits, jax.Array)  # apply may return a pair, but not this one
-        logit = logits.reshape(len(mirrors), -1).mean(axis=0)  # [B]
+        logit = logits.reshape(-1, len(x)).mean(axis=0)  # [B]
         return {"index": batch["index"], "label": batch["label"], "logit": logit}
 
     def summarize(outputs: Sequence[dict[str, np.ndarray]]) -> dict[str, float]:
@@ -81,26 +83,17 @@ def make_task(config: ml_collections.ConfigDict, training_labels: np.ndarray) ->
     return Task(init, loss, predict, summarize, monitor, "min" if monitor == "loss" else "max")
 
 
-def make_preprocess(config: ml_collections.ConfigDict) -> Preprocess:
-    """The preprocessing that training, inference and export share."""
-    fields = config.preprocess
-    return Preprocess(
-        crop_mm=tuple(fields.crop_mm),  # a list, where it was read from JSON
-        spacing_mm=fields.spacing_mm,
-        window=tuple(fields.window),
-        mask=fields.mask,
-    )
+def make_predict_preprocess(config: ml_collections.ConfigDict) -> Preprocess:
+    """A lesion is predicted from the field of view it is trained on."""
+    return make_preprocess(config)
 
 
 def make_network(config: ml_collections.ConfigDict) -> SENet:
     """The network of `config.model`."""
-    fields = config.model.to_dict()
-    return SENet(
-        **fields
-        | {"dtype": jnp.dtype(fields["dtype"]), "pool_window": tuple(fields["pool_window"])}
-    )
+    return SENet(**network_fields(config))
 
 
-def _mirrors(on: bool) -> list[tuple[int, ...]]:
-    """Axes of [B, D, H, W, C] to flip, an entry a view: the crop itself and its mirror images."""
-    return [(), (1,), (2,), (3,)] if on else [()]
+def columns(outputs: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """What `predict` says of each lesion, by column: its score, the probability. # [N]"""
+    logit = np.concatenate([out["logit"] for out in outputs]).astype(np.float64)
+    return {"score": 1.0 / (1.0 + np.exp(-logit))}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dtc_jax.imaging.resample import resample, resample_mask
+from dtc_jax.imaging.resample import onto, resample, resample_mask
 from dtc_jax.imaging.volume import Volume
 
 AFFINE = np.array(
@@ -39,6 +39,25 @@ def test_its_own_spacing_changes_nothing():
     scan = Volume(hu, np.diag([2.0, 2.0, 2.0, 1.0]))
     np.testing.assert_array_equal(resample(scan, 2.0).array, hu)
     np.testing.assert_array_equal(resample_mask(scan, 2.0).array, hu * (hu > 0))
+
+
+def test_back_on_the_own_grid_a_ramp_is_the_same_and_goes_on_at_the_edge():
+    scan = _ramp((12, 40, 44))
+    back = onto(resample(scan, 4.0), scan)
+    assert back.shape == scan.shape
+    np.testing.assert_array_equal(back.affine, scan.affine)
+    # Inside the outermost samples, which lie 2 mm within the edge, linear stays linear.
+    inner = (slice(1, -1), slice(3, -3), slice(3, -3))
+    np.testing.assert_allclose(back.array[inner], scan.array[inner], atol=1e-3)
+    np.testing.assert_array_equal(back.array[:, :, 0], back.array[:, :, 1])
+
+
+def test_a_mask_comes_back_as_it_was_where_it_is_larger_than_a_voxel():
+    mask = Volume(np.zeros((12, 40, 44), bool), AFFINE)
+    mask.array[3:9, 10:30, 12:] = True
+    back = onto(resample_mask(mask, 0.25), mask)
+    assert back.array.dtype == bool
+    assert (back.array ^ mask.array).mean() < 0.001
 
 
 @pytest.mark.parametrize("spacing_mm", [0.5, 1.0])

@@ -1,0 +1,90 @@
+"""TFDS builder of CT patches for the segmenter: int16 HU at 1 mm with a margin, and the mask."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import tensorflow_datasets as tfds
+
+from datasets import cohorts, records
+from dtc_jax.cohort import manifest
+from dtc_jax.crops import extraction, fingerprint, patches
+from dtc_jax.crops.patches import PatchParams
+from dtc_jax.storage import PathLike
+
+
+@dataclasses.dataclass
+class CtPatchesConfig(cohorts.CohortConfig):
+    """Patches of a cohort's scans.
+
+    Attributes:
+      size_mm: see `patches.PatchParams`, as all the others.
+      fill: the same.
+      about: the same; the ids of 'cubes' may be in a column `patch_id`.
+      lesion_share: the same.
+      vessel_share: the same.
+      seed: the same.
+    """
+
+    size_mm: tuple[int, int, int] = PatchParams.size_mm
+    fill: float | Literal["edge"] = PatchParams.fill
+    about: Literal["lesions", "cubes"] = PatchParams.about
+    lesion_share: float = PatchParams.lesion_share
+    vessel_share: float = PatchParams.vessel_share
+    seed: int = PatchParams.seed
+
+    @property
+    def params(self) -> PatchParams:
+        """How patches are taken."""
+        names = [field.name for field in dataclasses.fields(PatchParams)]
+        return PatchParams(**{name: getattr(self, name) for name in names})
+
+    def scans(self, data_dir: PathLike) -> list[extraction.Scan]:
+        """The scans, in the order of the records."""
+        id_column = "patch_id" if self.about == "cubes" else "lesion_id"
+        return extraction.scans(manifest.read_manifest(self.path(data_dir), id_column))
+
+
+class Builder(records.RecordBuilder):
+    """One split, `patches`; splits of patients are joined when reading."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = (
+        CtPatchesConfig(name="phantom", phantom={}, description="The default phantom cohort."),
+        CtPatchesConfig(name="manifest", description="The scans of a manifest."),
+    )
+    MEASURES = patches.MEASURES
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """Voxels of a record along z, y, x."""
+        return self.builder_config.params.size_mm
+
+    def parts(self) -> tuple[Callable[[Any], list], Mapping[str, Sequence[Any]]]:
+        """Scans, in one split."""
+        params = self.builder_config.params
+        scans = self.builder_config.scans(self.data_dir_root)
+        return functools.partial(patches.cut, params=params), {
+            "patches": patches.parts(scans, params)
+        }
+
+
+def plan(fields: Mapping[str, Any], data_dir: PathLike, hashes: PathLike) -> records.Plan:
+    """What is to be built.
+
+    Args:
+      fields: of `CtPatchesConfig`.
+      data_dir: where a phantom cohort is generated.
+      hashes: cache of `fingerprint.file_hashes`.
+
+    Raises:
+      InputError: see `CohortConfig.path` and `manifest.read_manifest`.
+    """
+    name = "phantom" if "phantom" in fields else "manifest"
+    config = records.make_config(CtPatchesConfig, name, fields)
+    mark = fingerprint.of_scans(config.scans(data_dir), dataclasses.asdict(config.params), hashes)
+    found = dataclasses.replace(
+        config, name=f"{name}-{mark[:12]}", manifest=config.path(data_dir), phantom=None
+    )
+    return records.Plan(found, mark)

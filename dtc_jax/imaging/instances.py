@@ -1,0 +1,107 @@
+"""From a network's probability to lesions: an instance mask, and a table with a row a lesion."""
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from dtc_jax.errors import UsageError
+from dtc_jax.imaging import lesions
+from dtc_jax.imaging.volume import Volume
+
+COLUMNS = {
+    "lesion_id": "the lesion's number in the instance mask, from 1, the largest first",
+    "center_x_mm": "middle of the mask's bounding box in RAS world coordinates",
+    "center_y_mm": "the same",
+    "center_z_mm": "the same",
+    "box_z_start": "first voxel of the bounding box along z in the arrays of this project",
+    "box_z_stop": "the first voxel beyond it",
+    "box_y_start": "the same along y",
+    "box_y_stop": "the same",
+    "box_x_start": "the same along x",
+    "box_x_stop": "the same",
+    "volume_mm3": "of the mask",
+    "diameter_mm": "largest axial diameter of the mask, from voxel edge to voxel edge",
+    "mean_hu": "inside the mask",
+    "mean_probability": "inside the mask",
+    "max_probability": "inside the mask",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Instances:
+    """How probability becomes lesions.
+
+    Attributes:
+      threshold: probability from which a voxel belongs to a lesion.
+      connectivity: neighbours of a voxel: 6, 18 or 26.
+      min_volume_mm3: smaller pieces are no lesions; the default is a ball of 2.1 mm.
+      min_inside: share of a piece that must lie in the field for it to be a lesion of the lungs; a
+        lesion at the pleura is kept whole, also where the field cuts through it.
+    """
+
+    threshold: float = 0.5
+    connectivity: Literal[6, 18, 26] = 26
+    min_volume_mm3: float = 5.0
+    min_inside: float = 0.25
+
+    def __post_init__(self):
+        if self.connectivity not in (6, 18, 26):
+            raise UsageError(f"connectivity is {self.connectivity}; use 6, 18 or 26.")
+        if not 0 < self.threshold <= 1:
+            raise UsageError(f"threshold is {self.threshold}; it must be above 0 and at most 1.")
+
+
+def find(
+    image: Volume, probability: Volume, spec: Instances, field: Volume | None = None
+) -> tuple[Volume, pd.DataFrame]:
+    """Splits the segmented voxels into lesions and measures them.
+
+    Args:
+      image: CT in HU.
+      probability: float, on the grid of `image`.
+      spec: see `Instances`.
+      field: bool, on the grid of `image`: where lesions can lie; None for everywhere.
+
+    Returns:
+      The instance mask on the grid of `image` (uint16, or uint32 where that is too small), and the
+      table with `COLUMNS`; without a lesion it has its columns and no row.
+    """
+    pieces = lesions.components(probability.array >= spec.threshold, spec.connectivity)
+    voxel_mm3 = float(np.prod(image.spacing_mm))
+    found = []
+    for label, box in enumerate(ndimage.find_objects(pieces), start=1):
+        piece = pieces[box] == label
+        inside = 1.0 if field is None else field.array[box][piece].mean()
+        if piece.sum() * voxel_mm3 >= spec.min_volume_mm3 and inside >= spec.min_inside:
+            found.append((box, piece))
+    found.sort(key=lambda one: -one[1].sum())  # stable: equal ones stay in the order of the scan
+    mask = np.zeros(image.shape, np.uint16 if len(found) < 2**16 else np.uint32)
+    rows = []
+    for number, (box, piece) in enumerate(found, start=1):
+        mask[box][piece] = number
+        rows.append({"lesion_id": number, **_row(image.part(box), probability.part(box), piece)})
+        for axis, side in zip("zyx", box, strict=True):
+            rows[-1] |= {f"box_{axis}_start": side.start, f"box_{axis}_stop": side.stop}
+    whole = dict.fromkeys([name for name in COLUMNS if "box" in name or name == "lesion_id"], int)
+    kinds = {name: whole.get(name, float) for name in COLUMNS}
+    return Volume(mask, image.affine), pd.DataFrame(rows, columns=list(COLUMNS)).astype(kinds)
+
+
+def _row(image: Volume, probability: Volume, piece: np.ndarray) -> dict[str, float]:
+    """The measures of a lesion from its box alone. # [d, h, w]"""
+    measures = lesions.measure(image, Volume(piece, image.affine))
+    x, y, z = measures.center_mm
+    values = probability.array[piece].astype(np.float64)
+    return {
+        "center_x_mm": x,
+        "center_y_mm": y,
+        "center_z_mm": z,
+        "volume_mm3": measures.volume_mm3,
+        "diameter_mm": measures.diameter_mm,
+        "mean_hu": measures.mean_hu,
+        "mean_probability": values.mean(),
+        "max_probability": values.max(),
+    }

@@ -1,0 +1,154 @@
+"""A segmentation run: patches and the split of their patients, and Dice beside its baselines."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import ml_collections
+import pandas as pd
+
+from dtc_jax import storage
+from dtc_jax.cohort import manifest, splits
+from dtc_jax.errors import UsageError, unknown_choice
+from dtc_jax.runs import data as data_lib
+from dtc_jax.runs import dice_baselines
+from dtc_jax.runs.data import Data
+from dtc_jax.runs.fold import Network
+from dtc_jax.statistics import dice
+from dtc_jax.training.batches import Records
+
+COLUMNS = (
+    *("run", "cohort", "split", "fold", "patient_id", "lesion_id", "center", "diameter_mm"),
+    *("true_voxels", "found_voxels", "overlap_voxels", "dice", "loss"),
+)
+_SOURCES = ("phantom", "manifest", "cubes")
+_SIZES = ("small: less lesion than most patients have (0)", "large (1)")
+
+
+def load(config: ml_collections.ConfigDict) -> Data:
+    """Generates (phantom), reads and builds the patches that `config` names; does nothing twice.
+
+    Every lesion with a mask is used, whatever is known of its label.
+
+    Returns:
+      Its table has one row a patch: `label` is 1 where it shows lesion, and `stratum` whether its
+      patient has more lesion than the median patient, by which splits are stratified.
+
+    Raises:
+      InputError: see the manifest, the scans and the dataset builders.
+      UsageError: an unknown source, or patients to be left out that are not there.
+    """
+    fields = config.data
+    if fields.source not in _SOURCES:
+        raise unknown_choice("config.data.source", fields.source, _SOURCES)
+    path = data_lib.manifest_path(config)
+    cubes = fields.source == "cubes"
+    built, stored = data_lib.build(
+        "ct_patches",
+        {
+            "manifest": str(path),
+            "size_mm": tuple(fields.size_mm),
+            "about": "cubes" if cubes else "lesions",
+            "lesion_share": fields.lesion_share,
+            "vessel_share": fields.vessel_share,
+            "seed": fields.seed,
+        },
+        pathlib.Path(fields.folder),
+    )
+    known = manifest.read_manifest(path, "patch_id" if cubes else "lesion_id")
+    people = known.sort_values("scan_order").drop_duplicates("patient_id")
+    people = people[["patient_id", "cohort", "center", "split", "scan_order"]]
+    table = stored.merge(people, on="patient_id", how="left", validate="many_to_one")
+    kept, notes = _leave_out(table, fields.exclude_patients)
+    volumes = kept.groupby("patient_id").volume_mm3.sum().sort_index()
+    large = (volumes.rank(method="first") > len(volumes) / 2).astype(int)
+    kept = kept.assign(label=(kept.volume_mm3 > 0).astype(int), stratum=kept.patient_id.map(large))
+    return Data(kept, Records(built, cache=fields.cache), [], notes)
+
+
+def _leave_out(table: pd.DataFrame, patients: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    absent = sorted(set(patients) - set(table.patient_id))
+    if absent:
+        raise UsageError(
+            f"config.data.exclude_patients names {len(absent)} patients that the data have not; "
+            "check the spelling, and give a tuple."
+        )
+    notes = [f"left out by config.data.exclude_patients: {len(patients)}"] if patients else []
+    return table[~table.patient_id.isin(list(patients))].reset_index(drop=True), notes
+
+
+def assign(config: ml_collections.ConfigDict, table: pd.DataFrame) -> pd.DataFrame:
+    """`table` with fold and split: a patient's patches stay together; see `data.assign`."""
+    if config.split.unit != "patient":
+        raise UsageError("config.split.unit must be 'patient': patches of a scan overlap.")
+    patients = table.drop_duplicates("patient_id")
+    patients = patients.assign(lesion_id=patients.patient_id, label=patients.stratum)
+    given = data_lib.assign(config, patients, _SIZES)[["patient_id", "fold", "split"]]
+    return given.merge(table.drop(columns="split"), on="patient_id").sort_values(
+        ["fold", "position"], ignore_index=True
+    )
+
+
+def judge(
+    config: ml_collections.ConfigDict,
+    data: Data,
+    networks: Sequence[Network],
+    scored: pd.DataFrame,
+    folder: pathlib.Path,
+) -> None:
+    """Writes cases.csv and metrics.json, and prints the test figures beside the baselines'.
+
+    Args:
+      config: see configs/vnet.py.
+      data: the patches.
+      networks: of the splits.
+      scored: rows of `fold.predict`, all folds.
+      folder: of the run.
+    """
+    baselines = dice_baselines.predict(data.records, scored)
+    table = scored.assign(run=folder.resolve().name).reindex(columns=COLUMNS).join(baselines)
+    figures = {
+        "network": dice.metrics(table),
+        "baselines": {name: dice.metrics(table, name) for name in baselines},
+        "split": {
+            "kind": "kfold" if config.split.folds > 0 else config.split.kind,
+            "unit": config.split.unit,
+            "fingerprint": splits.fingerprint(scored[["lesion_id", "fold", "split"]]),
+        },
+        "candidates": [network.candidates for network in networks if network.candidates],
+        "notes": data.notes,
+    }
+    storage.write_table(folder / "cases.csv", table)
+    storage.write_json(folder / "metrics.json", figures)
+    print(_summary(figures))
+
+
+def _summary(figures: dict[str, Any]) -> str:
+    """The test figures of the network and of the baselines, a line each."""
+    lines = []
+    for cohort, by_split in figures["network"].items():
+        if "test" not in by_split:
+            continue
+        test = by_split["test"]
+        lines.append(
+            f"{cohort}, test: {test['dice']['n']} patches with lesion of "
+            f"{test['dice']['patients']} patients; mean Dice [95 % interval], median"
+        )
+        rows = {"SE V-Net": test} | {
+            name: metrics[cohort]["test"] for name, metrics in figures["baselines"].items()
+        }
+        lines += [f"  {name:<18}{_line(row)}" for name, row in rows.items()]
+        if test["empty_cases"]:
+            lines.append(
+                f"  {test['empty_cases']} patches without lesion; something found in "
+                f"{test['empty_cases_with_finding']}"
+            )
+    return "\n".join(lines + [f"  {note}" for note in figures["notes"]])
+
+
+def _line(row: dict[str, Any]) -> str:
+    value, low, high = (row["dice"][key] for key in ("value", "low", "high"))
+    if value is None:
+        return "n/a"
+    interval = "" if low is None else f" [{low:.3f}, {high:.3f}]"
+    return f"{value:.3f}{interval}, {row['median_dice']:.3f}"

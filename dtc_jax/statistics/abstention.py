@@ -1,0 +1,173 @@
+"""Which lesions are too uncertain to decide on I-131 from CT.
+
+`risk_coverage` leaves the least certain lesions open. `Conformal` decides only where one label
+alone is compatible with the score, at an error rate that is set beforehand.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from dtc_jax.statistics import bootstrap, calibration, rates
+from dtc_jax.statistics.estimate import plain, plain_list
+
+COVERAGES = np.arange(1, 21) / 20
+ALPHAS = (0.05, 0.1, 0.2)
+
+
+def risk_coverage(
+    labels: np.ndarray,
+    scores: np.ndarray,
+    thresholds: np.ndarray,
+    patients: np.ndarray,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Error among the most certain share of the lesions (Geifman and El-Yaniv, NeurIPS 2017).
+
+    Certainty is the distance of the score's log odds from the threshold's.
+
+    Args:
+      labels: [N] 0 or 1.
+      scores: [N] probabilities of 1.
+      thresholds: [N] at or above which a score is decided positive.
+      patients: [N] patient ids.
+      resamples: of the patient bootstrap; which lesions are decided is held fixed.
+      seed: of it.
+
+    Returns:
+      Plain values: {risk_coverage: {coverage, error: {value, low, high}, sensitivity,
+      specificity}, aurc}; aurc is the mean error over all shares (area under the curve).
+    """
+    labels, scores = np.asarray(labels), np.asarray(scores, dtype=np.float64)
+    thresholds = np.asarray(thresholds, dtype=np.float64)
+    certainty = np.abs(calibration.log_odds(scores) - calibration.log_odds(thresholds))
+    rank = np.empty(len(labels), dtype=np.int64)
+    rank[np.argsort(-certainty, kind="stable")] = np.arange(len(labels))
+    wrong = (scores >= thresholds) != (labels == 1)
+    kept = rank[:, None] < np.maximum(1, np.round(COVERAGES * len(labels)))  # [N, coverages]
+
+    def share(hits: np.ndarray, among: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            return (kept & hits[:, None] & among[:, None]).sum(0) / (kept & among[:, None]).sum(0)
+
+    counts = np.hstack([kept & wrong[:, None], kept]).astype(float)
+    drawn = bootstrap.sums(counts, labels, patients, resamples, seed)
+    with np.errstate(invalid="ignore"):
+        samples = drawn[:, : len(COVERAGES)] / drawn[:, len(COVERAGES) :]
+    low, high = bootstrap.band(samples)
+    error = {"value": share(wrong, np.ones_like(wrong)), "low": low, "high": high}
+    running = np.cumsum(wrong[np.argsort(rank)]) / np.arange(1, len(labels) + 1)
+    return {
+        "risk_coverage": {
+            "coverage": COVERAGES.tolist(),
+            "error": {name: plain_list(values) for name, values in error.items()},
+            "sensitivity": plain_list(share(~wrong, labels == 1)),
+            "specificity": plain_list(share(~wrong, labels == 0)),
+        },
+        "aurc": plain(float(running.mean())),
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Conformal:
+    """Split-conformal prediction, of either label apart, calibrated by whole patients.
+
+    Lesions of a patient are not exchangeable with those of another, patients are: each calibration
+    patient weighs the same, shared among the lesions, and the new patient weighs one (hierarchical
+    conformal prediction: Lee, Barber and Willett 2023). For a lesion of either label of a new
+    patient like those of the calibration, the label is in its set with probability 1 - alpha.
+
+    Attributes:
+      nonconformity: of label 0 and of label 1, each [n] sorted: 1 - the score given to the label.
+      weight: of their patients, cumulated, each [n]; they end below 1 by the new patient's share.
+      lesions: calibrated on.
+      patients: calibrated on.
+    """
+
+    nonconformity: tuple[np.ndarray, np.ndarray]
+    weight: tuple[np.ndarray, np.ndarray]
+    lesions: int
+    patients: int
+
+    @classmethod
+    def fit(cls, labels: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> "Conformal":
+        """Calibrates on lesions that trained nothing.
+
+        Args:
+          labels: [N] 0 or 1.
+          scores: [N] probabilities of 1.
+          patients: [N] patient ids.
+        """
+        labels, patients = np.asarray(labels), np.asarray(patients)
+        values, weights = [], []
+        for label in (0, 1):
+            rows = labels == label
+            value = _nonconformity(np.asarray(scores)[rows], label)
+            _, patient, size = np.unique(patients[rows], return_inverse=True, return_counts=True)
+            order = np.argsort(value, kind="stable")
+            values.append(value[order])
+            weights.append(np.cumsum((1 / size[patient] / (len(size) + 1))[order]))
+        pairs = tuple(values), tuple(weights)
+        return cls(*pairs, len(labels), len(np.unique(patients)))  # type: ignore[arg-type]
+
+    def sets(self, scores: np.ndarray, alpha: float) -> np.ndarray:
+        """Whether each label is in the lesion's set at error rate `alpha`.
+
+        Args:
+          scores: [N] probabilities of 1.
+          alpha: between 0 and 1.
+
+        Returns:
+          [N, 2] bool, of label 0 and 1.
+        """
+        columns = []
+        for label in (0, 1):
+            reached = np.flatnonzero(self.weight[label] >= 1 - alpha - 1e-12)
+            limit = self.nonconformity[label][reached[0]] if len(reached) else np.inf
+            columns.append(_nonconformity(np.asarray(scores), label) <= limit)
+        return np.stack(columns, axis=1)
+
+
+def triage(
+    labels: np.ndarray, sets: np.ndarray, patients: np.ndarray, alpha: float, by: list[Conformal]
+) -> dict[str, Any]:
+    """What the sets decide and how often they are right: CONFORMAL of `study`.
+
+    Args:
+      labels: [N] 0 or 1.
+      sets: [N, 2] of `Conformal.sets`.
+      patients: [N] patient ids.
+      alpha: of the sets.
+      by: what made them, one a fold.
+    """
+    labels, patients = np.asarray(labels), np.asarray(patients)
+    avid, refractory = sets.T
+    decided = avid != refractory
+    held = sets[np.arange(len(labels)), labels]
+    among = {
+        "decided": (decided, np.ones_like(decided)),
+        "error_of_decided": (~held, decided),
+        "coverage_of_positives": (held, labels == 1),
+        "coverage_of_negatives": (held, labels == 0),
+    }
+    return {
+        "alpha": alpha,
+        "calibration_lesions": sum(one.lesions for one in by),
+        "calibration_patients": sum(one.patients for one in by),
+        "counts": {
+            "avid": int(np.sum(avid & ~refractory)),
+            "refractory": int(np.sum(refractory & ~avid)),
+            "both": int(np.sum(avid & refractory)),
+            "neither": int(np.sum(~avid & ~refractory)),
+        },
+        **{
+            name: rates.proportion(hits[rows], patients[rows]).as_dict()
+            for name, (hits, rows) in among.items()
+        },
+    }
+
+
+def _nonconformity(scores: np.ndarray, label: int) -> np.ndarray:
+    return 1 - scores if label == 1 else scores

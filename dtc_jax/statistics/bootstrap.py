@@ -1,0 +1,131 @@
+"""The bootstrap over patients, stratified and without a loop over resamples.
+
+A resample draws patients with replacement within each stratum (patients with positives only, with
+negatives only, with both), so no resample loses a class. It is held as how often each patient is
+drawn: every count of lesions in it is then a matrix product or a cumulative sum.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from dtc_jax.statistics.estimate import Estimate
+
+GRID = np.linspace(0, 1, 101)  # false positive rates of the ROC band
+_CELLS = 4_000_000  # of the largest array held at once
+_MOST_LESIONS = 200_000
+
+
+def draws(labels: np.ndarray, patients: np.ndarray, count: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each patient (in the order of `np.unique`) is drawn, some resamples at a time.
+
+    Args:
+      labels: [N] 0 or 1.
+      patients: [N] patient ids.
+      count: of resamples, see `affordable`.
+      seed: of the drawing; the same seed draws the same patients.
+
+    Yields:
+      [C, patients] counts as float.
+    """
+    names, patient = np.unique(np.asarray(patients), return_inverse=True)
+    labels = np.asarray(labels)
+    has = np.stack([np.bincount(patient[labels == v], minlength=len(names)) > 0 for v in (0, 1)])
+    strata = [np.flatnonzero(rows) for rows in (has[0] & ~has[1], ~has[0] & has[1], has.all(0))]
+    rng = np.random.default_rng(seed)
+    left, chunk = affordable(count, len(labels)), max(1, _CELLS // max(len(labels), 1))
+    while left > 0:
+        size = min(chunk, left)
+        drawn = np.zeros((size, len(names)))
+        for stratum in strata:
+            n = len(stratum)
+            if n:
+                index = rng.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
+                drawn[:, stratum] = np.bincount(index.ravel(), minlength=size * n).reshape(size, n)
+        yield drawn
+        left -= size
+
+
+def affordable(count: int, lesions: int) -> int:
+    """The resamples drawn where `count` are asked for: fewer on large tables, none on huge ones."""
+    if lesions > _MOST_LESIONS:
+        return 0
+    return min(count, max(200, 50 * _CELLS // max(lesions, 1)))
+
+
+def sums(
+    values: np.ndarray, labels: np.ndarray, patients: np.ndarray, count: int, seed: int
+) -> np.ndarray:
+    """Sums over the lesions of each resample.
+
+    Args:
+      values: [N, K] of each lesion.
+      labels: [N] 0 or 1.
+      patients: [N] patient ids.
+      count: see `draws`.
+      seed: see `draws`.
+
+    Returns:
+      [resamples, K].
+    """
+    if not affordable(count, len(values)):
+        return np.empty((0, values.shape[1]))
+    _, patient = np.unique(np.asarray(patients), return_inverse=True)
+    by_patient = np.zeros((patient.max() + 1, values.shape[1]))
+    np.add.at(by_patient, patient, values)
+    return np.concatenate([drawn @ by_patient for drawn in draws(labels, patients, count, seed)])
+
+
+def curves(
+    labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, count: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """AUC, average precision and true positive rates at `GRID` of each resample.
+
+    Args:
+      labels: [N] 0 or 1, of both classes.
+      scores: [N].
+      patients: [N] patient ids.
+      count: see `draws`.
+      seed: see `draws`.
+
+    Returns:
+      [resamples], [resamples], [resamples, 101].
+    """
+    if not affordable(count, len(scores)):
+        return np.empty(0), np.empty(0), np.empty((0, len(GRID)))
+    _, patient = np.unique(np.asarray(patients), return_inverse=True)
+    order = np.argsort(-np.asarray(scores), kind="stable")
+    last = np.flatnonzero(np.append(np.diff(np.asarray(scores)[order]) != 0, True))
+    positive = np.asarray(labels)[order] == 1
+    areas, precisions, rates = [], [], []
+    for drawn in draws(labels, patients, count, seed):
+        weights = drawn[:, patient[order]]  # [C, N]
+        true = np.cumsum(weights * positive, axis=1)[:, last]  # [C, distinct scores]
+        both = np.cumsum(weights, axis=1)[:, last]
+        tpr = np.pad(true / true[:, -1:], ((0, 0), (1, 0)))
+        fpr = np.pad((both - true) / (both - true)[:, -1:], ((0, 0), (1, 0)))
+        areas.append(np.trapezoid(tpr, fpr, axis=1))
+        precision = np.divide(true, both, out=np.zeros_like(true), where=both > 0)
+        precisions.append(np.sum(np.diff(tpr, axis=1) * precision, axis=1))
+        rates.append([np.interp(GRID, x, y) for x, y in zip(fpr, tpr, strict=True)])
+    return np.concatenate(areas), np.concatenate(precisions), np.concatenate(rates)
+
+
+def band(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The 2.5 and 97.5 percentiles over resamples [B, ...], pointwise; NaN samples are left out."""
+    if len(samples) and not np.isnan(samples).any():
+        low, high = np.percentile(samples, [2.5, 97.5], axis=0)
+        return low, high
+    unknown = np.isnan(samples).all(axis=0)  # so too where there are none
+    known = np.concatenate([samples, np.where(unknown, 0, np.nan)[None]])
+    low, high = np.where(unknown, np.nan, np.nanpercentile(known, [2.5, 97.5], axis=0))
+    return low, high
+
+
+def estimate(value: float, samples: np.ndarray, n: int, patients: int) -> Estimate:
+    """`value` with the percentile interval of its resamples [B]."""
+    low, high = band(samples)
+    name = f"percentile, {len(samples)} patient resamples"
+    if not len(samples):
+        name = "none: too many lesions to resample"
+    return Estimate(float(value), float(low), float(high), n, patients, name)

@@ -1,0 +1,195 @@
+"""Do the scores say how often lesions are refractory, and what mends them if not.
+
+Scores enter as log odds, clipped to probabilities of 1e-6 to 1 - 1e-6. Slope and intercept are
+those of Cox (Biometrika 1958): the slope of the labels' log odds on the scores', ideal 1; and the
+intercept with that slope held at 1 ("calibration in the large"), ideal 0.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy import special, stats
+from sklearn import isotonic
+
+from dtc_jax.statistics import bootstrap, rates
+from dtc_jax.statistics.estimate import Estimate, mean, plain, plain_list
+
+Map = Callable[[np.ndarray], np.ndarray]
+METHODS = ("platt", "temperature", "isotonic")
+PREVALENCES = np.arange(1, 20) / 20
+_BINS = 10
+_SEPARATED = 20.0  # a coefficient of log odds beyond it: the classes are separated
+
+
+def log_odds(scores: np.ndarray) -> np.ndarray:
+    """Log odds of probabilities, which are first clipped to [1e-6, 1 - 1e-6]."""
+    return special.logit(np.clip(np.asarray(scores, dtype=np.float64), 1e-6, 1 - 1e-6))
+
+
+def slope(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> Estimate:
+    """The calibration slope with a cluster-robust t interval.
+
+    Args:
+      labels: [N] 0 or 1.
+      scores: [N] probabilities of 1.
+      patients: [N] patient ids.
+    """
+    x = log_odds(scores)
+    return _coefficient(labels, np.column_stack([x, np.ones_like(x)]), np.zeros_like(x), patients)
+
+
+def intercept(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> Estimate:
+    """Calibration in the large with a cluster-robust t interval; arguments as for `slope`."""
+    x = log_odds(scores)
+    return _coefficient(labels, np.ones((len(x), 1)), x, patients)
+
+
+def brier(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> Estimate:
+    """Mean squared error of the probabilities; arguments as for `slope`."""
+    return mean((np.asarray(scores) - np.asarray(labels)) ** 2, patients)
+
+
+def reliability(
+    labels: np.ndarray, scores: np.ndarray, patients: np.ndarray
+) -> list[dict[str, Any]]:
+    """Mean score and observed share of positives in ten bins of about equally many lesions.
+
+    Equal scores share a bin, so there may be fewer. Arguments as for `slope`.
+
+    Returns:
+      A list of {low, high, score, observed}: the bin's lowest and highest score, its mean, and the
+      share as the plain values of an Estimate.
+    """
+    labels, scores, patients = np.asarray(labels), np.asarray(scores), np.asarray(patients)
+    edges = np.unique(np.quantile(scores, np.arange(1, _BINS) / _BINS, method="inverted_cdf"))
+    index = np.searchsorted(edges, scores, side="left")
+    return [
+        {
+            "low": float(scores[rows].min()),
+            "high": float(scores[rows].max()),
+            "score": float(scores[rows].mean()),
+            "observed": rates.proportion(labels[rows] == 1, patients[rows]).as_dict(),
+        }
+        for rows in (index == i for i in np.unique(index))
+    ]
+
+
+def ece(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> float:
+    """Expected calibration error over the bins of `reliability`; arguments as for `slope`."""
+    bins = reliability(labels, scores, patients)
+    gaps = [b["observed"]["n"] * abs(b["observed"]["value"] - b["score"]) for b in bins]
+    return float(sum(gaps) / len(np.asarray(labels)))
+
+
+def fit(method: str, labels: np.ndarray, scores: np.ndarray) -> Map:
+    """A map from scores to recalibrated scores.
+
+    Args:
+      method: 'platt': a log odds' slope and intercept, to targets that are smoothed so that
+        separated classes do no harm (Platt 1999); 'temperature': the slope alone (Guo, ICML 2017),
+        to the same targets; 'isotonic': a monotone step function (Zadrozny and Elkan, KDD 2002).
+      labels: [N] 0 or 1, of both classes.
+      scores: [N] probabilities of 1.
+    """
+    labels = np.asarray(labels)
+    if method == "isotonic":
+        model = isotonic.IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
+        return model.fit(np.asarray(scores), labels).predict
+    positives = int(np.sum(labels == 1))
+    high, low = (positives + 1) / (positives + 2), 1 / (len(labels) - positives + 2)
+    x = log_odds(scores)
+    design = np.column_stack([x, np.ones_like(x)] if method == "platt" else [x])
+    beta, _ = _logistic(design, np.where(labels == 1, high, low), np.zeros_like(x))
+    shift = beta[1] if method == "platt" else 0.0
+    return lambda new: special.expit(beta[0] * log_odds(new) + shift)
+
+
+def summary(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> dict[str, Any]:
+    """Slope, intercept, Brier score and ECE as plain values; arguments as for `slope`."""
+    return {
+        "slope": slope(labels, scores, patients).as_dict(),
+        "intercept": intercept(labels, scores, patients).as_dict(),
+        "brier": brier(labels, scores, patients).as_dict(),
+        "ece": plain(ece(labels, scores, patients)),
+    }
+
+
+def predictive_values(
+    sensitivity: np.ndarray, specificity: np.ndarray, prevalence: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """PPV and NPV at a prevalence by Bayes' rule; NaN where no decision is of that kind."""
+    true, false = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
+    spared, missed = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
+    with np.errstate(invalid="ignore"):
+        return true / (true + false), spared / (spared + missed)
+
+
+def by_prevalence(
+    labels: np.ndarray, decisions: np.ndarray, patients: np.ndarray, resamples: int, seed: int
+) -> dict[str, Any]:
+    """PPV and NPV over prevalence at the decisions' sensitivity and specificity, with bands.
+
+    Args:
+      labels: [N] 0 or 1, of both classes.
+      decisions: [N] 0 or 1.
+      patients: [N] patient ids.
+      resamples: of the patient bootstrap.
+      seed: of it.
+    """
+    labels, decisions = np.asarray(labels) == 1, np.asarray(decisions) == 1
+    counts = np.stack([labels & decisions, labels, ~labels & ~decisions, ~labels], axis=1)
+    counts = counts.astype(float)
+    drawn = bootstrap.sums(counts, labels.astype(int), patients, resamples, seed)
+
+    def values(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return predictive_values(
+            sums[:, [0]] / sums[:, [1]], sums[:, [2]] / sums[:, [3]], PREVALENCES
+        )
+
+    result: dict[str, Any] = {"prevalence": PREVALENCES.tolist()}
+    pairs = zip(("ppv", "npv"), values(counts.sum(axis=0)[None]), values(drawn), strict=True)
+    for name, value, samples in pairs:
+        low, high = bootstrap.band(samples)
+        ends = {"value": value[0], "low": low, "high": high}
+        result[name] = {key: plain_list(end) for key, end in ends.items()}
+    return result
+
+
+def _coefficient(
+    labels: np.ndarray, design: np.ndarray, offset: np.ndarray, patients: np.ndarray
+) -> Estimate:
+    """The first coefficient of a logistic regression with its cluster-robust interval."""
+    labels = np.asarray(labels, dtype=np.float64)
+    names, patient = np.unique(np.asarray(patients), return_inverse=True)
+    n, count = len(labels), len(names)
+    if len(np.unique(labels)) < 2 or (design.shape[1] == 2 and np.ptp(design[:, 0]) == 0):
+        return Estimate(math.nan, math.nan, math.nan, n, count, "none: one class or one score")
+    beta, bread = _logistic(design, labels, offset)
+    if not np.abs(beta).max() < _SEPARATED:
+        return Estimate(math.nan, math.nan, math.nan, n, count, "none: the classes are separated")
+    if count < 2:
+        return Estimate(float(beta[0]), math.nan, math.nan, n, count, "none: one patient")
+    residual = labels - special.expit(design @ beta + offset)
+    moved = np.zeros((count, design.shape[1]))
+    np.add.at(moved, patient, design * residual[:, None])
+    covariance = count / (count - 1) * bread @ moved.T @ moved @ bread
+    half = stats.t.ppf(0.975, count - 1) * math.sqrt(covariance[0, 0])
+    name = f"t({count - 1}), clustered by patient"
+    return Estimate(float(beta[0]), float(beta[0] - half), float(beta[0] + half), n, count, name)
+
+
+def _logistic(
+    design: np.ndarray, targets: np.ndarray, offset: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Unpenalised logistic regression by Newton's method: coefficients and inverse information."""
+    beta = np.zeros(design.shape[1])
+    for _ in range(100):
+        p = special.expit(design @ beta + offset)
+        information = design.T @ (design * (p * (1 - p) + 1e-12)[:, None])
+        step = np.linalg.solve(information, design.T @ (targets - p))
+        beta = beta + np.clip(step, -2, 2)  # far from the optimum a full step overshoots
+        if np.abs(step).max() < 1e-10 or np.abs(beta).max() > _SEPARATED:
+            break
+    return beta, np.linalg.inv(information)

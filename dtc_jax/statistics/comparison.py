@@ -1,0 +1,136 @@
+"""Is one AUC better than another: paired, unpaired, many at once, and "not worse by much"."""
+
+import dataclasses
+import math
+
+import numpy as np
+from scipy import stats
+
+from dtc_jax.statistics import roc
+from dtc_jax.statistics.estimate import Z_95, Estimate, plain
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """First AUC minus second.
+
+    Attributes:
+      estimate: with its 95 % interval.
+      p: two-sided, of no difference.
+      standard_error: of the difference.
+      degrees: of freedom of t; inf: the normal distribution.
+    """
+
+    estimate: Estimate
+    p: float
+    standard_error: float
+    degrees: float
+
+    def non_inferiority(self, margin: float) -> dict[str, float | bool | None]:
+        """Whether the first is worse than the second by less than `margin` (> 0), in AUC.
+
+        p is one-sided; `holds` at p < .025, where the 95 % interval lies above -margin.
+        """
+        p = math.nan
+        if self.standard_error > 0:
+            p = float(
+                stats.t.sf((self.estimate.value + margin) / self.standard_error, self.degrees)
+            )
+        elif self.standard_error == 0:
+            p = 0.0 if self.estimate.value > -margin else 1.0
+        holds = None if math.isnan(p) else bool(p < 0.025)
+        return {"margin": margin, "p": plain(p), "holds": holds}
+
+
+def paired(
+    labels: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    patients: np.ndarray | None = None,
+) -> Difference:
+    """Two models on the same lesions (DeLong 1988; with patients, Obuchowski 1997).
+
+    Where patients repeat, the quantile is that of t with min(patients with a positive, with a
+    negative) - 1 degrees of freedom, as for `roc.auc_interval`.
+
+    Args:
+      labels: [N] 0 or 1.
+      first: [N] scores of the one model.
+      second: [N] scores of the other.
+      patients: [N] patient ids, or None where lesions are independent.
+    """
+    labels = np.asarray(labels)
+    ids = np.arange(len(labels)) if patients is None else np.asarray(patients)
+    difference = roc.auc(labels, first) - roc.auc(labels, second)
+    covariance = roc.clustered_covariance(labels, np.stack([first, second]), ids)
+    variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    count = len(np.unique(ids))
+    known = None if patients is None else count
+    if count == len(labels):
+        return _difference(difference, variance, math.inf, len(labels), known, "delong, paired")
+    degrees = min(len(np.unique(ids[labels == value])) for value in (0, 1)) - 1
+    name = f"obuchowski, paired, t({degrees})"
+    return _difference(difference, variance, degrees, len(labels), known, name)
+
+
+def unpaired(
+    first: tuple[np.ndarray, np.ndarray, np.ndarray | None],
+    second: tuple[np.ndarray, np.ndarray, np.ndarray | None],
+) -> Difference:
+    """Two cohorts without a common patient, each (labels [N], scores [N], patients [N] or None).
+
+    The quantile is the normal one, or Welch and Satterthwaite's t where patients repeat.
+    """
+    areas, variances, degrees, lesions, counts = [], [], [], 0, []
+    for labels, scores, patients in (first, second):
+        labels = np.asarray(labels)
+        ids = np.arange(len(labels)) if patients is None else np.asarray(patients)
+        areas.append(roc.auc(labels, scores))
+        variances.append(roc.clustered_variance(labels, scores, ids))
+        repeat = len(np.unique(ids)) < len(labels)
+        fewest = min(len(np.unique(ids[labels == value])) for value in (0, 1))
+        degrees.append(fewest - 1 if repeat else math.inf)
+        lesions += len(labels)
+        counts.append(None if patients is None else len(np.unique(ids)))
+    known = None if None in counts else sum(filter(None, counts))
+    total = sum(variances)
+    if min(degrees) == math.inf or not total > 0:
+        return _difference(areas[0] - areas[1], total, math.inf, lesions, known, "delong, unpaired")
+    welch = total**2 / sum(v**2 / d for v, d in zip(variances, degrees, strict=True))
+    name = f"obuchowski, unpaired, t({welch:.1f})"
+    return _difference(areas[0] - areas[1], total, welch, lesions, known, name)
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """P values [K] adjusted for their number (Holm, Scandinavian Journal of Statistics 1979).
+
+    NaN stay NaN and do not count.
+    """
+    p = np.asarray(p, dtype=np.float64)
+    adjusted = np.full_like(p, math.nan)
+    known = np.flatnonzero(~np.isnan(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    factors = np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(factors * p[order]), 1)
+    return adjusted
+
+
+def _difference(
+    value: float, variance: float, degrees: float, n: int, patients: int | None, name: str
+) -> Difference:
+    if math.isnan(variance) or math.isnan(value):
+        none = Estimate(value, math.nan, math.nan, n, patients, "none: too few patients of a class")
+        return Difference(none, math.nan, math.nan, degrees)
+    error = math.sqrt(max(variance, 0.0))
+    if error < 1e-9:  # rounding in a difference of equal variances
+        same = abs(value) < 1e-12
+        end = value if same else math.nan
+        name = "none: the same order of lesions" if same else "none: no variance"
+        none = Estimate(value, end, end, n, patients, name)
+        return Difference(none, 1.0 if same else math.nan, 0.0 if same else math.nan, degrees)
+    quantile = Z_95 if degrees == math.inf else float(stats.t.ppf(0.975, degrees))
+    low, high = value - quantile * error, value + quantile * error
+    p = 2 * float(stats.t.sf(abs(value) / error, degrees))
+    return Difference(
+        Estimate(value, max(-1.0, low), min(1.0, high), n, patients, name), p, error, degrees
+    )

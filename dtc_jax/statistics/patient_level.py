@@ -1,0 +1,100 @@
+"""From lesions to patients, to whom I-131 is given.
+
+| rule | a patient's score is |
+|---|---|
+| any | the highest of the lesions: one refractory lesion is enough to withhold I-131 |
+| all | the lowest: all lesions must be refractory |
+| mean | the mean |
+| volume | the mean weighted by the volume of a ball of the lesion's diameter |
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dtc_jax.errors import unknown_choice
+from dtc_jax.statistics import decision_curve, rates, roc
+
+TRUTHS = ("any", "all")
+RULES = ("any", "all", "mean", "volume")
+
+
+def patients(table: pd.DataFrame, truth: str = "any") -> pd.DataFrame:
+    """A row a patient: label, mixed, threshold, and a score by each rule, named like it.
+
+    A lesion that several folds have scored enters once, with its mean score and threshold.
+
+    Args:
+      table: columns patient_id, lesion_id, label, score, threshold (no NaN) and, where known,
+        diameter_mm; a patient with a lesion of unknown diameter has no 'volume'.
+      truth: 'any': a mixed patient is refractory; 'all': such a patient is avid.
+
+    Raises:
+      UsageError: there is no such truth.
+    """
+    if truth not in TRUTHS:
+        raise unknown_choice("patient_truth", truth, TRUTHS)
+    columns = ["label", "score", "threshold", *(c for c in ("diameter_mm",) if c in table)]
+    lesions = table.groupby(["patient_id", "lesion_id"], sort=True)[columns].mean()
+    grouped = lesions.groupby(level="patient_id")
+    result = pd.DataFrame(
+        {
+            "label": grouped.label.max() if truth == "any" else grouped.label.min(),
+            "mixed": grouped.label.nunique() > 1,
+            "threshold": grouped.threshold.mean(),
+            "any": grouped.score.max(),
+            "all": grouped.score.min(),
+            "mean": grouped.score.mean(),
+        }
+    )
+    if "diameter_mm" in table:
+        volume = lesions.diameter_mm**3
+        total = volume.groupby(level="patient_id").sum(min_count=1)
+        known = volume.notna().groupby(level="patient_id").all()
+        weighted = (volume * lesions.score).groupby(level="patient_id").sum()
+        result["volume"] = (weighted / total).where(known)
+    return result
+
+
+def patient_level(
+    table: pd.DataFrame, truth: str, resamples: int, seed: int
+) -> dict[str, Any] | None:
+    """AUC, rates and decision curve of each rule: `patient_level` of `study`.
+
+    Args:
+      table: see `patients`.
+      truth: see `patients`.
+      resamples: of the bootstrap of the decision curve.
+      seed: of it.
+
+    Returns:
+      None where the patients are of one class.
+    """
+    people = patients(table, truth)
+    if people.label.nunique() < 2:
+        return None
+    rules = {}
+    for rule in (rule for rule in RULES if rule in people):
+        known = people[people[rule].notna()]
+        if known.label.nunique() < 2:
+            continue
+        labels, ids = known.label.to_numpy(np.int64), known.index.to_numpy(str)
+        scores = known[rule].to_numpy(np.float64)
+        decisions = scores >= known.threshold.to_numpy()
+        estimates = rates.rates(labels, decisions, ids)
+        rules[rule] = {
+            "auc": roc.auc_interval(labels, scores, ids).as_dict(),
+            "rates": {name: estimate.as_dict() for name, estimate in estimates.items()},
+            "confusion": dataclasses.asdict(rates.confusion(labels, decisions)),
+            "decision_curve": decision_curve.decision_curve(labels, scores, ids, resamples, seed),
+        }
+    return {
+        "truth": truth,
+        "mixed": int(people.mixed.sum()),
+        "patients": len(people),
+        "positives": int(people.label.sum()),
+        "negatives": int((1 - people.label).sum()),
+        "rules": rules,
+    }

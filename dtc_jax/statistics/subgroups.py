@@ -1,0 +1,156 @@
+"""AUC and accuracy by diameter, centre, sex and age, and whether the AUCs differ."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from dtc_jax.errors import unknown_choice
+from dtc_jax.statistics import rates, roc
+from dtc_jax.statistics.estimate import plain
+
+ROUNDINGS = ("nearest", "down")
+FEWEST = 5  # lesions of a class, below which a level has no figures
+DIAMETERS = ("≤ 4 mm", "5 mm", "6 mm", "7 mm", "8 mm", "9 mm", "≥ 10 mm")
+_NO_TEST = "no test: fewer than two levels have figures"
+
+
+def diameter_groups(diameter_mm: np.ndarray, rounding: str = "nearest") -> np.ndarray:
+    """The study's seven groups, as numbers 0 (≤ 4 mm) to 6 (≥ 10 mm); NaN where unknown.
+
+    Args:
+      diameter_mm: [N] largest diameters.
+      rounding: to whole millimetres: 'nearest' (halves up) or 'down'; the study does not say.
+
+    Raises:
+      UsageError: there is no such rounding.
+    """
+    if rounding not in ROUNDINGS:
+        raise unknown_choice("diameter_rounding", rounding, ROUNDINGS)
+    whole = np.floor(np.asarray(diameter_mm, dtype=np.float64) + 0.5 * (rounding == "nearest"))
+    return np.clip(whole, 4, 10) - 4
+
+
+def subgroups(table: pd.DataFrame, rounding: str = "nearest") -> list[dict[str, Any]]:
+    """Every factor that the table has a column for: `subgroups` of `study`.
+
+    Args:
+      table: columns patient_id, label, score, decision (no NaN) and, where known, diameter_mm,
+        center, sex and age. A lesion whose value is not known is in no level.
+      rounding: see `diameter_groups`.
+    """
+    labels, scores = table.label.to_numpy(np.int64), table.score.to_numpy(np.float64)
+    patients = table.patient_id.to_numpy(str)
+    right = labels == table.decision.to_numpy(np.int64)
+    return [
+        {
+            "factor": factor,
+            "note": note,
+            "levels": [
+                _level(name, labels[rows], scores[rows], patients[rows], right[rows])
+                for name, rows in levels.items()
+            ],
+            "interaction": interaction(
+                labels,
+                scores,
+                patients,
+                [rows for rows in levels.values() if _enough(labels[rows])],
+            ),
+        }
+        for factor, note, levels in _factors(table, rounding)
+        if levels
+    ]
+
+
+def interaction(
+    labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, levels: list[np.ndarray]
+) -> dict[str, Any]:
+    """Tests whether the AUCs of K disjoint levels are equal, though patients may be in several.
+
+    Wald's test of the K - 1 contrasts with the covariance of the patients' contributions, as
+    Hotelling's F with m patients, the fewest that have a lesion of the rarer class in a level
+    (for independent levels, compare Hanley and McNeil, Radiology 1982).
+
+    Args:
+      labels: [N] 0 or 1.
+      scores: [N].
+      patients: [N] patient ids.
+      levels: K arrays [N] of bool.
+
+    Returns:
+      {statistic, df: [numerator, denominator], p, note}, None where there is no test.
+    """
+    result = {"statistic": None, "df": None, "p": None, "note": _NO_TEST}
+    if len(levels) < 2:
+        return result
+    names, patient = np.unique(np.asarray(patients), return_inverse=True)
+    fewest = min(
+        len(np.unique(patient[rows & (labels == value)])) for rows in levels for value in (0, 1)
+    )
+    top = len(levels) - 1
+    if fewest <= top + 1:
+        return result | {"note": f"no test: a class of a level has {fewest} patients"}
+    areas = np.array([roc.auc(labels[rows], scores[rows]) for rows in levels])
+    moved = np.stack(
+        [sum(roc.deviations(labels[r], scores[r], patient[r], len(names))) for r in levels]
+    )  # [K, patients]
+    contrast = np.eye(top, top + 1) - np.eye(top, top + 1, 1)  # each level minus the next
+    shift = contrast @ moved
+    covariance = fewest / (fewest - 1) * shift @ shift.T
+    if np.linalg.matrix_rank(covariance, hermitian=True) < top:
+        return result | {"note": "no test: an AUC has no variance"}
+    difference = contrast @ areas
+    wald = float(difference @ np.linalg.solve(covariance, difference))
+    bottom = fewest - top
+    statistic = wald * bottom / (top * (fewest - 1))
+    p = float(stats.f.sf(statistic, top, bottom))
+    note = f"F({top}, {bottom}), clustered by patient"
+    return {"statistic": plain(statistic), "df": [top, bottom], "p": plain(p), "note": note}
+
+
+def _factors(table: pd.DataFrame, rounding: str) -> list[tuple[str, str, dict[str, np.ndarray]]]:
+    """Name, note and levels (rows [N] of bool) of each factor that the table has."""
+    factors = []
+    if "diameter_mm" in table:
+        group = diameter_groups(table.diameter_mm.to_numpy(np.float64), rounding)
+        how = "the nearest whole mm, halves up" if rounding == "nearest" else "whole mm, down"
+        levels = {name: group == i for i, name in enumerate(DIAMETERS)}
+        factors.append(("diameter", f"largest diameter, rounded to {how}", levels))
+    if "center" in table:
+        words = table.center.astype(object).where(table.center.notna(), "").astype(str).to_numpy()
+        levels = {name: words == name for name in sorted(set(words) - {""})}
+        factors.append(("center", "as in the table", levels))
+    if "sex" in table:
+        letter = (
+            table.sex.astype(object).where(table.sex.notna(), "").astype(str).str.upper().str[:1]
+        )
+        levels = {name: (letter == name[0]).to_numpy() for name in ("Female", "Male")}
+        factors.append(("sex", "by the first letter", levels))
+    if "age" in table:
+        age = table.age.to_numpy(np.float64)
+        note = "55 years divide the stages of the eighth AJCC edition"
+        factors.append(("age", note, {"< 55 years": age < 55, "≥ 55 years": age >= 55}))
+    return [
+        (name, note, {k: v for k, v in levels.items() if v.any()}) for name, note, levels in factors
+    ]
+
+
+def _enough(labels: np.ndarray) -> bool:
+    return min(np.sum(labels == 1), np.sum(labels == 0)) >= FEWEST
+
+
+def _level(
+    name: str, labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, right: np.ndarray
+) -> dict[str, Any]:
+    enough = _enough(labels)
+    return {
+        "level": name,
+        "lesions": len(labels),
+        "patients": len(np.unique(patients)),
+        "positives": int(np.sum(labels == 1)),
+        "negatives": int(np.sum(labels == 0)),
+        "auc": roc.auc_interval(labels, scores, patients).as_dict() if enough else None,
+        "accuracy": rates.proportion(right, patients).as_dict() if enough else None,
+        "note": "" if enough else "too few",
+    }

@@ -1,0 +1,32 @@
+"""What the tasks share: preprocessing and network fields from the config, mirror images."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from dtc_jax.imaging.preprocess import Preprocess
+
+
+def make_preprocess(config: ml_collections.ConfigDict) -> Preprocess:
+    """The preprocessing that training, inference and export share, from `config.preprocess`."""
+    fields = config.preprocess.to_dict()
+    tuples = {name: tuple(fields[name]) for name in ("crop_mm", "window")}  # lists, if from JSON
+    return Preprocess(**fields | tuples)
+
+
+def mirrors(on: bool) -> list[tuple[int, ...]]:
+    """Axes of [B, D, H, W, ...] to flip, an entry a view: the crop itself and its mirror images."""
+    return [(), (1,), (2,), (3,)] if on else [()]
+
+
+def views(x: jax.Array, on: bool) -> jax.Array:
+    """`x` and, if they are `on`, its mirror images, one below the other. # [V * B, D, H, W, C]"""
+    return jnp.concatenate([jnp.flip(x, axes) for axes in mirrors(on)])
+
+
+def network_fields(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """The fields of `config.model` as a network takes them: lists from JSON are tuples again."""
+    fields = config.model.to_dict() | {"dtype": jnp.dtype(config.model.dtype)}
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}

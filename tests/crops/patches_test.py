@@ -1,0 +1,144 @@
+"""Patches: where they lie, what they show, how many of each kind, and what they depend on."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from dtc_jax.cohort import manifest, phantom
+from dtc_jax.crops import extraction, patches, record
+from dtc_jax.errors import InputError, UsageError
+from dtc_jax.imaging import lungs, volume
+
+SPEC = phantom.PhantomSpec(
+    patients=2, external_patients=0, matrix=(64, 92, 108), spacing_mm=(2.0, 1.5, 1.5), oblique=0.0
+)
+AFFINE = np.array([[0, 0, 1.0, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])  # (z, y, x) to RAS
+PARAMS = patches.PatchParams(size_mm=(16, 20, 24), lesion_share=0.25, vessel_share=0.5)
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    path = phantom.generate(tmp_path_factory.mktemp("phantom") / "cohort", SPEC)
+    return extraction.scans(manifest.read_manifest(path))
+
+
+@pytest.fixture(scope="module")
+def records(scans):
+    part = patches.parts(scans, PARAMS)[0]
+    image = volume.read_image(part.scan.image)
+    masks = [volume.read_mask(one.mask, image, one.mask_label) for one in part.scan.lesions]
+    every = volume.Volume(np.any([mask.array for mask in masks], axis=0), image.affine)
+    return part, patches.cut(part, PARAMS), image, every
+
+
+def test_a_part_is_as_long_as_its_records(records):
+    part, found, _, _ = records
+    assert len(part) == len(found) == 4 * len(part.scan)  # a quarter has a lesion in the middle
+    names = [one["lesion_id"] for one in found]
+    assert len(set(names)) == len(names)
+    assert {one["patient_id"] for one in found} == {part.scan.lesions[0].patient_id}
+
+
+def test_lesions_lie_in_the_middle_and_no_neighbour_is_left_out(records):
+    part, found, image, every = records
+    for lesion, one in zip(part.scan.lesions, found[: len(part.scan)], strict=True):
+        assert one["lesion_id"] == lesion.lesion_id
+        alone = record.example(image, lesion, PARAMS)
+        np.testing.assert_array_equal(one["image"], alone["image"])
+        np.testing.assert_array_equal(one["extent"], alone["extent"])
+        assert one["diameter_mm"] == pytest.approx(float(alone["diameter_mm"]))
+        assert (one["mask"] >= alone["mask"]).all()
+    for one in found:
+        assert one["image"].shape == one["mask"].shape == PARAMS.size_mm
+        assert one["image"].dtype == np.int16
+        assert one["volume_mm3"] == one["mask"].sum()
+        shown = record.about(image, every, one["center_mm"].astype(float), PARAMS)
+        assert (shown["mask"] != one["mask"]).mean() < 0.01  # centres are stored as float32
+
+
+def test_the_others_lie_in_the_lungs_off_the_lesions_and_some_on_dense_tissue(records):
+    part, found, image, every = records
+    field = lungs.lung_field(image).array
+    kinds = {"lung": [], "vessel": []}
+    for kind, one in zip(part.kinds, found[len(part.scan) :], strict=True):
+        assert np.isnan(one["diameter_mm"])
+        assert f"-{kind}" in one["lesion_id"]
+        place = tuple(np.rint(image.index(one["center_mm"])).astype(int))
+        assert field[place]
+        assert not every.array[place]
+        kinds[kind].append(image.array[place])
+    assert min(kinds["vessel"]) > -500
+    assert np.median(kinds["lung"]) < -500
+
+
+def test_what_is_drawn_hangs_on_the_seed_and_the_scan_alone(scans, records):
+    part, found, _, _ = records
+    again = patches.parts(scans[:1], PARAMS)[0]
+    assert again == part
+    for one, other in zip(found, patches.cut(again, PARAMS), strict=True):
+        assert one["lesion_id"] == other["lesion_id"]
+        np.testing.assert_array_equal(one["image"], other["image"])
+    reseeded = dataclasses.replace(PARAMS, seed=1)
+    moved = patches.cut(patches.parts(scans[:1], reseeded)[0], reseeded)
+    assert not np.array_equal(moved[-1]["center_mm"], found[-1]["center_mm"])
+
+
+def test_shares_hold_over_many_scans():
+    lesion = record.Lesion("p", "l", "mask.nii")
+    scans = [
+        extraction.Scan(f"{i}.nii", (dataclasses.replace(lesion, lesion_id=f"l{i}"),))
+        for i in range(2000)
+    ]
+    params = patches.PatchParams(lesion_share=0.7, vessel_share=0.3)
+    parts = patches.parts(scans, params)
+    kinds = [kind for part in parts for kind in part.kinds]
+    assert len(scans) / sum(map(len, parts)) == pytest.approx(0.7, abs=0.02)
+    assert np.mean([kind == "vessel" for kind in kinds]) == pytest.approx(0.3, abs=0.05)
+    alone = patches.PatchParams(lesion_share=1.0)
+    assert sum(map(len, patches.parts(scans, alone))) == len(scans)
+
+
+def test_a_cube_is_kept_as_it_is(tmp_path):
+    rng = np.random.default_rng(0)
+    image = rng.integers(-1000, 300, (9, 11, 13)).astype(np.int16)
+    mask = np.zeros(image.shape, np.uint8)
+    mask[1:4, 2:5, 8:11] = 1  # off the middle
+    volume.write(tmp_path / "ct.nii.gz", volume.Volume(image, AFFINE))
+    volume.write(tmp_path / "mask.nii.gz", volume.Volume(mask, AFFINE))
+    lesion = record.Lesion("p", "l", str(tmp_path / "mask.nii.gz"))
+    scan = extraction.Scan(str(tmp_path / "ct.nii.gz"), (lesion,))
+    params = patches.PatchParams(size_mm=(9, 11, 13), about="cubes")
+    (part,) = patches.parts([scan], params)
+    (one,) = patches.cut(part, params)
+    np.testing.assert_array_equal(one["image"], volume.read_image(scan.image).array)
+    np.testing.assert_array_equal(
+        one["mask"], volume.read_mask(lesion.mask, volume.read_image(scan.image)).array
+    )
+
+
+def test_bad_scans_and_masks_are_named(scan):
+    no_lungs = dataclasses.replace(scan)
+    (part,) = patches.parts([no_lungs], dataclasses.replace(PARAMS, lesion_share=0.5))
+    errors = [one for one in patches.cut(part, PARAMS) if isinstance(one, InputError)]
+    assert "p1-a" in str(errors[0])
+    assert "no lungs found" in str(errors[0])
+    missing = dataclasses.replace(scan.lesions[0], lesion_id="p1-x", mask_label=9)
+    (part,) = patches.parts([dataclasses.replace(scan, lesions=(missing,))], PARAMS)
+    (error,) = patches.cut(part, PARAMS)
+    assert "p1-x" in str(error)
+    assert "label 9" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"size_mm": (8, 8)}, "size_mm"),
+        ({"about": "scans"}, "about is 'scans'"),
+        ({"lesion_share": 0}, "lesion_share"),
+        ({"vessel_share": 1.5}, "vessel_share"),
+    ],
+)
+def test_wrong_parameters_are_said(fields, message):
+    with pytest.raises(UsageError, match=message):
+        patches.PatchParams(**fields)

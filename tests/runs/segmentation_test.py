@@ -1,0 +1,202 @@
+"""A segmentation run from cubes to metrics.json: splits, baselines, figures, evaluated again."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from configs import senet, vnet
+from dtc_jax import runs
+from dtc_jax.errors import InputError, UsageError
+from dtc_jax.imaging import volume
+from dtc_jax.runs import dice_baselines, preflight, segmentation, workdir
+
+SIDE = 16
+PATIENTS = 12
+AFFINE = np.array([[0, 0, 1.0, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])  # (z, y, x) to RAS
+
+
+@pytest.fixture(scope="module")
+def cubes(tmp_path_factory):
+    """A CSV of cubes, one or two a patient, each with a bright ball near its middle."""
+    folder = tmp_path_factory.mktemp("cubes")
+    rng = np.random.default_rng(0)
+    grid = np.indices((SIDE,) * 3)
+    rows = []
+    for i in range(PATIENTS + 3):
+        center = (SIDE - 1) / 2 + rng.integers(-1, 2, 3)
+        apart = np.sqrt(((grid - center.reshape(3, 1, 1, 1)) ** 2).sum(axis=0))
+        mask = apart <= 2 + 3 * i / PATIENTS
+        hu = np.where(mask, 0, -850) + rng.normal(0, 30, mask.shape)
+        rows.append((f"p{i % PATIENTS:02d}", f"c{i:02d}", f"{i}.nii", f"{i}-mask.nii"))
+        volume.write(folder / rows[-1][2], volume.Volume(np.rint(hu).astype(np.int16), AFFINE))
+        volume.write(folder / rows[-1][3], volume.Volume(mask, AFFINE))
+    table = pd.DataFrame(rows, columns=["patient_id", "patch_id", "image", "mask"])
+    table.to_csv(folder / "cubes.csv", index=False)
+    return folder / "cubes.csv"
+
+
+@pytest.fixture
+def config(cubes):
+    config = vnet.get_config("lidc")
+    config.data.update(manifest=str(cubes), folder=str(cubes.parent / "data"))
+    config.data.size_mm = (SIDE,) * 3
+    config.preprocess.crop_mm = (12, 12, 12)
+    config.predict.update(crop_mm=(SIDE,) * 3, batch_size=8)
+    config.augment.shift_mm = 2.0
+    with config.unlocked():
+        config.model.update(widths=(4, 8), convolutions=(1, 1))
+    config.train.update(epochs=4, batch_size=8, evaluate_every_epochs=2)
+    return config
+
+
+def test_a_run_reports_held_out_dice_beside_baselines_and_says_it_again(
+    config, cubes, tmp_path, capsys
+):
+    folder = tmp_path / "run"
+    runs.train(config, folder)
+    printed = capsys.readouterr().out
+    figures = json.loads((folder / "metrics.json").read_text())
+    cases = pd.read_csv(folder / "cases.csv")
+    test = cases[cases.split == "test"]
+    told = figures["network"]["primary"]["test"]
+    assert told["cases"] == told["dice"]["n"] == len(test)
+    assert told["dice"]["value"] == pytest.approx(test.dice.mean())
+    expected = 2 * test.overlap_voxels / (test.found_voxels + test.true_voxels)
+    np.testing.assert_allclose(test.dice, expected)
+    for name in ("dice_ball", "dice_bright"):
+        baseline = figures["baselines"][name]["primary"]["test"]["dice"]["value"]
+        assert baseline == pytest.approx(test[name].mean())
+    assert test.dice_bright.mean() > 0.95  # these balls are what it looks for
+    for words in ("SE V-Net", "dice_ball", f"{len(test)} patches with lesion"):
+        assert words in printed
+    assert cases.groupby("patient_id").split.nunique().max() == 1
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for split in ("train", "validation"):
+        for name in ("dice", "loss"):
+            told = [row[f"{split}/{name}"] for row in rows if f"{split}/{name}" in row]
+            assert len(told) == (4 if split == "train" else 2)  # once an epoch, every second one
+    runs.evaluate(folder)
+    assert json.loads((folder / "metrics.json").read_text()) == figures
+    (cubes.parent / "scans.csv").write_text(
+        "patient_id,lesion_id,image,mask\nq,q-1,0.nii,0-mask.nii\n"
+    )
+    with pytest.raises(InputError, match=r"0\.nii: no lungs found"):  # a cube is no chest
+        runs.evaluate(folder, cubes.parent / "scans.csv")
+
+
+def test_patients_left_out_are_nowhere(config):
+    whole = segmentation.load(config)
+    config.data.exclude_patients = ("p03", "p11")
+    data = segmentation.load(config)
+    assert data.fingerprint == whole.fingerprint
+    assert set(whole.table.patient_id) - set(data.table.patient_id) == {"p03", "p11"}
+    assert "2" in data.notes[0]
+    assert data.table.lesion_id.tolist() == data.records.lesion_ids[data.table.position].tolist()
+    config.data.exclude_patients = ("p99",)
+    with pytest.raises(UsageError, match="1 patients that the data have not"):
+        segmentation.load(config)
+
+
+def test_folds_test_each_patient_once_and_keep_sizes_mixed(config):
+    config.split.folds = 3
+    rows = segmentation.assign(config, segmentation.load(config).table)
+    tested = rows[rows.split == "test"]
+    assert sorted(tested.lesion_id) == sorted(rows.lesion_id.unique())
+    assert rows.groupby(["fold", "patient_id"]).split.nunique().max() == 1
+    for _, test in tested.groupby("fold"):
+        assert test.stratum.nunique() == 2
+
+
+def test_a_split_by_lesion_is_refused(config):
+    config.split.unit = "lesion"
+    with pytest.raises(UsageError, match="'patient'"):
+        segmentation.assign(config, segmentation.load(config).table)
+
+
+def test_too_few_patients_are_said_in_terms_of_size(config):
+    config.data.exclude_patients = tuple(f"p{i:02d}" for i in range(1, PATIENTS))
+    table = segmentation.load(config).table
+    with pytest.raises(InputError, match=r"small|large"):
+        segmentation.assign(config, table)
+
+
+def test_an_unknown_source_and_a_wrong_field_are_said(config):
+    config.data.source = "cube"
+    with pytest.raises(UsageError, match="Did you mean 'cubes'"):
+        segmentation.load(config)
+    for field, value, message in [
+        ("model.norm", "bach", "Did you mean 'batch'"),
+        ("model.widths", (0, 8), "model.widths"),
+        ("model.convolutions", (1,), "one number for each level"),
+        ("loss.name", "dise", "Did you mean 'dice'"),
+        ("train.monitor", "auc", "'dice'|dice"),
+        ("task", "segment", "Did you mean 'segmentation'"),
+    ]:
+        changed = config.copy_and_resolve_references()
+        changed.update_from_flattened_dict({field: value})
+        with pytest.raises(UsageError, match=message):
+            preflight.check(changed)
+
+
+def test_baselines_are_fitted_on_the_training_patches_of_their_fold():
+    axes = np.arange(SIDE) - (SIDE - 1) / 2
+    apart = np.sqrt(sum(np.meshgrid(axes**2, axes**2, axes**2, indexing="ij")))
+    masks = [apart <= radius for radius in (4.0, 4.0, 6.0, 6.0)]
+    records = [
+        {"mask": mask.astype(np.uint8), "image": np.where(mask, -350, -850)} for mask in masks
+    ]
+    rows = pd.DataFrame(
+        {
+            "position": [0, 1, 2, 3] * 2,
+            "fold": [0] * 4 + [1] * 4,
+            "split": ["train", "train", "test", "test", "test", "test", "train", "train"],
+            "diameter_mm": [8.0, 8.0, 12.0, np.nan] * 2,
+        }
+    )
+    found = dice_baselines.predict(records, rows)
+    smaller = 2 * masks[0].sum() / (masks[0].sum() + masks[2].sum())
+    np.testing.assert_allclose(
+        found.dice_ball, [1, 1, smaller, np.nan, smaller, smaller, 1, np.nan]
+    )
+    np.testing.assert_allclose(found.dice_bright[[0, 1, 4, 5, 6]], 1.0)
+    assert found.dice_bright[[3, 7]].isna().all()
+
+
+@pytest.mark.parametrize("variant", ["", "paper", "demo", "lidc"])
+def test_the_variants_of_the_config_pass_the_check(variant):
+    preflight.check(vnet.get_config(variant))
+
+
+def test_patches_of_scans_follow_their_patient_and_other_cohorts_are_test_only(tmp_path):
+    config = vnet.get_config("demo")
+    config.data.folder = str(tmp_path)
+    with config.unlocked():
+        config.data.phantom.update(
+            patients=6, external_patients=1, matrix=(64, 92, 108), spacing_mm=(2.0, 1.5, 1.5)
+        )
+    data = segmentation.load(config)
+    rows = segmentation.assign(config, data.table)
+    in_middle = rows.diameter_mm.notna()
+    assert (rows.label[in_middle] == 1).all()
+    assert 0.3 < in_middle.mean() < 0.7  # half of many
+    assert rows.groupby("patient_id").split.nunique().max() == 1
+    assert set(rows.split[rows.cohort == "external"]) == {"test"}
+    assert set(rows.split[rows.cohort == "primary"]) == {"train", "validation", "test"}
+    for row in rows.itertuples():
+        assert data.records[row.position]["mask"].any() == row.label
+        assert data.records.lesion_ids[row.position] == row.lesion_id
+
+
+def test_a_run_from_before_there_was_a_second_task_is_a_classification(tmp_path):
+    config = senet.get_config("demo")
+    workdir.claim(tmp_path / "run", config)
+    path = tmp_path / "run" / "config.json"
+    fields = json.loads(path.read_text())
+    assert fields.pop("task") == "classification"
+    path.write_text(json.dumps(fields))
+    assert workdir.read_config(tmp_path / "run").task == "classification"
+    workdir.claim(tmp_path / "run", config)
+    with pytest.raises(InputError, match="task: 'classification' there, 'segmentation' now"):
+        workdir.claim(tmp_path / "run", vnet.get_config("demo"))
