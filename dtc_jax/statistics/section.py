@@ -57,8 +57,8 @@ def section(
     how = {"resamples": resamples, "seed": seed}
     both = 0 < labels.sum() < len(labels)
     return result | {
-        "auc_naive": roc.auc_interval(labels, scores, lesions).as_dict() | {"patients": None},
-        "rates_naive": {k: e.as_dict() | {"patients": None} for k, e in naive.items()},
+        "auc_naive": _naive(roc.auc_interval(labels, scores, lesions)),
+        "rates_naive": {name: _naive(estimate) for name, estimate in naive.items()},
         "design_effect": plain(clustering.design_effect(labels, scores, patients)),
         "icc": {
             "positives": plain(clustering.icc(scores[labels == 1], patients[labels == 1])),
@@ -83,6 +83,12 @@ def section(
         )
         | {"conformal": _conformal(used, development)},
     }
+
+
+def _naive(estimate: Estimate) -> dict[str, Any]:
+    """An estimate that took lesions for patients, said so."""
+    interval = estimate.interval.replace("by patient", "by lesion")
+    return estimate.as_dict() | {"patients": None, "interval": interval}
 
 
 def _population(used: pd.DataFrame, development: pd.DataFrame) -> dict[str, Any]:
