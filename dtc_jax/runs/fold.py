@@ -159,6 +159,24 @@ def predict(network: Network, data: Data, split: pd.DataFrame) -> pd.DataFrame:
     return split.assign(score=split.position.map(score))
 
 
+def features(network: Network, data: Data, split: pd.DataFrame) -> np.ndarray:
+    """What the network's last layer sees of the test rows of `split`. # [N, C]"""
+    config, rows = network.config, split[split.split == "test"]
+    task = dataclasses.replace(
+        make_task(config, split), predict=classification.make_features(config)
+    )
+    outputs = predictions.predict(
+        task,
+        network.result.params,
+        network.result.batch_stats,
+        _padded_batches(config, data, rows),
+        config.parallel,
+    )
+    found = np.concatenate([out["features"] for out in outputs])
+    place = {index: i for i, index in enumerate(np.concatenate([out["index"] for out in outputs]))}
+    return found[[place[position] for position in rows.position]]
+
+
 def make_task(config: ml_collections.ConfigDict, split: pd.DataFrame) -> Task:
     """The classification task with the class weights of the training rows of `split`."""
     return classification.make_task(config, split.label[split.split == "train"].to_numpy())
