@@ -51,15 +51,14 @@ def section(
         return result
     labels, scores = used.label.to_numpy(np.int64), used.score.to_numpy(np.float64)
     patients, decisions = used.patient_id.to_numpy(str), used.decision.to_numpy(np.int64)
-    # A lesion that several folds have scored is one lesion, even to the naive figures.
-    lesions = used.groupby(["patient_id", "lesion_id"], sort=False).ngroup().to_numpy()
+    lesions = tables.lesions(used)
     naive = rates.rates(labels, decisions, lesions)
     how = {"resamples": resamples, "seed": seed}
     both = 0 < labels.sum() < len(labels)
     return result | {
         "auc_naive": _naive(roc.auc_interval(labels, scores, lesions)),
         "rates_naive": {name: _naive(estimate) for name, estimate in naive.items()},
-        "design_effect": plain(clustering.design_effect(labels, scores, patients)),
+        "design_effect": plain(clustering.design_effect(labels, scores, patients, lesions)),
         "icc": {
             "positives": plain(clustering.icc(scores[labels == 1], patients[labels == 1])),
             "negatives": plain(clustering.icc(scores[labels == 0], patients[labels == 0])),

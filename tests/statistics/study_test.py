@@ -164,6 +164,7 @@ def test_folds_that_share_lesions_count_each_lesion_once_in_the_naive_figures():
     single = study.study(table, FAST)["runs"]["model"]["external"]["test"]
     naive, alone = (s["auc_naive"]["high"] - s["auc_naive"]["low"] for s in (section, single))
     assert naive == pytest.approx(alone, rel=0.1)
+    assert section["design_effect"] == pytest.approx(single["design_effect"], rel=0.15)
     assert section["patient_level"]["patients"] == 24
 
 
