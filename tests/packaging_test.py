@@ -80,3 +80,8 @@ def test_the_wheel_holds_dtc_jax_alone(tmp_path):
     assert modules == {
         path.relative_to(ROOT).as_posix() for path in (ROOT / "dtc_jax").rglob("*.py")
     }
+    needed = [
+        path for kind in ("csv", "html", "css", "js") for path in ROOT.glob(f"dtc_jax/**/*.{kind}")
+    ]
+    assert needed
+    assert {path.relative_to(ROOT).as_posix() for path in needed} <= set(names)

@@ -4,6 +4,7 @@ Continuous columns have mean (SD) and Welch's t test (analysis of variance for m
 groups); where a group is skewed beyond 1, median [quartiles] and the Kruskal-Wallis rank test.
 Categories have the chi-square test, and Fisher's exact one where an expected count is below 5.
 Patients are compared as patients. P values of lesions take them for independent, as the study did.
+A column with one value alone is left out.
 """
 
 import warnings
@@ -78,14 +79,13 @@ def _table(lesions: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
 def _part(
     rows: pd.DataFrame, names: dict[str, str], order: Sequence[str], unit: str
 ) -> pd.DataFrame:
+    """The table of either unit: one row a column and level, by `group`, groups in `order`."""
     order = [group for group in order if (rows.group == group).any()]
-    columns = [c for c in names if c in rows and rows[c].notna().any() and c != "group"]
-    columns = [c for c in columns if rows[c].astype(str).nunique() > 1]
-    categories = [c for c in columns if c in _CATEGORIES]
-    columns = [c for c in columns if c not in categories or rows[c].nunique() <= _MOST_LEVELS]
-    if "truth" in columns and set(order) <= set(_LABELS.values()):
-        columns.remove("truth")  # it is what the groups are made of
-    categories = [c for c in columns if c in categories]
+    columns = [c for c in names if c in rows and rows[c].nunique() > 1]
+    if set(order) <= {*_LABELS.values(), "mixed"}:
+        columns = [c for c in columns if c != "truth"]  # it is what the groups are made of
+    categories = [c for c in columns if c in _CATEGORIES and rows[c].nunique() <= _MOST_LEVELS]
+    columns = [c for c in columns if c not in _CATEGORIES or c in categories]
     if not columns:
         counts = {group: str(int((rows.group == group).sum())) for group in order}
         return pd.DataFrame([{"": f"{unit}, n", "overall": str(len(rows)), **counts}])

@@ -18,7 +18,7 @@ def facts(subject: Subject) -> dict[str, str]:
     """Sentences by keyword, the keywords of checklist.csv; what is not known is absent."""
     found = {**_of_data(subject), **_of_figures(subject)}
     if subject.artefacts.config is not None:
-        found |= _of_config(subject.artefacts.config, subject.artefacts.metrics)
+        found |= _of_config(subject.artefacts.config)
     return {key: text for key, text in found.items() if text}
 
 
@@ -89,9 +89,10 @@ def _of_figures(subject: Subject) -> dict[str, str]:
     tested = dict(subject.tested())
     if not tested:
         return {}
-    sources = {source for section in tested.values() for source in [section["threshold"]["source"]]}
+    sources = {section["threshold"]["source"] for section in tested.values()}
     leaked = sum(section["leaked_patients"] for section in tested.values())
     splits = {split for by_split in subject.sections.values() for split in by_split}
+    developed = {cohort for cohort, by_split in subject.sections.items() if "train" in by_split}
     factors = {group["factor"] for section in tested.values() for group in section["subgroups"]}
     recalibrated = any(
         section["calibration"] and section["calibration"]["recalibrated"]
@@ -102,8 +103,10 @@ def _of_figures(subject: Subject) -> dict[str, str]:
         "metrics": "AUC, sensitivity, specificity, accuracy, PPV, NPV, F1, average precision, net "
         "benefit, calibration",
         "uncertainty": "95 % intervals with the patient as cluster, beside the naive ones",
-        "internal": "; ".join(f"{c}: {who(s)}" for c, s in tested.items() if c != "external"),
-        "external": "; ".join(f"{c}: {who(s)}" for c, s in tested.items() if c == "external"),
+        "internal": "; ".join(f"{c}: {who(s)}" for c, s in tested.items() if c in developed),
+        "external": "; ".join(f"{c}: {who(s)}" for c, s in tested.items() if c not in developed)
+        if developed
+        else "",
         "performance": "Table of performance; ROC curves",
         "rates": "Table of performance: rates with their intervals and the counts",
         "counts": "; ".join(f"{cohort}: {who(section)}" for cohort, section in tested.items()),
@@ -115,26 +118,32 @@ def _of_figures(subject: Subject) -> dict[str, str]:
         if recalibrated
         else "",
         "failures": "Table of wrong decisions",
-        "software": software(),
     }
 
 
-def _of_config(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, str]:
+def _of_config(config: Mapping[str, Any]) -> dict[str, str]:
     """Only the sections that the configuration has are spoken of."""
 
     def fields(name: str) -> str:
         return ", ".join(f"{key} {_plain(value)}" for key, value in config.get(name, {}).items())
 
-    split, train, data = (config.get(name, {}) for name in ("split", "train", "data"))
+    split, train, model, loss = (
+        config.get(name) or {} for name in ("split", "train", "model", "loss")
+    )
     kind = f"{split.get('folds')}-fold" if split.get("folds") else split.get("kind")
     monitor = train.get("monitor")
     candidates = config.get("candidates") or {}
     among = f", among the candidates {', '.join(sorted(candidates))}" if candidates else ""
     mirrored = config.get("predict", {}).get("mirror")
     return {
-        "technology": "a 3-D residual network with squeeze and excitation on chest CT",
-        "source": f"{data.get('source')}" if data else "",
-        "preprocessing": f"{fields('preprocess')} (crop and spacing in mm, window in HU)",
+        "technology": "a 3-D residual network with squeeze and excitation on chest CT"
+        if model
+        else "",
+        "software": software(),
+        "source": config.get("data", {}).get("source", ""),
+        "preprocessing": f"{fields('preprocess')} (crop and spacing in mm, window in HU)"
+        if config.get("preprocess")
+        else "",
         "predictors": "the CT about the lesion alone" if config.get("preprocess") else "",
         "selection": fields("selection"),
         "partition": f"{kind} by {split.get('unit')}, seed {split.get('seed')}" if split else "",
@@ -150,7 +159,7 @@ def _of_config(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[st
         "ensembling": "one network a split"
         + ("; mean over the mirror images of a lesion" if mirrored else ""),
         "predictions": "config.json and checkpoints/ of the run; launch.py --mode=evaluate",
-        "imbalance": f"class weights: {config.get('loss', {}).get('class_weight')}",
+        "imbalance": f"class weights: {loss['class_weight']}" if "class_weight" in loss else "",
         "details": "config.json holds every field of the run",
     }
 

@@ -60,7 +60,7 @@ def _against_best(subject: Subject, cohort: str) -> list[str]:
         return [f"{text}."]
     difference = comparison.paired(both.label, both.score_x, both.score_y, both.patient_id)
     gained = wording.estimate(difference.estimate.as_dict())
-    return [f"{text}; the network's less it: {gained}, P {wording.p_value(difference.p)}."]
+    return [f"{text}; the network's minus it: {gained}, P {wording.p_value(difference.p)}."]
 
 
 def who(section: Mapping[str, Any]) -> str:
@@ -99,14 +99,14 @@ def _row(
 ) -> dict[str, str]:
     counts = section["confusion"]
     return {
+        "by": name,
         "cohort": cohort,
         "split": split,
-        "by": name,
-        "patients": str(section["patients"]),
-        "lesions": f"{section['positives']} + {section['negatives']}",
         "AUC": wording.estimate(section["auc"]),
         **{short: wording.estimate(rates[key]) for key, short in RATES.items()},
         **{key.upper(): str(counts[key]) for key in ("tp", "fn", "tn", "fp")},
+        "lesions": f"{section['positives']} + {section['negatives']}",
+        "patients": str(section["patients"]),
     }
 
 
@@ -118,9 +118,10 @@ def discriminating(subject: Subject) -> page.Section:
         if section["roc"] is None:
             continue
         curves = _curves(subject, cohort)
-        caption = f"ROC curve, {cohort} cohort, test: {who(section)}. " + (
-            "Band: pointwise 95 %, bootstrap of patients. The dot is where the decisions stand. "
-            f"AUC by {section['auc']['interval']}."
+        caption = (
+            f"ROC curve, {cohort} cohort, test: {who(section)}. Band: pointwise 95 %, bootstrap of "
+            "patients. The dot is where the decisions stand. Interval of the AUC: "
+            f"{section['auc']['interval']}."
         )
         drawn = discrimination.roc(section, curves)
         figures.append(subject.place.figure(f"{cohort}-roc", drawn, caption))
@@ -178,7 +179,7 @@ def subgroups(subject: Subject) -> page.Section:
         )
         caption = (
             f"AUC by subgroup, {cohort} cohort, test. Dotted: all lesions. {notes} A subgroup with "
-            "fewer than 5 lesions of a class has no figure. As a table: tables/subgroups.csv."
+            "fewer than 5 lesions of a class has no figure."
         )
         figures.append(subject.place.figure(f"{cohort}-forest", drawn, caption, wide=True))
         rows += [
@@ -197,9 +198,10 @@ def subgroups(subject: Subject) -> page.Section:
             for group in section["subgroups"]
             for level in group["levels"]
         ]
-    if rows:
-        subject.place.table("subgroups", pd.DataFrame(rows), "")
-    return page.Section("Subgroups", figures=figures)
+    if not rows:
+        return page.Section("Subgroups")
+    table = subject.place.table("subgroups", pd.DataFrame(rows), "")
+    return page.Section("Subgroups", [f"As a table, with accuracy: {table.file}."], figures)
 
 
 def compared(comparisons: Sequence[Mapping[str, Any]], place: Place) -> page.Section:

@@ -1,6 +1,7 @@
 """What a chapter of the report is written about: one run, its figures, its files and its place."""
 
 import dataclasses
+import functools
 import pathlib
 import re
 from collections.abc import Iterator, Mapping
@@ -75,13 +76,12 @@ class Subject:
     sections: Mapping[str, Mapping[str, Mapping[str, Any]]]
     artefacts: Artefacts
     place: Place
-    _baselines: dict[str, Any] = dataclasses.field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
+    @functools.cached_property
+    def _baselines(self) -> dict[str, Any]:
         table = self.artefacts.baselines
         groups = () if table is None else table.groupby("run", sort=False)
-        found = {str(name): tables.metrics(rows) for name, rows in groups}
-        object.__setattr__(self, "_baselines", found)
+        return {str(name): tables.metrics(rows) for name, rows in groups}
 
     def tested(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """The cohorts that have test lesions, each with its SECTION."""

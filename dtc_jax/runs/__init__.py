@@ -2,7 +2,8 @@
 
 from dtc_jax.runs.audit import audit
 from dtc_jax.runs.evaluate import evaluate
+from dtc_jax.runs.leakage import leakage
 from dtc_jax.runs.report import report
 from dtc_jax.runs.train import train
 
-__all__ = ["audit", "evaluate", "report", "train"]
+__all__ = ["audit", "evaluate", "leakage", "report", "train"]

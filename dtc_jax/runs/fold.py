@@ -11,7 +11,7 @@ import pandas as pd
 
 from dtc_jax.errors import UsageError
 from dtc_jax.runs.data import Data
-from dtc_jax.tasks import registry
+from dtc_jax.tasks import classification, registry
 from dtc_jax.training import batches, loop, optimizer, predictions, result
 from dtc_jax.training.result import FitResult
 from dtc_jax.training.task import Batch, Task
@@ -156,6 +156,24 @@ def predict(network: Network, data: Data, split: pd.DataFrame) -> pd.DataFrame:
     index = np.concatenate([out["index"] for out in outputs])
     found = registry.of(config).columns(outputs).items()
     return split.assign(**{k: split.position.map(pd.Series(v, index)) for k, v in found})
+
+
+def features(network: Network, data: Data, split: pd.DataFrame) -> np.ndarray:
+    """What the network's last layer sees of the test rows of `split`. # [N, C]"""
+    config, rows = network.config, split[split.split == "test"]
+    task = dataclasses.replace(
+        make_task(config, split), predict=classification.make_features(config)
+    )
+    outputs = predictions.predict(
+        task,
+        network.result.params,
+        network.result.batch_stats,
+        _padded_batches(config, data, rows),
+        config.parallel,
+    )
+    found = np.concatenate([out["features"] for out in outputs])
+    place = {index: i for i, index in enumerate(np.concatenate([out["index"] for out in outputs]))}
+    return found[[place[position] for position in rows.position]]
 
 
 def make_task(config: ml_collections.ConfigDict, split: pd.DataFrame) -> Task:

@@ -1,4 +1,4 @@
-"""What a run says of itself: predictions.csv, baselines.csv, metrics.json, a few printed lines."""
+"""What a run says of itself: predictions, baselines, metrics, report, a few printed lines."""
 
 import pathlib
 from collections.abc import Sequence
@@ -13,11 +13,17 @@ from dtc_jax.cohort import splits
 from dtc_jax.imaging import features
 from dtc_jax.runs.data import Data
 from dtc_jax.runs.fold import Network
+from dtc_jax.runs.report import report
 from dtc_jax.statistics import baselines, tables, threshold
 
 COLUMNS = (
     *("run", "cohort", "split", "fold", "patient_id", "lesion_id", "center", "diameter_mm"),
     *("age", "sex", "label", "score", "threshold", "threshold_source", "decision"),
+)
+
+_DETAILS = (
+    *("scanner", "kvp", "slice_mm", "diameter_given_mm", "volume_mm3", "mean_hu"),
+    "label_reason",
 )
 
 
@@ -55,7 +61,15 @@ def write(
     storage.write_table(folder / "predictions.csv", table)
     storage.write_table(folder / "baselines.csv", compared)
     storage.write_json(folder / "metrics.json", figures)
+    storage.write_table(folder / "lesions.csv", _lesions(data))
     print(_summary(figures))
+    report([folder / "predictions.csv"], folder / "report")
+
+
+def _lesions(data: Data) -> pd.DataFrame:
+    """What predictions.csv has not: how the lesions were scanned, measured and labelled."""
+    known = [column for column in _DETAILS if column in data.table]
+    return data.table[["patient_id", "lesion_id", *known]]
 
 
 def _baseline_inputs(data: Data, scored: pd.DataFrame) -> dict[str, np.ndarray]:

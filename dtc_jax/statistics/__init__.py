@@ -1,1 +1,1 @@
-"""Numbers out of labels, scores and patient ids. No JAX, no files, no images."""
+"""Numbers out of labels, scores and patient ids. No JAX, no images; one file reads a CSV."""

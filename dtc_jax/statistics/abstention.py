@@ -52,7 +52,7 @@ def risk_coverage(
         with np.errstate(invalid="ignore"):
             return (kept & hits[:, None] & among[:, None]).sum(0) / (kept & among[:, None]).sum(0)
 
-    counts = np.hstack([kept & wrong[:, None], kept]).astype(float)
+    counts = np.hstack([kept & wrong[:, None], kept])
     drawn = bootstrap.sums(counts, labels, patients, resamples, seed)
     with np.errstate(invalid="ignore"):
         samples = drawn[:, : len(COVERAGES)] / drawn[:, len(COVERAGES) :]

@@ -59,7 +59,7 @@ def sums(
     """Sums over the lesions of each resample.
 
     Args:
-      values: [N, K] of each lesion.
+      values: [N, K] of each lesion, numbers or bool.
       labels: [N] 0 or 1.
       patients: [N] patient ids.
       count: see `draws`.

@@ -140,7 +140,6 @@ def by_prevalence(
     """
     labels, decisions = np.asarray(labels) == 1, np.asarray(decisions) == 1
     counts = np.stack([labels & decisions, labels, ~labels & ~decisions, ~labels], axis=1)
-    counts = counts.astype(float)
     drawn = bootstrap.sums(counts, labels.astype(int), patients, resamples, seed)
 
     def values(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -149,7 +148,9 @@ def by_prevalence(
         )
 
     result: dict[str, Any] = {"prevalence": PREVALENCES.tolist()}
-    pairs = zip(("ppv", "npv"), values(counts.sum(axis=0)[None]), values(drawn), strict=True)
+    pairs = zip(
+        ("ppv", "npv"), values(counts.sum(axis=0, keepdims=True)), values(drawn), strict=True
+    )
     for name, value, samples in pairs:
         low, high = bootstrap.band(samples)
         ends = {"value": value[0], "low": low, "high": high}

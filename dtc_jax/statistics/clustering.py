@@ -30,7 +30,23 @@ def icc(values: np.ndarray, patients: np.ndarray) -> float:
     return float((between - within) / (between + (lesions - 1) * within))
 
 
-def design_effect(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> float:
-    """The clustered variance of the AUC over the one of independent lesions; NaN if it is zero."""
-    naive = roc.delong_variance(labels, scores)
+def design_effect(
+    labels: np.ndarray,
+    scores: np.ndarray,
+    patients: np.ndarray,
+    lesions: np.ndarray | None = None,
+) -> float:
+    """The variance of the AUC with patients for clusters, over the one of independent lesions.
+
+    Args:
+      labels: [N] 0 or 1.
+      scores: [N].
+      patients: [N] patient ids.
+      lesions: [N] ids of the lesions, where one has several predictions; None: each is one.
+
+    Returns:
+      NaN where a variance is zero or cannot be had.
+    """
+    lesions = np.arange(len(labels)) if lesions is None else lesions
+    naive = roc.clustered_variance(labels, scores, lesions)
     return roc.clustered_variance(labels, scores, patients) / naive if naive > 1e-12 else math.nan

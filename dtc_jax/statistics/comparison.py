@@ -50,8 +50,7 @@ def paired(
 ) -> Difference:
     """Two models on the same lesions (DeLong 1988; with patients, Obuchowski 1997).
 
-    Where patients repeat, the quantile is that of t with min(patients with a positive, with a
-    negative) - 1 degrees of freedom, as for `roc.auc_interval`.
+    Where patients repeat, variance and degrees of freedom are those of `roc.small_sample`.
 
     Args:
       labels: [N] 0 or 1.
@@ -60,17 +59,18 @@ def paired(
       patients: [N] patient ids, or None where lesions are independent.
     """
     labels = np.asarray(labels)
-    ids = np.arange(len(labels)) if patients is None else np.asarray(patients)
-    difference = roc.auc(labels, first) - roc.auc(labels, second)
-    covariance = roc.clustered_covariance(labels, np.stack([first, second]), ids)
+    patient, count = roc.codes(np.arange(len(labels)) if patients is None else patients)
+    value = roc.auc(labels, first) - roc.auc(labels, second)
+    covariance = roc.clustered_covariance(labels, np.stack([first, second]), patient)
     variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
-    count = len(np.unique(ids))
     known = None if patients is None else count
-    if count == len(labels):
-        return _difference(difference, variance, math.inf, len(labels), known, "delong, paired")
-    degrees = min(len(np.unique(ids[labels == value])) for value in (0, 1)) - 1
-    name = f"obuchowski, paired, t({degrees})"
-    return _difference(difference, variance, degrees, len(labels), known, name)
+    if count == len(labels) or not variance > 0:
+        return _difference(value, variance, math.inf, len(labels), known, "delong, paired")
+    ours, theirs = (roc.deviations(labels, scores, patient, count) for scores in (first, second))
+    moved = [a - b for a, b in zip(ours, theirs, strict=True)]
+    variance, degrees = roc.small_sample(labels, patient, *moved)
+    name = f"obuchowski, paired, t({degrees:.1f})"
+    return _difference(value, variance, degrees, len(labels), known, name)
 
 
 def unpaired(
@@ -84,14 +84,15 @@ def unpaired(
     areas, variances, degrees, lesions, counts = [], [], [], 0, []
     for labels, scores, patients in (first, second):
         labels = np.asarray(labels)
-        ids = np.arange(len(labels)) if patients is None else np.asarray(patients)
+        patient, count = roc.codes(np.arange(len(labels)) if patients is None else patients)
         areas.append(roc.auc(labels, scores))
-        variances.append(roc.clustered_variance(labels, scores, ids))
-        repeat = len(np.unique(ids)) < len(labels)
-        fewest = min(len(np.unique(ids[labels == value])) for value in (0, 1))
-        degrees.append(fewest - 1 if repeat else math.inf)
+        variances.append(roc.clustered_variance(labels, scores, patient))
+        degrees.append(math.inf)
+        if count < len(labels) and variances[-1] > 0:
+            moved = roc.deviations(labels, scores, patient, count)
+            variances[-1], degrees[-1] = roc.small_sample(labels, patient, *moved)
         lesions += len(labels)
-        counts.append(None if patients is None else len(np.unique(ids)))
+        counts.append(None if patients is None else count)
     known = None if None in counts else sum(filter(None, counts))
     total = sum(variances)
     if min(degrees) == math.inf or not total > 0:

@@ -58,10 +58,10 @@ def decision_curve(
 
 
 def _counts(labels: np.ndarray, scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """True and false positives of each lesion at each threshold, and its label: [N, 2 T + 2]."""
+    """Is a lesion a true or false positive at each threshold, and its label: [N, 2 T + 2]."""
     withheld = scores[:, None] >= thresholds  # [N, T]
     positive = labels[:, None] == 1
-    return np.hstack([withheld & positive, withheld & ~positive, positive, ~positive]).astype(float)
+    return np.hstack([withheld & positive, withheld & ~positive, positive, ~positive])
 
 
 def _benefits(counts: np.ndarray, thresholds: np.ndarray) -> dict[str, np.ndarray]:

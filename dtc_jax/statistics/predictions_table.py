@@ -34,7 +34,7 @@ _WHOLE = {"label": (0, 1), "decision": (0, 1), "fold": None}
 
 
 def read(path: PathLike) -> pd.DataFrame:
-    """Reads a predictions.csv; a million rows take a few seconds.
+    """Reads a predictions.csv; a million rows take some seconds.
 
     Returns:
       Ids and words as str, numbers as float; the index is the row's number in the file. Where it
@@ -178,9 +178,9 @@ def _check_header(path: pathlib.Path) -> None:
 
 def _words(cells: pd.Series) -> pd.Series:
     """The cells as text without surrounding blanks, '' where empty."""
-    codes, words = pd.factorize(cells)
-    stripped = np.array([*(str(word).strip() for word in words.tolist()), ""], dtype=object)
-    return pd.Series(stripped[codes], cells.index)  # code -1, of the empty cells, is the last
+    if not pd.api.types.is_string_dtype(cells):
+        cells = cells.astype(object)
+    return cells.where(cells.notna(), "").astype(str).str.strip()
 
 
 def _numbers(table: pd.DataFrame, name: str) -> pd.Series:
@@ -190,13 +190,12 @@ def _numbers(table: pd.DataFrame, name: str) -> pd.Series:
         return cells.astype(float)
     words = _words(cells)
     words = words.where(~words.isin(_EMPTY), "nan")
-    _refuse(
-        table.assign(**{name: words}),
-        (words != "nan") & pd.to_numeric(words, errors="coerce").isna(),
-        name,
-        "is not a number.",
-    )
-    return words.map(float).astype(float)
+    try:
+        return pd.Series(words.to_numpy(object).astype(float), words.index)
+    except ValueError:
+        wrong = (words != "nan") & pd.to_numeric(words, errors="coerce").isna()
+        _refuse(table.assign(**{name: words}), wrong, name, "is not a number.")
+        raise
 
 
 def _refuse(table: pd.DataFrame, wrong: pd.Series, column: str, message: str) -> None:

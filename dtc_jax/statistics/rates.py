@@ -67,8 +67,9 @@ def proportion(hits: np.ndarray, patients: np.ndarray | None = None) -> Estimate
     """The share of true `hits` [N] with its 95 % Wilson interval.
 
     Where patients repeat, n is replaced by the effective n of the between-patient variance, with a
-    t quantile for its degrees of freedom (Korn and Graubard, Survey Methodology 1998). At a share
-    of 0 or 1 that variance is zero and each patient counts once.
+    t quantile for its degrees of freedom (Korn and Graubard, Survey Methodology 1998). As for the
+    AUC (`roc.small_sample`), variance and degrees allow for patients with more lesions than others.
+    At a share of 0 or 1 that variance is zero and each patient counts once.
     """
     hits = np.asarray(hits, dtype=bool)
     n = len(hits)
@@ -85,9 +86,11 @@ def proportion(hits: np.ndarray, patients: np.ndarray | None = None) -> Estimate
     effective = float(count)
     if 0 < share < 1 and count > 1:
         deviation = np.bincount(patient, weights=hits - share)  # [patients]
-        variance = count / (count - 1) * np.sum(deviation**2) / n**2
+        weight = np.bincount(patient) / n
+        variance = np.sum(deviation**2 / (1 - weight)) / n**2
         effective = min(n, share * (1 - share) / variance) if variance > 0 else n
-        effective *= (Z_95 / stats.t.ppf(0.975, count - 1)) ** 2
+        degrees = max(1 / np.sum(weight**2) - 1, 1.0)
+        effective *= (Z_95 / stats.t.ppf(0.975, degrees)) ** 2
     elif count == 1:
         effective = 1.0
     return Estimate(share, *wilson(share, effective), n, known, "wilson, clustered by patient")

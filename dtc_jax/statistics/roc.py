@@ -75,7 +75,7 @@ def clustered_covariance(
     Returns:
       [K, K]; NaN where fewer than two patients have a positive or a negative lesion.
     """
-    patient, count = _codes(patients)
+    patient, count = codes(patients)
     labels = np.asarray(labels)
     positives, negatives = (_patients_with(labels, patient, value) for value in (1, 0))
     if min(positives, negatives) < 2:
@@ -109,32 +109,64 @@ def deviations(
     return d10 / len(v10), d01 / len(v01)
 
 
+def small_sample(
+    labels: np.ndarray, patient: np.ndarray, d10: np.ndarray, d01: np.ndarray
+) -> tuple[float, float]:
+    """The clustered variance for an interval, and the degrees of freedom of its t.
+
+    Obuchowski's factor I / (I - 1) presumes patients of equally many lesions. Here each patient has
+    1 / (1 - w) by the share w of the lesions (Bell and McCaffrey, Survey Methodology 2002), which
+    is the same where the shares are. The degrees of freedom are Satterthwaite's over the classes; a
+    class counts its patients in effect, (sum n)^2 / sum n^2 of the lesions n of each (Kish 1965),
+    less one: a few patients with most of the lesions are few.
+
+    Args:
+      labels: [N] 0 or 1; two patients or more have a lesion of either.
+      patient: [N] numbers of the patients.
+      d10: [patients] deviations of their positives, see `deviations`.
+      d01: [patients] of their negatives.
+    """
+    total, uncertainty = 0.0, 0.0
+    for value, moved in ((1, d10), (0, d01)):
+        share = np.bincount(patient[labels == value], minlength=len(moved)) / np.sum(
+            labels == value
+        )
+        variance = np.sum(moved**2 / (1 - share))
+        total += variance
+        uncertainty += variance**2 / max(1 / np.sum(share**2) - 1, 1.0)
+    degrees = total**2 / uncertainty if uncertainty > 0 else math.inf
+    total += 2 * len(d10) / (len(d10) - 1) * np.sum(d10 * d01)
+    return float(total), float(degrees)
+
+
 def auc_interval(
     labels: np.ndarray, scores: np.ndarray, patients: np.ndarray | None = None
 ) -> Estimate:
     """The AUC with its 95 % interval.
 
-    The interval is symmetric on the logit scale. Where patients repeat, its variance is that of
-    Obuchowski and its quantile that of t with min(patients with a positive, patients with a
-    negative) - 1 degrees of freedom: the normal quantile covers too little at a few dozen patients.
-    Where that variance is zero or cannot be had (AUC of 1, a single positive), it is the score
-    interval of Newcombe (Statistics in Medicine 2006, method 5), with patients for units.
+    The interval is symmetric on the logit scale. Where patients repeat, variance (Obuchowski's) and
+    quantile (of t) are as in `small_sample`: the normal quantile covers too little at a few dozen
+    patients. Where that variance is zero or cannot be had (AUC of 1, a single
+    positive), it is the score interval of Newcombe (Statistics in Medicine 2006, method 5), with
+    patients for units.
     """
     labels, scores = _checked(labels, scores)
     area = auc(labels, scores)
-    patient, count = _codes(np.arange(len(labels)) if patients is None else patients)
+    patient, count = codes(np.arange(len(labels)) if patients is None else patients)
     known = None if patients is None else count
     if math.isnan(area):
         return Estimate(math.nan, math.nan, math.nan, len(labels), known, "none: one class only")
-    smaller = min(units := tuple(_patients_with(labels, patient, value) for value in (1, 0)))
-    variance = clustered_variance(labels, scores, patient)
+    units = [_patients_with(labels, patient, value) for value in (1, 0)]
+    variance, quantile, name = math.nan, Z_95, "delong, logit"
+    if min(units) > 1 and count == len(labels):
+        variance = clustered_variance(labels, scores, patient)
+    elif min(units) > 1:
+        moved = deviations(labels, scores, patient, count)
+        variance, degrees = small_sample(labels, patient, *moved)
+        quantile, name = stats.t.ppf(0.975, degrees), f"obuchowski, logit, t({degrees:.1f})"
     if not variance > 1e-12 or not 0 < area < 1:
         low, high = _newcombe(area, *units)
         return Estimate(area, low, high, len(labels), known, "newcombe")
-    if count < len(labels):
-        quantile, name = stats.t.ppf(0.975, smaller - 1), f"obuchowski, logit, t({smaller - 1})"
-    else:
-        quantile, name = Z_95, "delong, logit"
     center, half = math.log(area / (1 - area)), quantile * math.sqrt(variance) / (area * (1 - area))
     low, high = (1 / (1 + np.exp(-np.clip(center + side * half, -700, 700))) for side in (-1, 1))
     return Estimate(area, float(low), float(high), len(labels), known, name)
@@ -161,7 +193,8 @@ def _placements(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.
     return below, 1 - above
 
 
-def _codes(patients: np.ndarray) -> tuple[np.ndarray, int]:
+def codes(patients: np.ndarray) -> tuple[np.ndarray, int]:
+    """The patients numbered from 0 on, [N], and how many they are."""
     names, codes = np.unique(np.asarray(patients), return_inverse=True)
     return codes, len(names)
 

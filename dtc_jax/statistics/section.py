@@ -51,15 +51,14 @@ def section(
         return result
     labels, scores = used.label.to_numpy(np.int64), used.score.to_numpy(np.float64)
     patients, decisions = used.patient_id.to_numpy(str), used.decision.to_numpy(np.int64)
-    # A lesion that several folds have scored is one lesion, even to the naive figures.
-    lesions = used.groupby(["patient_id", "lesion_id"], sort=False).ngroup().to_numpy()
+    lesions = tables.lesions(used)
     naive = rates.rates(labels, decisions, lesions)
     how = {"resamples": resamples, "seed": seed}
     both = 0 < labels.sum() < len(labels)
     return result | {
-        "auc_naive": roc.auc_interval(labels, scores, lesions).as_dict() | {"patients": None},
-        "rates_naive": {k: e.as_dict() | {"patients": None} for k, e in naive.items()},
-        "design_effect": plain(clustering.design_effect(labels, scores, patients)),
+        "auc_naive": _naive(roc.auc_interval(labels, scores, lesions)),
+        "rates_naive": {name: _naive(estimate) for name, estimate in naive.items()},
+        "design_effect": plain(clustering.design_effect(labels, scores, patients, lesions)),
         "icc": {
             "positives": plain(clustering.icc(scores[labels == 1], patients[labels == 1])),
             "negatives": plain(clustering.icc(scores[labels == 0], patients[labels == 0])),
@@ -83,6 +82,12 @@ def section(
         )
         | {"conformal": _conformal(used, development)},
     }
+
+
+def _naive(estimate: Estimate) -> dict[str, Any]:
+    """An estimate that took lesions for patients, said so."""
+    interval = estimate.interval.replace("by patient", "by lesion")
+    return estimate.as_dict() | {"patients": None, "interval": interval}
 
 
 def _population(used: pd.DataFrame, development: pd.DataFrame) -> dict[str, Any]:

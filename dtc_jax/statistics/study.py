@@ -230,7 +230,7 @@ def _paired(table: pd.DataFrame, margin: float) -> list[dict[str, Any]]:
             labels = both.label.to_numpy(np.int64)
             scores = both.score.to_numpy(), both.score_other.to_numpy()
             difference = comparison.paired(labels, *scores, both.patient_id.to_numpy(str))
-            naive = comparison.paired(labels, *scores, _lesions(both))
+            naive = comparison.paired(labels, *scores, tables.lesions(both))
             names = [{"run": run, "cohort": cohort} for run in (first, other)]
             areas = [roc.auc(labels, values) for values in scores]
             found.append(_record("paired", split, names, areas, difference, naive, margin))
@@ -247,17 +247,12 @@ def _unpaired(table: pd.DataFrame, margin: float) -> list[dict[str, Any]]:
             arrays = [(side.label.to_numpy(np.int64), side.score.to_numpy()) for side in sides]
             difference, naive = (
                 comparison.unpaired(*((*a, of(s)) for a, s in zip(arrays, sides, strict=True)))
-                for of in (lambda side: side.patient_id.to_numpy(str), _lesions)
+                for of in (lambda side: side.patient_id.to_numpy(str), tables.lesions)
             )
             names = [{"run": run, "cohort": cohort} for cohort in pair]
             areas = [roc.auc(*array) for array in arrays]
             found.append(_record("unpaired", "test", names, areas, difference, naive, margin))
     return found
-
-
-def _lesions(rows: pd.DataFrame) -> np.ndarray:
-    """The lesions' numbers, to whom what shares none is independent."""
-    return rows.groupby(["patient_id", "lesion_id"], sort=False).ngroup().to_numpy()
 
 
 def _record(

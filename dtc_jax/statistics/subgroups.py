@@ -90,7 +90,7 @@ def interaction(
     )
     top = len(levels) - 1
     if fewest <= top + 1:
-        return result | {"note": f"no test: a class of a level has {fewest} patients"}
+        return result | {"note": f"no test: patients of a class in a level are as few as {fewest}"}
     areas = np.array([roc.auc(labels[rows], scores[rows]) for rows in levels])
     moved = np.stack(
         [sum(roc.deviations(labels[r], scores[r], patient[r], len(names))) for r in levels]

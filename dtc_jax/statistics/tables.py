@@ -44,6 +44,11 @@ def usable(group: pd.DataFrame) -> pd.DataFrame:
     return group[group.label.notna() & group.score.notna() & group.decision.notna()]
 
 
+def lesions(rows: pd.DataFrame) -> np.ndarray:
+    """Numbers of the lesions [N]: a lesion that several folds have scored is one."""
+    return rows.groupby(["patient_id", "lesion_id"], sort=False).ngroup().to_numpy()
+
+
 def figures(group: pd.DataFrame) -> dict[str, Any]:
     """The figures of one cohort's split, see `metrics`."""
     used = usable(group)
@@ -55,7 +60,7 @@ def figures(group: pd.DataFrame) -> dict[str, Any]:
     }
     found = {
         "predictions": len(used),  # more than lesions where folds share a split's lesions
-        "lesions": int((~used.duplicated(["patient_id", "lesion_id"])).sum()),
+        "lesions": len(np.unique(lesions(used))),
         "patients": int(used.patient_id.nunique()),
         "positives": int(labels.sum()),
         "negatives": int((1 - labels).sum()),
@@ -76,7 +81,8 @@ def figures(group: pd.DataFrame) -> dict[str, Any]:
 
 def _thresholds(used: pd.DataFrame) -> dict[str, Any]:
     """The thresholds met (one, or one a fold) and where they came from."""
-    values = [float(value) for value in used.groupby("fold").threshold.first()]
+    each = used.drop_duplicates(["fold", "threshold"]).sort_values("fold", kind="stable")
+    values = [float(value) for value in each.threshold]
     source = "the table's column `threshold`"
     if "threshold_source" in used:
         source = "; ".join(sorted(used.threshold_source.dropna().unique())) or source

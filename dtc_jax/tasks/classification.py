@@ -1,6 +1,6 @@
 """SE-Net as a `Task`: the probability that a lesion is RAI-refractory (the positive class)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -86,6 +86,22 @@ def make_task(config: ml_collections.ConfigDict, training_labels: np.ndarray) ->
 def make_predict_preprocess(config: ml_collections.ConfigDict) -> Preprocess:
     """A lesion is predicted from the field of view it is trained on."""
     return make_preprocess(config)
+
+
+def make_features(
+    config: ml_collections.ConfigDict,
+) -> Callable[[PyTree, PyTree, Batch], dict[str, jax.Array]]:
+    """In place of a task's `predict`: index [B] and what the last layer sees, features [B, C]."""
+    spec, network = make_preprocess(config), make_network(config)
+
+    def features(params: PyTree, batch_stats: PyTree, batch: Batch) -> dict[str, jax.Array]:
+        x = preprocess(batch["image"], batch["mask"], spec, jnp)  # [B, D, H, W, C]
+        variables = {"params": params, "batch_stats": batch_stats}
+        _, state = network.apply(variables, x, train=False, mutable=["intermediates"])
+        (last,) = state["intermediates"]["features"]  # [B, D/2^s, H/2^s, W/2^s, C]
+        return {"index": batch["index"], "features": last.mean(axis=(1, 2, 3))}
+
+    return features
 
 
 def make_network(config: ml_collections.ConfigDict) -> SENet:

@@ -23,7 +23,8 @@ def test_claim_has_its_44_items_and_tripod_its_27():
 def test_every_keyword_is_a_fact_that_some_run_has(predictions, statistics, artefacts, tmp_path):
     rows = predictions.assign(kvp=120.0, label_reason="avid")
     rest = {"preprocess": {"mask": "none"}, "selection": {"per_patient": 5}, "model": {"width": 8}}
-    config = {**artefacts.config, **rest, "data": {"source": "phantom"}}
+    rest |= {"data": {"source": "phantom"}, "loss": {"class_weight": "balanced"}}
+    config = {**artefacts.config, **rest}
     known = Artefacts(config=config, metrics=artefacts.metrics)
     subject = Subject("net", rows, statistics["runs"]["net"], known, Place(tmp_path))
     keywords = {key for keys in items().facts for key in keys.split()}

@@ -98,6 +98,32 @@ def test_clustered_interval_covers_at_24_patients_where_delong_does_not():
     assert covered["delong"] / 300 < 0.85
 
 
+def test_small_sample_form_is_obuchowskis_where_patients_have_equally_many_lesions():
+    rng = np.random.default_rng(7)
+    patients = np.repeat(np.arange(24), 5)
+    labels = (patients >= 11).astype(int)
+    scores = rng.normal(labels + rng.normal(size=24)[patients])
+    moved = roc.deviations(labels, scores, patients, 24)
+    variance, degrees = roc.small_sample(labels, patients, *moved)
+    assert variance == pytest.approx(roc.clustered_variance(labels, scores, patients))
+    s10, s01 = 13 / 12 * np.sum(moved[0] ** 2), 11 / 10 * np.sum(moved[1] ** 2)
+    assert degrees == pytest.approx((s10 + s01) ** 2 / (s10**2 / 12 + s01**2 / 10))
+
+
+def test_a_few_patients_with_most_of_the_lesions_are_few():
+    rng = np.random.default_rng(8)
+    even = np.repeat(np.arange(24), 10)
+    skewed = np.repeat(np.arange(24), np.r_[np.ones(10), 110, np.ones(11), 100, 9].astype(int))
+    degrees = []
+    for patients in (even, skewed):
+        labels = (patients >= 11).astype(int)
+        scores = rng.normal(labels + rng.normal(size=24)[patients])
+        moved = roc.deviations(labels, scores, patients, 24)
+        degrees.append(roc.small_sample(labels, patients, *moved)[1])
+    assert 10 < degrees[0] < 23
+    assert 1 <= degrees[1] < 3
+
+
 @pytest.mark.parametrize(
     ("labels", "scores", "patients"),
     [

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from dtc_jax.errors import UsageError
-from dtc_jax.statistics import roc, study
+from dtc_jax.statistics import bootstrap, roc, study
 from dtc_jax.statistics.study import Settings
 
 FAST = Settings(resamples=200)
@@ -164,6 +164,7 @@ def test_folds_that_share_lesions_count_each_lesion_once_in_the_naive_figures():
     single = study.study(table, FAST)["runs"]["model"]["external"]["test"]
     naive, alone = (s["auc_naive"]["high"] - s["auc_naive"]["low"] for s in (section, single))
     assert naive == pytest.approx(alone, rel=0.1)
+    assert section["design_effect"] == pytest.approx(single["design_effect"], rel=0.15)
     assert section["patient_level"]["patients"] == 24
 
 
@@ -178,6 +179,17 @@ def test_one_class_and_no_usable_row_are_stated():
     assert none["runs"]["model"]["external"]["test"]["lesions"] == 0
     assert any("96 rows without a label" in note for note in none["notes"])
     json.dumps([one, none], allow_nan=False)
+
+
+def test_a_table_too_large_to_resample_has_its_values_without_bands(monkeypatch):
+    monkeypatch.setattr(bootstrap, "_MOST_LESIONS", 50)
+    section = study.study(_cohort("external", 24, 1), FAST)["runs"]["model"]["external"]["test"]
+    assert section["auc_bootstrap"]["value"] == section["auc"]["value"]
+    assert section["auc_bootstrap"]["interval"] == "none: too many lesions to resample"
+    assert section["decision_curve"]["model"]["low"] == [None] * 99
+    assert None not in section["decision_curve"]["model"]["value"]
+    assert section["auc"]["low"] is not None
+    assert section["roc"]["band"]["low"] == [None] * 101
 
 
 @pytest.mark.parametrize(

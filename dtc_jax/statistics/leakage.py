@@ -1,0 +1,116 @@
+"""By how much a split by lesions flatters, and whether a network can tell patients apart.
+
+If it can, a network that saw one lesion of a patient in training can recognise the others in the
+test, and a split by lesions measures memory rather than medicine.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dtc_jax.statistics import comparison
+from dtc_jax.statistics.estimate import plain
+
+_LESION = ["patient_id", "lesion_id"]
+
+
+def gap(by_lesion: pd.DataFrame, by_patient: pd.DataFrame) -> dict[str, Any]:
+    """The AUC under a split by lesions less that under a split by patients, on the same lesions.
+
+    Args:
+      by_lesion: predictions of all folds of a cross-validation by lesions: fold, split, patient_id,
+        lesion_id, label and score.
+      by_patient: those of one by patients.
+
+    Returns:
+      auc_gap: ESTIMATE, paired and clustered by patient; p: two-sided, of no difference; siblings:
+      the share of the tested lesions with one of the same patient in training, when split by
+      lesions. JSON values.
+    """
+    test = [rows[rows.split == "test"] for rows in (by_lesion, by_patient)]
+    both = test[0].merge(test[1], on=[*_LESION, "label"], suffixes=("_lesion", "_patient"))
+    columns = (both.label, both.score_lesion, both.score_patient, both.patient_id)
+    difference = comparison.paired(*(column.to_numpy() for column in columns))
+    train = by_lesion.loc[by_lesion.split == "train", ["fold", "patient_id"]].drop_duplicates()
+    siblings = test[0].merge(train, on=["fold", "patient_id"])
+    return {
+        "auc_gap": difference.estimate.as_dict(),
+        "p": plain(difference.p),
+        "siblings": len(siblings) / len(test[0]),
+    }
+
+
+def probe(
+    features: np.ndarray,
+    patients: np.ndarray,
+    labels: np.ndarray,
+    folds: np.ndarray,
+    draws: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """How often a lesion's nearest neighbour, among those of its fold, is of the same patient.
+
+    Neighbours are nearest by cosine, of features standardised within the fold, whose network made
+    them. Chance is what permuted patients give; they are permuted within fold and label, so that
+    telling the labels apart is not taken for telling the patients apart.
+
+    Args:
+      features: [N, C] of lesions that the network was not trained on.
+      patients: [N] patient ids.
+      labels: [N] 0 or 1.
+      folds: [N].
+      draws: permutations.
+      seed: of them.
+
+    Returns:
+      lesions: those with another lesion of the patient in the fold; patients: of these; found: the
+      share whose nearest neighbour is of the patient; chance: {value, low, high}, mean and central
+      95 % of the permutations; p: one-sided, of no more than chance. JSON values; null without any
+      such lesion.
+    """
+    features, folds = np.asarray(features, dtype=np.float64), np.asarray(folds)
+    patient = np.unique(np.asarray(patients), return_inverse=True)[1]
+    neighbor = np.empty(len(folds), dtype=np.int64)
+    paired = np.zeros(len(folds), dtype=bool)
+    for fold in np.unique(folds):
+        rows = np.flatnonzero(folds == fold)
+        neighbor[rows] = rows[_nearest(features[rows])]
+        counts = np.bincount(patient[rows])
+        paired[rows] = counts[patient[rows]] > 1
+    if not paired.any():
+        nothing = {"value": None, "low": None, "high": None}
+        return {"lesions": 0, "patients": 0, "found": None, "chance": nothing, "p": None}
+    found = _share(patient, neighbor, paired)
+    rng = np.random.default_rng(seed)
+    strata = np.unique(np.stack([folds, np.asarray(labels)]), axis=1, return_inverse=True)[1]
+    groups = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+    drawn = np.empty(draws)
+    for i in range(draws):
+        permuted = patient.copy()
+        for group in groups:
+            permuted[group] = rng.permutation(permuted[group])
+        drawn[i] = _share(permuted, neighbor, paired)
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return {
+        "lesions": int(paired.sum()),
+        "patients": len(np.unique(patient[paired])),
+        "found": found,
+        "chance": {"value": float(drawn.mean()), "low": float(low), "high": float(high)},
+        "p": plain(float((np.sum(drawn >= found - 1e-12) + 1) / (draws + 1))),
+    }
+
+
+def _nearest(features: np.ndarray) -> np.ndarray:
+    """Each row's nearest other row by cosine. # [N, C] -> [N]"""
+    deviation = features.std(axis=0)
+    scaled = (features - features.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
+    scaled /= np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-12)
+    similarity = scaled @ scaled.T  # [N, N]
+    np.fill_diagonal(similarity, -math.inf)
+    return similarity.argmax(axis=1)
+
+
+def _share(patient: np.ndarray, neighbor: np.ndarray, paired: np.ndarray) -> float:
+    return float(np.mean(patient[paired] == patient[neighbor[paired]]))

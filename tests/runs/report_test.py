@@ -1,0 +1,76 @@
+"""`--mode=report` on tables of several kinds, and what it takes from a run's folder."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dtc_jax import runs
+from dtc_jax.errors import InputError
+from dtc_jax.runs import artefacts
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    """The four columns that are needed, of 30 patients."""
+    rng = np.random.default_rng(0)
+    label = np.arange(90) // 3 % 2
+    ids = [f"P{i // 3:02}" for i in range(90)]
+    return pd.DataFrame(
+        {
+            "patient_id": ids,
+            "lesion_id": [f"L{i}" for i in range(90)],
+            "label": label,
+            "score": np.clip(0.5 + 0.2 * label - 0.1 + 0.2 * rng.normal(size=90), 0, 1),
+        }
+    )
+
+
+def test_four_columns_are_enough_and_the_threshold_is_the_one_given(table, tmp_path, capsys):
+    table.to_csv(tmp_path / "theirs.csv", index=False)
+    runs.report([tmp_path / "theirs.csv"], tmp_path / "out", threshold=0.4)
+    assert f"{tmp_path}/out/report.html" in capsys.readouterr().out
+    found = json.loads((tmp_path / "out/statistics.json").read_text())
+    section = found["runs"]["theirs"]["primary"]["test"]
+    assert section["threshold"]["values"] == [0.4]
+    positive = table.score >= 0.4
+    assert section["confusion"]["tp"] == int((positive & (table.label == 1)).sum())
+
+
+def test_a_table_that_contradicts_itself_is_refused_and_nothing_is_written(table, tmp_path):
+    table.assign(score=table.score + 1).to_csv(tmp_path / "bad.csv", index=False)
+    with pytest.raises(InputError, match=r"bad\.csv: row 2, score"):
+        runs.report([tmp_path / "bad.csv"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_runs_folder_gives_curves_baselines_and_lesions(table, tmp_path):
+    table.to_csv(tmp_path / "predictions.csv", index=False)
+    alone = artefacts.read(tmp_path / "predictions.csv")
+    assert (alone.config, alone.baselines, alone.lesions, alone.curves) == (None,) * 4
+    (tmp_path / "config.json").write_text('{"seed": 1}')
+    table.assign(run="diameter").to_csv(tmp_path / "baselines.csv", index=False)
+    table[["patient_id", "lesion_id"]].assign(kvp=120).to_csv(tmp_path / "lesions.csv", index=False)
+    for fold in ("00", "01"):
+        folder = tmp_path / "folds" / fold
+        folder.mkdir(parents=True)
+        rows = [
+            {"step": 5, "epoch": 1.0, "train/loss": 0.7},
+            {"step": 5, "epoch": 1.0, "validation/loss": 0.8, "validation/auc": None},
+        ]
+        (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = artefacts.read(tmp_path / "predictions.csv")
+    assert found.config == {"seed": 1}
+    assert found.lesions.kvp.tolist() == [120] * 90
+    assert len(found.baselines) == 90
+    curves = found.curves.set_index(["training", "split", "metric"]).value
+    assert curves["folds/01", "validation", "loss"] == 0.8
+    assert len(curves) == 4
+
+
+def test_a_damaged_file_of_the_run_is_named(table, tmp_path):
+    table.to_csv(tmp_path / "predictions.csv", index=False)
+    (tmp_path / "metrics.json").write_text("{")
+    with pytest.raises(InputError, match=r"metrics\.json: not valid JSON"):
+        runs.report([tmp_path / "predictions.csv"], tmp_path / "out")
