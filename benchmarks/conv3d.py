@@ -7,6 +7,7 @@ XLA's native form are printed. With --torch, PyTorch (if it is installed) takes 
 """
 
 import argparse
+import importlib
 import statistics
 import time
 from collections.abc import Callable
@@ -70,8 +71,7 @@ def _jax(shape: tuple[int, ...], filters: int, form: conv.Form) -> Callable[[], 
 
 
 def _torch(shape: tuple[int, ...], filters: int) -> Callable[[], object]:
-    import torch
-
+    torch = importlib.import_module("torch")  # no dependency: who asks for the peer has it
     batch, *sides, channels = shape
     x = torch.randn(batch, channels, *sides, requires_grad=True)
     kernel = torch.randn(filters, channels, 3, 3, 3, requires_grad=True)
