@@ -2,6 +2,9 @@
 
 python launch.py --config=configs/senet.py:demo            train, judge, print where the results lie
 python launch.py --mode=evaluate --workdir=runs/senet-demo  the figures of a trained run, again
+python launch.py --mode=evaluate --workdir=runs/vnet --scans=CSV  its segmenter on whole scans
+python launch.py --mode=report --predictions=a.csv,b.csv --out=report   the study in figures
+python launch.py --mode=audit --claims=configs/claims/dtc_study.yaml    do a paper's figures agree?
 
 Exit codes: 0 done; 1 failed; 2 wrong use; 75 stopped by a signal, the same command goes on.
 """
@@ -20,8 +23,15 @@ from dtc_jax.errors import InputError, Stopped, UsageError
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "FILE[:VARIANT]; single fields are set by --config.a.b=VALUE."
 )
-_MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "What to do.")
+_MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "report", "audit"], "What to do.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/CONFIG[-VARIANT].")
+_SCANS = flags.DEFINE_string("scans", None, "evaluate: manifest whose whole scans are segmented.")
+_PREDICTIONS = flags.DEFINE_list("predictions", None, "CSV[,CSV…] to report on.")
+_CLAIMS = flags.DEFINE_string("claims", None, "YAML of a paper's figures to audit.")
+_OUT = flags.DEFINE_string("out", None, "Folder of the report, or of the audit's audit.json.")
+_THRESHOLD = flags.DEFINE_float(
+    "threshold", None, "Of the report's decisions where a table has none; default 0.5.", 0.0, 1.0
+)
 _HELP = flags.DEFINE_bool("help", False, "Show this text.", short_name="h")
 
 
@@ -39,7 +49,11 @@ def main(argv: list[str]) -> int:
         if _MODE.value == "train":
             runs.train(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name(argv)}")
         elif _MODE.value == "evaluate":
-            runs.evaluate(_WORKDIR.value or "")
+            runs.evaluate(_WORKDIR.value or "", _SCANS.value or "")
+        elif _MODE.value == "report":
+            runs.report(_PREDICTIONS.value or [], _OUT.value or "", _THRESHOLD.value)
+        elif _MODE.value == "audit":
+            runs.audit(_CLAIMS.value or "", _OUT.value)
     except (InputError, Stopped) as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return error.exit_code
@@ -82,6 +96,14 @@ def _check() -> None:
             raise _usage(
                 "--mode=train needs --config=FILE; begin with --config=configs/senet.py:demo"
             )
+        if _SCANS.value is not None:
+            raise _usage("--scans is for --mode=evaluate, once the run is trained.")
+    elif _MODE.value == "report":
+        if not _PREDICTIONS.value or _OUT.value is None:
+            raise _usage("--mode=report needs --predictions=CSV[,CSV…] and --out=DIR.")
+    elif _MODE.value == "audit":
+        if _CLAIMS.value is None:
+            raise _usage("--mode=audit needs --claims=YAML; see configs/claims/dtc_study.yaml")
     elif _WORKDIR.value is None:
         raise _usage(f"--mode={_MODE.value} needs --workdir=DIR, the folder of a trained run.")
     elif _CONFIG.value is not None:

@@ -5,7 +5,7 @@
 | variant | trains | on |
 |---|---|---|
 | (none) | the paper's network, width 64 | a phantom cohort of 120 patients |
-| `demo` | a small network, in a few minutes on two CPU cores | a phantom cohort of 40 patients |
+| `demo` | a small network, in two minutes on two CPU cores | a phantom cohort of 60 patients |
 | `lidc` | patient-wise five-fold cross-validation | lung nodules, `--config.data.manifest=CSV` |
 | `adrenal` | on the official split | AdrenalMNIST3D 64, `--config.data.npz=NPZ` |
 
@@ -110,12 +110,14 @@ def _paper(config: ml_collections.ConfigDict) -> None:
 
 
 def _demo(config: ml_collections.ConfigDict) -> None:
-    config.data.phantom.patients = 60
-    config.data.size_mm = (48, 48, 48)
-    config.preprocess.update(crop_mm=(24, 36, 36), spacing_mm=1.5)
-    config.model.width = 8
+    config.data.phantom.update(patients=60, external_patients=12)
+    config.data.size_mm = (40, 40, 40)
+    config.preprocess.update(crop_mm=(32, 32, 32), mask="channel")
+    config.model.update(width=8, stem_stride=2, dropout=0.2)
     config.optimizer.learning_rate = 3e-3
-    config.train.update(epochs=20, evaluate_every_epochs=2, checkpoint_every_epochs=5)
+    config.train.update(
+        epochs=40, evaluate_every_epochs=4, checkpoint_every_epochs=20, monitor="loss"
+    )
 
 
 def _lidc(config: ml_collections.ConfigDict) -> None:

@@ -1,4 +1,4 @@
-"""Draws docs/demo.png from a finished `make demo`. Needs the extra `docs`.
+"""Draws docs/demo.png from a finished `make demo`. Needs a clone and its `.venv`.
 
 .venv/bin/python docs/demo_picture.py runs/senet-demo docs/demo.png
 """

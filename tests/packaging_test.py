@@ -11,7 +11,7 @@ import sys
 import zipfile
 
 ROOT = pathlib.Path(__file__).parents[1]
-OPTIONAL = {"apache-beam"}  # of the extras; imported where it is used
+OPTIONAL = {"apache-beam", "highdicom", "simpleitk"}  # of the extras; imported where it is used
 BY_OTHERS = {"array-record"}  # TFDS reads and writes record files by it, but does not require it
 
 

@@ -3,14 +3,16 @@
 | column | | |
 |---|---|---|
 | patient_id, lesion_id | required | pseudonyms of the study; lesion_id is unique |
-| image, mask | required | NIfTI files below the manifest's folder, relative to it |
+| image, mask | required | NIfTI, NRRD or MHA below the manifest's folder, relative to it |
 | mask_label | | the lesion's number in an instance mask; default: all that is not zero |
 | label | | 1 RAI-refractory, 0 RAI-avid; empty: not known |
 | cohort, center | | default 'primary', 'unknown' |
 | split | | train, validation or test, where the split is given |
 | diameter_mm, age, sex, scan_order, scanner, kvp, slice_mm | | as known |
 
-The evidence columns are described in `selection`. Further columns are carried along.
+An image may also be a folder of DICOM files, of which the largest axial CT series is read
+(`imaging.dicom.find`). The evidence columns are described in `selection`. Further columns are
+carried along.
 """
 
 import difflib
@@ -158,7 +160,8 @@ def _path_problems(cells: pd.Series, column: str, folder: pathlib.Path) -> Itera
         try:
             if pathlib.Path(name).is_absolute() or not path.resolve().is_relative_to(root):
                 return "leaves the manifest's folder; put the file there, without a link."
-            return "" if path.is_file() else f"no such file in {folder}; check the name."
+            there = path.is_file() or (column == "image" and path.is_dir())
+            return "" if there else f"no such file in {folder}; check the name."
         except (OSError, RuntimeError):  # too long a name, a loop of links
             return "cannot be looked up; check the name."
 

@@ -15,6 +15,7 @@ from dtc_jax.crops import processes
 from dtc_jax.crops.extraction import Scan
 from dtc_jax.crops.record import FORMAT
 from dtc_jax.errors import InputError
+from dtc_jax.imaging import dicom
 
 # A file changed twice within a tick of the clock keeps its time; so young ones are read again.
 _SETTLED_SECONDS = 2.0
@@ -49,7 +50,8 @@ def of_contents(contents: dict[str, Any]) -> str:
 def file_hashes(paths: Iterable[str], cache: storage.PathLike) -> dict[str, str]:
     """SHA-256 of each file's contents; a file of unchanged size and time is not read again.
 
-    A file that cannot be read hashes to ''; whoever needs its contents will say so.
+    A folder counts as its files do, whatever their names. What cannot be read hashes to ''; whoever
+    needs its contents will say so.
 
     Args:
       paths: absolute.
@@ -73,17 +75,25 @@ def file_hashes(paths: Iterable[str], cache: storage.PathLike) -> dict[str, str]
 
 
 def _stamp(path: str) -> list[int]:
-    """Size and time of change; empty for a file that cannot be reached."""
+    """Size and time of change, of a folder those of its files; empty where it cannot be reached."""
     try:
-        status = os.stat(path)
+        found = [os.stat(file) for file in dicom.visible_files(path)]
     except OSError:
         return []
-    return [status.st_size, status.st_mtime_ns]
+    if not found:
+        return []
+    return [sum(one.st_size for one in found), max(one.st_mtime_ns for one in found)]
 
 
 def _sha256(path: str) -> str:
+    """Of a file's content; of a folder, of its files' contents in any order."""
+    digests = []
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        for name in dicom.visible_files(path):
+            with open(name, "rb") as file:
+                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
     except OSError:
         return ""
+    if os.path.isdir(path):
+        return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
+    return digests[0]

@@ -12,21 +12,23 @@ import numpy as np
 from dtc_jax.errors import InputError
 from dtc_jax.storage import PathLike
 
+SUFFIXES = (".nii", ".nii.gz")
+
 _FORMATS = (nib.Nifti1Header, nib.Nifti2Header)
 _LONGEST_HEADER = 540  # bytes; that of NIfTI-2
 _FLATTEST = 1e-3  # volume of a voxel's cell / that of a cuboid with its sides
 
 
 def load(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
-    """Reads a 3-D file in any orientation into its closest canonical one.
+    """Reads a 3-D file.
 
     Returns:
-      array: [X, Y, Z] along the axes closest to right, anterior, superior; the header's slope and
-        intercept applied; integers as stored, or finite float32.
-      affine: [4, 4]; maps an index (x, y, z, 1) to RAS world coordinates in mm.
+      array: three axes as stored; the header's slope and intercept applied; numbers as stored, or
+        float32.
+      affine: [4, 4]; maps an index along them to RAS world coordinates in mm.
 
     Raises:
-      InputError: the file is missing, damaged, not 3-D, has no valid geometry or holds NaN.
+      InputError: the file is damaged, not 3-D or has no valid geometry.
     """
     data = _bytes(path)
     kind = next((one for one in _FORMATS if one.may_contain_header(data[:_LONGEST_HEADER])), None)
@@ -41,36 +43,19 @@ def load(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
         slope, intercept = header.get_slope_inter()
     except (OSError, ValueError, OverflowError, nib.spatialimages.HeaderDataError) as error:
         raise _damaged(path, error) from error
-    # In float32, which holds any HU: float64 would take gigabytes for a large CT. What is too large
-    # for it becomes infinite, and is refused.
-    with np.errstate(over="ignore"):
-        if slope is not None and (slope, intercept) != (1.0, 0.0):
+    if slope is not None and (slope, intercept) != (1.0, 0.0):
+        # In float32, which holds any HU: float64 would take gigabytes for a large CT.
+        with np.errstate(over="ignore"):  # becomes infinite, which the reader of any scan refuses
             array = array.astype(np.float32) * np.float32(slope) + np.float32(intercept)
-        elif array.dtype.kind == "f":
-            array = array.astype(np.float32)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        count = np.count_nonzero(~np.isfinite(array))
-        raise InputError(
-            f"{path}: holds {count} voxels that are NaN or infinite; "
-            "convert it again, or give them a number (in a scan -1000, the HU of air; in a mask 0)."
-        )
-    orientation = nib.io_orientation(affine)
-    canonical = affine @ nib.orientations.inv_ornt_aff(orientation, array.shape)
-    return nib.apply_orientation(array, orientation), canonical
+    return array, affine
 
 
 def _bytes(path: PathLike) -> bytes:
     """All of the file, unpacked. gzip keeps its checksum at the end: only who reads it sees it."""
     name = os.fspath(path)
-    if not os.path.isfile(name):
-        raise InputError(f"{path}: no such file.")
-    if not name.lower().endswith((".nii", ".nii.gz")):
-        raise InputError(f"{path}: not a NIfTI file by its name (.nii or .nii.gz); convert it.")
     try:
         with gzip.open(name) if name.lower().endswith(".gz") else open(name, "rb") as file:
             return file.read()
-    except PermissionError as error:
-        raise InputError(f"{path}: may not be read; change its permissions.") from error
     except (EOFError, OSError, zlib.error) as error:
         raise _damaged(path, error) from error
 

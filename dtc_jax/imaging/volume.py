@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from dtc_jax import storage
 from dtc_jax.errors import InputError
-from dtc_jax.imaging import nifti
+from dtc_jax.imaging import formats
 
 _AFFINE_TOLERANCE_MM = 1e-2  # headers store float32, and tools round them differently
 
@@ -53,16 +53,20 @@ class Volume:
         return Volume(self.array[box], affine)
 
 
-def read_image(path: storage.PathLike) -> Volume:
-    """Reads a CT from NIfTI, in any orientation, into the axes closest to (z, y, x) of RAS.
+def read_image(path: storage.PathLike, series: int | str | None = None) -> Volume:
+    """Reads a CT in any orientation into the axes closest to (z, y, x) of RAS.
+
+    Args:
+      path: NIfTI, NRRD or MHA, or a folder of DICOM files.
+      series: which one of a DICOM folder, and by default its largest axial one; see `dicom.find`.
 
     Returns:
       HU with the header's slope and intercept applied: int16 where they are whole, else float32.
 
     Raises:
-      InputError: the file is missing, damaged, not 3-D, has no valid geometry or holds NaN.
+      InputError: the scan is missing, damaged, not 3-D, has no valid geometry or holds NaN.
     """
-    volume = _read(path)
+    volume = _read(path, series)
     array = volume.array
     if array.dtype != np.int16:
         fits = array.min() >= -(2**15) and array.max() < 2**15
@@ -75,7 +79,7 @@ def read_mask(path: storage.PathLike, like: Volume, label: int | None = None) ->
     """Reads the mask of one lesion that lies on the grid of the scan `like`.
 
     Args:
-      path: NIfTI.
+      path: NIfTI, NRRD or MHA.
       like: the scan, as read by `read_image`.
       label: the lesion's number in an instance mask; None for all that is not zero.
 
@@ -86,18 +90,7 @@ def read_mask(path: storage.PathLike, like: Volume, label: int | None = None) ->
       InputError: as `read_image`; or the mask lies on another grid, or is empty.
     """
     volume = _read(path)
-    if volume.shape != like.shape:
-        raise InputError(
-            f"{path}: the mask has {volume.shape} voxels (z, y, x), its scan {like.shape}; export "
-            "the mask on the scan's own grid."
-        )
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in like.shape])).reshape(3, -1).T
-    apart_mm = np.abs(volume.world(corners) - like.world(corners)).max()
-    if apart_mm > max(_AFFINE_TOLERANCE_MM, 0.05 * like.spacing_mm.min()):
-        raise InputError(
-            f"{path}: the mask lies {apart_mm:.2f} mm away from its scan (their affines differ); "
-            "export the mask on the scan's own grid."
-        )
+    check_same_grid(path, volume, like)
     if label is None:
         found = volume.array != 0
     elif volume.array.dtype.kind == "f":
@@ -108,6 +101,22 @@ def read_mask(path: storage.PathLike, like: Volume, label: int | None = None) ->
         what = f"has no voxel of label {label}" if label is not None else "is empty"
         raise InputError(f"{path}: the mask {what}; draw the lesion, or remove its row.")
     return Volume(found, like.affine)
+
+
+def check_same_grid(path: storage.PathLike, mask: Volume, like: Volume) -> None:
+    """Raises an `InputError` that names `path` unless the voxels of both lie at the same places."""
+    if mask.shape != like.shape:
+        raise InputError(
+            f"{path}: the mask has {mask.shape} voxels (z, y, x), its scan {like.shape}; export "
+            "the mask on the scan's own grid."
+        )
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in like.shape])).reshape(3, -1).T
+    apart_mm = np.abs(mask.world(corners) - like.world(corners)).max()
+    if apart_mm > max(_AFFINE_TOLERANCE_MM, 0.05 * like.spacing_mm.min()):
+        raise InputError(
+            f"{path}: the mask lies {apart_mm:.2f} mm away from its scan (their affines differ); "
+            "export the mask on the scan's own grid."
+        )
 
 
 def write(path: storage.PathLike, volume: Volume, *, compresslevel: int = 1) -> None:
@@ -125,8 +134,8 @@ def write(path: storage.PathLike, volume: Volume, *, compresslevel: int = 1) -> 
             partial.write_bytes(image.to_bytes())
 
 
-def _read(path: storage.PathLike) -> Volume:
-    array, xyz = nifti.load(path)
+def _read(path: storage.PathLike, series: int | str | None = None) -> Volume:
+    array, xyz = formats.load(path, series)
     affine = np.eye(4)
     affine[:3] = xyz[:3, [2, 1, 0, 3]]  # columns (x, y, z) to (z, y, x)
     return Volume(array.T, affine)

@@ -88,11 +88,12 @@ def sliding_window(
 
 
 def _with_context(box: tuple[slice, ...], spec: SlidingWindow) -> tuple[slice, ...]:
-    """The box and a quarter of a window around it: what lies at its border is seen from around."""
-    return tuple(
-        slice(max(0, side.start - n // 4), side.stop + n // 4)
-        for side, n in zip(box, spec.window, strict=True)
-    )
+    """The box and what is around it: a quarter of a window, or what a window lacks, if more."""
+    grown = []
+    for side, n in zip(box, spec.window, strict=True):
+        margin = max(n // 4, (n - (side.stop - side.start) + 1) // 2)
+        grown.append(slice(max(0, side.start - margin), side.stop + margin))
+    return tuple(grown)
 
 
 def _lacking(shape: tuple[int, ...], window: tuple[int, ...]) -> list[int]:

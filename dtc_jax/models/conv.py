@@ -1,18 +1,35 @@
 """The one place for 3-D convolution: the same numbers by the form that is fastest where it runs.
 
-XLA's 3-D convolution is slow on a CPU (design measurements: benchmarks/conv3d.py). There the kernel
-is applied as 2-D convolutions: the depth-shifted planes are laid side by side as channels and one
-2-D convolution does the rest. Accelerators have good native kernels.
+Accelerators have good native kernels. XLA's on a CPU is slow, and a convolution over planes is
+not, so there a 3-D convolution is made of 2-D ones. Measured by benchmarks/conv3d.py.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-Form = Literal["auto", "native", "planes"]
+from dtc_jax.errors import unknown_choice
+from dtc_jax.models import winograd
+
+Form = Literal["auto", "native", "planes", "winograd"]
+
+_WINOGRAD_CHANNELS = 16  # with fewer, its sums cost what its products save
+_WINOGRAD_DEPTH = winograd.TILE - 1  # with less, the tile is mostly padding
+
+
+def fastest_form(x: jax.Array, kernel: jax.Array, stride: int) -> Form:
+    """The rule behind 'auto': what is fastest, forward and backward, on JAX's default backend."""
+    if jax.default_backend() != "cpu":
+        return "native"
+    wide = min(kernel.shape[3:]) >= _WINOGRAD_CHANNELS
+    precise = x.dtype == jnp.float32
+    small = kernel.shape[:3] == (3, 3, 3) and stride == 1
+    if small and wide and precise and x.shape[1] >= _WINOGRAD_DEPTH:
+        return "winograd"
+    return "planes"
 
 
 def conv3d(x: jax.Array, kernel: jax.Array, stride: int = 1, form: Form = "auto") -> jax.Array:
@@ -20,20 +37,26 @@ def conv3d(x: jax.Array, kernel: jax.Array, stride: int = 1, form: Form = "auto"
 
     Args:
       x: [B, D, H, W, C].
-      kernel: [kd, kh, kw, C, F].
+      kernel: [k, k, k, C, F].
       stride: the same along all axes.
-      form: 'native', 'planes', or 'auto' for the faster one on JAX's default backend.
+      form: 'native'; 'planes', 2-D convolutions with the depth-shifted planes as channels;
+        'winograd' (see `winograd`), which stands for 'planes' where the kernel is not 3x3x3 or the
+        stride is not 1; or 'auto', see `fastest_form`.
 
     Returns:
       [B, ceil(D / stride), ceil(H / stride), ceil(W / stride), F].
     """
     if form == "auto":
-        form = "planes" if jax.default_backend() == "cpu" else "native"
+        form = fastest_form(x, kernel, stride)
     if form == "native":
         return lax.conv_general_dilated(
             x, kernel, (stride,) * 3, "SAME", dimension_numbers=("NDHWC", "DHWIO", "NDHWC")
         )
-    return _planes(x, kernel, stride)
+    if form == "winograd" and stride == 1 and kernel.shape[:3] == (3, 3, 3):
+        return winograd.conv3d(x, kernel)
+    if form in ("planes", "winograd"):
+        return _planes(x, kernel, stride)
+    raise unknown_choice("conv", form, get_args(Form))
 
 
 def _planes(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:

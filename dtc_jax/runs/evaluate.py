@@ -5,26 +5,42 @@ import pathlib
 import pandas as pd
 
 from dtc_jax import storage
-from dtc_jax.runs import environment, fold, kinds
+from dtc_jax.errors import UsageError
+from dtc_jax.runs import environment, fold, kinds, whole_scans
 from dtc_jax.runs import workdir as workdir_lib
 
 
-def evaluate(workdir: storage.PathLike) -> None:
+def evaluate(workdir: storage.PathLike, scans: storage.PathLike = "") -> None:
     """Predicts every row with the run's best networks and writes its figures again.
+
+    Args:
+      workdir: of the run.
+      scans: a manifest; if given, a segmenter is judged on its whole scans instead, and what comes
+        of it goes into `workdir`/scans.
 
     Raises:
       InputError: `workdir` is not the folder of a run, nothing in it was evaluated yet, or its
-        data have changed since.
+        data have changed since; or see `whole_scans.judge`.
+      UsageError: the run trained a classifier, and `scans` is given.
     """
     environment.prepare()
     config = workdir_lib.read_config(workdir)
+    if scans and config.task != "segmentation":
+        raise UsageError("--scans judges a segmenter on whole scans; this run has none.")
     kind = kinds.of(config)
     data = kind.load(config)
     rows = kind.assign(config, data.table)
     folder = pathlib.Path(workdir)
     workdir_lib.claim_data(folder, config, rows, data.fingerprint)
-    networks, scored = [], []
-    for split, home in fold.folders(config, rows, folder):
-        networks.append(fold.choose(config, data, split, home, fold.read))
-        scored.append(fold.predict(networks[-1], data, split))
+    splits, homes = zip(*fold.folders(config, rows, folder), strict=True)
+    networks = [
+        fold.choose(config, data, split, home, fold.read)
+        for split, home in zip(splits, homes, strict=True)
+    ]
+    if scans:
+        whole_scans.judge(networks, splits, scans, folder / "scans")
+        return
+    scored = [
+        fold.predict(network, data, split) for network, split in zip(networks, splits, strict=True)
+    ]
     kind.judge(config, data, networks, pd.concat(scored, ignore_index=True), folder)

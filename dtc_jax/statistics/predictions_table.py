@@ -14,6 +14,7 @@ Further columns are carried along.
 
 import csv
 import pathlib
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -45,19 +46,17 @@ def read(path: PathLike) -> pd.DataFrame:
     path = pathlib.Path(path)
     _check_header(path)
     try:
-        cells = pd.read_csv(
-            path,
-            dtype=dict.fromkeys(_WORDS, str),
-            keep_default_na=False,
-            na_values=dict.fromkeys(_NUMBERS, _EMPTY),
-            float_precision="round_trip",
-            skipinitialspace=True,
-            skip_blank_lines=False,
-            low_memory=False,
-            index_col=False,
-            encoding="utf-8-sig",
-            on_bad_lines="error",
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row that is too long
+            cells = pd.read_csv(
+                path,
+                dtype=str,
+                keep_default_na=False,
+                skipinitialspace=True,
+                skip_blank_lines=False,
+                index_col=False,
+                encoding="utf-8-sig",
+            )
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8 text; save it as CSV in UTF-8.") from error
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
@@ -109,12 +108,15 @@ def check(table: pd.DataFrame) -> pd.DataFrame:
             whole = values.isin(choices) if choices else (values >= 0) & (values % 1 == 0)
             what = "0 (RAI-avid) or 1 (RAI-refractory)" if choices else "a whole number"
             _refuse(table, known & ~whole, name, f"is not {what}.")
-    outside = table.score.notna() & ~table.score.between(0, 1)
-    _refuse(table, outside, "score", "is outside [0, 1]; give the probability of RAI-refractory.")
+    for name, what in (("score", "probability of RAI-refractory"), ("threshold", "threshold")):
+        if name in table:
+            outside = table[name].notna() & ~table[name].between(0, 1)
+            _refuse(table, outside, name, f"is outside [0, 1]; give the {what} there.")
     _refuse(table, ~table.split.isin(_SPLITS), "split", f"is none of {', '.join(_SPLITS)}.")
     for name in _MEASURES:
         if name in table:
-            _refuse(table, table[name] < 0, name, "is negative.")
+            valid = table[name].isna() | (np.isfinite(table[name]) & (table[name] >= 0))
+            _refuse(table, ~valid, name, "is not a number from 0 on.")
     _refuse_contradictions(table)
     return table.astype({"fold": int})
 
@@ -182,23 +184,28 @@ def _words(cells: pd.Series) -> pd.Series:
 
 
 def _numbers(table: pd.DataFrame, name: str) -> pd.Series:
-    """The cells as floats, NaN where empty."""
+    """The cells as floats, NaN where empty. Python reads a float to its last digit, pandas not."""
     cells = table[name]
     if pd.api.types.is_numeric_dtype(cells):
         return cells.astype(float)
     words = _words(cells)
-    empty = words.isin(_EMPTY)
-    numbers = pd.to_numeric(words.where(~empty, "nan"), errors="coerce")
-    _refuse(table, ~empty & numbers.isna(), name, "is not a number.")
-    return numbers.astype(float)
+    words = words.where(~words.isin(_EMPTY), "nan")
+    _refuse(
+        table.assign(**{name: words}),
+        (words != "nan") & pd.to_numeric(words, errors="coerce").isna(),
+        name,
+        "is not a number.",
+    )
+    return words.map(float).astype(float)
 
 
 def _refuse(table: pd.DataFrame, wrong: pd.Series, column: str, message: str) -> None:
     if wrong.any():
-        count = int(wrong.sum())
-        row, value = wrong.idxmax(), table.loc[wrong.idxmax(), column]
-        more = f" So it is in {count - 1} more rows." if count > 1 else ""
-        raise InputError(f"row {row}, {column}: {value!r} {message}{more}")
+        count, row = int(wrong.sum()), wrong.idxmax()
+        value = table.loc[row, column]
+        shown = f"{value:g}" if isinstance(value, float) else repr(value)
+        more = f" ({count} such rows.)" if count > 1 else ""
+        raise InputError(f"row {row}, {column}: {shown} {message}{more}")
 
 
 def _refuse_contradictions(table: pd.DataFrame) -> None:

@@ -222,8 +222,9 @@ def _paired(table: pd.DataFrame, margin: float) -> list[dict[str, Any]]:
         ["cohort", "split"], sort=False
     ):
         for other in others:
-            ours, theirs = (rows[rows.run == run].set_index(_LESION) for run in (first, other))
-            both = ours.join(theirs[["score"]], how="inner", rsuffix="_other").reset_index()
+            ours, theirs = (rows[rows.run == run] for run in (first, other))
+            theirs = theirs[[*_LESION, "score"]].rename(columns={"score": "score_other"})
+            both = ours.merge(theirs, on=_LESION)
             if both.label.nunique() < 2:
                 continue
             labels = both.label.to_numpy(np.int64)

@@ -12,7 +12,7 @@ from dtc_jax.statistics.estimate import plain
 
 ROUNDINGS = ("nearest", "down")
 FEWEST = 5  # lesions of a class, below which a level has no figures
-_DIAMETERS = ("≤ 4 mm", "5 mm", "6 mm", "7 mm", "8 mm", "9 mm", "≥ 10 mm")
+DIAMETERS = ("≤ 4 mm", "5 mm", "6 mm", "7 mm", "8 mm", "9 mm", "≥ 10 mm")
 _NO_TEST = "no test: fewer than two levels have figures"
 
 
@@ -115,7 +115,7 @@ def _factors(table: pd.DataFrame, rounding: str) -> list[tuple[str, str, dict[st
     if "diameter_mm" in table:
         group = diameter_groups(table.diameter_mm.to_numpy(np.float64), rounding)
         how = "the nearest whole mm, halves up" if rounding == "nearest" else "whole mm, down"
-        levels = {name: group == i for i, name in enumerate(_DIAMETERS)}
+        levels = {name: group == i for i, name in enumerate(DIAMETERS)}
         factors.append(("diameter", f"largest diameter, rounded to {how}", levels))
     if "center" in table:
         words = table.center.astype(object).where(table.center.notna(), "").astype(str).to_numpy()

@@ -115,11 +115,17 @@ def test_paths_that_leave_the_folder_are_refused(folder):
     manifest.read_manifest(_write(folder, HEADER, "P1,L1,inner.nii.gz,am.nii.gz"))
 
 
-def test_a_folder_or_an_impossible_name_is_no_scan(folder):
-    (folder / "scans").mkdir()
+def test_an_impossible_name_is_no_scan(folder):
     os.symlink(folder / "loop", folder / "loop")
-    rows = (f"P1,L{i},{name},am.nii.gz" for i, name in enumerate(["scans", "loop", "x" * 5000]))
-    assert _problems(folder, HEADER, *rows) == [(2, "image"), (3, "image"), (4, "image")]
+    rows = (f"P1,L{i},{name},am.nii.gz" for i, name in enumerate(["loop", "x" * 5000]))
+    assert _problems(folder, HEADER, *rows) == [(2, "image"), (3, "image")]
+
+
+def test_an_image_may_be_a_folder_of_dicom_and_a_mask_may_not(folder):
+    (folder / "ct").mkdir()
+    table = manifest.read_manifest(_write(folder, HEADER, "P1,L1,ct,am.nii.gz"))
+    assert table.image[0] == str(folder / "ct")
+    assert _problems(folder, HEADER, "P1,L1,ct,ct") == [(2, "mask")]
 
 
 def test_one_lesion_twice_and_one_scan_of_two_patients_are_refused(folder):

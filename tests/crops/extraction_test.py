@@ -1,8 +1,10 @@
 import dataclasses
 import functools
 
+import numpy as np
 import pandas as pd
 import pytest
+import SimpleITK as simpleitk
 
 from dtc_jax.crops import extraction, record
 from dtc_jax.errors import InputError
@@ -38,6 +40,16 @@ def test_a_scan_is_read_once_for_all_its_lesions(scan, monkeypatch):
     monkeypatch.setattr(volume, "read_image", lambda path: reads.append(path) or read(path))
     assert len(CUT(scan)) == 2
     assert reads == [scan.image]
+
+
+@pytest.mark.parametrize("name", ["ct.nrrd", "ct.mha"])
+def test_lesions_of_other_formats_are_the_same(scan, tmp_path, name):
+    simpleitk.WriteImage(simpleitk.ReadImage(scan.image), tmp_path / name)
+    other = dataclasses.replace(scan, image=str(tmp_path / name))
+    for found, expected in zip(CUT(other), CUT(scan), strict=True):
+        assert found["lesion_id"] == expected["lesion_id"]
+        np.testing.assert_array_equal(found["image"], expected["image"])
+        np.testing.assert_array_equal(found["mask"], expected["mask"])
 
 
 def test_all_bad_lesions_are_named_with_their_files(scan, tmp_path):

@@ -49,10 +49,32 @@ def test_an_unchanged_file_is_not_read_again(tmp_path):
     assert json.loads(cache.read_text())[str(path)] == [6, 2 * 10**9, second]
 
 
+def test_a_folder_counts_as_its_files_do(tmp_path):
+    folder, cache = tmp_path / "dicom", tmp_path / "hashes.json"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "a").write_bytes(b"first")
+    (folder / "inner" / "b").write_bytes(b"second")
+
+    def mark():
+        (found,) = fingerprint.file_hashes([str(folder)], cache).values()
+        return found
+
+    first = mark()
+    (folder / ".hidden").write_bytes(b"left by the system")
+    (folder / "inner" / "b").rename(folder / "c")
+    assert mark() == first
+    (folder / "a").write_bytes(b"other")
+    assert mark() not in (first, "")
+    (folder / "a").unlink()
+    assert mark() not in (first, "")
+
+
 def test_missing_files_and_a_damaged_cache_stop_nothing(tmp_path):
     path, cache = tmp_path / "scan", tmp_path / "hashes.json"
     path.write_bytes(b"x")
     cache.write_text("{")
-    hashes = fingerprint.file_hashes([str(path), "/nowhere"], cache)
-    assert hashes["/nowhere"] == ""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    hashes = fingerprint.file_hashes([str(path), "/nowhere", str(empty)], cache)
+    assert hashes["/nowhere"] == hashes[str(empty)] == ""
     assert len(hashes[str(path)]) == 64

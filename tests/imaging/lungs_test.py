@@ -188,3 +188,9 @@ def test_a_real_lung_alone_is_found_with_its_nodule():
     litres = field.array.sum() * np.prod(field.spacing_mm) / 1e6
     assert 1.5 < litres < 2.0
     assert np.median(scan.array[field.array]) < -800
+    thick = scan.affine.copy()
+    thick[:3, 0] *= 2
+    coarse = lung_field(Volume(scan.array[::2], thick)).array
+    assert _dice(coarse, field.array[::2]) > 0.97
+    with pytest.raises(InputError, match="no lungs found"):  # the abdomen below it, with its gas
+        lung_field(Volume(scan.array[:12], scan.affine))

@@ -125,6 +125,25 @@ def test_inside_the_field_nothing_is_lost_and_windows_without_it_are_not_compute
     assert nothing.windows == 0
 
 
+def test_a_small_field_is_seen_with_what_is_around_it():
+    image = _volume((40, 60, 50))
+    field = np.zeros(image.shape, bool)
+    field[20, 30, 25] = True
+    seen = []
+
+    def network(windows):
+        seen.append(np.asarray(windows[0]))
+        return windows
+
+    sliding_window(network, image, SlidingWindow(SPEC.window, batch=1), field)
+    inside = [
+        np.array_equal(one, image[z : z + 8, y : y + 12, x : x + 10])
+        for one in seen
+        for z, y, x in itertools.product(range(14, 22), range(20, 32), range(16, 27))
+    ]
+    assert sum(inside) == len(seen)  # each window is a part of the volume, nothing is padded
+
+
 class _Tiny(nn.Module):
     @nn.compact
     def __call__(self, x):

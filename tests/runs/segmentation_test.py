@@ -51,7 +51,9 @@ def config(cubes):
     return config
 
 
-def test_a_run_reports_held_out_dice_beside_baselines_and_says_it_again(config, tmp_path, capsys):
+def test_a_run_reports_held_out_dice_beside_baselines_and_says_it_again(
+    config, cubes, tmp_path, capsys
+):
     folder = tmp_path / "run"
     runs.train(config, folder)
     printed = capsys.readouterr().out
@@ -77,6 +79,11 @@ def test_a_run_reports_held_out_dice_beside_baselines_and_says_it_again(config, 
             assert len(told) == (4 if split == "train" else 2)  # once an epoch, every second one
     runs.evaluate(folder)
     assert json.loads((folder / "metrics.json").read_text()) == figures
+    (cubes.parent / "scans.csv").write_text(
+        "patient_id,lesion_id,image,mask\nq,q-1,0.nii,0-mask.nii\n"
+    )
+    with pytest.raises(InputError, match=r"0\.nii: no lungs found"):  # a cube is no chest
+        runs.evaluate(folder, cubes.parent / "scans.csv")
 
 
 def test_patients_left_out_are_nowhere(config):

@@ -1,0 +1,194 @@
+"""Lesions as a DICOM SEG that belongs to the series they were found on."""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import nibabel as nib
+import numpy as np
+import pydicom
+
+from dtc_jax import storage
+from dtc_jax.errors import InputError
+from dtc_jax.imaging import volume
+from dtc_jax.imaging.dicom import files
+from dtc_jax.imaging.dicom.series import Series
+
+if TYPE_CHECKING:
+    import highdicom as hd
+
+PURPOSE = "Lung lesions. For research use only"
+
+_SERIES_NUMBER = 900  # beyond those of scanners
+_LONGEST_ID = 64  # characters of a DICOM id
+# What a segmentation must repeat of its images, which identifies them and no more.
+_GEOMETRY = [
+    *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"),
+    *("FrameOfReferenceUID", "Modality", "Rows", "Columns", "NumberOfFrames"),
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+]
+_IDENTITY = [
+    *("SpecificCharacterSet", "PatientID", "IssuerOfPatientID", "PatientName"),
+    *("PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
+    *("ReferringPhysicianName", "StudyDescription"),
+]
+_EMPTY = ("PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime")
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """Who drew the lesions.
+
+    Attributes:
+      name: of the algorithm.
+      version: of the algorithm, its weights included.
+      reviewed: whether a person has confirmed or edited the result.
+    """
+
+    name: str
+    version: str
+    reviewed: bool = False
+
+
+@files.unseen_values()
+def write_seg(
+    path: storage.PathLike,
+    lesions: volume.Volume,
+    source: Series,
+    origin: Origin,
+    *,
+    patient_id: str = "",
+    keep_identity: bool = False,
+) -> None:
+    """Writes an instance mask as a binary DICOM SEG, one segment a lesion, atomically.
+
+    Segments are numbered from 1 in the order of the lesions' numbers, which their labels keep
+    ('Lesion 3'). Patient and study are described by `patient_id` alone, unless `keep_identity`; the
+    unique identifiers of study, series and images are there in either case, as the reference. An
+    archive files the result beside its images only with `keep_identity`.
+
+    Args:
+      path: of the file.
+      lesions: whole numbers, 0 outside, on the grid of the series as `volume.read_image` gives it.
+      source: the series, of `find`.
+      origin: who drew the lesions.
+      patient_id: the study's pseudonym, as PatientID and PatientName.
+      keep_identity: whether to copy the patient's and the study's identity from the series instead.
+
+    Raises:
+      InputError: there is no lesion; the mask lies on another grid; the series is spread over
+        several multi-frame files; `patient_id` is no DICOM id; the identity to keep is not valid;
+        highdicom is not installed.
+    """
+    try:
+        import highdicom as hd
+    except ImportError as error:
+        raise InputError(
+            f"{path}: highdicom, which writes it, is not installed; pip install 'dtc-jax[dicom]'."
+        ) from error
+    numbers = np.unique(lesions.array[lesions.array > 0])
+    if not numbers.size:
+        raise InputError(f"{path}: there is no lesion to write; a DICOM SEG needs one.")
+    if len(patient_id) > _LONGEST_ID or not patient_id.isprintable() or {*"\\^="} & {*patient_id}:
+        raise InputError(
+            f"{path}: the patient id must be of at most {_LONGEST_ID} characters, without \\, ^, = "
+            "and line breaks, to stand in DICOM."
+        )
+    segment_of = np.zeros(int(numbers[-1]) + 1, np.uint16)
+    segment_of[numbers.astype(int)] = np.arange(1, len(numbers) + 1)
+    planes = segment_of[_planes(path, lesions, source).astype(np.int32)]
+    images, order = _images(path, source)
+    for image in images:
+        _identify(image, patient_id, keep_identity)
+    try:
+        result = hd.seg.Segmentation(
+            source_images=images,
+            pixel_array=planes[order],
+            segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=[
+                _segment(segment, int(number), origin)
+                for segment, number in enumerate(numbers, start=1)
+            ],
+            series_instance_uid=hd.UID(),
+            series_number=_SERIES_NUMBER,
+            sop_instance_uid=hd.UID(),
+            instance_number=1,
+            manufacturer="dtc-jax",
+            manufacturer_model_name=origin.name,
+            software_versions=origin.version,
+            device_serial_number="none",
+            series_description=PURPOSE,
+            content_description=PURPOSE,
+            content_label="LESIONS",
+        )
+    except (TypeError, ValueError) as error:
+        if not keep_identity:
+            raise
+        raise InputError(
+            f"{path}: the identity in the series' header is not valid DICOM and cannot be "
+            "copied; write the segmentation without it."
+        ) from error
+    if not keep_identity:
+        result.PatientIdentityRemoved = "YES"
+        result.DeidentificationMethod = "Header left out; unique identifiers kept"
+    with storage.atomic(path) as partial:
+        result.save_as(partial)
+
+
+def _planes(path: storage.PathLike, lesions: volume.Volume, source: Series) -> np.ndarray:
+    """The mask in the order of the series. # [Z, Y, X] -> [slices, rows, columns]"""
+    affine = lesions.affine[:, [2, 1, 0, 3]]
+    turn = nib.io_orientation(np.linalg.inv(source.affine) @ affine)
+    planes = nib.apply_orientation(lesions.array.T, turn).T
+    affine = affine @ nib.orientations.inv_ornt_aff(turn, lesions.array.T.shape)
+    shape = (len(source.slices), *source.slices[0].shape)
+    grid = volume.Volume(np.broadcast_to(np.False_, shape), source.affine[:, [2, 1, 0, 3]])
+    volume.check_same_grid(path, volume.Volume(planes, affine[:, [2, 1, 0, 3]]), grid)
+    return planes
+
+
+def _images(path: storage.PathLike, source: Series) -> tuple[list[pydicom.Dataset], list[int]]:
+    """Headers of the images, and the slices of the series in the order in which these hold them."""
+    order = sorted(range(len(source.slices)), key=lambda z: source.slices[z].frame)
+    names = list(dict.fromkeys(source.slices[z].file for z in order))
+    if 1 < len(names) < len(order):
+        raise InputError(
+            f"{path}: the series is spread over {len(names)} multi-frame files, to which a DICOM "
+            "SEG cannot refer; write NIfTI."
+        )
+    return [files.read(name, [*_GEOMETRY, *_IDENTITY]) for name in names], order
+
+
+def _identify(image: pydicom.Dataset, patient_id: str, keep_identity: bool) -> None:
+    """Leaves the identity in the header, as far as it goes, or puts the pseudonym in its place."""
+    if not keep_identity:
+        for keyword in _IDENTITY:
+            if keyword in image:
+                delattr(image, keyword)
+        image.SpecificCharacterSet = "ISO_IR 192"  # UTF-8
+        image.PatientID = image.PatientName = patient_id
+    for keyword in ("PatientID", "PatientName", *_EMPTY):
+        if keyword not in image:
+            setattr(image, keyword, "")
+
+
+def _segment(segment: int, number: int, origin: Origin) -> "hd.seg.SegmentDescription":
+    import highdicom as hd
+    from pydicom.sr.codedict import codes
+
+    kinds = hd.seg.SegmentAlgorithmTypeValues
+    return hd.seg.SegmentDescription(
+        segment_number=segment,
+        segment_label=f"Lesion {number}",
+        segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
+        segmented_property_type=codes.SCT.Lesion,
+        algorithm_type=kinds.SEMIAUTOMATIC if origin.reviewed else kinds.AUTOMATIC,
+        algorithm_identification=hd.AlgorithmIdentificationSequence(
+            name=origin.name,
+            family=codes.cid7162.ArtificialIntelligence,
+            version=origin.version,
+        ),
+        anatomic_regions=[codes.SCT.Lung],
+        tracking_id=f"Lesion {number}",
+        tracking_uid=hd.UID(),
+    )

@@ -1,0 +1,90 @@
+"""Where SE-Net looks: Grad-CAM on its last stage, and a test that the map depends on the weights.
+
+Grad-CAM (Selvaraju et al. 2017, eq. 1 and 2) weights each channel of a feature map by the mean of
+the logit's gradient over it, adds the channels up and cuts off what is negative. Behind SE-Net's
+last stage stand a global mean and one linear unit, so that gradient is the unit's weight over the
+number of positions: nothing need be differentiated, and the map is in units of the logit.
+"""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import stats
+
+from dtc_jax.imaging import lesions
+from dtc_jax.imaging.volume import Volume
+from dtc_jax.models.senet import SENet
+from dtc_jax.training.task import PyTree
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def contributions(network: SENet, params: PyTree, batch_stats: PyTree, x: jax.Array) -> jax.Array:
+    """What each place of the last feature map adds to the logit of the positive class.
+
+    Args:
+      network: whose parameters follow.
+      params, batch_stats: trained.
+      x: [B, D, H, W, C] in [0, 1], of `imaging.preprocess`.
+
+    Returns:
+      [B, d, h, w] float32; their mean, and the bias of the head, add up to the logit.
+    """
+    _, sown = network.apply(
+        {"params": params, "batch_stats": batch_stats}, x, train=False, mutable=["intermediates"]
+    )
+    (features,) = sown["intermediates"]["features"]  # [B, d, h, w, C]
+    return (features.astype(jnp.float32) @ params["head"]["kernel"])[..., 0]  # [B, d, h, w]
+
+
+def heat_maps(network: SENet, params: PyTree, batch_stats: PyTree, x: jax.Array) -> jax.Array:
+    """Grad-CAM of the positive class (RAI-refractory) on the grid of the crop.
+
+    Args:
+      network, params, batch_stats, x: as in `contributions`, whose positive part it is.
+
+    Returns:
+      [B, D, H, W] float32, from 0 on, in units of the logit.
+    """
+    positive = nn.relu(contributions(network, params, batch_stats, x))
+    return jax.image.resize(positive, x.shape[:-1], "linear")
+
+
+def on_scan(heat: np.ndarray, center_mm: np.ndarray, spacing_mm: float, scan: Volume) -> Volume:
+    """Lays the heat map of a lesion's crop over its scan.
+
+    Args:
+      heat: [D, H, W].
+      center_mm: world coordinates of the middle of the crop. # [3]
+      spacing_mm: of the crop's grid.
+      scan: along whose axes the crop was cut.
+
+    Returns:
+      float32 on the grid of the scan, 0 outside the crop.
+    """
+    affine = scan.affine.copy()
+    affine[:3, :3] *= spacing_mm / scan.spacing_mm
+    affine[:3, 3] = center_mm - affine[:3, :3] @ ((np.array(heat.shape) - 1) / 2)
+    blank = Volume(np.zeros(scan.shape, np.float32), scan.affine)
+    return lesions.paste(Volume(heat, affine), blank)
+
+
+def resemblance_to_random(
+    network: SENet, params: PyTree, batch_stats: PyTree, x: jax.Array, key: jax.Array
+) -> np.ndarray:
+    """How much the maps resemble those of the same network with weights drawn anew.
+
+    The model parameter randomization test of Adebayo et al. 2018 (sec. 4): a map that stays as it
+    is when all that was learned is gone shows edges of the picture, not what the network uses.
+
+    Returns:
+      [B]: the absolute rank correlation (Spearman) of both maps; near 0 is good, 1 means that the
+      map does not depend on what was learned.
+    """
+    drawn = network.init(key, x[:1], train=False)
+    found = contributions(network, params, batch_stats, x)
+    random = contributions(network, drawn["params"], drawn.get("batch_stats", {}), x)
+    pairs = zip(np.asarray(found), np.asarray(random), strict=True)
+    return np.array([abs(stats.spearmanr(a, b, axis=None).statistic) for a, b in pairs])

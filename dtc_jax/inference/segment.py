@@ -1,0 +1,104 @@
+"""The segmenter on a scan: from HU on any grid to numbered lesions on the same grid."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import pandas as pd
+
+from dtc_jax.errors import InputError
+from dtc_jax.imaging import instances
+from dtc_jax.imaging.instances import Instances
+from dtc_jax.imaging.lungs import lung_field
+from dtc_jax.imaging.preprocess import normalize
+from dtc_jax.imaging.resample import onto, resample
+from dtc_jax.imaging.volume import Volume
+from dtc_jax.inference.sliding_window import Predict, SlidingWindow, sliding_window
+from dtc_jax.tasks import segmentation
+from dtc_jax.training.result import FitResult
+from dtc_jax.training.task import PyTree
+
+
+@dataclasses.dataclass(frozen=True)
+class Segmenter:
+    """A trained network, and how it is used on a scan.
+
+    Attributes:
+      predict: windows in HU [B, d, h, w] -> probability of lesion [B, d, h, w]; jitted.
+      spacing_mm: of the grid that the network sees, the same along all axes.
+      windows: how the scan is cut into windows.
+      instances: how probability becomes lesions.
+    """
+
+    predict: Predict
+    spacing_mm: float
+    windows: SlidingWindow
+    instances: Instances
+
+
+@dataclasses.dataclass(frozen=True)
+class Segmentation:
+    """What was found in a scan.
+
+    Attributes:
+      lesions: a row a lesion, columns of `imaging.instances.COLUMNS`; none where nothing was found.
+      mask: the lesions' numbers, on the scan's grid.
+      lungs: where lesions were looked for, bool on the scan's grid.
+    """
+
+    lesions: pd.DataFrame
+    mask: Volume
+    lungs: Volume
+
+
+def make_segmenter(config: ml_collections.ConfigDict, network: FitResult) -> Segmenter:
+    """The segmenter of a run: windows of `config.predict.crop_mm`, mirrored where it says so.
+
+    Args:
+      config: of the run, see configs/vnet.py.
+      network: the run's best.
+    """
+    spec = segmentation.make_predict_preprocess(config)
+    forward = segmentation.make_forward(config)
+
+    @jax.jit
+    def probability(params: PyTree, batch_stats: PyTree, hu: jax.Array) -> jax.Array:
+        logits = forward(params, batch_stats, normalize(hu, None, spec, jnp))  # [B, d, h, w]
+        return jax.nn.sigmoid(logits.astype(jnp.float32))
+
+    variables = jax.device_put((network.params, network.batch_stats))
+    return Segmenter(
+        functools.partial(probability, *variables),
+        spec.spacing_mm,
+        SlidingWindow(spec.shape, batch=config.predict.batch_size),
+        Instances(threshold=config.predict.threshold),
+    )
+
+
+def segment(segmenter: Segmenter, image: Volume, lungs: Volume | None = None) -> Segmentation:
+    """Finds the lesions in the lungs of a scan; one without any is a result, not an error.
+
+    Args:
+      segmenter: see `make_segmenter`.
+      image: chest CT in HU, of any spacing.
+      lungs: bool on the grid of `image`; None to find them.
+
+    Raises:
+      InputError: no lungs were found, or those given are empty or on another grid.
+    """
+    if lungs is None:
+        lungs = lung_field(image)
+    elif lungs.shape != image.shape or not lungs.array.any():
+        raise InputError(
+            f"the mask of the lungs has {lungs.shape} voxels, {np.count_nonzero(lungs.array)} of "
+            f"them set, its scan {image.shape}; draw the lungs on the scan's own grid."
+        )
+    seen = resample(image, segmenter.spacing_mm)
+    field = onto(lungs, seen)
+    probability = sliding_window(segmenter.predict, seen.array, segmenter.windows, field.array)
+    on_scan = onto(Volume(probability, seen.affine), image)
+    mask, table = instances.find(image, on_scan, segmenter.instances, lungs)
+    return Segmentation(table, mask, lungs)

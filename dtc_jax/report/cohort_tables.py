@@ -1,0 +1,156 @@
+"""Table 1 and its kin: who and what is in each group, with the study's tests.
+
+Continuous columns have mean (SD) and Welch's t test (analysis of variance for more than two
+groups); where a group is skewed beyond 1, median [quartiles] and the Kruskal-Wallis rank test.
+Categories have the chi-square test, and Fisher's exact one where an expected count is below 5.
+Patients are compared as patients. P values of lesions take them for independent, as the study did.
+"""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from tableone import TableOne
+
+_PATIENT = {"age": "age, years", "sex": "sex", "center": "centre", "lesions": "lesions a patient"}
+_LESION = {
+    "truth": "label",
+    "diameter_mm": "largest axial diameter, mm",
+    "volume_mm3": "volume, mm³",
+    "mean_hu": "mean attenuation, HU",
+    "kvp": "tube voltage, kVp",
+    "slice_mm": "slice thickness, mm",
+    "scanner": "scanner",
+}
+_CATEGORIES = ("sex", "center", "truth", "kvp", "scanner")
+_HEADINGS = {"Missing": "missing", "Overall": "overall", "P-Value": "P", "Test": "P by"}
+_MOST_LEVELS = 12  # of a category: beyond, a table is no summary
+_DRAWS = 9999
+_LABELS = {0: "avid", 1: "refractory"}
+
+
+def tables(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The cohort in tables of text; the first column is the row's name.
+
+    Args:
+      predictions: rows of one run as `statistics.predictions_table` has them, with label, and as
+        far as known age, sex, center, diameter_mm, volume_mm3, mean_hu, kvp, slice_mm and scanner.
+
+    Returns:
+      'COHORT by label' for each cohort, 'by cohort' where there are several, and 'COHORT by split'
+      where one hold-out split was used.
+    """
+    rows = predictions[predictions.label.notna()]
+    truth = rows.label.astype(int).map(_LABELS)
+    rows = rows.assign(truth=truth)
+    found = {}
+    lesions = rows.drop_duplicates(["patient_id", "lesion_id"])
+    for cohort, own in lesions.groupby("cohort", sort=False):
+        found[f"{cohort} by label"] = _table(own.assign(group=own.truth), ["avid", "refractory"])
+        if rows.fold.nunique() == 1 and own.split.nunique() > 1:
+            order = [s for s in ("train", "validation", "test") if (own.split == s).any()]
+            found[f"{cohort} by split"] = _table(own.assign(group=own.split), order)
+    if lesions.cohort.nunique() > 1:
+        cohorts = list(lesions.cohort.unique())
+        found["by cohort"] = _table(lesions.assign(group=lesions.cohort), cohorts)
+    return found
+
+
+def _table(lesions: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
+    """Rows of patients above rows of lesions, a column a group; a patient in two is 'mixed'."""
+    by_patient = lesions.groupby("patient_id", sort=False)
+    patients = by_patient.first().assign(
+        lesions=by_patient.size(),
+        group=by_patient.group.agg(lambda x: x.iloc[0] if x.nunique() == 1 else "mixed"),
+    )
+    parts = [
+        _part(patients, _PATIENT, [*groups, "mixed"], "patients"),
+        _part(lesions, _LESION, groups, "lesions"),
+    ]
+    columns = ("overall", *groups, "mixed", "P", "P by", "missing")
+    known = [name for name in columns if any(name in part for part in parts)]
+    table = pd.concat(parts, ignore_index=True).reindex(columns=["", *known]).fillna("")
+    return table.loc[:, [column == "" or bool((table[column] != "").any()) for column in table]]
+
+
+def _part(
+    rows: pd.DataFrame, names: dict[str, str], order: Sequence[str], unit: str
+) -> pd.DataFrame:
+    order = [group for group in order if (rows.group == group).any()]
+    columns = [c for c in names if c in rows and rows[c].notna().any() and c != "group"]
+    columns = [c for c in columns if rows[c].astype(str).nunique() > 1]
+    categories = [c for c in columns if c in _CATEGORIES]
+    columns = [c for c in columns if c not in categories or rows[c].nunique() <= _MOST_LEVELS]
+    if "truth" in columns and set(order) <= set(_LABELS.values()):
+        columns.remove("truth")  # it is what the groups are made of
+    categories = [c for c in columns if c in categories]
+    if not columns:
+        counts = {group: str(int((rows.group == group).sum())) for group in order}
+        return pd.DataFrame([{"": f"{unit}, n", "overall": str(len(rows)), **counts}])
+    rows = rows[[*columns, "group"]].reset_index(drop=True)
+    for column in categories:
+        rows[column] = rows[column].map(_level, na_action="ignore").astype(object)
+    compared = len(order) > 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of groups too small for a test, which then has no P
+        made = TableOne(
+            rows,
+            columns=columns,
+            categorical=categories,
+            nonnormal=[c for c in columns if c not in categories and _skewed(rows, c)],
+            groupby="group",
+            order={"group": order},
+            pval=compared,
+            htest_name=compared,
+            htest={c: _exact for c in categories if _is_sparse(rows, c)} if compared else None,
+            include_null=False,
+            missing=True,
+            overall=True,
+        ).tableone
+    made.columns = made.columns.get_level_values(-1)
+    made = made.rename(columns=_HEADINGS)
+    made.insert(0, "", [_row_name(name, level, names, unit) for name, level in made.index])
+    return made.reset_index(drop=True).astype(str).replace({"nan": "", "None": ""})
+
+
+def _skewed(rows: pd.DataFrame, column: str) -> bool:
+    return bool((rows.groupby("group")[column].skew().abs() > 1).any())
+
+
+def _is_sparse(rows: pd.DataFrame, column: str) -> bool:
+    """Whether chi-square's assumption fails: an expected count below 5."""
+    counts = pd.crosstab(rows[column], rows.group)
+    if min(counts.shape) < 2:
+        return False
+    return bool(stats.contingency.expected_freq(counts).min() < 5)
+
+
+def _exact(*counts: Sequence[int]) -> float:
+    """P of Fisher's exact test; beyond 2 by 2 that of Freeman and Halton, by simulation."""
+    table = np.array(counts)
+    table = table[:, table.sum(axis=0) > 0]
+    if table.shape == (2, 2):
+        return float(stats.fisher_exact(table).pvalue)
+    null = stats.random_table(table.sum(axis=1), table.sum(axis=0))
+    drawn = null.logpmf(null.rvs(_DRAWS, random_state=np.random.default_rng(0)))
+    as_rare = np.sum(drawn <= null.logpmf(table) + 1e-9)
+    return float((as_rare + 1) / (_DRAWS + 1))
+
+
+_exact.__name__ = "Fisher's exact"  # what the table calls it
+
+
+def _level(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _row_name(column: str, level: str, names: dict[str, str], unit: str) -> str:
+    if column == "n":
+        return f"{unit}, n"
+    name, comma, form = column.rpartition(", ")
+    if not comma:
+        name, form = column, ""
+    text = f"{names.get(name, name)}, {form}" if form else names.get(name, name)
+    return f"{text}: {level}" if level else text

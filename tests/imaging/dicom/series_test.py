@@ -1,0 +1,191 @@
+"""The series that was asked for is read, or the largest axial one, and it is said which."""
+
+import shutil
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom import uid
+
+from dtc_jax.errors import InputError
+from dtc_jax.imaging import dicom, volume
+from dtc_jax.imaging.volume import Volume
+
+
+def _part(ct, slices, hu=0):
+    return Volume(ct.array[:slices] + np.int16(hu), ct.affine)
+
+
+def _other(sop_class, **values):
+    """A DICOM object of another kind."""
+    one = pydicom.Dataset()
+    one.SOPClassUID, one.SOPInstanceUID = sop_class, uid.generate_uid()
+    one.SeriesInstanceUID = uid.generate_uid()
+    for keyword, value in values.items():
+        setattr(one, keyword, value)
+    one.file_meta = pydicom.dataset.FileMetaDataset()
+    one.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
+    return one
+
+
+OTHERS = {
+    "MR Image": uid.MRImageStorage,
+    "Secondary Capture Image": uid.SecondaryCaptureImageStorage,
+    "Segmentation": uid.SegmentationStorage,
+    "Positron Emission Tomography Image": uid.PositronEmissionTomographyImageStorage,
+    "private object": "1.2.3.4.5.6",
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_folder_without_ct_says_what_it_holds(tmp_path, save, kind):
+    save([_other(OTHERS[kind]), _other(OTHERS[kind])], tmp_path)
+    with pytest.raises(InputError, match=f"holds no CT series, but 2 × {kind}; name the folder"):
+        volume.read_image(tmp_path)
+
+
+def test_localizers_alone_are_no_scan(tmp_path, ct, make, save):
+    save(make(ct, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]), tmp_path)
+    with pytest.raises(InputError, match="holds no CT series, but 8 × localizer"):
+        volume.read_image(tmp_path)
+
+
+def test_localizers_within_the_series_are_left_out(tmp_path, ct, make, save):
+    scouts = make(ct, "LIP", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    slices = make(ct)
+    for one in scouts:
+        one.SeriesInstanceUID = slices[0].SeriesInstanceUID
+    found = dicom.find(save(slices + scouts[:2], tmp_path))
+    assert len(found.slices) == 8
+    assert found.statement == (
+        "series 1: 8 axial CT slices every 2.50 mm; the only CT series. Passed over: 2 × localizer."
+    )
+
+
+@pytest.mark.parametrize("content", [{}, {"notes.txt": b"none"}, {".hidden": b"", "a.jpg": b"x"}])
+def test_a_folder_of_something_else_is_named(tmp_path, content):
+    for name, data in content.items():
+        (tmp_path / name).write_bytes(data)
+    there = "1 × file that is not DICOM" if content else "no file at all"
+    with pytest.raises(InputError, match=f"holds no CT series, but {there}"):
+        volume.read_image(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x00" * 128 + b"DICM", np.random.default_rng(0).bytes(4000)]
+)
+def test_an_unreadable_file_is_refused(tmp_path, ct, make, save, data):
+    """Its slice may belong to the series: what is left would look whole."""
+    save(make(ct), tmp_path)
+    (tmp_path / "IM0007.dcm").write_bytes(data)
+    message = r"1 of 8 files cannot be read as DICOM \(empty, damaged, truncated or encrypted\)"
+    with pytest.raises(InputError, match=message):
+        volume.read_image(tmp_path)
+
+
+def test_a_link_to_nowhere_is_refused(tmp_path, ct, make, save):
+    save(make(ct), tmp_path)
+    (tmp_path / "IM0008.dcm").symlink_to(tmp_path / "gone")
+    with pytest.raises(InputError, match="1 of 9 files cannot be read as DICOM"):
+        volume.read_image(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.3, 0.5, 0.9])
+def test_a_truncated_file_is_refused(tmp_path, ct, make, save, kept):
+    file = save(make(ct), tmp_path) / "IM0007.dcm"
+    data = file.read_bytes()
+    header = data.index(b"\xe0\x7f\x10\x00")
+    for size in (int(kept * header), header + int(kept * (len(data) - header))):
+        file.write_bytes(data[:size])
+        with pytest.raises(InputError, match=r"truncated|no valid"):
+            volume.read_image(tmp_path)
+
+
+def test_the_largest_axial_series_is_read(tmp_path, ct, make, save):
+    save(make(_part(ct, 4, 1), series=1), tmp_path / "a")
+    save(make(ct, series=2), tmp_path / "b")
+    save(make(ct, "LIP", series=3), tmp_path / "c")  # 33 slices, coronal
+    save([_other(uid.MRImageStorage)], tmp_path / "d")
+    (tmp_path / "README.txt").write_text("none")
+    found = dicom.find(tmp_path)
+    assert found.statement == (
+        "series 2: 8 axial CT slices every 2.50 mm; the largest of 2 axial CT series. Passed over: "
+        "series 1 (4 axial CT slices), series 3 (33 coronal CT slices), 1 × MR Image, "
+        "1 × file that is not DICOM. The folder holds 3 studies."
+    )
+    np.testing.assert_array_equal(volume.read_image(tmp_path).array, ct.array)
+
+
+def test_a_series_of_the_chest_goes_before_a_larger_one(tmp_path, ct, make, save):
+    save(make(_part(ct, 4), series=5, BodyPartExamined="CHEST"), tmp_path / "a")
+    save(make(ct, series=6, BodyPartExamined="HEAD"), tmp_path / "b")
+    found = dicom.find(tmp_path)
+    assert found.statement.startswith("series 5: 4 axial CT slices of the chest every 2.50 mm;")
+    assert "Passed over: series 6 (8 axial CT slices)." in found.statement
+
+
+def test_of_two_as_large_the_first_number_is_read(tmp_path, ct, make, save):
+    save(make(ct, series=9), tmp_path / "a")
+    save(make(ct, series=4), tmp_path / "b")
+    assert dicom.find(tmp_path).statement.startswith("series 4:")
+
+
+@pytest.mark.parametrize("by", ["number", "text", "uid"])
+def test_the_series_asked_for_is_read(tmp_path, ct, make, save, by):
+    small = make(_part(ct, 4, 1), series=1)
+    save(small, tmp_path / "a")
+    save(make(ct, series=2), tmp_path / "b")
+    asked = {"number": 1, "text": "1", "uid": small[0].SeriesInstanceUID}[by]
+    assert (
+        "4 axial CT slices every 2.50 mm; the one asked for"
+        in dicom.find(tmp_path, asked).statement
+    )
+    np.testing.assert_array_equal(volume.read_image(tmp_path, asked).array, ct.array[:4] + 1)
+
+
+def test_a_series_that_is_not_there_is_named_with_those_that_are(tmp_path, ct, make, save):
+    save(make(ct, series=2), tmp_path)
+    message = "the series asked for is not there, but series 2: 8 axial CT slices"
+    with pytest.raises(InputError, match=message):
+        dicom.find(tmp_path, 7)
+
+
+def test_a_number_that_two_series_have_is_refused(tmp_path, ct, make, save):
+    save(make(ct, series=2), tmp_path / "a")
+    save(make(ct, series=2), tmp_path / "b")
+    with pytest.raises(InputError, match="2 series have the number 2; give the SeriesInstanceUID"):
+        dicom.find(tmp_path, 2)
+
+
+def test_a_series_without_a_number_is_read(tmp_path, ct, make, save):
+    found = dicom.find(save(make(ct, SeriesNumber=None), tmp_path))
+    assert found.statement.startswith("a series without number: 8 axial")
+
+
+def test_two_patients_are_never_chosen_between(tmp_path, ct, make, save):
+    save(make(ct, series=1), tmp_path / "a")
+    save(make(_part(ct, 4), series=2, PatientID="8"), tmp_path / "b")
+    with pytest.raises(InputError, match="CT series of 2 patients; give each a folder of its own"):
+        dicom.find(tmp_path)
+    assert len(dicom.find(tmp_path, 2).slices) == 4
+
+
+def test_no_axial_series_is_chosen_by_itself(tmp_path, ct, make, save):
+    save(make(ct, "LIP", series=3), tmp_path)
+    with pytest.raises(InputError, match="no axial CT series, but series 3: 33 coronal CT slices"):
+        dicom.find(tmp_path)
+    assert len(dicom.find(tmp_path, 3).slices) == 33
+
+
+def test_a_multi_frame_secondary_capture_is_no_ct(tmp_path, ct, make, enhance):
+    one = enhance(make(ct))
+    one.SOPClassUID = uid.MultiFrameGrayscaleWordSecondaryCaptureImageStorage
+    one.save_as(tmp_path / "screen.dcm", enforce_file_format=True)
+    with pytest.raises(InputError, match="1 × Multi-frame Grayscale Word Secondary Capture Image"):
+        dicom.find(tmp_path)
+
+
+def test_a_dicomdir_is_passed_over(tmp_path, ct, make, save):
+    save(make(ct), tmp_path)
+    shutil.copy(pydicom.data.get_testdata_file("DICOMDIR"), tmp_path)
+    assert "1 × Media Storage Directory" in dicom.find(tmp_path).statement

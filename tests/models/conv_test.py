@@ -1,0 +1,98 @@
+"""Every form of the 3-D convolution against XLA's own, forward and backward."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dtc_jax.errors import UsageError
+from dtc_jax.models import conv
+
+SHAPES = [  # input [B, D, H, W, C], kernel size, filters
+    ((2, 8, 6, 5, 3), 3, 4),
+    ((1, 5, 4, 4, 2), 3, 3),  # a depth that leaves half a Winograd tile
+    ((2, 1, 4, 4, 2), 3, 2),  # one plane alone
+    ((1, 4, 4, 4, 3), 1, 5),
+    ((1, 6, 7, 6, 2), 5, 2),
+]
+
+
+def _arrays(shape, size, filters):
+    x, kernel, weight = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(x, shape)
+    kernel = jax.random.normal(kernel, (size, size, size, shape[-1], filters))
+    return x, kernel, weight
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "filters", "stride", "form"),
+    [(*case, *how) for case, how in itertools.product(SHAPES, [(1, "planes"), (2, "planes")])]
+    + [(*case, 1, "winograd") for case in SHAPES],
+)
+def test_forms_agree_with_the_native_convolution(shape, size, filters, stride, form):
+    x, kernel, key = _arrays(shape, size, filters)
+
+    def weighted(form):
+        def loss(x, kernel):
+            y = conv.conv3d(x, kernel, stride, form)
+            return (y * jax.random.normal(key, y.shape)).sum(), y
+
+        return jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
+
+    (_, y), gradients = weighted(form)(x, kernel)
+    (_, native), native_gradients = weighted("native")(x, kernel)
+    assert y.shape == native.shape
+    assert y.shape[1:4] == tuple(-(-n // stride) for n in shape[1:4])
+    pairs = zip((y, *gradients), (native, *native_gradients), strict=True)
+    for got, wanted in pairs:
+        tolerance = 2e-5 * float(jnp.abs(wanted).max())
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=tolerance)
+
+
+def test_winograd_is_not_the_direct_sum_in_disguise():
+    x, kernel, _ = _arrays((1, 8, 8, 8, 16), 3, 16)
+
+    def products(form):
+        call = jax.jit(lambda x, kernel: conv.conv3d(x, kernel, 1, form))
+        return call.lower(x, kernel).cost_analysis()["flops"]
+
+    assert products("winograd") < 0.65 * products("planes")
+
+
+@pytest.mark.parametrize(
+    ("shape", "filters", "stride", "dtype", "form"),
+    [
+        ((1, 16, 8, 8, 16), 32, 1, jnp.float32, "winograd"),
+        ((1, 16, 8, 8, 8), 32, 1, jnp.float32, "planes"),  # too few channels
+        ((1, 2, 8, 8, 16), 32, 1, jnp.float32, "planes"),  # too shallow
+        ((1, 16, 8, 8, 16), 32, 2, jnp.float32, "planes"),
+        ((1, 16, 8, 8, 16), 32, 1, jnp.bfloat16, "planes"),  # too few digits
+    ],
+)
+def test_the_cpu_gets_the_form_that_fits(shape, filters, stride, dtype, form):
+    x, kernel, _ = _arrays(shape, 3, filters)
+    assert conv.fastest_form(x.astype(dtype), kernel.astype(dtype), stride) == form
+
+
+def test_accelerators_get_the_native_form(monkeypatch):
+    x, kernel, _ = _arrays((1, 16, 8, 8, 16), 3, 16)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert conv.fastest_form(x, kernel, 1) == "native"
+
+
+def test_an_unknown_form_is_refused():
+    x, kernel, _ = _arrays((1, 4, 4, 4, 1), 3, 1)
+    with pytest.raises(UsageError, match=r"conv is 'plane'.*Did you mean 'planes'"):
+        conv.conv3d(x, kernel, 1, "plane")
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_layer_adds_a_bias_only_where_asked(bias):
+    layer = conv.Conv3D(4, use_bias=bias, dtype=jnp.bfloat16)
+    x = jnp.ones((1, 4, 4, 4, 2))
+    y, variables = layer.init_with_output(jax.random.key(0), x)
+    assert y.dtype == jnp.bfloat16
+    assert set(variables["params"]) == ({"kernel", "bias"} if bias else {"kernel"})
+    assert variables["params"]["kernel"].dtype == jnp.float32

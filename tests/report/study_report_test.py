@@ -1,0 +1,111 @@
+import json
+import re
+
+import pandas as pd
+import pytest
+
+from dtc_jax.report import study_report, wording
+from dtc_jax.statistics import roc
+from dtc_jax.statistics.study import Settings, study
+
+
+def test_the_page_needs_no_other_file_and_no_network(report):
+    html = (report / "report.html").read_text()
+    assert not re.findall(r'(?:src|href)="(?!#)[^"]*"', html)
+    assert not re.findall(r"url\((?!#)[^)]*\)|@import", html)
+    assert set(re.findall(r"https?://[^\"\s<]*", html)) <= {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
+
+
+def test_the_ids_of_the_page_are_unique_and_what_is_referred_to_is_there(report):
+    html = (report / "report.html").read_text()
+    used = re.findall(r'(?:href="|url\()#([^")]+)', html)
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert set(used) <= set(ids)
+    twice = {name for name in ids if ids.count(name) > 1}
+    assert not {name for name in twice if not re.search(r"-m[0-9a-f]{10}$", name)}  # equal markers
+
+
+def test_every_figure_is_there_as_svg_png_and_on_the_page(report):
+    html = (report / "report.html").read_text()
+    svg = {path.stem for path in (report / "figures").glob("*.svg")}
+    assert svg == {path.stem for path in (report / "figures").glob("*.png")}
+    for cohort in ("primary", "external"):
+        for name in ("roc", "diameter", "forest", "decision-curve", "calibration", "prevalence"):
+            assert f"{cohort}-{name}" in svg
+        for name in ("patients", "abstention", "flowchart", "diameters"):
+            assert f"{cohort}-{name}" in svg
+    assert "training-loss" in svg
+    assert html.count("<svg") == len(svg)
+
+
+def test_the_headline_is_the_clustered_auc_with_its_counts(report, predictions):
+    test = predictions[(predictions.split == "test") & (predictions.cohort == "primary")]
+    auc = roc.auc_interval(test.label, test.score, test.patient_id)
+    html = (report / "report.html").read_text()
+    headline = html[html.index('class="headline"') :]
+    assert f"<strong>{auc.value:.3f}</strong> ({auc.low:.3f}–{auc.high:.3f})" in headline
+    assert (
+        f"{len(test)} lesions of {test.patient_id.nunique()} patients, "
+        f"{int(test.label.sum())} refractory" in headline
+    )
+
+
+def test_the_performance_table_has_the_baselines_and_the_integer_counts(report, predictions):
+    table = pd.read_csv(report / "tables/performance.csv").set_index(["cohort", "split", "by"])
+    assert {("primary", "test", "diameter"), ("external", "test", "network")} <= set(table.index)
+    row = table.loc[("external", "test", "network")]
+    test = predictions[predictions.cohort == "external"]
+    assert ((test.label == 1) & (test.decision == 1)).sum() == row.TP
+    assert ((test.label == 0) & (test.decision == 1)).sum() == row.FP
+    assert row[["TP", "FN", "TN", "FP"]].sum() == len(test)
+
+
+def test_statistics_are_written_as_they_are(report, statistics):
+    assert json.loads((report / "statistics.json").read_text()) == json.loads(
+        json.dumps(statistics)
+    )
+
+
+def test_what_users_wrote_is_escaped_and_seen_first(report):
+    html = (report / "report.html").read_text()
+    assert "<li>Phantom &lt;cohort&gt;</li>" in html
+    assert html.index("Phantom &lt;cohort&gt;") < html.index('class="headline"')
+
+
+def test_a_table_alone_is_enough(tmp_path, predictions):
+    rows = predictions[predictions.split == "test"][["patient_id", "lesion_id", "label", "score"]]
+    rows = rows.assign(run="theirs", cohort="primary", split="test", fold=0)
+    rows = rows.assign(threshold=0.5, threshold_source="given", decision=(rows.score >= 0.5) * 1.0)
+    study_report.write(rows, study(rows, Settings(resamples=200)), {}, tmp_path)
+    html = (tmp_path / "report.html").read_text()
+    assert "Best baseline" not in html
+    assert 'id="training"' not in html
+    chart = (tmp_path / "figures/primary-flowchart.svg").read_text()
+    assert "in the table of predictions:" in " ".join(re.findall(r">([^<>]+)</text>", chart))
+
+
+def test_one_class_is_said_to_have_no_auc(tmp_path, predictions):
+    rows = predictions[(predictions.split == "test") & (predictions.label == 1)]
+    study_report.write(rows, study(rows, Settings(resamples=200)), {}, tmp_path)
+    html = (tmp_path / "report.html").read_text()
+    assert f"<strong>{wording.MISSING}</strong>" in html
+    assert not (tmp_path / "figures/primary-roc.svg").exists()
+
+
+def test_two_runs_have_their_own_chapters_files_and_a_comparison(tmp_path, make_predictions):
+    both = pd.concat([make_predictions("a"), make_predictions("b")], ignore_index=True)
+    both = both[(both.split == "test") & (both.cohort == "primary")]
+    both.loc[both.run == "b", "score"] = 1 - both.score
+    both["decision"] = (both.score >= both.threshold).astype(float)
+    study_report.write(both, study(both, Settings(resamples=200)), {}, tmp_path)
+    html = (tmp_path / "report.html").read_text()
+    assert "Discrimination: a" in html
+    assert "Discrimination: b" in html
+    assert (tmp_path / "figures/b-primary-roc.svg").exists()
+    compared = pd.read_csv(tmp_path / "tables/comparisons.csv")
+    assert compared.kind.tolist() == ["paired"]
+    first, second = map(float, compared.AUCs[0].split(", "))
+    assert first + second == pytest.approx(1, abs=0.0011)

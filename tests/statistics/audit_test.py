@@ -1,0 +1,166 @@
+"""The audit on the study's claims, on claims with known faults, and on claims that are none."""
+
+import pathlib
+
+import numpy as np
+import pytest
+import yaml
+from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
+
+from dtc_jax.errors import InputError
+from dtc_jax.statistics import audit, confusion_search
+from dtc_jax.statistics.published import Printed
+
+CLAIMS = pathlib.Path(__file__).parents[2] / "configs/claims/dtc_study.yaml"
+
+
+@pytest.fixture(scope="module")
+def found() -> dict:
+    return audit.audit(yaml.load(CLAIMS.read_text(), yaml.BaseLoader))
+
+
+def test_the_studys_confusion_matrices_are_found(found):
+    internal, external, small = found["tables"]
+    assert internal["matrices"] == [{"tp": 208, "fn": 63, "tn": 277, "fp": 67}]
+    assert internal["misfits"] == []
+    assert external["matrices"] == [{"tp": 60, "fn": 23, "tn": 25, "fp": 15}]
+    assert external["misfits"] == [{"figure": "npv", "printed": ".721", "implied": [0.5208]}]
+    assert small["matrices"][0] == {"tp": 15, "fn": 8, "tn": 27, "fp": 6}
+    assert small["matrices_found"] == 10
+
+
+def test_what_does_not_follow_is_said_and_nothing_else(found):
+    npv, diameter = found["findings"]
+    assert npv == "external validation: npv .721 does not fit the other figures, which give 0.521."
+    assert "P .06 does not follow: Student's t gives 0.112" in diameter
+    assert "Welch's t gives 0.103" in diameter
+
+
+def test_intervals_and_benefits_are_the_studys_recomputed_ones(found):
+    internal, external, _ = found["tables"]
+    accuracy = internal["rates"]["accuracy"]
+    assert (accuracy["low"], accuracy["high"]) == pytest.approx((0.7546, 0.8190), abs=5e-5)
+    npv = external["rates"]["npv"]
+    assert (npv["low"], npv["high"]) == pytest.approx((0.3833, 0.6553), abs=5e-5)
+    assert internal["net_benefit_at_half"]["model"] == pytest.approx(0.2293, abs=5e-5)
+    assert external["majority_accuracy"] == pytest.approx(83 / 123)
+    assert internal["auc"]["hanley_mcneil_se"] == pytest.approx(0.01475, abs=5e-6)
+    assert external["auc"]["hanley_mcneil_se"] == pytest.approx(0.04679, abs=5e-6)
+    assert external["auc"]["lesions_a_patient"] == 5.125
+    (comparison,) = found["comparisons"]
+    assert comparison["z"] == pytest.approx(3.14, abs=0.005)
+    assert comparison["tests"]["the z test"]["p"] == pytest.approx(0.0017, abs=5e-5)
+
+
+def test_the_search_finds_exactly_what_looking_at_every_matrix_finds():
+    names = ("accuracy", "sensitivity", "ppv")
+    texts = dict(zip(names, (".75", ".7", ".83"), strict=True))
+    printed = {name: Printed.parse(text, name) for name, text in texts.items()}
+    expected = set()
+    for p, n in np.ndindex(31, 31):
+        if not p or not n or p + n > 30:
+            continue
+        for tp, tn in np.ndindex(p + 1, n + 1):
+            cells = (tp, p - tp, tn, n - tn)
+            if tp + n - tn == 0:
+                continue
+            value = ((tp + tn) / (p + n), tp / p, tp / (tp + n - tn))
+            halves = (0.005, 0.05, 0.005)
+            targets = (0.75, 0.7, 0.83)
+            gaps = [abs(v - t) - h for v, t, h in zip(value, targets, halves, strict=True)]
+            if max(gaps) <= 1e-9:
+                expected.add(cells)
+    found, left_out = confusion_search.search(printed, range(1, 30), range(1, 30), 30)
+    assert {(c.tp, c.fn, c.tn, c.fp) for c in found} == expected
+    assert len(found) > 1
+    assert left_out == ()
+
+
+def test_too_much_to_search_and_nothing_that_fits_are_said():
+    with pytest.raises(InputError, match="too many to search"):
+        audit.audit({"tables": [{"name": "x", "at_most": "9999", "accuracy": ".8"}]})
+    table = {"name": "x", "positives": "10", "negatives": "10", "sensitivity": ".123"}
+    found = audit.audit({"tables": [table]})
+    assert found["findings"] == ["x: no confusion matrix fits any of its figures."]
+
+
+def test_printed_intervals_are_recognised_or_refuted():
+    low, high = proportion_confint(60, 83, method="beta")
+    printed = {"value": ".723", "low": f"{low:.3f}", "high": f"{high:.3f}"}
+    base = {"name": "x", "positives": "83", "negatives": "40", "specificity": ".625"}
+    found = audit.audit({"tables": [{**base, "sensitivity": printed}]})
+    assert found["tables"][0]["rates"]["sensitivity"]["printed_interval"] == "clopper-pearson"
+    assert found["findings"] == []
+    wrong = audit.audit({"tables": [{**base, "sensitivity": {**printed, "low": ".7"}}]})
+    assert "x: the interval of sensitivity is not Wilson's" in wrong["findings"][0]
+
+
+def test_p_values_of_means_and_counts_are_those_of_scipy():
+    rows = [["12", "30"], ["25", "21"]]
+    groups = [
+        {"mean": "8.50", "sd": "5.68", "n": "1077"},
+        {"mean": "8.87", "sd": "4.35", "n": "885"},
+    ]
+    found = audit.audit(
+        {
+            "counts": [{"name": "sex", "rows": rows, "p": ".02"}],
+            "means": [{"name": "size", "groups": groups, "p": ".11"}],
+        }
+    )
+    tests = found["counts"][0]["tests"]
+    table = np.array(rows, dtype=int)
+    assert tests["chi-square"]["p"] == stats.chi2_contingency(table, correction=False).pvalue
+    assert tests["Fisher's exact test"]["p"] == stats.fisher_exact(table).pvalue
+    student = found["means"][0]["tests"]["Student's t"]
+    assert student["p"] == stats.ttest_ind_from_stats(8.5, 5.68, 1077, 8.87, 4.35, 885).pvalue
+    assert student["low"] < student["p"] < student["high"]
+    assert found["findings"] == []
+
+
+def test_means_that_may_be_equal_may_have_any_p():
+    groups = [{"mean": "8.5", "sd": "5", "n": "20"}, {"mean": "8.6", "sd": "5", "n": "20"}]
+    found = audit.audit({"means": [{"name": "size", "groups": groups, "p": ".99"}]})
+    assert found["findings"] == []
+
+
+@pytest.mark.parametrize(
+    ("claims", "message"),
+    [
+        ("text", "must be a mapping"),
+        ({"table": []}, "Did you mean 'tables'"),
+        ({"tables": {}}, "must be a list"),
+        ({"tables": [{"accuracy": ".8"}]}, r"tables\[0\] needs name"),
+        ({"tables": [{"name": "x", "acuracy": ".8"}]}, "Did you mean 'accuracy'"),
+        ({"tables": [{"name": "x", "accuracy": ".8"}]}, "give `positives` and `negatives`"),
+        ({"tables": [{"name": "x", "positives": "ten", "negatives": "1"}]}, "not a whole number"),
+        (
+            {"tables": [{"name": "x", "positives": "9", "negatives": "9", "ppv": "much"}]},
+            "x.ppv: 'much' is not a number",
+        ),
+        ({"means": [{"name": "x", "groups": []}]}, "must be two"),
+        ({"counts": [{"name": "x", "rows": [["1"], ["2", "3"]]}]}, "equally many"),
+        ({"comparisons": [{"name": "x", "first": "a", "second": "b"}]}, "x, first is 'a'"),
+    ],
+)
+def test_claims_that_are_none_are_refused(claims, message):
+    with pytest.raises(InputError, match=message):
+        audit.audit(claims)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "half"),
+    [(".800", 0.8, 5e-4), ("0.8", 0.8, 0.05), ("76.8 %", 0.768, 5e-4), ("12", 12, 0.5)],
+)
+def test_a_printed_number_is_known_to_its_last_digit(text, value, half):
+    printed = Printed.parse(text, "x")
+    assert (printed.value, printed.half) == pytest.approx((value, half))
+    assert printed.fits(value + 0.99 * half)
+    assert not printed.fits(value + 1.01 * half)
+
+
+def test_a_printed_bound_is_a_bound():
+    printed = Printed.parse("< .001", "p")
+    assert printed.fits(0.0009)
+    assert not printed.fits(0.001)
+    assert printed.fits_range(0.0005, 0.5)

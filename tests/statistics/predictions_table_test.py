@@ -1,0 +1,140 @@
+"""The table of predictions: what is read, what is filled in, and what is refused in which words."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dtc_jax.errors import InputError
+from dtc_jax.statistics import predictions_table
+
+HEADER = "patient_id,lesion_id,label,score"
+GOOD = f"{HEADER}\nP1,a,1,0.9\nP1,b,0,0.2\nP2,a,,0.5\nP3,a,1,\n"
+
+
+def _read(tmp_path, text, name="model_a.csv"):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return predictions_table.read(path)
+
+
+def test_the_four_columns_are_enough(tmp_path):
+    found = predictions_table.complete(_read(tmp_path, GOOD))
+    assert set(found.run) == {"model_a"}
+    assert set(found.cohort) == {"primary"}
+    assert set(found.split) == {"test"}
+    assert set(found.threshold) == {0.5}
+    assert set(found.threshold_source) == {"0.5 by default: the table has none"}
+    np.testing.assert_array_equal(found.label, [1, 0, np.nan, 1])
+    np.testing.assert_array_equal(found.decision, [1, 0, 1, np.nan])
+    assert found.index.tolist() == [2, 3, 4, 5]
+
+
+def test_a_run_is_named_by_its_folder_where_the_file_is_called_predictions(tmp_path):
+    folder = tmp_path / "senet"
+    folder.mkdir()
+    assert set(_read(folder, GOOD, "predictions.csv").run) == {"senet"}
+
+
+def test_scores_are_read_to_their_last_digit_and_ids_as_they_are(tmp_path):
+    scores = np.random.default_rng(0).random(500)
+    rows = "".join(f"007,{i:03d},1,{score!r}\n" for i, score in enumerate(scores.tolist()))
+    found = _read(tmp_path, f"{HEADER}\n{rows}")
+    np.testing.assert_array_equal(found.score, scores)
+    assert set(found.patient_id) == {"007"}
+    assert found.lesion_id[2] == "000"
+
+
+def test_blanks_a_mark_of_byte_order_and_words_for_nothing_do_no_harm(tmp_path):
+    text = f"{HEADER},diameter_mm\n P1 , a ,1, 0.9 ,NA\n\nNA,b,0,0.1,4.5\n"
+    found = _read(tmp_path, text.encode("utf-8-sig"))
+    assert found.patient_id.tolist() == ["P1", "NA"]  # a patient may be called so
+    np.testing.assert_array_equal(found.diameter_mm, [np.nan, 4.5])
+    assert found.index.tolist() == [2, 4]
+
+
+def test_the_tables_own_threshold_goes_first_then_the_given_one(tmp_path):
+    text = f"{HEADER},threshold\nP1,a,1,0.4,0.3\nP2,a,0,0.4,\n"
+    found = predictions_table.complete(_read(tmp_path, text), threshold=0.45)
+    assert found.threshold.tolist() == [0.3, 0.45]
+    assert found.decision.tolist() == [1, 0]
+    assert found.threshold_source.tolist() == [
+        "the table's column `threshold`",
+        "0.45, given for the report",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("\n\n", "is empty"),
+        (f"{HEADER}\n", "has a header but no rows"),
+        ("patient_id;lesion_id;label;score\nP1;a;1;0.9\n", "separated by semicolons"),
+        ("patient_id\tlesion_id\tlabel\tscore\nP1\ta\t1\t0.9\n", "separated by tabs"),
+        ("patient_id,lesion_id,label\nP1,a,1\n", "no column score"),
+        (f"{HEADER},score\nP1,a,1,0.9,0.9\n", "several columns are called score"),
+        (f"{HEADER}\nP1,a,1,0.9\nP2,a,0,1.2\n", "row 3, score: 1.2 is outside"),
+        (f"{HEADER}\nP1,a,1,-3\n", "give the probability of RAI-refractory there"),
+        (f"{HEADER}\nP1,a,1,inf\n", "row 2, score: inf is outside"),
+        (f"{HEADER}\nP1,a,1,high\n", "row 2, score: 'high' is not a number"),
+        (f"{HEADER}\nP1,a,2,0.5\n", "row 2, label: 2 is not 0"),
+        (f"{HEADER}\nP1,a,yes,0.5\n", "row 2, label: 'yes' is not a number"),
+        (f"{HEADER}\n,a,1,0.5\n", "row 2, patient_id: '' is empty"),
+        (f"{HEADER}\nP1,a,1,0.9\nP1,a,1,0.8\n", "row 3, lesion_id: 'a' has a row"),
+        (f"{HEADER},split\nP1,a,1,0.9,train\nP1,a,1,0.8,test\n", "is in two splits"),
+        (f"{HEADER},split\nP1,a,1,0.9,dev\n", "row 2, split: 'dev' is none of train"),
+        (f"{HEADER},cohort\nP1,a,1,0.9,x\nP1,b,1,0.8,y\n", "row 3, cohort: 'y' is another cohort"),
+        (f"{HEADER},run\nP1,a,1,0.9,x\nP1,a,0,0.8,y\n", "row 3, label: 0 is another label"),
+        (f"{HEADER},threshold\nP1,a,1,0.9,1.5\n", "row 2, threshold: 1.5 is outside"),
+        (f"{HEADER},diameter_mm\nP1,a,1,0.9,-1\n", "row 2, diameter_mm: -1 is"),
+        (f"{HEADER}\nP1,a,1,0.9\nP2,a,0,0.1,7\n", "comma too many"),
+        (b"\xff\xfe" + HEADER.encode("utf-16-le"), "is not UTF-8"),
+        (f"{HEADER}\nP1,a,1,0.5\n".encode() + b"M\xfcller,a,1,0.5\n", "is not UTF-8"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(tmp_path, text, message):
+    with pytest.raises(InputError) as error:
+        _read(tmp_path, text)
+    assert message in str(error.value)
+    assert "model_a.csv" in str(error.value)
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        predictions_table.read(tmp_path / "none.csv")
+    with pytest.raises(InputError, match="is a folder"):
+        predictions_table.read(tmp_path)
+
+
+def test_many_wrong_rows_are_counted():
+    table = pd.DataFrame(
+        {"patient_id": list("abc"), "lesion_id": "1", "label": 1, "score": [2.0, 0.5, 3.0]}
+    )
+    with pytest.raises(InputError, match=r"row 0, score: 2 .* \(2 such rows"):
+        predictions_table.check(table)
+
+
+def test_decisions_must_be_those_of_the_threshold():
+    table = pd.DataFrame(
+        {"patient_id": ["a"], "lesion_id": "1", "label": 1, "score": 0.5, "decision": 1}
+    )
+    with pytest.raises(InputError, match="not the threshold that they were made with"):
+        predictions_table.complete(table)
+    assert predictions_table.complete(table.assign(threshold=0.5)).decision.tolist() == [1]
+    with pytest.raises(InputError, match="decision: 1 is not what"):
+        predictions_table.complete(table.assign(threshold=0.6))
+    with pytest.raises(InputError, match=r"threshold 1\.5 is outside"):
+        predictions_table.complete(table, threshold=1.5)
+
+
+def test_folds_repeat_lesions_and_a_lesion_id_may_repeat_in_other_patients():
+    table = pd.DataFrame(
+        {
+            "patient_id": ["a", "a", "b"],
+            "lesion_id": "1",
+            "label": [1, 1, 0],
+            "score": 0.5,
+            "fold": [0, 1, 0],
+        }
+    )
+    assert len(predictions_table.check(table)) == 3

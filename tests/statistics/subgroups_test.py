@@ -1,0 +1,107 @@
+"""Subgroups: levels, rounding, "too few", and a test for levels that share patients."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dtc_jax.errors import UsageError
+from dtc_jax.statistics import roc, subgroups
+
+
+def _table(n: int = 600, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    patient = rng.integers(0, n // 5, n)
+    labels = rng.integers(0, 2, n)
+    scores = 1 / (1 + np.exp(-labels - 0.7 * rng.normal(size=n // 5)[patient] - rng.normal(size=n)))
+    return pd.DataFrame(
+        {
+            "patient_id": [f"P{i}" for i in patient],
+            "label": labels,
+            "score": scores,
+            "decision": (scores >= 0.5).astype(int),
+            "diameter_mm": rng.uniform(2, 14, n),
+            "center": np.array(["a", "b"])[patient % 2],
+            "sex": np.array(["F", "male", ""])[patient % 3],
+            "age": 30.0 + patient % 50,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("rounding", "groups"),
+    [("nearest", [0, 0, 1, 1, 2, 5, 6, 6, np.nan]), ("down", [0, 0, 0, 1, 1, 5, 5, 6, np.nan])],
+)
+def test_diameter_groups(rounding, groups):
+    diameters = np.array([1.0, 4.4, 4.5, 5.4, 5.5, 9.49, 9.5, 10.0, np.nan])
+    np.testing.assert_array_equal(subgroups.diameter_groups(diameters, rounding), groups)
+
+
+def test_an_unknown_rounding_is_refused():
+    with pytest.raises(UsageError, match="Did you mean 'nearest'"):
+        subgroups.diameter_groups(np.ones(1), "neares")
+
+
+def test_levels_are_the_studys_and_hold_their_lesions():
+    table = _table()
+    found = {one["factor"]: one for one in subgroups.subgroups(table)}
+    assert list(found) == ["diameter", "center", "sex", "age"]
+    assert [level["level"] for level in found["diameter"]["levels"]] == [
+        *("≤ 4 mm", "5 mm", "6 mm", "7 mm", "8 mm", "9 mm", "≥ 10 mm")
+    ]
+    assert sum(level["lesions"] for level in found["diameter"]["levels"]) == 600
+    assert "halves up" in found["diameter"]["note"]
+    female, male = found["sex"]["levels"]
+    assert female["lesions"] + male["lesions"] == (table.sex != "").sum()
+    rows = table[table.age < 55]
+    young = found["age"]["levels"][0]
+    expected = roc.auc_interval(rows.label, rows.score, rows.patient_id)
+    assert young["auc"] == expected.as_dict()
+    assert young["positives"] == rows.label.sum()
+
+
+def test_a_level_with_under_five_lesions_of_a_class_has_words_in_place_of_numbers():
+    table = _table()
+    rare = table.index[(table.label == 1) & (table.center == "b")]
+    table = table.drop(rare[4:])
+    (found,) = (one for one in subgroups.subgroups(table) if one["factor"] == "center")
+    many, few = found["levels"]
+    assert many["note"] == ""
+    assert (few["positives"], few["note"], few["auc"], few["accuracy"]) == (
+        4,
+        "too few",
+        None,
+        None,
+    )
+    assert found["interaction"]["p"] is None
+    assert "fewer than two levels" in found["interaction"]["note"]
+
+
+def test_factors_without_a_column_are_absent():
+    table = _table()[["patient_id", "label", "score", "decision"]]
+    assert subgroups.subgroups(table) == []
+
+
+def _p(seed: int, gain: float) -> float:
+    """P of a sample in which the lesions of one of three levels are `gain` easier."""
+    rng = np.random.default_rng(seed)
+    patient = np.repeat(np.arange(40), 6)
+    level = rng.integers(0, 3, 240)
+    labels = rng.integers(0, 2, 240)
+    scores = (
+        (1 + gain * (level == 0)) * labels + rng.normal(size=40)[patient] + rng.normal(size=240)
+    )
+    return subgroups.interaction(labels, scores, patient, [level == i for i in range(3)])["p"]
+
+
+def test_interaction_rejects_as_often_as_it_says_and_finds_a_difference():
+    equal = np.array([_p(seed, 0.0) for seed in range(300)])
+    assert 0.01 < np.mean(equal < 0.05) < 0.09
+    assert np.mean([_p(seed, 2.5) < 0.05 for seed in range(50)]) > 0.8
+
+
+def test_no_interaction_is_tested_on_a_handful_of_patients():
+    table = _table()
+    table.patient_id = np.where(table.center == "a", "P1", table.patient_id)
+    (found,) = (one for one in subgroups.subgroups(table) if one["factor"] == "center")
+    assert found["interaction"]["p"] is None
+    assert "has 1 patients" in found["interaction"]["note"]

@@ -1,0 +1,136 @@
+"""The classification task: what its seam promises, and that it can learn one crop by heart."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from configs import senet
+from dtc_jax.imaging.preprocess import preprocess
+from dtc_jax.statistics import roc
+from dtc_jax.tasks import classification
+from dtc_jax.training import parallel, state, steps
+
+
+@pytest.fixture(scope="module")
+def config():
+    config = senet.get_config("demo")
+    with config.unlocked():
+        config.preprocess.update(crop_mm=(8, 8, 8), spacing_mm=1.0, mask="channel")
+        config.model.update(width=4, stages=2, stem_stride=1, dropout=0.0)
+        config.augment.update(rotate_deg=(0.0, 0.0, 0.0), scale=0.0, noise_hu=0.0)
+    return config
+
+
+@pytest.fixture(scope="module")
+def batch():
+    rng = np.random.default_rng(0)
+    image = rng.normal(-800, 50, (8, 12, 12, 12))
+    label = (np.arange(8) % 2).astype(np.float32)
+    image[:, 4:8, 4:8, 4:8] += 200 + 500 * label[:, None, None, None]
+    mask = np.zeros(image.shape, np.uint8)
+    mask[:, 4:8, 4:8, 4:8] = 1
+    return {
+        "image": image.astype(np.int16),
+        "mask": mask,
+        "extent": np.tile(np.array([[0, 12]] * 3, np.int32), (8, 1, 1)),
+        "label": label,
+        "index": np.arange(8, dtype=np.int32),
+        "valid": np.ones(8, np.float32),
+    }
+
+
+@pytest.fixture(scope="module")
+def task(config, batch):
+    return classification.make_task(config, batch["label"])
+
+
+@pytest.fixture(scope="module")
+def variables(task):
+    return jax.jit(task.init)(jax.random.key(0))
+
+
+def test_rows_that_only_fill_a_batch_do_not_count(task, variables, batch):
+    keys = jax.random.split(jax.random.key(1), 8)
+    loss = jax.jit(lambda b: task.loss(*variables, b, keys, None))
+    part = batch | {"valid": np.array([1, 1, 1, 1, 1, 0, 0, 0], np.float32)}
+    spoilt = part | {"label": np.where(part["valid"] > 0, part["label"], np.nan)}
+    got = loss(spoilt)
+    assert float(got.sum) == float(loss(part).sum)
+    assert float(got.metrics["accuracy"][1]) == 5
+    assert float(got.weight) == pytest.approx(5.0)  # balanced classes: every weight is 1
+
+
+def test_the_prediction_is_the_mean_over_the_mirror_images(config, task, variables, batch):
+    network = classification.make_network(config)
+    spec = classification.make_preprocess(config)
+    x = preprocess(batch["image"], batch["mask"], spec, jnp)
+    params, batch_stats = variables
+    apply = jax.jit(
+        lambda x: network.apply({"params": params, "batch_stats": batch_stats}, x, train=False)
+    )
+    views = [apply(jnp.flip(x, axes)) for axes in ((), (1,), (2,), (3,))]
+    got = jax.jit(task.predict)(params, batch_stats, batch)
+    np.testing.assert_allclose(got["logit"], np.mean(views, axis=0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(got["index"], batch["index"])
+
+
+def test_the_summary_is_that_of_the_pooled_rows(task):
+    rng = np.random.default_rng(1)
+    label, logit = np.tile([0.0, 1.0], 10), rng.normal(size=20)
+    outputs = [
+        {"label": label[:13], "logit": logit[:13]},
+        {"label": label[13:], "logit": logit[13:]},
+    ]
+    summary = task.summarize(outputs)
+    assert summary["auc"] == pytest.approx(roc.auc(label, logit))
+    likelihood = np.where(label == 1, 1 / (1 + np.exp(-logit)), 1 / (1 + np.exp(logit)))
+    assert summary["loss"] == pytest.approx(-np.log(likelihood).mean())
+    assert summary["accuracy"] == np.mean((logit > 0) == (label == 1))
+
+
+@pytest.mark.parametrize(
+    ("monitor", "mode"), [("auc", "max"), ("accuracy", "max"), ("loss", "min")]
+)
+def test_the_monitored_metric_knows_which_way_is_better(config, batch, monitor, mode):
+    changed = config.copy_and_resolve_references()
+    changed.train.monitor = monitor
+    task = classification.make_task(changed, batch["label"])
+    assert (task.monitor, task.mode) == (monitor, mode)
+
+
+def _placed_start(task, optimizer, how):
+    first = jax.jit(lambda: state.create(task, optimizer, seed=0, ema=False))()
+    return how.place(jax.tree.map(np.array, jax.device_get(first)))  # copies: steps are donated
+
+
+def test_it_learns_eight_crops_by_heart(task, batch):
+    optimizer = optax.adam(0.02)
+    how = parallel.make("jit", jax.devices()[:1])
+    train = how.compile_train(steps.make_train_step(task, optimizer, seed=0))
+    now, placed = _placed_start(task, optimizer, how), how.shard(batch)
+    for _ in range(40):
+        now, metrics = train(now, placed)
+    total, weight = metrics["loss"]
+    assert float(total) / float(weight) < 0.1
+
+
+def test_the_same_network_through_one_two_and_eight_devices(task, batch):
+    optimizer = optax.adam(1e-3)
+
+    def trained(kind, count):
+        how = parallel.make(kind, jax.devices()[:count])
+        train = how.compile_train(steps.make_train_step(task, optimizer, seed=0))
+        now = _placed_start(task, optimizer, how)
+        for _ in range(2):
+            now, _ = train(now, how.shard(batch))
+        return how.fetch(now).params
+
+    whole = trained("jit", 1)
+    for kind, count in (("jit", 8), ("pmap", 2)):
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-2, atol=2e-4),
+            trained(kind, count),
+            whole,
+        )
