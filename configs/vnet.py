@@ -146,6 +146,8 @@ def _demo(config: ml_collections.ConfigDict) -> None:
 def _lidc(config: ml_collections.ConfigDict) -> None:
     config.data.update(source="cubes", size_mm=(51, 51, 51))
     config.data.manifest = f"{_DATA}/lidc_patches/patches.csv"
+    # Its nodule is also in lidc_ct, a whole scan on which the trained segmenter is judged.
+    config.data.exclude_patients = ("LIDC-feup-0",)
     config.preprocess.crop_mm = (40, 40, 40)
     config.predict.crop_mm = (51, 51, 51)
     config.model.update(stem_stride=2, widths=(16, 32, 64), convolutions=(1, 2, 2))

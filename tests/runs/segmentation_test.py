@@ -41,6 +41,7 @@ def cubes(tmp_path_factory):
 def config(cubes):
     config = vnet.get_config("lidc")
     config.data.update(manifest=str(cubes), folder=str(cubes.parent / "data"))
+    config.data.exclude_patients = ()
     config.data.size_mm = (SIDE,) * 3
     config.preprocess.crop_mm = (12, 12, 12)
     config.predict.update(crop_mm=(SIDE,) * 3, batch_size=8)
