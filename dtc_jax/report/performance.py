@@ -60,7 +60,9 @@ def _against_best(subject: Subject, cohort: str) -> list[str]:
         return [f"{text}."]
     difference = comparison.paired(both.label, both.score_x, both.score_y, both.patient_id)
     gained = wording.estimate(difference.estimate.as_dict())
-    return [f"{text}; the network's minus it: {gained}, P {wording.p_value(difference.p)}."]
+    return [
+        f"{text}; the network's less the baseline's: {gained}, P {wording.p_value(difference.p)}."
+    ]
 
 
 def who(section: Mapping[str, Any]) -> str:

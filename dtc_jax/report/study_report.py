@@ -93,4 +93,4 @@ def _warnings(statistics: Mapping[str, Any], subjects: list[Subject]) -> list[st
     notes = [*statistics["notes"]]
     for subject in subjects:
         notes += subject.artefacts.metrics.get("notes", [])
-    return [f"{note[:1].upper()}{note[1:]}" for note in dict.fromkeys(notes)]
+    return list(dict.fromkeys(notes))

@@ -71,8 +71,8 @@ def test_statistics_are_written_as_they_are(report, statistics):
 
 def test_what_users_wrote_is_escaped_and_seen_first(report):
     html = (report / "report.html").read_text()
-    assert "<li>Phantom &lt;cohort&gt;</li>" in html
-    assert html.index("Phantom &lt;cohort&gt;") < html.index('class="headline"')
+    assert "<li>phantom &lt;cohort&gt;</li>" in html
+    assert html.index("phantom &lt;cohort&gt;") < html.index('class="headline"')
 
 
 def test_a_table_alone_is_enough(tmp_path, predictions):
