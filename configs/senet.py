@@ -148,9 +148,11 @@ def _adrenal(config: ml_collections.ConfigDict) -> None:
     config.split.kind = "column"
     config.preprocess.update(crop_mm=(64, 64, 64), spacing_mm=2.0, window=(0.0, 255.0))
     config.augment.update(hu_shift=0.0, hu_scale=0.0, noise_hu=0.0)
-    config.model.update(width=16, dropout=0.2)
+    config.model.update(width=16, stem_stride=2, dropout=0.2)
     config.optimizer.learning_rate = 3e-3
-    config.train.update(epochs=30)
+    config.train.update(
+        epochs=20, evaluate_every_epochs=2, checkpoint_every_epochs=4, log_every_steps=50
+    )
 
 
 _VARIANTS = {"": _paper, "demo": _demo, "lidc": _lidc, "adrenal": _adrenal}
