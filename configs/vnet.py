@@ -105,7 +105,9 @@ def _base() -> ml_collections.ConfigDict:
     }
     config.predict = {
         "batch_size": 8,
-        "crop_mm": (48, 64, 64),  # of a patch in evaluation
+        # Of a patch in evaluation. SE blocks average over the field of view: on another one than
+        # that of training the network is not the one that was trained.
+        "crop_mm": (40, 56, 56),
         "mirror": False,  # mean over the mirror images
         "threshold": 0.5,  # of the probability
     }
@@ -138,7 +140,7 @@ def _demo(config: ml_collections.ConfigDict) -> None:
     config.data.phantom.update(patients=40, external_patients=6)
     config.data.size_mm = (40, 40, 40)
     config.preprocess.update(crop_mm=(32, 32, 32), spacing_mm=2.0)
-    config.predict.crop_mm = (40, 40, 40)
+    config.predict.crop_mm = (32, 32, 32)
     config.model.update(widths=(8, 16, 32), convolutions=(1, 1, 1))
     config.train.update(epochs=20, evaluate_every_epochs=2)
 
@@ -148,10 +150,10 @@ def _lidc(config: ml_collections.ConfigDict) -> None:
     config.data.manifest = f"{_DATA}/lidc_patches/patches.csv"
     # Its nodule is also in lidc_ct, a whole scan on which the trained segmenter is judged.
     config.data.exclude_patients = ("LIDC-feup-0",)
-    config.preprocess.crop_mm = (40, 40, 40)
-    config.predict.crop_mm = (51, 51, 51)
+    config.preprocess.crop_mm = config.predict.crop_mm = (51, 51, 51)
+    config.augment.shift_mm = 10.0  # the nodules lie in the middle, which must not be learnt
     config.model.update(stem_stride=2, widths=(16, 32, 64), convolutions=(1, 2, 2))
-    config.train.update(epochs=120, evaluate_every_epochs=5, checkpoint_every_epochs=10)
+    config.train.update(epochs=200, evaluate_every_epochs=5, checkpoint_every_epochs=10)
 
 
 _VARIANTS = {"": _default, "paper": _paper, "demo": _demo, "lidc": _lidc}

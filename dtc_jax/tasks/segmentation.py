@@ -96,7 +96,7 @@ def make_task(config: ml_collections.ConfigDict, training_labels: np.ndarray) ->
 
 
 def make_predict_preprocess(config: ml_collections.ConfigDict) -> Preprocess:
-    """As in training, but on the field of view of `config.predict.crop_mm`, which may be larger."""
+    """As in training, on the field of view of `config.predict.crop_mm`."""
     return dataclasses.replace(make_preprocess(config), crop_mm=tuple(config.predict.crop_mm))
 
 
