@@ -1,6 +1,6 @@
 """Draws docs/demo.png from a finished `make demo`. Needs a clone and its `.venv`.
 
-.venv/bin/python docs/demo_picture.py runs/senet-demo docs/demo.png
+.venv/bin/python -m docs.demo_picture runs/senet-demo docs/demo.png
 """
 
 import pathlib
