@@ -102,6 +102,11 @@ def _base() -> ml_collections.ConfigDict:
     # them and keeps the best on its own validation rows.
     config.candidates = {}
     config.threshold = "youden"  # chosen on validation; or 'fixed:0.5', 'sensitivity:0.9', …
+    config.report = {
+        "patient_truth": "any",  # or 'all': of a patient's lesions must be refractory
+        "diameter_rounding": "nearest",  # or 'down': to the whole mm of the size groups
+        "margin": 0.05,  # of non-inferiority, in AUC
+    }
     return config
 
 

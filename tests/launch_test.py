@@ -32,6 +32,7 @@ TINY = [
     "--config.train.epochs=4",
     "--config.train.evaluate_every_epochs=1",
     "--config.train.log_every_steps=1",
+    "--config.report.margin=0.1",
 ]
 COLUMNS = (
     "run,cohort,split,fold,patient_id,lesion_id,center,diameter_mm,age,sex,label,score,threshold,"
@@ -124,6 +125,10 @@ def test_a_run_leaves_what_the_readme_lists(trained, capsys):
     assert "validation" in test["threshold"]["source"]
     assert set(known["baselines"]) == {"majority", "diameter", "box_extent", "features"}
     assert known["network"]["primary"]["train"]["auc"]["value"] > 0.9  # brightness is easy to learn
+    assert (trained / "report" / "report.html").is_file()
+    statistics = json.loads((trained / "report" / "statistics.json").read_text())
+    assert statistics["settings"]["margin"] == 0.1
+    assert statistics["settings"]["patient_truth"] == "any"
 
 
 def test_evaluate_computes_the_same_figures_again(trained):
@@ -247,6 +252,10 @@ def refused(capsys, *words):
         ([f"--config={CONFIG}:demo", "--config.threshold=best"], ["threshold='best'"]),
         ([f"--config={CONFIG}:demo", "--config.parallel=xmap"], ["config.parallel"]),
         ([f"--config={CONFIG}:demo", "--config.train.batch_size=7"], ["batch_size is 7"]),
+        (
+            [f"--config={CONFIG}:demo", "--config.report.patient_truth=some"],
+            ["config.report.patient_truth is 'some'", "any, all"],
+        ),
         ([f"--config={CONFIG}:demo", "extra"], ["'extra' is not a flag"]),
         ([], ["--mode=train needs --config"]),
         (["--mode=evaluate"], ["--workdir"]),

@@ -9,7 +9,7 @@ import numpy as np
 
 from dtc_jax.errors import UsageError, unknown_choice
 from dtc_jax.runs import fold
-from dtc_jax.statistics import threshold
+from dtc_jax.statistics import study, threshold
 from dtc_jax.tasks import registry
 from dtc_jax.training import optimizer, parallel
 
@@ -53,6 +53,11 @@ def _check(config: ml_collections.ConfigDict) -> None:
     _check_model(config, typing.get_type_hints(task_module.NETWORK))
     if "threshold" in config:
         threshold.parse(config.threshold)
+    if "report" in config:
+        try:
+            study.Settings(**config.report)
+        except UsageError as error:
+            raise UsageError(f"config.report.{error}") from error
     optimizer.make_optimizer(config.optimizer, total_steps=1)
     devices = len(parallel.make(config.parallel).devices)
     for field in ("train.batch_size", "predict.batch_size"):

@@ -18,7 +18,8 @@ def report(
 ) -> None:
     """Writes the report of the runs in `predictions`; see `report.study_report`.
 
-    What a run left beside its predictions.csv is used as far as it is there.
+    What a run left beside its predictions.csv is used as far as it is there; the settings are those
+    of the first run's `config.report`.
 
     Args:
       predictions: CSV files, see `statistics.predictions_table`. The first run is the one that the
@@ -37,6 +38,7 @@ def report(
         found |= {run: left for run in table.run.unique() if run not in found}
         tables.append(table)
     complete = predictions_table.complete(pd.concat(tables, ignore_index=True), threshold)
-    figures = study(complete, Settings(threshold=threshold))
+    config = found[complete.run.iloc[0]].config or {} if len(complete) else {}
+    figures = study(complete, Settings(threshold=threshold, **config.get("report", {})))
     page = study_report.write(complete, figures, found, out)
     print(f"Report: {page} (open it in a browser)")

@@ -14,7 +14,10 @@ from dtc_jax.cohort import splits
 from dtc_jax.errors import InputError
 
 # Fields that say how, not what, to compute: they may change when a run is resumed.
-FREE_FIELDS = ("data.cache", "data.folder", "data.workers", "parallel", "train.log_every_steps")
+FREE_FIELDS = (
+    *("data.cache", "data.folder", "data.workers", "parallel", "train.log_every_steps"),
+    *("report.patient_truth", "report.diameter_rounding", "report.margin"),
+)
 
 
 def claim(workdir: storage.PathLike, config: ml_collections.ConfigDict) -> pathlib.Path:

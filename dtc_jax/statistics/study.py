@@ -102,7 +102,7 @@ _LESION = ["fold", "patient_id", "lesion_id"]
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What the figures are made with.
+    """What the figures are made with; a `UsageError` names the field that is not what it must be.
 
     Attributes:
       threshold: of the decisions where the table has no column `threshold`; None: 0.5.
@@ -121,6 +121,19 @@ class Settings:
     resamples: int = 2000
     seed: int = 0
 
+    def __post_init__(self):
+        for field, choices in (
+            ("patient_truth", patient_level.TRUTHS),
+            ("diameter_rounding", subgroups.ROUNDINGS),
+        ):
+            value = getattr(self, field)
+            if value not in choices:
+                raise unknown_choice(field, value, choices)
+        if not 0 < self.margin < 1:
+            raise UsageError(f"margin is {self.margin}; it must be between 0 and 1.")
+        if self.resamples < 200:
+            raise UsageError(f"resamples is {self.resamples}; give 200 or more.")
+
 
 def study(predictions: pd.DataFrame, settings: Settings | None = None) -> dict[str, Any]:
     """The study in figures; see the module's docstring.
@@ -132,10 +145,8 @@ def study(predictions: pd.DataFrame, settings: Settings | None = None) -> dict[s
 
     Raises:
       InputError: the table contradicts itself, see `predictions_table.complete`.
-      UsageError: a setting is none of its choices.
     """
     settings = settings or Settings()
-    _check(settings)
     table = predictions_table.complete(predictions, settings.threshold)
     groups = list(table.groupby(["run", "cohort", "split"], sort=False))
     runs: dict[str, Any] = {}
@@ -156,20 +167,6 @@ def study(predictions: pd.DataFrame, settings: Settings | None = None) -> dict[s
         "runs": runs,
         "comparisons": _comparisons(tables.usable(table), settings.margin),
     }
-
-
-def _check(settings: Settings) -> None:
-    for field, choices in (
-        ("patient_truth", patient_level.TRUTHS),
-        ("diameter_rounding", subgroups.ROUNDINGS),
-    ):
-        value = getattr(settings, field)
-        if value not in choices:
-            raise unknown_choice(field, value, choices)
-    if not 0 < settings.margin < 1:
-        raise UsageError(f"margin is {settings.margin}; it must be between 0 and 1.")
-    if settings.resamples < 200:
-        raise UsageError(f"resamples is {settings.resamples}; give 200 or more.")
 
 
 def _notes(runs: dict[str, Any]) -> list[str]:

@@ -195,12 +195,12 @@ def test_a_table_too_large_to_resample_has_its_values_without_bands(monkeypatch)
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (Settings(patient_truth="most"), "patient_truth"),
-        (Settings(diameter_rounding="up"), "diameter_rounding"),
-        (Settings(margin=0), "margin"),
-        (Settings(resamples=10), "resamples"),
+        ({"patient_truth": "most"}, "patient_truth"),
+        ({"diameter_rounding": "up"}, "diameter_rounding"),
+        ({"margin": 0}, "margin"),
+        ({"resamples": 10}, "resamples"),
     ],
 )
-def test_settings_out_of_range_are_refused(predictions, settings, message):
+def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(UsageError, match=message):
-        study.study(predictions, settings)
+        Settings(**settings)
