@@ -102,6 +102,7 @@ def _base() -> ml_collections.ConfigDict:
     # them and keeps the best on its own validation rows.
     config.candidates = {}
     config.threshold = "youden"  # chosen on validation; or 'fixed:0.5', 'sensitivity:0.9', …
+    config.write_report = True  # of every training; in a sweep its seconds add up
     config.report = {
         "patient_truth": "any",  # or 'all': of a patient's lesions must be refractory
         "diameter_rounding": "nearest",  # or 'down': to the whole mm of the size groups

@@ -33,6 +33,7 @@ TINY = [
     "--config.train.evaluate_every_epochs=1",
     "--config.train.log_every_steps=1",
     "--config.report.margin=0.1",
+    "--config.write_report=False",
 ]
 COLUMNS = (
     "run,cohort,split,fold,patient_id,lesion_id,center,diameter_mm,age,sex,label,score,threshold,"
@@ -93,7 +94,7 @@ def train(study, tmp_path_factory):
 def trained(train, tmp_path_factory):
     """The workdir of a finished run."""
     workdir = tmp_path_factory.mktemp("trained") / "run"
-    assert train(workdir) == 0
+    assert train(workdir, "--config.write_report=True") == 0
     return workdir
 
 

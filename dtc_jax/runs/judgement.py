@@ -63,7 +63,8 @@ def write(
     storage.write_json(folder / "metrics.json", figures)
     storage.write_table(folder / "lesions.csv", _lesions(data))
     print(_summary(figures))
-    report([folder / "predictions.csv"], folder / "report")
+    if config.get("write_report", True):
+        report([folder / "predictions.csv"], folder / "report")
 
 
 def _lesions(data: Data) -> pd.DataFrame:
