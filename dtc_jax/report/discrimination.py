@@ -29,10 +29,8 @@ def roc(section: Mapping[str, Any], baselines: Mapping[str, Curve]) -> figure.Fi
     for (name, curve), dash in zip(baselines.items(), _dashes(), strict=False):
         (line,) = axis.plot(*curve, color=drawing.QUIET, lw=0.9, ls=dash, label=name)
         drawing.tip(line, f"baseline {name}")
-    band = found["band"]
-    axis.fill_between(
-        band["fpr"], band["low"], band["high"], color=drawing.SERIES[0], alpha=0.18, lw=0
-    )
+    low, high = (np.array(found["band"][end], np.float64) for end in ("low", "high"))  # null: NaN
+    axis.fill_between(found["band"]["fpr"], low, high, color=drawing.SERIES[0], alpha=0.18, lw=0)
     auc = wording.estimate(section["auc"])
     axis.plot(fpr, tpr, color=drawing.SERIES[0], label=f"network {auc}")
     point = found["operating_point"]

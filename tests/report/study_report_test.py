@@ -4,7 +4,7 @@ import re
 import pandas as pd
 import pytest
 
-from dtc_jax.report import study_report, wording
+from dtc_jax.report import discrimination, study_report, wording
 from dtc_jax.statistics import roc
 from dtc_jax.statistics.study import Settings, study
 
@@ -109,3 +109,13 @@ def test_two_runs_have_their_own_chapters_files_and_a_comparison(tmp_path, make_
     assert compared.kind.tolist() == ["paired"]
     first, second = map(float, compared.AUCs[0].split(", "))
     assert first + second == pytest.approx(1, abs=0.0011)
+
+
+def test_a_curve_without_a_band_is_drawn_all_the_same(statistics):
+    """Above 200 000 lesions the bootstrap is left out."""
+    run = next(iter(statistics["runs"].values()))
+    found = json.loads(json.dumps(next(iter(run.values()))["test"]))
+    for end in ("low", "high"):
+        found["roc"]["band"][end] = [None] * len(found["roc"]["band"]["fpr"])
+    (axis,) = discrimination.roc(found, {}).axes
+    assert len(axis.lines) > 1
