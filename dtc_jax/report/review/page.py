@@ -60,7 +60,6 @@ def _entry(finding: Finding, about: About) -> dict[str, Any]:
         "threshold": about.threshold if threshold is None else threshold,
         "decision": measures.decision(row.get("decision", "")),
         "diameter": measures.finite(row.get("diameter_mm")),
-        "volume": measures.finite(row.get("volume_mm3")),
         "facts": measures.facts(row),
     }
 

@@ -21,7 +21,7 @@ def _finding(number: int) -> Finding:
     mask = np.zeros(SHAPE, bool)
     mask[around] = True
     heat = np.where(mask, 0.5 * number, 0).astype(np.float32)
-    measures = {"diameter_mm": 3.5, "volume_mm3": 30.0 - number}
+    measures = {"diameter_mm": 30.5 - number, "volume_mm3": 27.0}
     measures |= {"refractory_probability": number / 10, "decision": "avid", "threshold": 0.5}
     volumes = [Volume(array, AFFINE) for array in (image, mask, heat)]
     return Finding(number, *volumes, measures=measures)

@@ -169,7 +169,7 @@ function drawScale(pen, { canvas }, { perMm }) {
   const path = new Path2D();
   path.moveTo(width - 10 - length * perMm, height - 10);
   path.lineTo(width - 10, height - 10);
-  pen.lineCap = "butt";
+  pen.lineCap = "round";
   stroke(pen, path, "#fff", 3);
   label(pen, `${length} mm`, width - 10, height - 14, "right", "bottom");
 }

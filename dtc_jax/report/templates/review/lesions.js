@@ -1,14 +1,14 @@
 // The list of the lesions, and the panel of the chosen one.
 const find = (selector) => document.querySelector(selector);
 const SIGNS = { accept: "✓ accepted", reject: "✗ rejected", "": "not reviewed" };
-const twoDigits = (value) => (value === null ? "n/a" : value.toFixed(2));
+const digits = (value, count) => (value === null ? "n/a" : value.toFixed(count));
 let order = [];
 
 function sortLesions() {
   const by = find("#sort").value;
   const value = (lesion) => ({
     id: -lesion.id, open: Number(store.isOpen(lesion.id)),
-    probability: lesion.probability ?? -1, volume: lesion.volume ?? lesion.diameter ?? -1,
+    probability: lesion.probability ?? -1, size: lesion.diameter ?? -1,
   })[by];
   order = [...content.lesions].sort((a, b) => value(b) - value(a) || a.id - b.id);
   find("#lesions").replaceChildren(...order.map(item));
@@ -23,7 +23,7 @@ function item(lesion) {
     button.append(span);
   };
   part("number", `${lesion.id}`);
-  part("probability", `${twoDigits(lesion.probability)} ${lesion.decision}`);
+  part("probability", `${digits(lesion.probability, 2)} ${lesion.decision}`);
   part("size", lesion.diameter === null ? "" : `${lesion.diameter.toFixed(1)} mm`);
   part("sign", "");
   button.dataset.lesion = lesion.id;
@@ -39,7 +39,7 @@ function mark(button) {
   const id = Number(button.dataset.lesion);
   const { verdict, comment } = store.of(id);
   button.dataset.state = verdict;
-  button.querySelector(".sign").textContent = SIGNS[verdict] + (comment ? " …" : "");
+  button.querySelector(".sign").textContent = SIGNS[verdict] + (comment ? ", comment" : "");
   if (shown.lesion?.id === id) button.setAttribute("aria-current", "true");
   else button.removeAttribute("aria-current");
 }
@@ -65,7 +65,7 @@ function showLesion(lesion) {
   find("#answer .decision").textContent = known ? `Decided ${lesion.decision}` : "Not classified";
   const side = lesion.probability >= lesion.threshold ? "at or above" : "below";
   find("#answer .how").textContent = known
-    ? `Probability ${twoDigits(lesion.probability)}, ${side} the threshold ${twoDigits(lesion.threshold)}`
+    ? `Probability ${digits(lesion.probability, 3)}, ${side} the threshold ${digits(lesion.threshold, 3)}`
     : "No probability was given.";
   find("#answer .scale").hidden = !known;
   find("#answer .value").style.width = `${100 * lesion.probability}%`;
