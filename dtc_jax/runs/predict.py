@@ -83,7 +83,8 @@ def _tell(answer: Answer, folder: pathlib.Path) -> None:
     record = folder_lib.read_record(folder)
     if record["scan"]["series"]:
         print(record["scan"]["series"])
-    print(folder_lib.table(answer))
+    of_review = record["kind"] == "review"
+    print(folder_lib.table(answer, "no lesion is left" if of_review else "no lesion was found"))
     if record.get("dicom_seg", "").startswith("not written"):
         print(f"DICOM SEG {record['dicom_seg']}")
     spent = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in record["seconds"].items())

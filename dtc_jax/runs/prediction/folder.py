@@ -82,8 +82,10 @@ def read_record(folder: pathlib.Path) -> dict[str, Any]:
     return storage.read_json(folder / RECORD)
 
 
-def table(answer: Answer, shown: int = 20) -> str:
-    """The lesions as a few lines of text."""
+def table(answer: Answer, none: str, shown: int = 20) -> str:
+    """The lesions as a few lines of text; `none` where there are none."""
+    if answer.table.empty:
+        return none
     lines = ["lesion  diameter mm  volume mm3  P(refractory)  decision"]
     for row in answer.table.head(shown).itertuples():
         lines.append(
@@ -92,12 +94,12 @@ def table(answer: Answer, shown: int = 20) -> str:
         )
     if len(answer.table) > shown:
         lines.append(f"… and {len(answer.table) - shown} more")
-    return "\n".join(lines) if len(answer.table) else "no lesion was found"
+    return "\n".join(lines)
 
 
 def _facts(figures: dict[str, Any]) -> list[tuple[str, str]]:
     if not figures["lesions"]:
-        return [("Lesions", "none found")]
+        return [("Lesions", "none")]
     return [
         ("Lesions", str(figures["lesions"])),
         (

@@ -92,6 +92,8 @@ def _spoiled(slices):
 
     def changed(**tags):
         for keyword, value in tags.items():
+            if keyword in slices[3]:  # the element is one for all slices
+                delattr(slices[3], keyword)
             setattr(slices[3], keyword, value)
         return slices
 
