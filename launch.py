@@ -54,6 +54,7 @@ _OUT = flags.DEFINE_string(
 _THRESHOLD = flags.DEFINE_float(
     "threshold", None, "Of the report's decisions where a table has none; default 0.5.", 0.0, 1.0
 )
+flags.DEFINE_alias("keep-identity", "keep_identity")
 _HELP = flags.DEFINE_bool("help", False, "Show this text.", short_name="h")
 
 

@@ -99,7 +99,7 @@ def test_no_identity_comes_out(predict, call, planted, tmp_path, capfd, caplog, 
 def test_with_keep_identity_the_segmentation_alone_has_it(predict, planted, tmp_path, capfd):
     series = _store(planted, tmp_path / "ct")
     out = tmp_path / "out"
-    assert predict(f"--scan={series}", f"--out={out}", "--keep_identity") == 0
+    assert predict(f"--scan={series}", f"--out={out}", "--keep-identity") == 0
     assert _leaks(out, (NAME, DATE)) == {("lesions.dcm", NAME), ("lesions.dcm", DATE)}
     assert NAME not in "".join(capfd.readouterr())
 

@@ -109,6 +109,12 @@ def test_an_answer_that_is_there_is_not_computed_again(predict, answered, chests
     assert (answered / "run.json").read_bytes() == before
 
 
+def test_a_run_json_of_something_else_is_no_answer(predict, chests, tmp_path, capsys):
+    (tmp_path / "run.json").write_text('{"made": "elsewhere"}')
+    assert predict(f"--scan={chests / '0.nii.gz'}", f"--out={tmp_path}") == 1
+    assert "its run.json is not that of a predicted scan" in capsys.readouterr().err
+
+
 def test_the_lungs_that_are_given_are_used(predict, chests, tmp_path, capsys):
     scan = volume.read_image(chests / "0.nii.gz")
     half = np.zeros(scan.shape, bool)

@@ -12,7 +12,7 @@ from dtc_jax.errors import InputError
 from dtc_jax.runs.prediction import folder as folder_lib
 from dtc_jax.runs.prediction import scan as scan_lib
 from dtc_jax.runs.prediction import tools
-from dtc_jax.runs.prediction.answer import NOTICE
+from dtc_jax.runs.prediction.answer import COLUMNS, NOTICE
 from dtc_jax.runs.prediction.requests import Request
 from dtc_jax.runs.prediction.tools import Tools
 
@@ -111,12 +111,12 @@ def _write_lesions(
     requests: Sequence[Request], rows: Sequence[dict[str, Any]], out: pathlib.Path
 ) -> None:
     """Writes the lesions of all scans that are done as one table."""
-    parts = []
+    parts = [pd.DataFrame(columns=["scan_id", "patient_id", *COLUMNS])]
     for request, row in zip(requests, rows, strict=True):
         if row["status"] == "done" and row["lesions"]:
             part = pd.read_csv(out / request.scan_id / "lesions.csv")
             part.insert(0, "patient_id", request.patient_id)
             part.insert(0, "scan_id", request.scan_id)
             parts.append(part)
-    if parts:
-        storage.write_table(out / "lesions.csv", pd.concat(parts, ignore_index=True))
+    found = pd.concat(parts[1:] or parts, ignore_index=True)
+    storage.write_table(out / "lesions.csv", found)

@@ -17,6 +17,7 @@ from dtc_jax.runs.prediction import answer as answer_lib
 from dtc_jax.runs.prediction.answer import NOTICE, Answer, Clock
 
 RECORD = "run.json"
+KINDS = ("prediction", "review")
 
 
 def write(
@@ -79,7 +80,10 @@ def read_record(folder: pathlib.Path) -> dict[str, Any]:
     """
     if not (folder / RECORD).is_file():
         raise InputError(f"{folder}: not the folder of a predicted scan (it has no {RECORD}).")
-    return storage.read_json(folder / RECORD)
+    record = storage.read_json(folder / RECORD)
+    if not isinstance(record, dict) or record.get("kind") not in KINDS:
+        raise InputError(f"{folder}: its {RECORD} is not that of a predicted scan.")
+    return record
 
 
 def table(answer: Answer, none: str, shown: int = 20) -> str:

@@ -121,7 +121,13 @@ def _whole(path: pathlib.Path, like: Volume) -> Volume:
       InputError: it cannot be read, lies on another grid or holds other than whole numbers from 0.
     """
     found = volume.read_image(path)
-    volume.check_same_grid(path, found, like)
+    try:
+        volume.check_same_grid(path, found, like)
+    except InputError as error:
+        raise InputError(
+            f"{error} 3D Slicer exports a labelmap on the grid of the scan if scan.nii.gz is "
+            "chosen as its reference volume."
+        ) from error
     array = np.rint(found.array)
     if array.min() < 0 or array.max() >= 2**16 or np.abs(array - found.array).max() > 1e-3:
         raise InputError(

@@ -103,7 +103,8 @@ def is_done(request: Request, own: Tools, folder: pathlib.Path, keep_identity: b
         return False
     record = folder_lib.read_record(folder)
     same = (
-        tools.essence(record["networks"]) == tools.essence(own.known)
+        record["kind"] == "prediction"
+        and tools.essence(record["networks"]) == tools.essence(own.known)
         and record["keep_identity"] == keep_identity
         and record["scan"]["stamp"] == request.stamp()
         and record["scan"]["patient_id"] == request.patient_id
