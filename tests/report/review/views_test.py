@@ -66,7 +66,8 @@ MIDDLE = """(canvas, kind) => {
   for (let i = 0; i < width * height; i += 1) {
     const [column, row] = [i % width, Math.floor(i / width)];
     const letter = Math.min(column, row, width - column, height - row) < 40;
-    if ((letter && kind === "bright") || !is(pixels[4 * i], pixels[4 * i + 1], pixels[4 * i + 2])) continue;
+    const [red, green, blue] = pixels.subarray(4 * i, 4 * i + 3);
+    if ((letter && kind === "bright") || !is(red, green, blue)) continue;
     count += 1; x += column; y += row;
   }
   return [x / count, y / count];
@@ -148,6 +149,13 @@ def test_it_fits_a_laptop(visit, address, height):
         assert box["y"] + box["height"] <= height
         assert box["height"] >= 40
     expect(page.locator(".notice")).to_be_in_viewport()
+    page.get_by_label("Comment").fill("a long story")
+    page.keyboard.press("Escape")
+    page.keyboard.press("r")  # the longest line of the list
+    lesion, size = (
+        page.locator(f"#lesions {name}").first.bounding_box() for name in ("li", ".size")
+    )
+    assert size["x"] + size["width"] <= lesion["x"] + lesion["width"]
 
 
 def test_it_fits_a_phone(visit, address):
