@@ -54,18 +54,25 @@ def test_keys_change_what_is_seen(visit, address):
     expect(page.locator("#progress")).to_have_text("0 of 5 reviewed")
 
 
-BRIGHT = """canvas => {
+MIDDLE = """(canvas, kind) => {
+  const is = {
+    bright: (red, green, blue) => red > 250,
+    outline: (red, green, blue) => blue - red > 90,
+    heat: (red, green, blue) => red - blue > 60,
+  }[kind];
   const {width, height} = canvas;
   const pixels = canvas.getContext("2d").getImageData(0, 0, width, height).data;
   let count = 0, x = 0, y = 0;
   for (let i = 0; i < width * height; i += 1) {
     const [column, row] = [i % width, Math.floor(i / width)];
-    const letters = Math.min(column, row, width - column, height - row) < 40;
-    if (letters || pixels[4 * i] < 250) continue;
+    const letter = Math.min(column, row, width - column, height - row) < 40;
+    const [red, green, blue] = pixels.subarray(4 * i, 4 * i + 3);
+    if ((letter && kind === "bright") || !is(red, green, blue)) continue;
     count += 1; x += column; y += row;
   }
-  return [x / count / width, y / count / height];
+  return [x / count, y / count];
 }"""
+TOLERANCE = {"bright": 0.3, "outline": 0.3, "heat": 1}  # voxels; a value of heat covers two
 
 
 @pytest.mark.parametrize("flipped", [(1, 1, 1), (-1, 1, -1), (1, -1, 1)])
@@ -78,24 +85,41 @@ def test_the_views_are_radiological(visit, finding, tmp_path, flipped):
     turned = Finding(1, *parts, measures=given.measures)
     write_page(tmp_path / "flipped.html", [turned], About("Scan 7", 0.5, []))
     page = visit(f"file://{tmp_path}/flipped.html")
+    page.locator("#opacity").fill("100")
     for key in "oxh":
         page.keyboard.press(key)
-    page.wait_for_timeout(200)
-    x, y, z = 1 - 15.5 / 20, 1 - 20.5 / 28, 1 - 4.5 / 24  # from R, A and S, as shares
-    for plane, right, down, mm in (
-        ("axial", x, y, (20, 28)),
-        ("coronal", x, z, (20, 24)),
-        ("sagittal", y, z, (28, 24)),
-    ):
-        canvas = page.locator(f"#{plane} canvas")
-        found = canvas.evaluate(BRIGHT)
-        size = canvas.evaluate("canvas => [canvas.width, canvas.height]")
-        fit = min(size[0] / mm[0], size[1] / mm[1])
-        shares = [mm[i] * fit / size[i] for i in (0, 1)]  # of the canvas that the slice covers
-        expected = [
-            0.5 + (share - 0.5) * of for share, of in zip((right, down), shares, strict=True)
-        ]
-        np.testing.assert_allclose(found, expected, atol=0.02, err_msg=plane)
+    x, y, z = 20 - 15.5, 28 - 20.5, 24 - 4.5  # voxels from R, A and S
+    for kind, toggled in (("bright", ""), ("outline", "o"), ("heat", "oh")):
+        for key in toggled:
+            page.keyboard.press(key)
+        page.wait_for_timeout(100)
+        for plane, middle, size in (
+            ("axial", (x, y), (20, 28)),
+            ("coronal", (x, z), (20, 24)),
+            ("sagittal", (y, z), (28, 24)),
+        ):
+            canvas = page.locator(f"#{plane} canvas")
+            room = canvas.evaluate("canvas => [canvas.width, canvas.height]")
+            voxel = min(np.divide(room, size))
+            found = np.array(canvas.evaluate(MIDDLE, kind)) - np.divide(room, 2)
+            found = found / voxel + np.divide(size, 2)
+            what = f"{plane} {kind}"
+            np.testing.assert_allclose(found, middle, atol=TOLERANCE[kind], err_msg=what)
+
+
+def test_what_is_missing_is_said(visit, finding, tmp_path):
+    large = np.zeros((70, 50, 41), np.int16)
+    volumes = [Volume(array, AFFINE) for array in (large - 700, large == 0)]
+    unknown = Finding(2, *volumes, None, {"refractory_probability": float("nan")})
+    write_page(tmp_path / "two.html", [finding(1), unknown], About("Scan 7", 0.5, []))
+    page = visit(f"file://{tmp_path}/two.html")
+    expect(page.locator("#heat")).to_be_enabled()
+    page.keyboard.press("n")
+    expect(page.locator("#answer .decision")).to_have_text("Not classified")
+    expect(page.locator("#readout")).to_have_text("At the cross: −700 HU")
+    expect(page.locator("#heat")).to_be_disabled()
+    expect(page.locator("#axial output")).to_have_text("36/70")
+    expect(page.locator("#views")).to_have_attribute("aria-busy", "false")
 
 
 def test_the_scroll_wheel_and_a_finger_move_slices(visit, address):
@@ -125,6 +149,13 @@ def test_it_fits_a_laptop(visit, address, height):
         assert box["y"] + box["height"] <= height
         assert box["height"] >= 40
     expect(page.locator(".notice")).to_be_in_viewport()
+    page.get_by_label("Comment").fill("a long story")
+    page.keyboard.press("Escape")
+    page.keyboard.press("r")  # the longest line of the list
+    lesion, size = (
+        page.locator(f"#lesions {name}").first.bounding_box() for name in ("li", ".size")
+    )
+    assert size["x"] + size["width"] <= lesion["x"] + lesion["width"]
 
 
 def test_it_fits_a_phone(visit, address):

@@ -87,6 +87,8 @@ async function choose(lesion) {
   shown.lesion = lesion;
   shown.arrays = null;
   shown.position = [...lesion.start];
+  find("#views").setAttribute("aria-busy", "true");
+  find("#readout").textContent = "";
   showLesion(lesion);
   showState();
   find("#lesions [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
@@ -99,6 +101,7 @@ async function choose(lesion) {
   }
   if (shown.lesion !== lesion) return; // the reader went on meanwhile
   shown.arrays = arrays;
+  find("#views").setAttribute("aria-busy", "false");
   redraw();
   const place = order.indexOf(lesion);
   for (const near of [order[place + 1], order[place - 1]]) if (near) voxels(near).catch(() => {});

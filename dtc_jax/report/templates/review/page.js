@@ -71,7 +71,7 @@ const KEYS = {
   1: () => setting("main", "axial"), 2: () => setting("main", "coronal"), 3: () => setting("main", "sagittal"),
   l: () => setting("window", "lung"), s: () => setting("window", "soft"),
   o: () => toggle("outline"), x: () => toggle("cross"), z: zoom, h: () => toggle("heat"),
-  "[": () => fade(-0.1), "]": () => fade(0.1), "?": () => find("#help").showModal(),
+  "-": () => fade(-0.1), "+": () => fade(0.1), "=": () => fade(0.1), "?": () => find("#help").showModal(),
 };
 const MOVES = {
   ArrowUp: () => scroll(focused(), -1), ArrowDown: () => scroll(focused(), 1),
