@@ -205,6 +205,18 @@ def test_an_enhanced_ct_and_a_chosen_series_are_read(predict, chests, answered, 
     assert len(lesions[5]) == 0
 
 
+def test_a_series_that_a_segmentation_cannot_refer_to_is_answered_without(
+    predict, planted, tmp_path, capfd
+):
+    for one in planted:
+        del one.FrameOfReferenceUID
+    out = tmp_path / "out"
+    assert predict(f"--scan={_store(planted, tmp_path / 'ct')}", f"--out={out}") == 0
+    assert "DICOM SEG not written: highdicom cannot refer to this series" in capfd.readouterr().out
+    assert not (out / "lesions.dcm").exists()
+    assert len(pd.read_csv(out / "lesions.csv")) == 2
+
+
 @pytest.mark.skipif(not REAL, reason="DTC_JAX_DATA is not set")
 def test_a_real_ct_gives_the_same_lesions_as_dicom(predict, tmp_path):
     path = pathlib.Path(REAL or "", "lidc_ct", "LIDC-IDRI-0001_ct.nii.gz")

@@ -1,5 +1,6 @@
 """A review becomes the final answer: who changed what, and what the classifier says of it now."""
 
+import dataclasses
 import hashlib
 import pathlib
 from typing import Any
@@ -11,6 +12,7 @@ from dtc_jax import storage
 from dtc_jax.errors import InputError
 from dtc_jax.imaging import instances, lesions, volume
 from dtc_jax.imaging.volume import Volume
+from dtc_jax.inference.classify import Classifier
 from dtc_jax.report import review
 from dtc_jax.runs import environment
 from dtc_jax.runs.prediction import answer as answer_lib
@@ -52,27 +54,19 @@ def apply(
     before = folder_lib.read_record(folder)
     if before["kind"] != "prediction":
         raise InputError(f"{folder}: holds a review already; give the folder of the prediction.")
-    image = volume.read_image(folder / "scan.nii.gz")
-    old = _whole(folder / "lesions.nii.gz", image)
-    table = pd.read_csv(folder / "lesions.csv")
-    verdicts = review.read_decisions(decisions, set(table.lesion_id))
-    drawn = _whole(pathlib.Path(mask), image) if mask else old
-    final = _without(drawn, verdicts.lesion_id[verdicts.verdict == "reject"])
+    given = _read(folder, decisions, mask)
     source = requests.read(scan, series) if scan else None
     if source and source.fingerprint() != before["scan"]["fingerprint"]:
         raise InputError(f"{scan}: is not the scan that was predicted into {folder}.")
     clock.lap("read")
-    judges, known = tools.load_classifier(classifier or _remembered(before))
-    networks = before["networks"] | {"classifier": known}
-    if tools.essence(networks) != tools.essence(before["networks"]):
-        raise InputError(
-            f"{known['workdir']}: is not the classifier that judged {folder}, or has changed "
-            "since; give its folder by --classifier, or predict again."
-        )
+    judges, networks = _classifier(folder, before["networks"], classifier)
     clock.lap("networks")
-    answer = answer_lib.judge(judges, image, final, _measured(image, old, final, table))
+    rejected = given.verdicts.lesion_id[given.verdicts.verdict == "reject"]
+    final = _without(given.drawn, rejected)
+    measured = _measured(given.image, given.old, final, given.table)
+    answer = answer_lib.judge(judges, given.image, final, measured)
     clock.lap("classify and heat maps")
-    record: dict[str, Any] = {
+    record = {
         "kind": "review",
         "scan": before["scan"],
         "lungs": before["lungs"],
@@ -82,31 +76,69 @@ def apply(
         "review": {
             "decisions": _sha256(decisions),
             "mask": _sha256(mask) if mask else None,
-            "reviewers": sorted({name for name in verdicts.reviewer if name}),
+            "reviewers": sorted({name for name in given.verdicts.reviewer if name}),
         },
     }
-    changed = _changes(old, drawn, table, answer.table, verdicts)
-    counts = changed.change.value_counts()
-    facts = [("Review", ", ".join(f"{counts[name]} {name}" for name in CHANGES if name in counts))]
+    changes = _changes(given, answer.table)
+    series_found = source.series if source else None
     folder_lib.write(
         folder / FOLDER,
         answer,
         record,
         clock,
         title=before["scan"]["patient_id"] or before["scan"]["scan_id"],
-        facts=[*facts, *scan_lib.facts(record)],
-        dicom=(source.series, scan_lib.origin(networks, reviewed=True))
-        if source and source.series
-        else None,
+        facts=[("Review", _counts(changes)), *scan_lib.facts(record)],
+        dicom=(series_found, scan_lib.origin(networks, reviewed=True)) if series_found else None,
         patient_id=before["scan"]["patient_id"],
         keep_identity=keep_identity,
-        tables={"changes.csv": changed},
+        tables={"changes.csv": changes},
     )
     return answer
 
 
+@dataclasses.dataclass(frozen=True)
+class _Given:
+    """What a review is made of.
+
+    Attributes:
+      image: HU.
+      old: the lesions' numbers as predicted.
+      drawn: the same as edited, or `old`.
+      table: lesions.csv of the prediction.
+      verdicts: of `review.read_decisions`.
+    """
+
+    image: Volume
+    old: Volume
+    drawn: Volume
+    table: pd.DataFrame
+    verdicts: pd.DataFrame
+
+
+def _read(folder: pathlib.Path, decisions: storage.PathLike, mask: storage.PathLike) -> _Given:
+    image = volume.read_image(folder / "scan.nii.gz")
+    old = _whole(folder / "lesions.nii.gz", image)
+    table = pd.read_csv(folder / "lesions.csv")
+    verdicts = review.read_decisions(decisions, set(table.lesion_id))
+    return _Given(image, old, _whole(mask, image) if mask else old, table, verdicts)
+
+
+def _classifier(
+    folder: pathlib.Path, before: dict[str, Any], workdir: storage.PathLike
+) -> tuple[Classifier, dict[str, Any]]:
+    """The classifier that judged before, and what run.json says of the networks."""
+    judges, known = tools.load_classifier(workdir or _remembered(before))
+    networks = before | {"classifier": known}
+    if tools.essence(networks) != tools.essence(before):
+        raise InputError(
+            f"{known['workdir']}: is not the classifier that judged {folder}, or has changed "
+            "since; give its folder by --classifier, or predict again."
+        )
+    return judges, networks
+
+
 def _remembered(before: dict[str, Any]) -> str:
-    workdir = before["networks"]["classifier"]["workdir"]
+    workdir = before["classifier"]["workdir"]
     if not pathlib.Path(workdir).is_dir():
         raise InputError(
             f"{workdir}: the classifier's run is no longer there; give its folder by --classifier."
@@ -114,7 +146,7 @@ def _remembered(before: dict[str, Any]) -> str:
     return workdir
 
 
-def _whole(path: pathlib.Path, like: Volume) -> Volume:
+def _whole(path: storage.PathLike, like: Volume) -> Volume:
     """An instance mask on the grid of a scan.
 
     Raises:
@@ -159,40 +191,52 @@ def _same(old: Volume, new: Volume, number: int, box: tuple[slice, ...]) -> bool
     return inside and count == np.count_nonzero(new.array[box] == number)
 
 
-def _changes(
-    old: Volume, drawn: Volume, before: pd.DataFrame, after: pd.DataFrame, verdicts: pd.DataFrame
-) -> pd.DataFrame:
+def _changes(given: _Given, after: pd.DataFrame) -> pd.DataFrame:
     """A row a lesion that was found, or that is there now: what became of it, and who said so."""
-    boxes = dict(lesions.numbered(drawn.array))
-    said = verdicts.set_index("lesion_id")
-    was, now = (one.set_index("lesion_id") for one in (before, after))
-    rows = []
-    for number in sorted({*was.index, *boxes}):
-        verdict = said.verdict.get(number, "")
-        if number not in was.index:
-            change = "added"
-        elif verdict == "reject":
-            change = "rejected"
-        elif number not in boxes:
-            change = "removed"
-        elif not _same(old, drawn, number, boxes[number]):
-            change = "redrawn"
-        else:
-            change = "accepted" if verdict == "accept" else "unreviewed"
-        rows.append(
-            {
-                "lesion_id": number,
-                "change": change,
-                "volume_before_mm3": was.volume_mm3.get(number),
-                "volume_after_mm3": now.volume_mm3.get(number),
-                "probability_before": was.refractory_probability.get(number),
-                "probability_after": now.refractory_probability.get(number),
-                "reviewer": _guarded(said.reviewer.get(number, "")),
-                "comment": _guarded(said.comment.get(number, "")),
-                "notice": NOTICE,
-            }
-        )
+    boxes = dict(lesions.numbered(given.drawn.array))
+    said = given.verdicts.set_index("lesion_id")
+    was, now = (one.set_index("lesion_id") for one in (given.table, after))
+    rows = [
+        {
+            "lesion_id": number,
+            "change": _change(given, number, boxes.get(number), said.verdict.get(number)),
+            "volume_before_mm3": was.volume_mm3.get(number),
+            "volume_after_mm3": now.volume_mm3.get(number),
+            "probability_before": was.refractory_probability.get(number),
+            "probability_after": now.refractory_probability.get(number),
+            "reviewer": _guarded(said.reviewer.get(number, "")),
+            "comment": _guarded(said.comment.get(number, "")),
+            "notice": NOTICE,
+        }
+        for number in sorted({*was.index, *boxes})
+    ]
     return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def _change(given: _Given, number: int, box: tuple[slice, ...] | None, verdict: str | None) -> str:
+    """What became of a lesion.
+
+    Args:
+      given: the review.
+      number: of the lesion.
+      box: the smallest around it in the drawn mask; None where it is not there.
+      verdict: of the reader; None of a lesion that was not predicted.
+    """
+    if verdict is None:
+        return "added"
+    if verdict == "reject":
+        return "rejected"
+    if box is None:
+        return "removed"
+    if not _same(given.old, given.drawn, number, box):
+        return "redrawn"
+    return "accepted" if verdict == "accept" else "unreviewed"
+
+
+def _counts(changes: pd.DataFrame) -> str:
+    counts = changes.change.value_counts()
+    found = [f"{counts[name]} {name}" for name in CHANGES if name in counts]
+    return ", ".join(found) or "of no lesion"
 
 
 _COLUMNS = [
