@@ -1,6 +1,5 @@
 """A review becomes the final answer: who changed what, and what the classifier says of it now."""
 
-import dataclasses
 import hashlib
 import pathlib
 from typing import Any
@@ -10,20 +9,19 @@ import pandas as pd
 
 from dtc_jax import storage
 from dtc_jax.errors import InputError
-from dtc_jax.imaging import instances, lesions, volume
+from dtc_jax.imaging import instances, volume
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.classify import Classifier
 from dtc_jax.report import review
 from dtc_jax.runs import environment
 from dtc_jax.runs.prediction import answer as answer_lib
+from dtc_jax.runs.prediction import changes, requests, tools
 from dtc_jax.runs.prediction import folder as folder_lib
-from dtc_jax.runs.prediction import requests, tools
 from dtc_jax.runs.prediction import scan as scan_lib
-from dtc_jax.runs.prediction.answer import NOTICE, Answer, Clock
+from dtc_jax.runs.prediction.answer import Answer, Clock
+from dtc_jax.runs.prediction.changes import Given
 
 FOLDER = "reviewed"
-CHANGES = ("accepted", "rejected", "redrawn", "added", "removed", "unreviewed")
-_RUNS = tuple("=+-@＝＋－＠")  # a spreadsheet would run a cell that begins so
 
 
 def apply(
@@ -63,7 +61,7 @@ def apply(
     clock.lap("networks")
     rejected = given.verdicts.lesion_id[given.verdicts.verdict == "reject"]
     final = _without(given.drawn, rejected)
-    measured = _measured(given.image, given.old, final, given.table)
+    measured = _measured(given, final)
     answer = answer_lib.judge(judges, given.image, final, measured)
     clock.lap("classify and heat maps")
     record = {
@@ -79,7 +77,7 @@ def apply(
             "reviewers": sorted({name for name in given.verdicts.reviewer if name}),
         },
     }
-    changes = _changes(given, answer.table)
+    changed = changes.table(given, answer.table)
     series_found = source.series if source else None
     folder_lib.write(
         folder / FOLDER,
@@ -87,40 +85,21 @@ def apply(
         record,
         clock,
         title=before["scan"]["patient_id"] or before["scan"]["scan_id"],
-        facts=[("Review", _counts(changes)), *scan_lib.facts(record)],
+        facts=[("Review", changes.counts(changed)), *scan_lib.facts(record)],
         dicom=(series_found, scan_lib.origin(networks, reviewed=True)) if series_found else None,
         patient_id=before["scan"]["patient_id"],
         keep_identity=keep_identity,
-        tables={"changes.csv": changes},
+        tables={"changes.csv": changed},
     )
     return answer
 
 
-@dataclasses.dataclass(frozen=True)
-class _Given:
-    """What a review is made of.
-
-    Attributes:
-      image: HU.
-      old: the lesions' numbers as predicted.
-      drawn: the same as edited, or `old`.
-      table: lesions.csv of the prediction.
-      verdicts: of `review.read_decisions`.
-    """
-
-    image: Volume
-    old: Volume
-    drawn: Volume
-    table: pd.DataFrame
-    verdicts: pd.DataFrame
-
-
-def _read(folder: pathlib.Path, decisions: storage.PathLike, mask: storage.PathLike) -> _Given:
+def _read(folder: pathlib.Path, decisions: storage.PathLike, mask: storage.PathLike) -> Given:
     image = volume.read_image(folder / "scan.nii.gz")
     old = _whole(folder / "lesions.nii.gz", image)
     table = pd.read_csv(folder / "lesions.csv")
     verdicts = review.read_decisions(decisions, set(table.lesion_id))
-    return _Given(image, old, _whole(mask, image) if mask else old, table, verdicts)
+    return Given(image, old, _whole(mask, image) if mask else old, table, verdicts)
 
 
 def _classifier(
@@ -173,81 +152,14 @@ def _without(mask: Volume, numbers: pd.Series) -> Volume:
     return Volume(np.where(np.isin(mask.array, numbers), 0, mask.array), mask.affine)
 
 
-def _measured(image: Volume, old: Volume, final: Volume, table: pd.DataFrame) -> pd.DataFrame:
+def _measured(given: Given, final: Volume) -> pd.DataFrame:
     """The measures of the final lesions; those that are as they were found keep the segmenter's."""
-    measured = instances.measure(image, final).set_index("lesion_id", drop=False)
-    known = table.set_index("lesion_id")
-    for number, box in lesions.numbered(final.array):
-        if number in known.index and _same(old, final, number, box):
-            for column in ("mean_probability", "max_probability"):
-                measured.loc[number, column] = known.loc[number, column]
+    measured = instances.measure(given.image, final).set_index("lesion_id", drop=False)
+    known = given.table.set_index("lesion_id")
+    kept = [number for number in measured.index if given.is_same(number)]
+    columns = ["mean_probability", "max_probability"]
+    measured.loc[kept, columns] = known.loc[kept, columns]
     return measured.reset_index(drop=True)
-
-
-def _same(old: Volume, new: Volume, number: int, box: tuple[slice, ...]) -> bool:
-    """Whether a lesion, whose box in `new` is given, has the same voxels in `old`."""
-    inside = np.array_equal(old.array[box] == number, new.array[box] == number)
-    count = np.count_nonzero(old.array == number)
-    return inside and count == np.count_nonzero(new.array[box] == number)
-
-
-def _changes(given: _Given, after: pd.DataFrame) -> pd.DataFrame:
-    """A row a lesion that was found, or that is there now: what became of it, and who said so."""
-    boxes = dict(lesions.numbered(given.drawn.array))
-    said = given.verdicts.set_index("lesion_id")
-    was, now = (one.set_index("lesion_id") for one in (given.table, after))
-    rows = [
-        {
-            "lesion_id": number,
-            "change": _change(given, number, boxes.get(number), said.verdict.get(number)),
-            "volume_before_mm3": was.volume_mm3.get(number),
-            "volume_after_mm3": now.volume_mm3.get(number),
-            "probability_before": was.refractory_probability.get(number),
-            "probability_after": now.refractory_probability.get(number),
-            "reviewer": _guarded(said.reviewer.get(number, "")),
-            "comment": _guarded(said.comment.get(number, "")),
-            "notice": NOTICE,
-        }
-        for number in sorted({*was.index, *boxes})
-    ]
-    return pd.DataFrame(rows, columns=_COLUMNS)
-
-
-def _change(given: _Given, number: int, box: tuple[slice, ...] | None, verdict: str | None) -> str:
-    """What became of a lesion.
-
-    Args:
-      given: the review.
-      number: of the lesion.
-      box: the smallest around it in the drawn mask; None where it is not there.
-      verdict: of the reader; None of a lesion that was not predicted.
-    """
-    if verdict is None:
-        return "added"
-    if verdict == "reject":
-        return "rejected"
-    if box is None:
-        return "removed"
-    if not _same(given.old, given.drawn, number, box):
-        return "redrawn"
-    return "accepted" if verdict == "accept" else "unreviewed"
-
-
-def _counts(changes: pd.DataFrame) -> str:
-    counts = changes.change.value_counts()
-    found = [f"{counts[name]} {name}" for name in CHANGES if name in counts]
-    return ", ".join(found) or "of no lesion"
-
-
-_COLUMNS = [
-    *("lesion_id", "change", "volume_before_mm3", "volume_after_mm3", "probability_before"),
-    *("probability_after", "reviewer", "comment", "notice"),
-]
-
-
-def _guarded(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.lstrip().startswith(_RUNS) else text
 
 
 def _sha256(path: storage.PathLike) -> str:
