@@ -75,15 +75,23 @@ def make_segmenter(config: ml_collections.ConfigDict, network: FitResult) -> Seg
     return Segmenter(
         functools.partial(probability, *variables),
         spec.spacing_mm,
-        SlidingWindow(
-            spec.shape,
-            config.predict.get("overlap", SlidingWindow.overlap),
-            config.predict.batch_size,
-        ),
+        *whole_scan(config),
+    )
+
+
+def whole_scan(config: ml_collections.ConfigDict) -> tuple[SlidingWindow, Instances]:
+    """How `config.predict` has a scan cut into windows, and probability made lesions.
+
+    Raises:
+      UsageError: a field has no possible value.
+    """
+    known, spec = config.predict, segmentation.make_predict_preprocess(config)
+    return (
+        SlidingWindow(spec.shape, known.get("overlap", SlidingWindow.overlap), known.batch_size),
         Instances(
-            config.predict.threshold,
-            config.predict.get("connectivity", Instances.connectivity),
-            config.predict.get("min_volume_mm3", Instances.min_volume_mm3),
+            known.threshold,
+            known.get("connectivity", Instances.connectivity),
+            known.get("min_volume_mm3", Instances.min_volume_mm3),
         ),
     )
 

@@ -8,6 +8,7 @@ import ml_collections
 import numpy as np
 
 from dtc_jax.errors import UsageError, unknown_choice
+from dtc_jax.inference import segment
 from dtc_jax.runs import fold
 from dtc_jax.statistics import study, threshold
 from dtc_jax.tasks import registry
@@ -51,6 +52,11 @@ def _check(config: ml_collections.ConfigDict) -> None:
     if config.train.monitor not in task_module.MONITORS:
         raise unknown_choice("config.train.monitor", config.train.monitor, task_module.MONITORS)
     _check_model(config, typing.get_type_hints(task_module.NETWORK))
+    if config.task == "segmentation":
+        try:
+            segment.whole_scan(config)
+        except UsageError as error:
+            raise UsageError(f"config.predict: {error}") from error
     if "threshold" in config:
         threshold.parse(config.threshold)
     if "report" in config:

@@ -183,3 +183,39 @@ def test_the_dicom_seg_of_a_review_says_that_a_person_confirmed_it(predict, call
         labels = [one.SegmentLabel for one in found.SegmentSequence]
     assert kinds == {"out": ["AUTOMATIC", "AUTOMATIC"], "reviewed": ["SEMIAUTOMATIC"]}
     assert labels == ["Lesion 1"]
+
+
+def test_a_lesion_can_be_added_where_none_was_found(predict, call, chests, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert predict(f"--scan={chests / '2.nii.gz'}", f"--out={out}") == 0
+    (tmp_path / "review.csv").write_text("lesion_id,verdict,comment,reviewer\n")
+
+    def edit(array):
+        array[12:14, 20:23, 20:23] = 1
+
+    drawn = _edited(out, edit)
+    arguments = ("--mode=predict", f"--out={out}", f"--review={tmp_path / 'review.csv'}")
+    assert call(*arguments) == 0
+    assert len(_changes(out)) == 0
+    assert call(*arguments, f"--mask={drawn}") == 0  # a later review replaces the one before
+    assert _changes(out).change.to_dict() == {1: "added"}
+    assert _lesions(out / "reviewed").index.tolist() == [1]
+    again = ("--mode=predict", f"--out={out / 'reviewed'}", arguments[2])
+    assert call(*again) == 1
+    assert "holds a review already" in capsys.readouterr().err
+    assert predict(f"--scan={chests / '2.nii.gz'}", f"--out={out / 'reviewed'}") == 1
+
+
+def test_of_a_batch_one_scan_is_reviewed(predict, call, chests, tmp_path, capsys):
+    (tmp_path / "scans.csv").write_text(f"image,scan_id\n{chests / '0.nii.gz'},a\n")
+    out = tmp_path / "out"
+    assert predict(f"--scans={tmp_path / 'scans.csv'}", f"--out={out}") == 0
+    path = tmp_path / "review.csv"
+    path.write_text("lesion_id,verdict,comment,reviewer\n1,accept,,A\n2,reject,,A\n")
+    assert call("--mode=predict", f"--out={out}", f"--review={path}") == 1
+    assert "give the folder of the reviewed one in it" in capsys.readouterr().err
+    assert call("--mode=predict", f"--out={out / 'a'}", f"--review={path}") == 0
+    assert _changes(out / "a").change.tolist() == ["accepted", "rejected"]
+    before = (out / "a" / "reviewed" / "run.json").read_bytes()
+    assert predict(f"--scans={tmp_path / 'scans.csv'}", f"--out={out}") == 0
+    assert (out / "a" / "reviewed" / "run.json").read_bytes() == before

@@ -130,6 +130,8 @@ def test_an_unknown_source_and_a_wrong_field_are_said(config):
     for field, value, message in [
         ("model.norm", "bach", "Did you mean 'batch'"),
         ("model.widths", (0, 8), "model.widths"),
+        ("predict.overlap", 1.0, r"config\.predict: .*overlap must be in"),
+        ("predict.connectivity", 8, r"config\.predict: connectivity is 8"),
         ("model.convolutions", (1,), "one number for each level"),
         ("loss.name", "dise", "Did you mean 'dice'"),
         ("train.monitor", "auc", "'dice'|dice"),
