@@ -56,6 +56,7 @@ def _base() -> ml_collections.ConfigDict:
         "rotate_deg": (15.0, 0.0, 0.0),
         "shift_mm": 2.0,
         "scale": 0.1,
+        "resampled": 1.0,  # share of the examples; the others keep their voxels
         "hu_shift": 20.0,
         "hu_scale": 0.05,
         "noise_hu": 20.0,

@@ -57,6 +57,7 @@ def _base() -> ml_collections.ConfigDict:
         "rotate_deg": (20.0, 20.0, 20.0),
         "shift_mm": 8.0,
         "scale": 0.15,
+        "resampled": 1.0,  # share of the examples; the others keep their voxels
         "hu_shift": 30.0,
         "hu_scale": 0.05,
         "noise_hu": 30.0,
