@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import jinja2
 import pandas as pd
 
+from dtc_jax.report import templating
+
 _WHOLE = re.compile(r"[(\[][^()\[\]]*\d[)\]]|\d+ \+ \d+")
 
 
@@ -93,12 +95,6 @@ def _cell(escaped: str) -> str:
 
 @functools.cache
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("dtc_jax.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templating.environment()
     environment.filters["cell"] = _cell
     return environment.get_template("report.html")

@@ -1,0 +1,124 @@
+r"""The filled CSV of the review page.
+
+A spreadsheet runs a cell that begins with =, +, - or @. The page therefore puts an apostrophe
+before such a beginning, also after any character that some spreadsheet takes for the end of a cell;
+reading takes it away again (`templates/review/table.js` is the other half).
+"""
+
+import csv
+import io
+import pathlib
+import re
+from collections.abc import Collection, Iterator
+
+import pandas as pd
+
+from dtc_jax import storage
+from dtc_jax.errors import InputError
+
+COLUMNS = ("lesion_id", "verdict", "comment", "reviewer")
+VERDICTS = ("accept", "reject", "")
+_GUARD = re.compile("""(^|[;,\t\r\n"])'('* *)(?=[=+\\-@＝＋－＠])""")
+
+
+def read_decisions(path: storage.PathLike, lesion_ids: Collection[int]) -> pd.DataFrame:
+    """Reads what a reader decided on the review page.
+
+    A file that went through a spreadsheet is read too: commas, semicolons or tabs, with or without
+    a byte order mark. Columns beyond those below are for the reader and not looked at.
+
+    Args:
+      path: the CSV.
+      lesion_ids: the lesions of the page; the file must have a row for each.
+
+    Returns:
+      `lesion_id`, `verdict` ('accept', 'reject' or ''), `comment` and `reviewer`, in the order of
+      the lesions' numbers.
+
+    Raises:
+      InputError: the file is missing, is not text in UTF-8 or lacks a column; or a lesion is
+        unknown, missing or there twice, or a verdict is none of the three.
+    """
+    rows: dict[int, tuple[str, str, str]] = {}
+    for place, cells in _rows(path):
+        lesion = _lesion(cells["lesion_id"], lesion_ids, place)
+        if lesion in rows:
+            raise InputError(f"{place}: lesion {lesion} is there twice; keep one of its rows.")
+        verdict = cells["verdict"].strip().lower()
+        if verdict not in VERDICTS:
+            raise InputError(
+                f"{place}: verdict is {cells['verdict']!r}; it must be accept, reject or empty."
+            )
+        rows[lesion] = verdict, _unguarded(cells["comment"]), _unguarded(cells["reviewer"])
+    missing = sorted(set(lesion_ids) - set(rows))
+    if missing:
+        named = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
+        raise InputError(
+            f"{path}: no row for lesion {named}. A review has a row for each lesion of the page; "
+            "leave its verdict empty where there is none."
+        )
+    table = pd.DataFrame([(lesion, *rows[lesion]) for lesion in sorted(rows)], columns=COLUMNS)
+    return table.astype({"lesion_id": int})
+
+
+def _rows(path: storage.PathLike) -> Iterator[tuple[str, dict[str, str]]]:
+    """Where a row lies, in words, and its cells by column."""
+    text = _text(path)
+    first = text.split("\n", 1)[0]
+    mark = max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
+    try:
+        lines = list(reader)
+    except csv.Error as error:
+        raise InputError(
+            f"{path}: not a CSV ({error}); download the review from the page again."
+        ) from error
+    head = [name.strip().lower() for name in lines[0]] if lines else []
+    for column in COLUMNS:
+        if head.count(column) != 1:
+            raise InputError(
+                f"{path}: column {column} is {'missing' if column not in head else 'there twice'}; "
+                f"a review has the columns {', '.join(COLUMNS)}."
+            )
+    for number, cells in enumerate(lines[1:], start=2):
+        if not any(cell.strip() for cell in cells):
+            continue
+        place = f"{path}: row {number}"
+        if len(cells) > len(head):
+            raise InputError(
+                f"{place} has {len(cells)} cells, the head {len(head)}; put the comment in quotes."
+            )
+        cells += [""] * (len(head) - len(cells))
+        yield place, dict(zip(head, cells, strict=True))
+
+
+def _text(path: storage.PathLike) -> str:
+    try:
+        return pathlib.Path(path).read_bytes().decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file.") from error
+    except (IsADirectoryError, PermissionError) as error:
+        raise InputError(f"{path}: cannot be read as a file.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: not UTF-8, so umlauts and the like would be lost; save it as "
+            "'CSV UTF-8' in the spreadsheet."
+        ) from error
+
+
+def _lesion(cell: str, lesion_ids: Collection[int], place: str) -> int:
+    """The lesion of a row; some programs write 3 as 3.0."""
+    found = re.fullmatch(r"\s*([0-9]+)(?:\.0+)?\s*", cell)
+    if not found:
+        raise InputError(f"{place}: lesion_id is {cell!r}; it must be the number of a lesion.")
+    if int(found[1]) not in lesion_ids:
+        raise InputError(
+            f"{place}: lesion {found[1]} is none of this scan's {len(lesion_ids)} lesions; "
+            "is it the review of another scan?"
+        )
+    return int(found[1])
+
+
+def _unguarded(text: str) -> str:
+    """A cell as the reader typed it; line ends as on the page."""
+    return _GUARD.sub(r"\1\2", text.replace("\r\n", "\n"))

@@ -1,0 +1,73 @@
+// What the reader has decided. It outlives the tab where the browser lets a file keep anything.
+const content = JSON.parse(document.getElementById("content").textContent);
+const store = {
+  key: `dtc-jax-review-${content.key}`,
+  decisions: {}, // {lesion id: {verdict, comment, reviewer}}
+  reviewer: "",
+  unsaved: false, // changed since the last download
+  keeps: true,
+
+  load() {
+    try {
+      const kept = JSON.parse(localStorage.getItem(this.key) ?? "{}");
+      Object.assign(this.decisions, kept.decisions);
+      this.reviewer = kept.reviewer ?? "";
+      this.unsaved = kept.unsaved ?? false;
+      this.keep();
+    } catch {
+      this.keeps = false;
+    }
+  },
+
+  keep() {
+    const { decisions, reviewer, unsaved } = this;
+    try {
+      localStorage.setItem(this.key, JSON.stringify({ decisions, reviewer, unsaved }));
+    } catch {
+      this.keeps = false;
+    }
+  },
+
+  of(id) {
+    return this.decisions[id] ?? { verdict: "", comment: "", reviewer: "" };
+  },
+
+  // Whoever changes a decision has made it.
+  change(id, part) {
+    this.decisions[id] = { ...this.of(id), ...part, reviewer: this.reviewer.trim() };
+    this.unsaved = true;
+    this.keep();
+  },
+
+  // A CSV takes the place of everything decided so far.
+  replace(decisions) {
+    this.decisions = decisions;
+    this.unsaved = false;
+    this.keep();
+  },
+
+  isOpen(id) {
+    return !this.of(id).verdict;
+  },
+
+  get reviewed() {
+    return content.lesions.filter((lesion) => !this.isOpen(lesion.id)).length;
+  },
+
+  rows() {
+    return content.lesions.map((lesion) => {
+      const { verdict, comment, reviewer } = this.of(lesion.id);
+      const said = verdict || comment;
+      return {
+        lesion_id: lesion.id,
+        verdict,
+        comment,
+        reviewer: said ? reviewer || this.reviewer.trim() : "",
+        refractory_probability: lesion.probability ?? "",
+        decision: lesion.decision,
+        diameter_mm: lesion.diameter ?? "",
+        notice: content.notice,
+      };
+    });
+  },
+};

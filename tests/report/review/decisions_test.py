@@ -1,0 +1,82 @@
+"""The filled CSV of the review page."""
+
+import pandas as pd
+import pytest
+
+from dtc_jax.errors import InputError
+from dtc_jax.report.review import read_decisions
+
+HEAD = "lesion_id,verdict,comment,reviewer\n"
+
+
+def read(tmp_path, text: str | bytes, lesion_ids=(1, 2)) -> pd.DataFrame:
+    path = tmp_path / "review.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_decisions(path, lesion_ids)
+
+
+def test_decisions_are_read(tmp_path):
+    table = read(
+        tmp_path, HEAD + '2,reject,"vessel, not ""nodule""\r\nsure; 🫁",Dr. Übel\n1,accept,,\n'
+    )
+    assert table.to_dict("list") == {
+        "lesion_id": [1, 2],
+        "verdict": ["accept", "reject"],
+        "comment": ["", 'vessel, not "nodule"\nsure; 🫁'],
+        "reviewer": ["", "Dr. Übel"],
+    }
+    assert read(tmp_path, HEAD, ()).empty
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_a_spreadsheet_may_have_saved_it(tmp_path, mark):
+    lines = [
+        ["Lesion_ID", "verdict", "comment", "reviewer", "refractory_probability", "notice"],
+        ["1.0", "Accept ", f'"a{mark} b"', "Müller", "0.61", "For research use only"],
+        ["2", "", "", "", "", ""],
+        ["", "", "", "", "", ""],
+    ]
+    text = "\ufeff" + "".join(mark.join(line) + "\r\n" for line in lines)
+    table = read(tmp_path, text)
+    assert table.verdict.tolist() == ["accept", ""]
+    assert table.comment.tolist() == [f"a{mark} b", ""]
+    assert table.reviewer.tolist() == ["Müller", ""]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (HEAD + "1,accept,,\n", "no row for lesion 2"),
+        (HEAD + "1,accept,,\n2,,,\n7,reject,,\n", "row 4: lesion 7 is none of this scan's 2"),
+        (HEAD + "1,accept,,\n1,reject,,\n2,,,\n", "row 3: lesion 1 is there twice"),
+        (HEAD + "1,maybe,,\n2,,,\n", "row 2: verdict is 'maybe'; it must be accept, reject or"),
+        (HEAD + "x,accept,,\n2,,,\n", "row 2: lesion_id is 'x'"),
+        (HEAD + ",accept,,\n2,,,\n", "row 2: lesion_id is ''"),
+        (HEAD + "1,accept,a, b,c\n2,,,\n", "row 2 has 5 cells"),
+        (HEAD + '1,accept,"open,\n2,,,\n', "not a CSV"),
+        ("lesion_id,comment,reviewer\n1,,\n", "column verdict is missing"),
+        (HEAD.replace("comment", "verdict"), "column verdict is there twice"),
+        ("", "column lesion_id is missing"),
+        ((HEAD + "1,accept,für,\n2,,,\n").encode("cp1252"), "save it as 'CSV UTF-8'"),
+        ((HEAD + "1,accept,,\n2,,,\n").encode("utf-16"), "save it as 'CSV UTF-8'"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_row(tmp_path, text, message):
+    with pytest.raises(InputError) as error:
+        read(tmp_path, text)
+    assert str(error.value).startswith(str(tmp_path / "review.csv"))
+    assert message in str(error.value)
+
+
+def test_a_file_that_is_none_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        read_decisions(tmp_path / "none.csv", [1])
+    with pytest.raises(InputError, match="cannot be read"):
+        read_decisions(tmp_path, [1])
+
+
+def test_the_guard_against_formulas_is_taken_away_and_no_more(tmp_path):
+    comments = ["'=1+1", "''-2", "'quoted'", "it's -3", "a;'=x", "' @b", "-4"]
+    lines = "".join(f'{i},,"{text}",\n' for i, text in enumerate(comments))
+    table = read(tmp_path, HEAD + lines, range(len(comments)))
+    assert table.comment.tolist() == ["=1+1", "'-2", "'quoted'", "it's -3", "a;=x", " @b", "-4"]
