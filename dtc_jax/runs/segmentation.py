@@ -96,7 +96,7 @@ def judge(
     scored: pd.DataFrame,
     folder: pathlib.Path,
 ) -> None:
-    """Writes cases.csv, metrics.json and figures/, and prints the test figures beside the baselines'.
+    """Writes cases.csv, metrics.json and figures/; prints the test figures beside the baselines'.
 
     Args:
       config: see configs/vnet.py.
