@@ -162,7 +162,7 @@ def _lidc(config: ml_collections.ConfigDict) -> None:
     # Its nodule is also in lidc_ct, a whole scan on which the trained segmenter is judged.
     config.data.exclude_patients = ("LIDC-feup-0",)
     config.preprocess.crop_mm = (48, 48, 48)
-    config.predict.update(crop_mm=(51, 51, 51), batch_size=4)
+    config.predict.crop_mm = (51, 51, 51)
     config.augment.shift_mm = 10.0  # the nodules lie in the middle, which must not be learnt
     config.augment.resampled = 0.5  # these cubes are seen as they are stored
     config.model.update(stem_stride=2, widths=(24, 48, 96), convolutions=(1, 2, 3))
