@@ -1,1 +1,1 @@
-"""Trained networks on whole scans."""
+"""Trained networks on whole scans and the lesions found in them."""

@@ -6,7 +6,7 @@ import pandas as pd
 
 from dtc_jax import storage
 from dtc_jax.errors import UsageError
-from dtc_jax.runs import environment, fold, kinds, whole_scans
+from dtc_jax.runs import environment, fold, kinds, networks, whole_scans
 from dtc_jax.runs import workdir as workdir_lib
 
 
@@ -32,15 +32,12 @@ def evaluate(workdir: storage.PathLike, scans: storage.PathLike = "") -> None:
     rows = kind.assign(config, data.table)
     folder = pathlib.Path(workdir)
     workdir_lib.claim_data(folder, config, rows, data.fingerprint)
-    splits, homes = zip(*fold.folders(config, rows, folder), strict=True)
-    networks = [
-        fold.choose(config, data, split, home, fold.read)
-        for split, home in zip(splits, homes, strict=True)
-    ]
+    splits = [split for split, _ in fold.folders(config, rows, folder)]
+    trained = networks.load(folder, config.task)
     if scans:
-        whole_scans.judge(networks, splits, scans, folder / "scans")
+        whole_scans.judge(trained, splits, scans, folder / "scans")
         return
     scored = [
-        fold.predict(network, data, split) for network, split in zip(networks, splits, strict=True)
+        fold.predict(network, data, split) for network, split in zip(trained, splits, strict=True)
     ]
-    kind.judge(config, data, networks, pd.concat(scored, ignore_index=True), folder)
+    kind.judge(config, data, trained, pd.concat(scored, ignore_index=True), folder)

@@ -5,16 +5,17 @@ import pathlib
 import re
 from collections.abc import Callable, Iterator
 
+import jax
 import ml_collections
 import numpy as np
 import pandas as pd
 
-from dtc_jax.errors import UsageError
+from dtc_jax.errors import InputError, UsageError
 from dtc_jax.runs.data import Data
 from dtc_jax.tasks import classification, registry
 from dtc_jax.training import batches, loop, optimizer, predictions, result
 from dtc_jax.training.result import FitResult
-from dtc_jax.training.task import Batch, Task
+from dtc_jax.training.task import Batch, PyTree, Task
 
 
 def folders(
@@ -22,7 +23,12 @@ def folders(
 ) -> Iterator[tuple[pd.DataFrame, pathlib.Path]]:
     """The rows and the folder of each split of a run: `workdir` itself, or folds/00, folds/01, …"""
     for fold, split in rows.groupby("fold"):
-        yield split, workdir / "folds" / f"{fold:02d}" if config.split.folds > 0 else workdir
+        yield split, home(workdir, fold) if config.split.folds > 0 else workdir
+
+
+def home(workdir: pathlib.Path, fold: int) -> pathlib.Path:
+    """The folder of a fold of a k-fold run."""
+    return workdir / "folds" / f"{fold:02d}"
 
 
 def variants(config: ml_collections.ConfigDict) -> dict[str, ml_collections.ConfigDict]:
@@ -61,11 +67,7 @@ class Network:
 
 
 def choose(
-    config: ml_collections.ConfigDict,
-    data: Data,
-    split: pd.DataFrame,
-    folder: pathlib.Path,
-    get: Callable[..., FitResult],
+    config: ml_collections.ConfigDict, folder: pathlib.Path, get: Callable[..., FitResult]
 ) -> Network:
     """The network of a split: the only one, or the best of `config.candidates` on validation.
 
@@ -74,15 +76,14 @@ def choose(
 
     Args:
       config: its `candidates` map a name to the fields in which that candidate differs.
-      data: the cohort and its crops.
-      split: one row a lesion (or patch), with split, label and position.
       folder: of the split; candidates lie in candidates/NAME below it.
-      get: `fit` to train what is not trained yet, `read` to read what is.
+      get: called with a `config` and its `folder`: `fit`, of the split's data, to train what is not
+        trained yet, or `read` to read what is.
     """
     if not config.candidates:
-        return Network(config, get(config, data, split, folder), {})
+        return Network(config, get(config=config, folder=folder), {})
     trained = {
-        name: (variant, get(variant, data, split, folder / "candidates" / name))
+        name: (variant, get(config=variant, folder=folder / "candidates" / name))
         for name, variant in variants(config).items()
     }
     values = {name: got.best_metrics[config.train.monitor] for name, (_, got) in trained.items()}
@@ -132,15 +133,24 @@ def fit(
     )
 
 
-def read(
-    config: ml_collections.ConfigDict, data: Data, split: pd.DataFrame, folder: pathlib.Path
-) -> FitResult:
-    """What `fit` made in `folder`, of the same arguments.
+def read(config: ml_collections.ConfigDict, folder: pathlib.Path) -> FitResult:
+    """What `fit` made in `folder` of the same `config`.
 
     Raises:
-      InputError: nothing in `folder` was evaluated yet.
+      InputError: nothing in `folder` was evaluated yet, or it is of another network.
     """
-    return result.read_best(folder)
+    found = result.read_best(folder)
+    task = make_task(config, pd.DataFrame({"split": "train", "label": [0.0, 1.0]}))
+    params, batch_stats = jax.eval_shape(task.init, jax.random.key(0))
+    wanted, there = _shapes((params, batch_stats)), _shapes((found.params, found.batch_stats))
+    for name in sorted(wanted.keys() | there.keys()):
+        if wanted.get(name) != there.get(name):
+            raise InputError(
+                f"{folder}: is of another network than its config.json: {name} has shape "
+                f"{there.get(name, 'none')}, the config asks for {wanted.get(name, 'none')}. Take "
+                "the whole folder of a run as it was trained."
+            )
+    return found
 
 
 def predict(network: Network, data: Data, split: pd.DataFrame) -> pd.DataFrame:
@@ -180,6 +190,12 @@ def make_task(config: ml_collections.ConfigDict, split: pd.DataFrame) -> Task:
     """The task of the run; it may use the labels of the training rows of `split`, and no others."""
     labels = split.label[split.split == "train"].to_numpy()
     return registry.of(config).make_task(config, labels)
+
+
+def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
+    """The shape of each array by its place in the network."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(name): tuple(leaf.shape) for name, leaf in leaves}
 
 
 def _view(rows: pd.DataFrame) -> batches.View:

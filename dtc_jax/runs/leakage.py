@@ -62,7 +62,7 @@ def _identity(config: ml_collections.ConfigDict, folder: pathlib.Path) -> dict[s
     rows = data_lib.assign(config, data.table)
     parts, seen = [], []
     for split, home in fold.folders(config, rows, folder):
-        network = fold.choose(config, data, split, home, fold.read)
+        network = fold.choose(config, home, fold.read)
         parts.append(fold.features(network, data, split))
         seen.append(split[split.split == "test"])
     lesions = pd.concat(seen)

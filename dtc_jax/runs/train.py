@@ -1,5 +1,6 @@
 """`--mode=train`: a hold-out run, or patient-wise cross-validation where config.split.folds > 0."""
 
+import functools
 import time
 
 import ml_collections
@@ -28,7 +29,8 @@ def train(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> None:
     environment.announce(config, rows, data.flow)
     networks, scored = [], []
     for split, home in fold.folders(config, rows, folder):
-        networks.append(fold.choose(config, data, split, home, fold.fit))
+        fit = functools.partial(fold.fit, data=data, split=split)
+        networks.append(fold.choose(config, home, fit))
         scored.append(fold.predict(networks[-1], data, split))
     kind.judge(config, data, networks, pd.concat(scored, ignore_index=True), folder)
     print(f"{time.monotonic() - start:.0f} s. Everything is in {folder}/ (metrics.json first).")

@@ -27,7 +27,7 @@ def make_task(config: ml_collections.ConfigDict, training_labels: np.ndarray) ->
       training_labels: [N] of 0 and 1, of the training split alone; they set the class weights.
     """
     spec = make_preprocess(config)
-    network = make_network(config)
+    network, forward = make_network(config), make_forward(config)
     weights = losses.class_weights(training_labels, config.loss.class_weight)
 
     def init(key: jax.Array) -> tuple[PyTree, PyTree]:
@@ -63,10 +63,7 @@ def make_task(config: ml_collections.ConfigDict, training_labels: np.ndarray) ->
 
     def predict(params: PyTree, batch_stats: PyTree, batch: Batch) -> dict[str, jax.Array]:
         x = preprocess(batch["image"], batch["mask"], spec, jnp)  # [B, D, H, W, C]
-        variables = {"params": params, "batch_stats": batch_stats}
-        logits = network.apply(variables, views(x, config.predict.mirror), train=False)  # [V * B]
-        assert isinstance(logits, jax.Array)  # apply may return a pair, but not this one
-        logit = logits.reshape(-1, len(x)).mean(axis=0)  # [B]
+        logit = forward(params, batch_stats, x)  # [B]
         return {"index": batch["index"], "label": batch["label"], "logit": logit}
 
     def summarize(outputs: Sequence[dict[str, np.ndarray]]) -> dict[str, float]:
@@ -107,6 +104,24 @@ def make_features(
 def make_network(config: ml_collections.ConfigDict) -> SENet:
     """The network of `config.model`."""
     return SENet(**network_fields(config))
+
+
+def make_forward(
+    config: ml_collections.ConfigDict,
+) -> Callable[[PyTree, PyTree, jax.Array], jax.Array]:
+    """(params, batch_stats, x [B, D, H, W, C] in [0, 1]) -> logits [B].
+
+    With `config.predict.mirror` they are the mean over `x` and its mirror images.
+    """
+    network = make_network(config)
+
+    def forward(params: PyTree, batch_stats: PyTree, x: jax.Array) -> jax.Array:
+        variables = {"params": params, "batch_stats": batch_stats}
+        logits = network.apply(variables, views(x, config.predict.mirror), train=False)  # [V * B]
+        assert isinstance(logits, jax.Array)  # apply may return a pair, but not this one
+        return logits.reshape(-1, len(x)).mean(axis=0)
+
+    return forward
 
 
 def columns(outputs: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

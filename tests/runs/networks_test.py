@@ -1,0 +1,141 @@
+"""Networks read from the folder of their run alone say what the run said of its lesions."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from configs import vnet
+from dtc_jax.cohort import manifest
+from dtc_jax.errors import InputError
+from dtc_jax.imaging import volume
+from dtc_jax.imaging.volume import Volume
+from dtc_jax.inference import classify
+from dtc_jax.runs import networks, workdir
+
+
+def _classifier(folder, threshold=0.5):
+    members = [(one.config, one.result) for one in networks.load(folder, "classification")]
+    return classify.make_classifier(members, threshold)
+
+
+def _scans(study):
+    """Each patient's scan, its numbered lesions and their ids by number."""
+    for _, rows in manifest.read_manifest(study).groupby("image"):
+        image = volume.read_image(rows.image.iloc[0])
+        mask = volume.read_image(rows["mask"].iloc[0])
+        yield image, mask, dict(zip(rows.mask_label.astype(int), rows.lesion_id, strict=True))
+
+
+def _table(run):
+    return pd.read_csv(run.workdir / "predictions.csv", dtype={"lesion_id": str})
+
+
+def test_a_lesion_of_a_scan_has_the_score_that_its_run_gave_it(study, classifier, tmp_path):
+    shutil.copytree(classifier.workdir, tmp_path / "carried")
+    config = json.loads((tmp_path / "carried" / "config.json").read_text())
+    config["data"].update(manifest="nowhere.csv", folder="nowhere")
+    (tmp_path / "carried" / "config.json").write_text(json.dumps(config))
+    loaded = _classifier(tmp_path / "carried")
+    known = _table(classifier).set_index("lesion_id").score
+    seen = 0
+    for image, mask, names in _scans(study):
+        for one in classify.classify(loaded, image, mask):
+            assert one.heat is None
+            if names[one.lesion_id] in known:  # not the one without a label
+                assert one.probability == pytest.approx(known[names[one.lesion_id]], abs=1e-5)
+                seen += 1
+    assert seen == len(known) == 43
+    assert known.std() > 0.01
+
+
+def test_folds_decide_by_the_mean_of_their_logits(study, folds):
+    members = networks.load(folds.workdir, "classification")
+    assert len(members) == 2
+    assert all(set(one.candidates) == {"near", "far"} for one in members)
+    table = _table(folds)
+    logits = np.log(table.score / (1 - table.score)).groupby(table.lesion_id).mean()
+    loaded = _classifier(folds.workdir)
+    image, mask, names = next(iter(_scans(study)))
+    for one in classify.classify(loaded, image, mask, heat=True):
+        if names[one.lesion_id] in logits:
+            expected = 1 / (1 + np.exp(-logits[names[one.lesion_id]]))
+            assert one.probability == pytest.approx(expected, abs=1e-5)
+        assert one.heat.shape == (20, 20, 20)
+    apart = table.groupby("fold").threshold.first()
+    expected = 1 / (1 + np.exp(-np.log(apart / (1 - apart)).mean()))
+    assert networks.threshold(folds.workdir) == pytest.approx(expected)
+
+
+def test_the_threshold_is_that_of_the_run(classifier):
+    (expected,) = _table(classifier).threshold.unique()
+    assert networks.threshold(classifier.workdir) == expected
+
+
+def test_heat_lies_about_the_lesion_on_the_grid_of_its_crop(study, classifier):
+    loaded = _classifier(classifier.workdir)
+    image, mask, _ = next(iter(_scans(study)))
+    turned = image.affine.copy()
+    turned[:3] = turned[[2, 0, 1]] * np.array([[1.0], [-1.0], [1.0]])
+    turned[:3, 3] = (7.0, -40.0, 3.0)
+    image, mask = Volume(image.array, turned), Volume(mask.array, turned)
+    for one in classify.classify(loaded, image, mask, heat=True):
+        box = np.argwhere(mask.array == one.lesion_id)
+        middle_mm = image.world((box.min(axis=0) + box.max(axis=0)) / 2)
+        np.testing.assert_allclose(one.heat.world([9.5] * 3), middle_mm, atol=1e-9)
+        np.testing.assert_allclose(one.heat.spacing_mm, 1.0)
+        np.testing.assert_allclose(one.heat.affine[:3, :3], turned[:3, :3])
+        assert one.heat.array.min() >= 0
+        assert not one.heat.array[:2].any()  # 16 mm of the crop's 20 are seen
+
+
+def test_a_scan_without_lesions_has_none_to_classify(classifier):
+    image = Volume(np.zeros((20, 20, 20), np.int16), np.eye(4))
+    none = Volume(np.zeros((20, 20, 20), np.uint16), np.eye(4))
+    assert list(classify.classify(_classifier(classifier.workdir), image, none, heat=True)) == []
+
+
+def _copy(run, folder):
+    shutil.copytree(run.workdir, folder)
+    return folder
+
+
+def test_a_folder_of_something_else_is_refused(classifier, tmp_path):
+    with pytest.raises(InputError, match="not the folder of a run"):
+        networks.load(tmp_path, "classification")
+    with pytest.raises(InputError, match=r"run of a classifier.*give it as --classifier"):
+        networks.load(classifier.workdir, "segmentation")
+    workdir.claim(tmp_path / "vnet", vnet.get_config("demo"))
+    with pytest.raises(InputError, match=r"run of a segmenter.*give it as --segmenter"):
+        networks.load(tmp_path / "vnet", "classification")
+    with pytest.raises(InputError, match="Train first"):
+        networks.load(tmp_path / "vnet", "segmentation")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("width", 5, r"of another network than its config\.json"),
+        ("stages", 2, r"of another network than its config\.json"),
+        ("width", "four", "does not fit this version"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused(classifier, tmp_path, field, value, message):
+    folder = _copy(classifier, tmp_path / "run")
+    config = json.loads((folder / "config.json").read_text())
+    config["model"][field] = value
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=message):
+        networks.load(folder, "classification")
+
+
+def test_a_run_that_was_not_judged_has_no_threshold(classifier, tmp_path):
+    folder = _copy(classifier, tmp_path / "run")
+    (folder / "predictions.csv").unlink()
+    with pytest.raises(InputError, match="--mode=evaluate"):
+        networks.threshold(folder)
+    (folder / "predictions.csv").write_text("fold,score\n0,0.5\n")
+    with pytest.raises(InputError, match="cannot be read"):
+        networks.threshold(folder)
