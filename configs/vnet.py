@@ -40,13 +40,14 @@ def _base() -> ml_collections.ConfigDict:
     }
     config.split = {
         "cohort": "primary",  # patients of every other cohort are test only
-        "kind": "holdout",  # 'temporal', 'center' or 'column'; k-fold where folds > 0
+        "kind": "holdout",  # 'temporal', 'center', 'column' or 'file'; k-fold where folds > 0
         "unit": "patient",
         "folds": 0,
         "seed": 0,
         "test_fraction": 0.3,
         "validation_fraction": 0.15,
         "center": "",  # the centre left out, where kind is 'center'
+        "file": "",  # a CSV of patient_id and split, where kind is 'file'
     }
     config.preprocess = {
         "crop_mm": (40, 56, 56),  # of a training patch

@@ -3,7 +3,8 @@
 from dtc_jax.runs.audit import audit
 from dtc_jax.runs.evaluate import evaluate
 from dtc_jax.runs.leakage import leakage
+from dtc_jax.runs.pipeline import pipeline
 from dtc_jax.runs.report import report
 from dtc_jax.runs.train import train
 
-__all__ = ["audit", "evaluate", "leakage", "report", "train"]
+__all__ = ["audit", "evaluate", "leakage", "pipeline", "report", "train"]

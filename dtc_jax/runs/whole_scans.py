@@ -13,7 +13,7 @@ from dtc_jax.cohort import manifest
 from dtc_jax.errors import InputError
 from dtc_jax.imaging import agreement, volume
 from dtc_jax.imaging.volume import Volume
-from dtc_jax.inference.segment import Segmenter, make_segmenter, segment
+from dtc_jax.inference.segment import Segmentation, Segmenter, make_segmenter, segment
 from dtc_jax.runs.fold import Network
 from dtc_jax.statistics import detection
 
@@ -64,7 +64,7 @@ def judge(
     for kind, one in tables.items():
         storage.write_table(folder / f"{kind}.csv", one)
     storage.write_json(folder / "metrics.json", figures)
-    print(_summary(figures))
+    print(summary(figures))
 
 
 def _judges(splits: Sequence[pd.DataFrame], patients: np.ndarray) -> dict[str, int]:
@@ -83,25 +83,42 @@ def _compared(segmenter: Segmenter, rows: pd.DataFrame) -> tuple[Volume, dict[st
       segmenter: see `inference.segment`.
       rows: of the manifest, the lesions of the scan.
     """
+    image, truth = read(rows)
+    found = find(segmenter, image, rows)
+    return found.mask, compare(found, truth, rows)
+
+
+def read(rows: pd.DataFrame) -> tuple[Volume, Volume]:
+    """The scan of a manifest's `rows`, and the instance mask that numbers them from 1 on."""
     image = volume.read_image(rows.image.iloc[0])
     truth = Volume(np.zeros(image.shape, np.uint16), image.affine)
     for number, row in enumerate(rows.itertuples(), start=1):
         label = None if np.isnan(row.mask_label) else int(row.mask_label)
         truth.array[volume.read_mask(row.mask, image, label).array] = number
+    return image, truth
+
+
+def find(segmenter: Segmenter, image: Volume, rows: pd.DataFrame) -> Segmentation:
+    """`segment`, whose errors name the scan."""
     try:
-        found = segment(segmenter, image)
+        return segment(segmenter, image)
     except InputError as error:
         raise InputError(f"{rows.image.iloc[0]}: {error}") from error
+
+
+def compare(found: Segmentation, truth: Volume, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """A scan's part of each table of `statistics.detection`: scans, lesions and candidates."""
     whole = pd.DataFrame([dataclasses.asdict(agreement.agreement(found.mask, truth))])
     scores = found.lesions.set_index("lesion_id").max_probability
     lesions, candidates = agreement.by_lesion(found.mask, truth, scores)
     lesions["lesion_id"] = rows.lesion_id.to_numpy()[lesions.lesion_id - 1]
     measures = found.lesions.drop(columns="max_probability")
     candidates = candidates.merge(measures, on="lesion_id", validate="one_to_one")
-    return found.mask, {"scans": whole, "lesions": lesions, "candidates": candidates}
+    return {"scans": whole, "lesions": lesions, "candidates": candidates}
 
 
-def _summary(figures: dict[str, Any]) -> str:
+def summary(figures: dict[str, Any]) -> str:
+    """The figures of `statistics.detection`, a line each."""
     rows = {
         "Dice of a scan": figures["dice"],
         "surface Dice at 1 mm": figures["surface_dice"],
@@ -116,7 +133,7 @@ def _summary(figures: dict[str, Any]) -> str:
         f"{figures['scans']} whole scans of {figures['patients']} patients, "
         f"{figures['lesions']} lesions; 95 % intervals"
     )
-    if figures["patients_left_out"]:
+    if figures.get("patients_left_out"):
         head += (
             f"\n  left out, since the run has seen them: {figures['patients_left_out']} patients"
         )
