@@ -38,11 +38,16 @@ def largest_slice(mask: np.ndarray) -> int:
     return int(mask.sum(axis=(1, 2)).argmax())
 
 
-def outlines(slices: Sequence[Outlined]) -> figure.Figure:
-    """The slices side by side, in radiological convention: the patient's right on the left."""
+def outlines(slices: Sequence[Outlined], side: float = _SIDE) -> figure.Figure:
+    """The slices side by side, in radiological convention: the patient's right on the left.
+
+    Args:
+      slices: at least one.
+      side: of a picture, in inches.
+    """
     across = min(_ACROSS, len(slices))
     down = -(-len(slices) // across)
-    drawn = drawing.new(height=down * _SIDE + 0.4, width=across * _SIDE)
+    drawn = drawing.new(height=down * side + 0.4, width=across * side)
     for axis, one in zip(
         np.ravel(drawn.subplots(down, across, squeeze=False)), slices, strict=False
     ):

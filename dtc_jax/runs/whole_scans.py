@@ -14,9 +14,11 @@ from dtc_jax.errors import InputError
 from dtc_jax.imaging import agreement, volume
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.segment import Segmentation, Segmenter, make_segmenter, segment
+from dtc_jax.report import drawing, outlines
 from dtc_jax.runs.fold import Network
 from dtc_jax.statistics import detection
 
+_PICTURE = 4.3  # inches
 _SEEN = ("train", "validation")  # the network was trained or chosen on them
 
 
@@ -28,8 +30,9 @@ def judge(
 ) -> None:
     """Segments the scans of a manifest whose patients a network has not seen, and judges it.
 
-    Writes scans.csv, lesions.csv (the true ones), candidates.csv (the found ones), metrics.json and
-    masks/, which number the found lesions, into `folder`, and prints the figures.
+    Writes scans.csv, lesions.csv (the true ones), candidates.csv (the found ones), metrics.json,
+    masks/, which number the found lesions, and figures/, a slice of each scan, into `folder`, and
+    prints the figures.
 
     Args:
       networks: of the run, one a fold.
@@ -52,9 +55,11 @@ def judge(
     parts: dict[str, list[pd.DataFrame]] = {"scans": [], "lesions": [], "candidates": []}
     for number, (_, rows) in enumerate(progress.track(kept.groupby("image", sort=False), "scans")):
         patient, name = rows.patient_id.iloc[0], f"scan-{number:03d}"
-        mask, found = _compared(segmenters[judges[patient]], rows)
-        volume.write(folder / "masks" / f"{name}.nii.gz", mask)
-        for kind, part in found.items():
+        image, truth = read(rows)
+        found = find(segmenters[judges[patient]], image, rows)
+        volume.write(folder / "masks" / f"{name}.nii.gz", found.mask)
+        _picture(image, found.mask, truth, folder / "figures" / name)
+        for kind, part in compare(found, truth, rows).items():
             part.insert(0, "scan_id", name)
             part.insert(0, "patient_id", patient)
             parts[kind].append(part)
@@ -74,18 +79,6 @@ def _judges(splits: Sequence[pd.DataFrame], patients: np.ndarray) -> dict[str, i
         patient: [i for i, ids in enumerate(seen) if patient not in ids] for patient in patients
     }
     return {patient: numbers[0] for patient, numbers in blind.items() if numbers}
-
-
-def _compared(segmenter: Segmenter, rows: pd.DataFrame) -> tuple[Volume, dict[str, pd.DataFrame]]:
-    """One scan segmented: the found instance mask, and a part of each table of `detection`.
-
-    Args:
-      segmenter: see `inference.segment`.
-      rows: of the manifest, the lesions of the scan.
-    """
-    image, truth = read(rows)
-    found = find(segmenter, image, rows)
-    return found.mask, compare(found, truth, rows)
 
 
 def read(rows: pd.DataFrame) -> tuple[Volume, Volume]:
@@ -115,6 +108,17 @@ def compare(found: Segmentation, truth: Volume, rows: pd.DataFrame) -> dict[str,
     measures = found.lesions.drop(columns="max_probability")
     candidates = candidates.merge(measures, on="lesion_id", validate="one_to_one")
     return {"scans": whole, "lesions": lesions, "candidates": candidates}
+
+
+def _picture(image: Volume, found: Volume, truth: Volume, path: pathlib.Path) -> None:
+    """Draws the axial slice that shows most of the true lesions."""
+    z = outlines.largest_slice(truth.array > 0)
+    _, height, width = image.spacing_mm
+    side = (float(height), float(width))
+    title = f"slice {z}, {len(np.unique(found.array[z])) - 1} found"
+    shown = outlines.Outlined(image.array[z], found.array[z] > 0, truth.array[z] > 0, side, title)
+    with drawing.style():
+        drawing.save(outlines.outlines([shown], side=_PICTURE), path)
 
 
 def summary(figures: dict[str, Any]) -> str:
