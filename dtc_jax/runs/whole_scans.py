@@ -37,13 +37,14 @@ def judge(
     Args:
       networks: of the run, one a fold.
       splits: patient_id and split of what each of them was given.
-      path: of the manifest; every lesion of its scans has a row, whatever is known of its label.
+      path: of the manifest; every lesion of its scans has a row, whatever is known of its label. A
+        row with neither lesion_id nor mask is a scan without a lesion.
       folder: see above.
 
     Raises:
       InputError: see the manifest and the scans; or all its patients were seen.
     """
-    table = manifest.read_manifest(path)
+    table = manifest.read_manifest(path, healthy=True)
     judges = _judges(splits, table.patient_id.unique())
     kept = table[table.patient_id.isin(judges)]
     if kept.empty:
@@ -85,7 +86,7 @@ def read(rows: pd.DataFrame) -> tuple[Volume, Volume]:
     """The scan of a manifest's `rows`, and the instance mask that numbers them from 1 on."""
     image = volume.read_image(rows.image.iloc[0])
     truth = Volume(np.zeros(image.shape, np.uint16), image.affine)
-    for number, row in enumerate(rows.itertuples(), start=1):
+    for number, row in enumerate(rows.dropna(subset="mask").itertuples(), start=1):
         label = None if np.isnan(row.mask_label) else int(row.mask_label)
         truth.array[volume.read_mask(row.mask, image, label).array] = number
     return image, truth
