@@ -3,6 +3,8 @@
 python launch.py --config=configs/senet.py:demo            train, judge, print where the results lie
 python launch.py --mode=evaluate --workdir=runs/senet-demo  the figures of a trained run, again
 python launch.py --mode=evaluate --workdir=runs/vnet --scans=CSV  its segmenter on whole scans
+python launch.py --mode=predict --scan=CT --segmenter=RUN --classifier=RUN --out=DIR   CT to answer
+python launch.py --mode=predict --out=DIR --review=CSV      the reviewed lesions become final
 python launch.py --mode=report --predictions=a.csv,b.csv --out=report   the study in figures
 python launch.py --mode=audit --claims=configs/claims/dtc_study.yaml    do a paper's figures agree?
 python launch.py --mode=pipeline --config=configs/pipeline.py:demo  both networks on one split
@@ -26,16 +28,34 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "FILE[:VARIANT]; single fields are set by --config.a.b=VALUE."
 )
 _MODE = flags.DEFINE_enum(
-    "mode", "train", ["train", "evaluate", "report", "audit", "leakage", "pipeline"], "What to do."
+    "mode",
+    "train",
+    ["train", "evaluate", "predict", "report", "audit", "leakage", "pipeline"],
+    "What to do.",
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/CONFIG[-VARIANT].")
-_SCANS = flags.DEFINE_string("scans", None, "evaluate: manifest whose whole scans are segmented.")
+_SCANS = flags.DEFINE_string(
+    "scans", None, "evaluate: manifest whose whole scans are segmented; predict: CSV of scans."
+)
+_SCAN = flags.DEFINE_string("scan", None, "predict: NIfTI, NRRD, MHA or DICOM folder.")
+_SERIES = flags.DEFINE_string("series", None, "predict: number or UID of the series of --scan.")
+_LUNGS = flags.DEFINE_string("lungs", None, "predict: mask of the lungs of --scan.")
+_SEGMENTER = flags.DEFINE_string("segmenter", None, "predict: folder of a segmenter's run.")
+_CLASSIFIER = flags.DEFINE_string("classifier", None, "predict: folder of a classifier's run.")
+_REVIEW = flags.DEFINE_string("review", None, "predict: CSV of the review page of --out.")
+_MASK = flags.DEFINE_string("mask", None, "predict: edited instance mask, with --review.")
+_KEEP_IDENTITY = flags.DEFINE_bool(
+    "keep_identity", False, "predict: the DICOM SEG names the patient as its series does."
+)
 _PREDICTIONS = flags.DEFINE_list("predictions", None, "CSV[,CSV…] to report on.")
 _CLAIMS = flags.DEFINE_string("claims", None, "YAML of a paper's figures to audit.")
-_OUT = flags.DEFINE_string("out", None, "Folder of the report, or of the audit's audit.json.")
+_OUT = flags.DEFINE_string(
+    "out", None, "Folder of the prediction, of the report, or of the audit's audit.json."
+)
 _THRESHOLD = flags.DEFINE_float(
     "threshold", None, "Of the report's decisions where a table has none; default 0.5.", 0.0, 1.0
 )
+flags.DEFINE_alias("keep-identity", "keep_identity")
 _HELP = flags.DEFINE_bool("help", False, "Show this text.", short_name="h")
 
 
@@ -58,6 +78,27 @@ def main(argv: list[str]) -> int:
             runs.pipeline(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name(argv)}")
         elif _MODE.value == "evaluate":
             runs.evaluate(_WORKDIR.value or "", _SCANS.value or "")
+        elif _MODE.value == "predict" and _REVIEW.value:
+            runs.review(
+                _OUT.value or "",
+                _REVIEW.value,
+                mask=_MASK.value or "",
+                scan=_SCAN.value or "",
+                series=_SERIES.value,
+                classifier=_CLASSIFIER.value or "",
+                keep_identity=_KEEP_IDENTITY.value,
+            )
+        elif _MODE.value == "predict":
+            runs.predict(
+                _OUT.value or "",
+                _SEGMENTER.value or "",
+                _CLASSIFIER.value or "",
+                scan=_SCAN.value or "",
+                scans=_SCANS.value or "",
+                series=_SERIES.value,
+                lungs=_LUNGS.value or "",
+                keep_identity=_KEEP_IDENTITY.value,
+            )
         elif _MODE.value == "report":
             runs.report(_PREDICTIONS.value or [], _OUT.value or "", _THRESHOLD.value)
         elif _MODE.value == "audit":
@@ -107,6 +148,8 @@ def _check() -> None:
             )
         if _SCANS.value is not None:
             raise _usage("--scans is for --mode=evaluate, once the run is trained.")
+    elif _MODE.value == "predict":
+        _check_predict()
     elif _MODE.value == "report":
         if not _PREDICTIONS.value or _OUT.value is None:
             raise _usage("--mode=report needs --predictions=CSV[,CSV…] and --out=DIR.")
@@ -117,6 +160,26 @@ def _check() -> None:
         raise _usage(f"--mode={_MODE.value} needs --workdir=DIR, the folder of a trained run.")
     elif _CONFIG.value is not None:
         raise _usage(f"--mode={_MODE.value} has the configuration of --workdir; omit --config.")
+
+
+def _check_predict() -> None:
+    """Checks that the flags fit a prediction, or a review."""
+    if _OUT.value is None:
+        raise _usage("--mode=predict needs --out=DIR, the folder of the answer.")
+    if _CONFIG.value is not None or _WORKDIR.value is not None:
+        raise _usage("--mode=predict has its networks from --segmenter and --classifier.")
+    if _REVIEW.value is not None:
+        if _SEGMENTER.value or _SCANS.value or _LUNGS.value:
+            raise _usage("--review is of one predicted scan, and segments nothing again.")
+        return
+    if bool(_SCAN.value) == bool(_SCANS.value):
+        raise _usage("--mode=predict needs --scan=PATH for one scan, or --scans=CSV for many.")
+    if not _SEGMENTER.value or not _CLASSIFIER.value:
+        raise _usage("--mode=predict needs --segmenter=DIR and --classifier=DIR of trained runs.")
+    if _MASK.value:
+        raise _usage("--mask is the edited mask of a review; give --review=CSV with it.")
+    if _SCANS.value and (_SERIES.value or _LUNGS.value):
+        raise _usage("with --scans, series and lungs are columns of the CSV.")
 
 
 def _first(error: BaseException) -> BaseException:

@@ -113,6 +113,10 @@ def _base() -> ml_collections.ConfigDict:
         "crop_mm": (40, 56, 56),
         "mirror": False,  # mean over the mirror images
         "threshold": 0.5,  # of the probability
+        # Of whole scans alone:
+        "overlap": 0.5,  # of neighbouring windows, as a share of their side
+        "connectivity": 26,  # neighbours of a voxel that belong to the same lesion; 6, 18 or 26
+        "min_volume_mm3": 5.0,  # smaller pieces are no lesions
     }
     # Name -> fields in which a candidate differs. Where there are any, each split trains all of
     # them and keeps the best on its own validation rows.

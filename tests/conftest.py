@@ -2,6 +2,9 @@
 
 import os
 import pathlib
+import signal
+import sys
+from collections.abc import Callable
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Hardly optimised code: tests compile more than they compute, and take half the time. (Level 0 is
@@ -22,6 +25,31 @@ import pytest
 from dtc_jax.imaging import volume
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session")
+def call() -> Callable[..., int]:
+    """Calls launch.py with arguments, in this process; returns its exit code."""
+    from absl import flags
+    from absl.testing import flagsaver
+
+    import dtc_jax.runs  # noqa: F401  it defines flags of Grain, which flagsaver must see before
+    import launch
+
+    def call(*arguments: object) -> int:
+        argv = ["launch.py", *map(str, arguments)]
+        former = signal.getsignal(signal.SIGTERM)
+        with flagsaver.flagsaver(), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", argv)  # where ml_collections looks for --config.a.b
+            flags.FLAGS.unparse_flags()
+            try:
+                return launch.main(argv)
+            finally:
+                signal.signal(signal.SIGTERM, former)
+                for name in [name for name in flags.FLAGS if name.startswith("config.")]:
+                    delattr(flags.FLAGS, name)
+
+    return call
 
 
 @pytest.fixture(scope="session")

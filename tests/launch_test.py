@@ -10,11 +10,8 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 from jax.experimental.compilation_cache import compilation_cache
 
-import dtc_jax.runs  # noqa: F401  it defines flags of Grain, which flagsaver must see before
 import launch
 from dtc_jax.training import result
 
@@ -58,28 +55,8 @@ def _compile_once(pytestconfig):
     compilation_cache.reset_cache()
 
 
-@pytest.fixture(autouse=True)
-def _own_signals():
-    former = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, former)
-
-
-def call(*arguments):
-    """Exit code of launch.py with these arguments, in this process."""
-    argv = ["launch.py", *map(str, arguments)]
-    with flagsaver.flagsaver(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", argv)  # where ml_collections looks for --config.a.b
-        flags.FLAGS.unparse_flags()
-        try:
-            return launch.main(argv)
-        finally:
-            for name in [name for name in flags.FLAGS if name.startswith("config.")]:
-                delattr(flags.FLAGS, name)
-
-
 @pytest.fixture(scope="module")
-def train(study, tmp_path_factory):
+def train(call, study, tmp_path_factory):
     """Calls launch.py to train in a workdir; the crops are built once for all."""
     data = tmp_path_factory.mktemp("data")
 
@@ -132,7 +109,7 @@ def test_a_run_leaves_what_the_readme_lists(trained, capsys):
     assert statistics["settings"]["patient_truth"] == "any"
 
 
-def test_evaluate_computes_the_same_figures_again(trained):
+def test_evaluate_computes_the_same_figures_again(call, trained):
     names = ("predictions.csv", "baselines.csv", "metrics.json")
     before = {name: (trained / name).read_bytes() for name in names}
     for name in names:
@@ -263,7 +240,9 @@ def refused(capsys, *words):
         (["--mode=evaluat"], ["evaluat"]),
     ],
 )
-def test_wrong_use_is_one_line_and_exit_code_2(arguments, words, capsys, tmp_path, monkeypatch):
+def test_wrong_use_is_one_line_and_exit_code_2(
+    call, arguments, words, capsys, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     assert call(*arguments) == 2
     refused(capsys, *words)
@@ -342,6 +321,6 @@ def test_a_full_disk_is_said_and_leaves_no_half_dataset(study, tmp_path):
 
 
 @pytest.mark.parametrize("folder", ["", "empty"])
-def test_evaluate_wants_the_folder_of_a_run(folder, tmp_path, capsys):
+def test_evaluate_wants_the_folder_of_a_run(call, folder, tmp_path, capsys):
     assert call("--mode=evaluate", f"--workdir={tmp_path / folder}") == 1
     refused(capsys, "not the folder of a run")

@@ -79,22 +79,42 @@ def find(
             found.append((box, piece))
     found.sort(key=lambda one: -one[1].sum())  # stable: equal ones stay in the order of the scan
     mask = np.zeros(image.shape, np.uint16 if len(found) < 2**16 else np.uint32)
-    rows = []
     for number, (box, piece) in enumerate(found, start=1):
         mask[box][piece] = number
-        rows.append({"lesion_id": number, **_row(image.part(box), probability.part(box), piece)})
+    numbered = Volume(mask, image.affine)
+    return numbered, measure(image, numbered, probability)
+
+
+def measure(image: Volume, mask: Volume, probability: Volume | None = None) -> pd.DataFrame:
+    """Measures lesions that are numbered already, whoever drew them.
+
+    Args:
+      image: CT in HU.
+      mask: the lesions' numbers, 0 outside, on the grid of `image`.
+      probability: float, on the same grid; None where no network drew the lesions.
+
+    Returns:
+      The table with `COLUMNS` in the order of the numbers; NaN in those of an unknown probability.
+      Without a lesion it has its columns and no row.
+    """
+    rows = []
+    for number, box in lesions.numbered(mask.array):
+        seen = None if probability is None else probability.part(box)
+        row = _row(image.part(box), seen, mask.array[box] == number)
         for axis, side in zip("zyx", box, strict=True):
-            rows[-1] |= {f"box_{axis}_start": side.start, f"box_{axis}_stop": side.stop}
+            row |= {f"box_{axis}_start": side.start, f"box_{axis}_stop": side.stop}
+        rows.append({"lesion_id": number, **row})
     whole = dict.fromkeys([name for name in COLUMNS if "box" in name or name == "lesion_id"], int)
     kinds = {name: whole.get(name, float) for name in COLUMNS}
-    return Volume(mask, image.affine), pd.DataFrame(rows, columns=list(COLUMNS)).astype(kinds)
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(kinds)
 
 
-def _row(image: Volume, probability: Volume, piece: np.ndarray) -> dict[str, float]:
+def _row(image: Volume, probability: Volume | None, piece: np.ndarray) -> dict[str, float]:
     """The measures of a lesion from its box alone. # [d, h, w]"""
     measures = lesions.measure(image, Volume(piece, image.affine))
     x, y, z = measures.center_mm
-    values = probability.array[piece].astype(np.float64)
+    values = np.array([np.nan]) if probability is None else probability.array[piece]
+    values = values.astype(np.float64)
     return {
         "center_x_mm": x,
         "center_y_mm": y,

@@ -41,6 +41,12 @@ def components(mask: np.ndarray, connectivity: Literal[6, 18, 26] = 26) -> np.nd
     return cc3d.connected_components(np.asarray(mask, np.uint8), connectivity=connectivity)
 
 
+def numbered(mask: np.ndarray) -> list[tuple[int, tuple[slice, ...]]]:
+    """The numbers of an instance mask, rising, and the smallest box around each."""
+    boxes = ndimage.find_objects(mask.astype(np.int32, copy=False))
+    return [(number, box) for number, box in enumerate(boxes, start=1) if box is not None]
+
+
 def measure(image: Volume, mask: Volume) -> Measures:
     """Measures the lesion `mask` (bool, not empty) on the scan `image` of the same grid."""
     box = bounding_box(mask.array)

@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
-from scipy import ndimage, special
+from scipy import special
 
 from dtc_jax import progress
 from dtc_jax.crops import record
 from dtc_jax.errors import UsageError
+from dtc_jax.imaging import lesions
 from dtc_jax.imaging.preprocess import preprocess
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference import saliency
@@ -123,15 +124,15 @@ def classify(
       mask: whole numbers on the grid of `image`, 0 outside the lesions.
       heat: whether to make the heat maps as well.
     """
-    found = [(i, box) for i, box in enumerate(_boxes(mask), start=1) if box is not None]
+    found = lesions.numbered(mask.array)
     for first in progress.track(range(0, len(found), classifier.batch), "batches of lesions"):
         some = found[first : first + classifier.batch]
-        crops = [_cut(classifier, image, mask, *one) for one in some]
+        crops = [cut(image, mask, *one, classifier.crop) for one in some]
         # The last batch is filled up with copies: its shape is compiled already.
         padded = crops + crops[-1:] * (classifier.batch - len(crops))
         arrays = (
             jnp.asarray(np.stack([crop.array for crop, _ in padded])),
-            jnp.asarray(np.stack([region for _, region in padded])),
+            jnp.asarray(np.stack([region.array for _, region in padded])),
         )
         logits = [np.asarray(one.logit(*arrays), float) for one in classifier.members]
         probabilities = special.expit(np.mean(logits, axis=0))  # [B]
@@ -142,22 +143,33 @@ def classify(
             yield Classified(number, float(probability), one)
 
 
-def _boxes(mask: Volume) -> list[tuple[slice, ...] | None]:
-    return ndimage.find_objects(mask.array.astype(np.int32, copy=False))
+def cut(
+    image: Volume,
+    mask: Volume,
+    number: int,
+    box: tuple[slice, ...],
+    crop: record.CropParams,
+) -> tuple[Volume, Volume]:
+    """Cuts a lesion out as the datasets do, about the middle of its bounding box.
 
+    Args:
+      image: CT in HU.
+      mask: the lesions' numbers, on the grid of `image`.
+      number: of the lesion.
+      box: the smallest around it; see `lesions.numbered`.
+      crop: how it is cut out.
 
-def _cut(
-    classifier: Classifier, image: Volume, mask: Volume, number: int, box: tuple[slice, ...]
-) -> tuple[Volume, np.ndarray]:
-    """The crop of a lesion, as the datasets store it, and its mask. # [d, h, w] at 1 mm"""
+    Returns:
+      HU int16 and the lesion uint8, both [d, h, w] at 1 mm along the axes of `image`.
+    """
     center_mm = image.world([(side.start + side.stop - 1) / 2 for side in box])
     part = mask.part(box)
     lesion = Volume(part.array == number, part.affine)  # nothing of it lies outside its box
-    shown = record.about_lesion(image, lesion, center_mm, classifier.crop)
+    shown = record.about_lesion(image, lesion, center_mm, crop)
     affine = image.affine.copy()
     affine[:3, :3] /= image.spacing_mm
-    affine[:3, 3] = center_mm - affine[:3, :3] @ ((np.array(shown["image"].shape) - 1) / 2)
-    return Volume(shown["image"], affine), shown["mask"]
+    affine[:3, 3] = center_mm - affine[:3, :3] @ ((np.array(crop.size_mm) - 1) / 2)
+    return Volume(shown["image"], affine), Volume(shown["mask"], affine)
 
 
 def _heat(classifier: Classifier, arrays: Arrays, crops: Sequence[Volume]) -> list[Volume]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import ml_collections
 import numpy as np
 import pandas as pd
 
-from dtc_jax.errors import InputError
+from dtc_jax.errors import InputError, UsageError
 from dtc_jax.imaging import instances
 from dtc_jax.imaging.instances import Instances
 from dtc_jax.imaging.lungs import lung_field
@@ -58,7 +59,8 @@ def make_segmenter(config: ml_collections.ConfigDict, network: FitResult) -> Seg
     """The segmenter of a run: windows of `config.predict.crop_mm`, mirrored where it says so.
 
     Args:
-      config: of the run, see configs/vnet.py.
+      config: of the run, see configs/vnet.py. Runs from before `predict` had overlap, connectivity
+        and min_volume_mm3 have the defaults of `SlidingWindow` and `Instances`.
       network: the run's best.
     """
     spec = segmentation.make_predict_preprocess(config)
@@ -73,9 +75,38 @@ def make_segmenter(config: ml_collections.ConfigDict, network: FitResult) -> Seg
     return Segmenter(
         functools.partial(probability, *variables),
         spec.spacing_mm,
-        SlidingWindow(spec.shape, batch=config.predict.batch_size),
-        Instances(threshold=config.predict.threshold),
+        SlidingWindow(
+            spec.shape,
+            config.predict.get("overlap", SlidingWindow.overlap),
+            config.predict.batch_size,
+        ),
+        Instances(
+            config.predict.threshold,
+            config.predict.get("connectivity", Instances.connectivity),
+            config.predict.get("min_volume_mm3", Instances.min_volume_mm3),
+        ),
     )
+
+
+def together(segmenters: Sequence[Segmenter]) -> Segmenter:
+    """The segmenters of a run's folds as one, by the mean of their probabilities.
+
+    Raises:
+      UsageError: they see windows of different size or spacing.
+    """
+    first = segmenters[0]
+    if any(
+        (one.spacing_mm, one.windows) != (first.spacing_mm, first.windows) for one in segmenters
+    ):
+        raise UsageError(
+            "the run chose segmenters with windows of different size or spacing in its folds, "
+            "which cannot be used together; train one without folds."
+        )
+
+    def mean(hu: jax.Array) -> jax.Array:
+        return sum((one.predict(hu) for one in segmenters), jnp.zeros(())) / len(segmenters)
+
+    return dataclasses.replace(first, predict=mean)
 
 
 def segment(segmenter: Segmenter, image: Volume, lungs: Volume | None = None) -> Segmentation:

@@ -1,9 +1,12 @@
 """What a run needs of the machine, and what it can expect of it."""
 
+import contextlib
+import importlib.metadata
 import itertools
 import math
 import os
 import pathlib
+import platform
 from collections.abc import Iterator
 
 import jax
@@ -20,12 +23,27 @@ from dtc_jax.tasks import registry
 _CPU_FLOPS = {"classification": 4e10, "segmentation": 1.5e10}
 
 
+_LIBRARIES = (
+    *("dtc-jax", "jax", "jaxlib", "flax", "numpy", "scipy", "nibabel", "pydicom", "highdicom"),
+    "SimpleITK",
+)
+
+
 def prepare() -> None:
     """Turns JAX's persistent compilation cache on, unless its own variable already placed it."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(cache / "dtc-jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the libraries that have a part in the numbers, as far as installed."""
+    found = {"python": platform.python_version(), "backend": jax.default_backend()}
+    for name in _LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def announce(

@@ -1,7 +1,11 @@
 """The networks of a trained run, from its folder alone: it may be carried to another machine."""
 
+import hashlib
+import json
 import pathlib
+from collections.abc import Sequence
 
+import jax
 import numpy as np
 import pandas as pd
 
@@ -37,10 +41,9 @@ def load(workdir: storage.PathLike, task: str) -> list[Network]:
             f"{workdir}: holds the run of {there}, and {wanted} is needed; give it as {other}, "
             f"and as {flag} the folder of {wanted}."
         )
+    homes = _homes(config.split.folds, pathlib.Path(workdir))
     try:
-        return [
-            fold.choose(config, home, fold.read) for home in _homes(config.split.folds, workdir)
-        ]
+        return [fold.choose(config, home, fold.read) for home in homes]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         text = " ".join(str(error).split())[:200]
         raise InputError(
@@ -79,6 +82,26 @@ def threshold(workdir: storage.PathLike) -> float:
         return float(values[0])
     inside = np.clip(values, _LEAST, 1 - _LEAST)
     return float(1 / (1 + np.exp(-np.log(inside / (1 - inside)).mean())))
+
+
+def fingerprints(networks: Sequence[Network]) -> dict[str, str]:
+    """SHA-256 of what the networks were made with ('config') and of their numbers ('weights').
+
+    What may change when a run is resumed, such as where its data lie, does not count; what is done
+    with whole scans does.
+    """
+    configs = [workdir_lib.essence(one.config) for one in networks]
+    weights = hashlib.sha256()
+    for one in networks:
+        arrays = (one.result.params, one.result.batch_stats)
+        for place, leaf in jax.tree_util.tree_leaves_with_path(arrays):
+            weights.update(jax.tree_util.keystr(place).encode())
+            weights.update(np.ascontiguousarray(leaf).tobytes())
+    text = json.dumps(configs, sort_keys=True)
+    return {
+        "config": hashlib.sha256(text.encode()).hexdigest(),
+        "weights": weights.hexdigest(),
+    }
 
 
 def _homes(folds: int, workdir: pathlib.Path) -> list[pathlib.Path]:

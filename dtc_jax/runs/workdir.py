@@ -13,6 +13,8 @@ from dtc_jax import storage
 from dtc_jax.cohort import splits
 from dtc_jax.errors import InputError
 
+# Of whole scans: no part of training, nor of its figures.
+_OF_SCANS = ("predict.overlap", "predict.connectivity", "predict.min_volume_mm3")
 # Fields that say how, not what, to compute: they may change when a run is resumed.
 FREE_FIELDS = (
     *(
@@ -24,6 +26,7 @@ FREE_FIELDS = (
         "train.log_every_steps",
     ),
     "write_report",
+    *_OF_SCANS,
     *("report.patient_truth", "report.diameter_rounding", "report.margin"),
 )
 
@@ -105,6 +108,14 @@ def read_config(workdir: storage.PathLike) -> ml_collections.ConfigDict:
     if not path.exists():
         raise InputError(f"{workdir}: not the folder of a run (it has no config.json).")
     return ml_collections.ConfigDict(_stored(path), convert_dict=True).lock()
+
+
+def essence(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """The fields, by their full names, that decide what is computed from a scan."""
+    how = set(FREE_FIELDS) - set(_OF_SCANS)
+    where = ("data.manifest", "data.npz")
+    fields = dict(_flat(_plain(config)))
+    return {name: value for name, value in fields.items() if name not in how.union(where)}
 
 
 def _stored(path: pathlib.Path) -> dict[str, Any]:

@@ -103,3 +103,17 @@ def test_a_lesion_of_the_lungs_is_kept_whole_and_one_outside_not_at_all(scan, sh
 def test_impossible_settings_are_refused(fields):
     with pytest.raises(UsageError):
         Instances(**fields)
+
+
+def test_lesions_that_somebody_drew_are_measured_alike_but_for_a_probability(scan):
+    probability = _probability(SMALL, LARGE)
+    mask, table = instances.find(scan, probability, Instances())
+    renumbered = Volume(np.array([0, 7, 3], np.uint16)[mask.array], AFFINE)
+    drawn = instances.measure(scan, renumbered)
+    assert drawn.lesion_id.tolist() == [3, 7]
+    assert drawn[["mean_probability", "max_probability"]].isna().all(axis=None)
+    measures = [name for name in instances.COLUMNS if "probability" not in name][1:]
+    pd.testing.assert_frame_equal(
+        drawn[measures], table[measures].iloc[[1, 0]].reset_index(drop=True)
+    )
+    assert drawn.dtypes[measures].equals(table.dtypes[measures])

@@ -1,18 +1,20 @@
 """Networks read from the folder of their run alone say what the run said of its lesions."""
 
+import dataclasses
 import json
 import shutil
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 
 from configs import vnet
 from dtc_jax.cohort import manifest
-from dtc_jax.errors import InputError
+from dtc_jax.errors import InputError, UsageError
 from dtc_jax.imaging import volume
 from dtc_jax.imaging.volume import Volume
-from dtc_jax.inference import classify
+from dtc_jax.inference import classify, segment
 from dtc_jax.runs import networks, workdir
 
 
@@ -139,3 +141,55 @@ def test_a_run_that_was_not_judged_has_no_threshold(classifier, tmp_path):
     (folder / "predictions.csv").write_text("fold,score\n0,0.5\n")
     with pytest.raises(InputError, match="cannot be read"):
         networks.threshold(folder)
+
+
+def test_the_fingerprints_are_those_of_the_numbers_and_of_what_decides_them(classifier, tmp_path):
+    def of(folder):
+        return networks.fingerprints(networks.load(folder, "classification"))
+
+    def changed(name, *path, value):
+        folder = _copy(classifier, tmp_path / name)
+        config = json.loads((folder / "config.json").read_text())
+        config[path[0]][path[1]] = value
+        (folder / "config.json").write_text(json.dumps(config))
+        return of(folder)
+
+    mine = of(classifier.workdir)
+    assert of(_copy(classifier, tmp_path / "copy")) == mine
+    assert changed("moved", "data", "folder", value="elsewhere") == mine
+    other = changed("mirrored", "predict", "mirror", value=False)
+    assert other["weights"] == mine["weights"]
+    assert other["config"] != mine["config"]
+
+
+def test_how_whole_scans_are_cut_may_change_and_counts_as_another_segmenter(segmenter, tmp_path):
+    folder = _copy(segmenter, tmp_path / "run")
+    before = networks.load(folder, "segmentation")
+    config = segmenter.config.copy_and_resolve_references()
+    config.predict.overlap = 0.25
+    workdir.claim(folder, config)
+    after = networks.load(folder, "segmentation")
+    assert networks.fingerprints(before)["config"] != networks.fingerprints(after)["config"]
+    made = segment.make_segmenter(after[0].config, after[0].result)
+    assert made.windows.overlap == 0.25
+    assert made.instances.min_volume_mm3 == 200.0
+    old = json.loads((folder / "config.json").read_text())
+    for name in ("overlap", "connectivity", "min_volume_mm3"):
+        del old["predict"][name]
+    (folder / "config.json").write_text(json.dumps(old))
+    (before_there_were,) = networks.load(folder, "segmentation")
+    made = segment.make_segmenter(before_there_were.config, before_there_were.result)
+    assert (made.windows.overlap, made.instances.connectivity) == (0.5, 26)
+    workdir.claim(folder, segmenter.config)  # and a run of that time goes on
+
+
+def test_segmenters_of_folds_find_by_the_mean_of_their_probabilities(segmenter):
+    (one,) = networks.load(segmenter.workdir, "segmentation")
+    first = segment.make_segmenter(one.config, one.result)
+    second = dataclasses.replace(first, predict=lambda hu: 0 * hu)
+    hu = jnp.full((8, 16, 16, 16), 40.0)
+    both = segment.together([first, second])
+    np.testing.assert_allclose(both.predict(hu), first.predict(hu) / 2, atol=1e-6)
+    other = dataclasses.replace(first, spacing_mm=1.0)
+    with pytest.raises(UsageError, match="cannot be used together"):
+        segment.together([first, other])

@@ -6,53 +6,18 @@ import warnings
 import numpy as np
 import pydicom
 import pytest
-from pydicom import datadict, uid
-from pydicom.tag import Tag
+from pydicom import uid
 
 from dtc_jax.errors import InputError
 from dtc_jax.imaging import dicom, volume
 from dtc_jax.imaging.dicom import seg
 from dtc_jax.imaging.volume import Volume
-
-NAME = "ZZPLANTED"
-DATE = "19410302"
-UID = "1.2.840.99999.4242"
-PLANTS = {
-    **dict.fromkeys(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"), NAME),
-    **dict.fromkeys(("DA", "DT"), DATE),
-    "TM": "034217.424242",
-    "AS": "083Y",
-    "UI": UID,
-}
-SECRETS = (NAME, DATE, UID, "034217", "083Y")
-REFERENCE = {"StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID"}
-# Without these values a file is no CT image.
-TECHNICAL = {
-    *("SOPClassUID", "ImageType", "Modality", "PhotometricInterpretation", "RescaleType"),
-    *("SpecificCharacterSet", "PatientID"),
-}
+from tests.planted import DATE, NAME, REFERENCE, SECRETS, UID, make_plants
 
 
 @pytest.fixture(scope="module")
 def plants():
-    """A secret in every text, date and identifier that DICOM knows, and in private ones."""
-    found = pydicom.Dataset()
-    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
-        warnings.simplefilter("ignore")
-        inner = pydicom.Dataset()
-        for keyword in ("PatientID", "PatientName", "InstitutionName", "PersonName"):
-            setattr(inner, keyword, NAME)
-        for tag, (vr, _, _, _, keyword) in datadict.DicomDictionary.items():
-            if not keyword or keyword in TECHNICAL | REFERENCE or not 7 < tag >> 16 < 0x7FE0:
-                continue
-            if vr in PLANTS:
-                found.add_new(tag, vr, PLANTS[vr])
-            elif vr == "SQ" and keyword.startswith(("Referenced", "Request", "Other", "Original")):
-                found.add_new(tag, vr, [inner])
-        found.PatientID, found.PatientSex = NAME, "O"
-        for offset, vr in enumerate(("LO", "LO", "PN", "UT", "SH")):
-            found.add_new(Tag(0x0029, 0x1000 + offset if offset else 0x0010), vr, NAME)
-    return found
+    return make_plants()
 
 
 @pytest.fixture
@@ -127,6 +92,8 @@ def _spoiled(slices):
 
     def changed(**tags):
         for keyword, value in tags.items():
+            if keyword in slices[3]:  # the element is one for all slices
+                delattr(slices[3], keyword)
             setattr(slices[3], keyword, value)
         return slices
 

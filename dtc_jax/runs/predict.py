@@ -1,0 +1,92 @@
+"""`--mode=predict`: CT in, an answer for each lesion out; then the review, and the final answer."""
+
+import pathlib
+
+from dtc_jax.errors import InputError, UsageError
+from dtc_jax.runs import environment
+from dtc_jax.runs.prediction import batch, requests, reviewed, tools
+from dtc_jax.runs.prediction import folder as folder_lib
+from dtc_jax.runs.prediction import scan as scan_lib
+from dtc_jax.runs.prediction.answer import NOTICE, Answer
+from dtc_jax.storage import PathLike
+
+
+def predict(
+    out: PathLike,
+    segmenter: PathLike,
+    classifier: PathLike,
+    *,
+    scan: PathLike = "",
+    scans: PathLike = "",
+    series: str | None = None,
+    lungs: PathLike = "",
+    keep_identity: bool = False,
+) -> None:
+    """Finds the lesions of one scan, or of those of a CSV, and says which are RAI-refractory.
+
+    Args:
+      out: folder of the answer; of many scans, each has a folder of its own in it.
+      segmenter: folder of a trained run.
+      classifier: folder of a trained run.
+      scan: NIfTI, NRRD, MHA or a DICOM folder.
+      scans: a CSV of many instead; see `requests.read_csv`.
+      series: SeriesNumber or SeriesInstanceUID of the one scan.
+      lungs: mask of the lungs of the one scan; '' to find them.
+      keep_identity: whether a DICOM SEG names the patient as the series does.
+
+    Raises:
+      InputError: a network, a scan or `out` cannot be used; of many scans, if some failed.
+      UsageError: not one of `scan` and `scans` is given.
+    """
+    if bool(scan) == bool(scans):
+        raise UsageError("give --scan=PATH for one scan, or --scans=CSV for many.")
+    environment.prepare()
+    folder = pathlib.Path(out).resolve()
+    wanted = requests.read_csv(scans) if scans else [requests.single(scan, series, lungs)]
+    own = tools.load(segmenter, classifier)
+    if scans:
+        batch.predict(wanted, own, folder, keep_identity)
+        return
+    (request,) = wanted
+    if scan_lib.is_done(request, own, folder, keep_identity):
+        print(f"{out}: holds this answer already; nothing was computed again.")
+        return
+    batch.check_free(folder)
+    answer = scan_lib.predict(request, own, folder, keep_identity)
+    _tell(answer, folder)
+
+
+def review(
+    out: PathLike,
+    decisions: PathLike,
+    *,
+    mask: PathLike = "",
+    scan: PathLike = "",
+    series: str | None = None,
+    classifier: PathLike = "",
+    keep_identity: bool = False,
+) -> None:
+    """Makes the final answer of a reviewed scan; see `reviewed.apply`.
+
+    Raises:
+      InputError: see there.
+    """
+    environment.prepare()
+    folder = pathlib.Path(out).resolve()
+    if (folder / batch.CLAIM).is_file():
+        raise InputError(f"{out}: holds many scans; give the folder of the reviewed one in it.")
+    answer = reviewed.apply(folder, decisions, mask, scan, series, classifier, keep_identity)
+    _tell(answer, folder / reviewed.FOLDER)
+
+
+def _tell(answer: Answer, folder: pathlib.Path) -> None:
+    record = folder_lib.read_record(folder)
+    if record["scan"]["series"]:
+        print(record["scan"]["series"])
+    of_review = record["kind"] == "review"
+    print(folder_lib.table(answer, "no lesion is left" if of_review else "no lesion was found"))
+    if record.get("dicom_seg", "").startswith("not written"):
+        print(f"DICOM SEG {record['dicom_seg']}")
+    spent = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in record["seconds"].items())
+    print(f"{spent}. Everything is in {folder}/ (review.html first).")
+    print(f"{NOTICE}.")

@@ -1,0 +1,145 @@
+"""The folder of a scan's answer: it appears whole, or not at all."""
+
+import importlib.util
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from dtc_jax import progress, storage
+from dtc_jax.errors import InputError
+from dtc_jax.imaging import volume
+from dtc_jax.imaging.dicom import Series, seg
+from dtc_jax.report import review
+from dtc_jax.runs.prediction import answer as answer_lib
+from dtc_jax.runs.prediction.answer import NOTICE, Answer, Clock
+
+RECORD = "run.json"
+KINDS = ("prediction", "review")
+
+
+def write(
+    folder: pathlib.Path,
+    answer: Answer,
+    record: dict[str, Any],
+    clock: Clock,
+    *,
+    title: str,
+    facts: list[tuple[str, str]],
+    dicom: tuple[Series, seg.Origin] | None,
+    patient_id: str = "",
+    keep_identity: bool = False,
+    tables: Mapping[str, pd.DataFrame] | None = None,
+) -> None:
+    """Writes an answer into `folder`, which it only gets its files in once all of them are there.
+
+    Args:
+      folder: not there yet, or what is to be replaced.
+      answer: to write.
+      record: of run.json; 'dicom_seg', 'seconds' and 'notice' are added.
+      clock: of the work so far.
+      title: of the review page.
+      facts: of its head, after those of the answer.
+      dicom: what the DICOM SEG refers to, and who drew it; None where the scan is not DICOM.
+      patient_id: pseudonym, for the DICOM SEG.
+      keep_identity: whether the DICOM SEG identifies the patient as the series does.
+      tables: further ones, by file name.
+
+    Raises:
+      InputError: the disk is full, or `folder` cannot be written.
+    """
+    with storage.atomic_folder(folder) as partial:
+        volume.write(partial / "scan.nii.gz", answer.image)
+        volume.write(partial / "lesions.nii.gz", answer.mask)
+        storage.write_table(partial / "lesions.csv", answer.table)
+        for name, further in (tables or {}).items():
+            storage.write_table(partial / name, further)
+        for number, heat in progress.track(answer.heat.items(), "heat maps"):
+            volume.write(partial / "heat_maps" / f"lesion-{number:03d}.nii.gz", heat)
+        if dicom is not None:
+            record["dicom_seg"] = _write_seg(
+                partial / "lesions.dcm", answer, *dicom, patient_id, keep_identity
+            )
+        figures = answer_lib.summary(answer)
+        lines = [*_facts(figures), *facts]
+        about = review.About(title, answer.threshold, lines)
+        review.write_page(partial / "review.html", answer_lib.findings(answer), about)
+        storage.write_json(partial / "summary.json", figures)
+        clock.lap("write")
+        record |= {"seconds": clock.seconds, "notice": NOTICE}
+        storage.write_json(partial / RECORD, record)
+
+
+def read_record(folder: pathlib.Path) -> dict[str, Any]:
+    """The run.json of `write`.
+
+    Raises:
+      InputError: `folder` is not that of a scan's answer.
+    """
+    if not (folder / RECORD).is_file():
+        raise InputError(f"{folder}: not the folder of a predicted scan (it has no {RECORD}).")
+    record = storage.read_json(folder / RECORD)
+    if not isinstance(record, dict) or record.get("kind") not in KINDS:
+        raise InputError(f"{folder}: its {RECORD} is not that of a predicted scan.")
+    return record
+
+
+def table(answer: Answer, none: str, shown: int = 20) -> str:
+    """The lesions as a few lines of text; `none` where there are none."""
+    if answer.table.empty:
+        return none
+    lines = ["lesion  diameter mm  volume mm3  P(refractory)  decision"]
+    for row in answer.table.head(shown).itertuples():
+        lines.append(
+            f"{row.lesion_id:>6}  {row.diameter_mm:>11.1f}  {row.volume_mm3:>10.0f}  "
+            f"{row.refractory_probability:>13.3f}  {row.decision}"
+        )
+    if len(answer.table) > shown:
+        lines.append(f"… and {len(answer.table) - shown} more")
+    return "\n".join(lines)
+
+
+def _facts(figures: dict[str, Any]) -> list[tuple[str, str]]:
+    if not figures["lesions"]:
+        return [("Lesions", "none")]
+    return [
+        ("Lesions", str(figures["lesions"])),
+        (
+            "Predicted refractory",
+            f"{figures['refractory_lesions']} ({figures['refractory_share']:.0%} of the lesions, "
+            f"{figures['refractory_volume_share']:.0%} of their volume)",
+        ),
+        (
+            "Probability of refractory",
+            f"highest {figures['highest_probability']:.3f}, mean {figures['mean_probability']:.3f}",
+        ),
+    ]
+
+
+def _write_seg(
+    path: pathlib.Path,
+    answer: Answer,
+    series: Series,
+    origin: seg.Origin,
+    patient_id: str,
+    keep_identity: bool,
+) -> str:
+    """Writes the DICOM SEG, or says why not: the same lesions are there as NIfTI."""
+    if answer.table.empty:
+        return "not written: there is no lesion"
+    if importlib.util.find_spec("highdicom") is None:
+        return "not written: highdicom is not installed; pip install 'dtc-jax[dicom]'"
+    try:
+        seg.write_seg(
+            path,
+            answer.mask,
+            series,
+            origin,
+            patient_id=patient_id,
+            keep_identity=keep_identity,
+        )
+    except InputError as error:
+        return f"not written: {str(error).removeprefix(f'{os.fspath(path)}: ')}"
+    return path.name

@@ -1,0 +1,125 @@
+"""One scan from its files to the folder of its answer."""
+
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from dtc_jax.errors import InputError
+from dtc_jax.imaging import volume
+from dtc_jax.imaging.dicom import seg
+from dtc_jax.imaging.lungs import lung_field
+from dtc_jax.imaging.volume import Volume
+from dtc_jax.inference.segment import segment
+from dtc_jax.runs import environment
+from dtc_jax.runs.prediction import answer as answer_lib
+from dtc_jax.runs.prediction import folder as folder_lib
+from dtc_jax.runs.prediction import requests, tools
+from dtc_jax.runs.prediction.answer import Answer, Clock
+from dtc_jax.runs.prediction.requests import Request, Scan
+from dtc_jax.runs.prediction.tools import Tools
+
+
+def predict(request: Request, own: Tools, folder: pathlib.Path, keep_identity: bool) -> Answer:
+    """Finds and judges the lesions of a scan, and writes what `folder.write` writes.
+
+    Raises:
+      InputError: the scan or the mask of its lungs cannot be used, or no lungs were found.
+    """
+    clock = Clock()
+    scan = requests.read(request.path, request.series)
+    clock.lap("read")
+    lungs = _lungs(request, scan)
+    clock.lap("lungs")
+    found = segment(own.segmenter, scan.image, lungs)
+    clock.lap("segment")
+    answer = answer_lib.judge(own.classifier, scan.image, found.mask, found.lesions)
+    clock.lap("classify and heat maps")
+    record = {
+        "kind": "prediction",
+        "scan": describe(request, scan),
+        "lungs": "given" if request.lungs else "found",
+        "networks": own.known,
+        "keep_identity": keep_identity,
+        "versions": environment.versions(),
+    }
+    folder_lib.write(
+        folder,
+        answer,
+        record,
+        clock,
+        title=request.title,
+        facts=facts(record),
+        dicom=(scan.series, origin(own.known)) if scan.series else None,
+        patient_id=request.patient_id,
+        keep_identity=keep_identity,
+    )
+    return answer
+
+
+def describe(request: Request, scan: Scan) -> dict[str, Any]:
+    """What is remembered of a scan; nothing in it identifies the patient."""
+    return {
+        "scan_id": request.scan_id,
+        "patient_id": request.patient_id,
+        "stamp": request.stamp(),
+        "fingerprint": scan.fingerprint(),
+        "shape_zyx": list(scan.image.shape),
+        "spacing_mm_zyx": np.round(scan.image.spacing_mm, 4).tolist(),
+        "series": scan.series.statement if scan.series else None,
+    }
+
+
+def facts(record: dict[str, Any]) -> list[tuple[str, str]]:
+    """Lines for the head of a review page."""
+    networks, scan = record["networks"], record["scan"]
+    lines = [("Threshold", f"{networks['classifier']['threshold']:.3f}, of the classifier's run")]
+    if scan["series"]:
+        lines.append(("Series", scan["series"]))
+    shape = " × ".join(map(str, scan["shape_zyx"]))
+    spacing = " × ".join(f"{side:.2f}" for side in scan["spacing_mm_zyx"])
+    lines.append(("Scan", f"{shape} voxels of {spacing} mm (z, y, x); lungs {record['lungs']}"))
+    for name, known in networks.items():
+        count = "" if known["networks"] == 1 else f"{known['networks']} networks, "
+        lines.append((name.capitalize(), f"{count}weights {known['weights'][:12]}"))
+    lines.append(("Software", f"dtc-jax {record['versions'].get('dtc-jax', 'from a clone')}"))
+    return lines
+
+
+def origin(known: dict[str, dict[str, Any]], reviewed: bool = False) -> seg.Origin:
+    """Who drew the lesions, for the DICOM SEG."""
+    version = environment.versions().get("dtc-jax", "clone")
+    weights = known["segmenter"]["weights"][:12]
+    return seg.Origin("dtc-jax SE V-Net", f"{version}, weights {weights}", reviewed)
+
+
+def is_done(request: Request, own: Tools, folder: pathlib.Path, keep_identity: bool) -> bool:
+    """Whether `folder` holds the answer to this very request by the same networks.
+
+    Raises:
+      InputError: it holds another answer that somebody has reviewed already.
+    """
+    if not (folder / folder_lib.RECORD).is_file():
+        return False
+    record = folder_lib.read_record(folder)
+    same = (
+        record["kind"] == "prediction"
+        and tools.essence(record["networks"]) == tools.essence(own.known)
+        and record["keep_identity"] == keep_identity
+        and record["scan"]["stamp"] == request.stamp()
+        and record["scan"]["patient_id"] == request.patient_id
+    )
+    if not same and (folder / "reviewed").exists():
+        raise InputError(
+            f"{folder}: holds the reviewed answer to another state of the scan; name a new --out."
+        )
+    return same
+
+
+def _lungs(request: Request, scan: Scan) -> Volume:
+    if request.lungs:
+        return volume.read_mask(request.lungs, scan.image)
+    try:
+        return lung_field(scan.image)
+    except InputError as error:
+        raise InputError(f"{request.path}: {error}") from error
