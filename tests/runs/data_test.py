@@ -57,5 +57,5 @@ def test_a_file_that_does_not_fit_is_refused(text, words, table, tmp_path):
 def test_the_file_must_be_there(table):
     found = senet.get_config("demo")
     found.split.kind = "file"
-    with pytest.raises(UsageError, match="config.split.file is empty"):
+    with pytest.raises(UsageError, match="file is empty"):
         data.assign(found, table)
