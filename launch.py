@@ -143,8 +143,8 @@ def _check() -> None:
     if _MODE.value in ("train", "leakage", "pipeline"):
         if _CONFIG.value is None:
             raise _usage(
-                f"--mode={_MODE.value} needs --config=FILE; begin with "
-                "--config=configs/senet.py:demo"
+                f"--mode={_MODE.value} needs --config=FILE; begin with --config=configs/"
+                f"{'pipeline' if _MODE.value == 'pipeline' else 'senet'}.py:demo"
             )
         if _SCANS.value is not None:
             raise _usage("--scans is for --mode=evaluate, once the run is trained.")
