@@ -56,7 +56,7 @@ def outlines(slices: Sequence[Outlined], side: float = _SIDE) -> figure.Figure:
         axis.remove()
     keys = [
         lines.Line2D([], [], color=color, lw=1.6, label=name)
-        for name, color in (("outlined by hand", _TRUE), ("found", _FOUND))
+        for name, color in (("reference", _TRUE), ("found", _FOUND))
     ]
     drawn.legend(handles=keys, loc="outside lower center", ncols=2)
     return drawn
