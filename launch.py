@@ -7,6 +7,7 @@ python launch.py --mode=predict --scan=CT --segmenter=RUN --classifier=RUN --out
 python launch.py --mode=predict --out=DIR --review=CSV      the reviewed lesions become final
 python launch.py --mode=report --predictions=a.csv,b.csv --out=report   the study in figures
 python launch.py --mode=audit --claims=configs/claims/dtc_study.yaml    do a paper's figures agree?
+python launch.py --mode=pipeline --config=configs/pipeline.py:demo  both networks on one split
 python launch.py --mode=leakage --config=configs/senet.py:demo   by how much leaking splits flatter
 
 Exit codes: 0 done; 1 failed; 2 wrong use; 75 stopped by a signal, the same command goes on.
@@ -29,7 +30,7 @@ _CONFIG = config_flags.DEFINE_config_file(
 _MODE = flags.DEFINE_enum(
     "mode",
     "train",
-    ["train", "evaluate", "predict", "report", "audit", "leakage"],
+    ["train", "evaluate", "predict", "report", "audit", "leakage", "pipeline"],
     "What to do.",
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/CONFIG[-VARIANT].")
@@ -73,6 +74,8 @@ def main(argv: list[str]) -> int:
             runs.train(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name(argv)}")
         elif _MODE.value == "leakage":
             runs.leakage(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name(argv)}-leakage")
+        elif _MODE.value == "pipeline":
+            runs.pipeline(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name(argv)}")
         elif _MODE.value == "evaluate":
             runs.evaluate(_WORKDIR.value or "", _SCANS.value or "")
         elif _MODE.value == "predict" and _REVIEW.value:
@@ -137,11 +140,11 @@ def _parse(argv: list[str]) -> None:
 
 def _check() -> None:
     """Checks that the flags fit the mode."""
-    if _MODE.value in ("train", "leakage"):
+    if _MODE.value in ("train", "leakage", "pipeline"):
         if _CONFIG.value is None:
             raise _usage(
-                f"--mode={_MODE.value} needs --config=FILE; begin with "
-                "--config=configs/senet.py:demo"
+                f"--mode={_MODE.value} needs --config=FILE; begin with --config=configs/"
+                f"{'pipeline' if _MODE.value == 'pipeline' else 'senet'}.py:demo"
             )
         if _SCANS.value is not None:
             raise _usage("--scans is for --mode=evaluate, once the run is trained.")

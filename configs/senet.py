@@ -37,13 +37,14 @@ def _base() -> ml_collections.ConfigDict:
     config.selection = {"per_patient": 5, "draw_cohorts": ("primary",), "seed": 0}
     config.split = {
         "cohort": "primary",  # lesions of every other cohort are test only
-        "kind": "holdout",  # 'temporal', 'center' or 'column'; k-fold where folds > 0
+        "kind": "holdout",  # 'temporal', 'center', 'column' or 'file'; k-fold where folds > 0
         "unit": "patient",  # 'lesion' leaks: only to measure by how much it flatters
         "folds": 0,
         "seed": 0,
         "test_fraction": 0.3,
         "validation_fraction": 0.15,
         "center": "",  # the centre left out, where kind is 'center'
+        "file": "",  # a CSV of patient_id and split, where kind is 'file'
     }
     config.preprocess = {
         "crop_mm": (32, 48, 48),
@@ -56,6 +57,7 @@ def _base() -> ml_collections.ConfigDict:
         "rotate_deg": (15.0, 0.0, 0.0),
         "shift_mm": 2.0,
         "scale": 0.1,
+        "resampled": 1.0,  # share of the examples; the others keep their voxels
         "hu_shift": 20.0,
         "hu_scale": 0.05,
         "noise_hu": 20.0,

@@ -7,6 +7,7 @@
 | (none) | a lighter network by Dice and cross-entropy, AdamW | a phantom cohort of 120 patients |
 | `paper` | as the study: 1 - Dice, Adam, 0.01, 320 epochs | the same |
 | `demo` | a small network | a phantom cohort of 40 patients |
+| `demo-paper` | the network of `demo` as `paper` trains | the same |
 | `lidc` | on a patient-wise hold-out | cubes about lung nodules, `--config.data.manifest=CSV` |
 
 The last looks for its data in the folder that the environment variable DTC_JAX_DATA names.
@@ -39,13 +40,14 @@ def _base() -> ml_collections.ConfigDict:
     }
     config.split = {
         "cohort": "primary",  # patients of every other cohort are test only
-        "kind": "holdout",  # 'temporal', 'center' or 'column'; k-fold where folds > 0
+        "kind": "holdout",  # 'temporal', 'center', 'column' or 'file'; k-fold where folds > 0
         "unit": "patient",
         "folds": 0,
         "seed": 0,
         "test_fraction": 0.3,
         "validation_fraction": 0.15,
         "center": "",  # the centre left out, where kind is 'center'
+        "file": "",  # a CSV of patient_id and split, where kind is 'file'
     }
     config.preprocess = {
         "crop_mm": (40, 56, 56),  # of a training patch
@@ -57,6 +59,7 @@ def _base() -> ml_collections.ConfigDict:
         "rotate_deg": (20.0, 20.0, 20.0),
         "shift_mm": 8.0,
         "scale": 0.15,
+        "resampled": 1.0,  # share of the examples; the others keep their voxels
         "hu_shift": 30.0,
         "hu_scale": 0.05,
         "noise_hu": 30.0,
@@ -127,12 +130,16 @@ def _default(config: ml_collections.ConfigDict) -> None:
 
 def _paper(config: ml_collections.ConfigDict) -> None:
     """The study's training. Of its network it says no more than the name: V-Net as published."""
+    _as_published(config)
     config.model.update(
         widths=(16, 32, 64, 128, 256),
         convolutions=(1, 2, 3, 3, 3),
         kernel_size=5,
         activation="prelu",
     )
+
+
+def _as_published(config: ml_collections.ConfigDict) -> None:
     config.loss.name = "dice"
     config.optimizer.update(
         name="adam", learning_rate=0.01, schedule="constant", warmup_fraction=0.0, clip_norm=0.0
@@ -149,18 +156,26 @@ def _demo(config: ml_collections.ConfigDict) -> None:
     config.train.update(epochs=20, evaluate_every_epochs=2)
 
 
+def _demo_paper(config: ml_collections.ConfigDict) -> None:
+    _demo(config)
+    _as_published(config)
+
+
 def _lidc(config: ml_collections.ConfigDict) -> None:
     config.data.update(source="cubes", size_mm=(51, 51, 51))
     config.data.manifest = f"{_DATA}/lidc_patches/patches.csv"
     # Its nodule is also in lidc_ct, a whole scan on which the trained segmenter is judged.
     config.data.exclude_patients = ("LIDC-feup-0",)
-    config.preprocess.crop_mm = config.predict.crop_mm = (51, 51, 51)
+    config.preprocess.crop_mm = (48, 48, 48)
+    config.predict.crop_mm = (51, 51, 51)
     config.augment.shift_mm = 10.0  # the nodules lie in the middle, which must not be learnt
-    config.model.update(stem_stride=2, widths=(16, 32, 64), convolutions=(1, 2, 2))
-    config.train.update(epochs=200, evaluate_every_epochs=5, checkpoint_every_epochs=10)
+    config.augment.resampled = 0.5  # these cubes are seen as they are stored
+    config.model.update(stem_stride=2, widths=(24, 48, 96), convolutions=(1, 2, 3))
+    config.train.update(epochs=300, batch_size=4, ema_decay=0.99)
+    config.train.update(evaluate_every_epochs=10, checkpoint_every_epochs=10)
 
 
-_VARIANTS = {"": _default, "paper": _paper, "demo": _demo, "lidc": _lidc}
+_VARIANTS = {"": _default, "paper": _paper, "demo": _demo, "demo-paper": _demo_paper, "lidc": _lidc}
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:

@@ -236,6 +236,8 @@ def refused(capsys, *words):
         ),
         ([f"--config={CONFIG}:demo", "extra"], ["'extra' is not a flag"]),
         ([], ["--mode=train needs --config"]),
+        (["--mode=pipeline"], ["--mode=pipeline needs --config"]),
+        (["--mode=pipeline", f"--config={CONFIG}:demo"], ["two networks", "configs/pipeline.py"]),
         (["--mode=evaluate"], ["--workdir"]),
         (["--mode=evaluat"], ["evaluat"]),
     ],

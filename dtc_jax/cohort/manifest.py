@@ -52,12 +52,15 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _CODE = re.compile(r"[+-]?0\d.*")  # 007 looks like a number, but its zeros count
 
 
-def read_manifest(path: PathLike, id_column: str = "lesion_id") -> pd.DataFrame:
+def read_manifest(
+    path: PathLike, id_column: str = "lesion_id", *, healthy: bool = False
+) -> pd.DataFrame:
     """Reads and checks a manifest.
 
     Args:
       path: of the CSV.
       id_column: the name of `lesion_id` in a file that has no such column.
+      healthy: whether a row with neither lesion_id nor mask is allowed: a scan without a lesion.
 
     Returns:
       One row a lesion, in the file's order. Ids and words are str, numbers float, what is empty is
@@ -72,12 +75,15 @@ def read_manifest(path: PathLike, id_column: str = "lesion_id") -> pd.DataFrame:
     cells, problems = read_cells(path)
     if "lesion_id" not in cells:
         cells = cells.rename(columns={id_column: "lesion_id"})
-    problems = sorted(problems + validate(cells, path.parent), key=lambda problem: problem.row)
+    found = validate(cells, path.parent)
+    if healthy:
+        found = [one for one in found if not _of_healthy_scan(cells, one)]
+    problems = sorted(problems + found, key=lambda problem: problem.row)
     if problems:
         raise ManifestError(path, problems)
     root = path.parent.resolve()
     for column in ("image", "mask"):
-        cells[column] = [str(root / name) for name in cells[column]]
+        cells[column] = [str(root / name) if name else "" for name in cells[column]]
     absent = pd.Series("", cells.index, dtype=str)
     columns = dict.fromkeys((*REQUIRED, *_OPTIONAL, *cells))
     table = pd.DataFrame({c: _typed(cells.get(c, absent), c) for c in columns})
@@ -108,6 +114,13 @@ def validate(table: pd.DataFrame, folder: PathLike) -> list[Problem]:
     for column in sorted({"image", "mask"} & present):
         problems += _path_problems(table[column], column, pathlib.Path(folder))
     return sorted(problems, key=lambda problem: (problem.row, _KNOWN.index(problem.field)))
+
+
+def _of_healthy_scan(table: pd.DataFrame, problem: Problem) -> bool:
+    """Whether it is but the empty lesion_id or mask of a row that has neither."""
+    if problem.field not in ("lesion_id", "mask") or not {"lesion_id", "mask"} <= {*table}:
+        return False
+    return bool((table.loc[problem.row, ["lesion_id", "mask"]] == "").all())
 
 
 def _missing_columns(table: pd.DataFrame) -> Iterator[Problem]:

@@ -19,8 +19,10 @@ class VNet(nn.Module):
     """A residual encoder and decoder that halve and double the grid, with skip connections.
 
     The defaults are V-Net's published form with squeeze-and-excitation in both halves; the study
-    names no more of its network than "SE V-Net". Any input size will do: a level whose size is
-    odd is halved rounding up, and what is doubled is cut to the size of its skip connection.
+    names no more of its network than "SE V-Net". Any input size will do: up to the next size that
+    can be halved at every level, the input goes on as its mirror image. (Zeros at a level of odd
+    size would do too, but what a network trained on even sizes makes of them is lesion, slabs of
+    it along the far faces.)
 
     Attributes:
       widths: channels of each level, the finest first; as many levels as the network is deep.
@@ -86,6 +88,9 @@ class VNet(nn.Module):
         encodes = self.se in ("both", "encoder")
         decodes = self.se in ("both", "decoder")
         size, skips = x.shape[1:4], list[jax.Array]()
+        step = self.stem_stride * 2 ** (len(levels) - 1)
+        margins = [(0, 0), *((0, -n % step) for n in size), (0, 0)]
+        x = jnp.pad(x, margins, mode="symmetric")
         if self.stem_stride > 1:
             stride, width = self.stem_stride, self.widths[0]
             x = Conv3D(width, stride, stride, dtype=self.dtype, form=self.conv, name="stem")(x)
@@ -103,8 +108,7 @@ class VNet(nn.Module):
                 x = TransposedConv3D(width, dtype=self.dtype, name=f"up{i}")(x)
             else:
                 x = Conv3D(width, 3, dtype=self.dtype, form=self.conv, name=f"up{i}")(_repeat(x, 2))
-            x = x[:, : skip.shape[1], : skip.shape[2], : skip.shape[3]]  # [B, 2 D, 2 H, 2 W, C/2]
-            x = self._normalized(x, width, train, f"up{i}")
+            x = self._normalized(x, width, train, f"up{i}")  # [B, 2 D, 2 H, 2 W, C/2]
             joined = jnp.concatenate([x, skip], axis=-1)  # [B, D, H, W, 2 C]
             x = stage(width, count, se=decodes, name=f"decoder{i}")(joined, x, train)
             if i == 1 or self.deep_supervision:

@@ -56,7 +56,7 @@ def training(curves: pd.DataFrame, metric: str) -> figure.Figure:
                 where = f"{name}, " if several else ""
                 text = f"{where}{split}, epoch {row.epoch:g}: {metric} {row.value:.4g}"
                 drawing.tip_at(axis, row.epoch, row.value, text, color)
-    axis.set(xlabel="epoch", ylabel={"auc": "AUC"}.get(metric, metric))
+    axis.set(xlabel="epoch", ylabel={"auc": "AUC", "dice": "Dice"}.get(metric, metric))
     axis.set_xlim(left=0)
     axis.legend()
     return drawn

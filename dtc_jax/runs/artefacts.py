@@ -27,7 +27,7 @@ def read(predictions: pathlib.Path) -> Artefacts:
         **files,
         baselines=pd.read_csv(baselines) if baselines.is_file() else None,
         lesions=_lesions(folder / "lesions.csv"),
-        curves=_curves(folder),
+        curves=curves(folder),
         fingerprint=hashlib.sha256(predictions.read_bytes()).hexdigest(),
     )
 
@@ -39,7 +39,7 @@ def _lesions(path: pathlib.Path) -> pd.DataFrame | None:
     return pd.read_csv(path, dtype={"patient_id": str, "lesion_id": str})
 
 
-def _curves(folder: pathlib.Path) -> pd.DataFrame | None:
+def curves(folder: pathlib.Path) -> pd.DataFrame | None:
     """Every training's logged metrics, one a row; None without any."""
     parts = []
     for path in sorted(folder.rglob("metrics.jsonl")):

@@ -71,12 +71,17 @@ def assign(
 ) -> pd.DataFrame:
     """`table` with fold and split; k-fold gives every lesion once a fold.
 
+    Where config.split.kind is 'file', the CSV config.split.file says on which side a patient is, so
+    that several runs share one split.
+
     Lesions outside config.split.cohort are test lesions of a hold-out run; in a k-fold run, where
     no single network stands for the run, they are left out.
     """
     split = config.split.copy_and_resolve_references()
     if split.folds > 0:
         split.kind = "kfold"
+    elif split.kind == "file":
+        table, split.kind = _from_file(table, split), "column"
     own = table[table.cohort == split.cohort]
     if own.empty:
         names = ", ".join(sorted(table.cohort.unique()))
@@ -86,6 +91,24 @@ def assign(
         others = table.loc[table.cohort != split.cohort, ["lesion_id"]]
         given = pd.concat([given, others.assign(fold=0, split="test")], ignore_index=True)
     return given.merge(table.drop(columns="split", errors="ignore"), on="lesion_id", how="left")
+
+
+def _from_file(table: pd.DataFrame, split: ml_collections.ConfigDict) -> pd.DataFrame:
+    """`table` with the split of each patient of the cohort, as config.split.file has it."""
+    path = existing(split.file, "config.split.file")
+    sides = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if not {"patient_id", "split"} <= {*sides}:
+        raise InputError(f"{path}: needs the columns patient_id and split.")
+    if sides.patient_id.duplicated().any():
+        raise InputError(f"{path}: a patient has several rows; give each patient one.")
+    own = table.patient_id[table.cohort == split.cohort]
+    absent = sorted(set(own) - set(sides.patient_id))
+    if absent:
+        raise InputError(
+            f"{path}: has no row for {len(absent)} patients of the cohort {split.cohort!r}, such "
+            f"as {absent[0]}; add them."
+        )
+    return table.assign(split=table.patient_id.map(sides.set_index("patient_id").split))
 
 
 def manifest_path(config: ml_collections.ConfigDict) -> pathlib.Path:

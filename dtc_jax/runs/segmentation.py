@@ -11,7 +11,7 @@ from dtc_jax import storage
 from dtc_jax.cohort import manifest, splits
 from dtc_jax.errors import UsageError, unknown_choice
 from dtc_jax.runs import data as data_lib
-from dtc_jax.runs import dice_baselines
+from dtc_jax.runs import dice_baselines, segmentation_figures
 from dtc_jax.runs.data import Data
 from dtc_jax.runs.fold import Network
 from dtc_jax.statistics import dice
@@ -96,7 +96,7 @@ def judge(
     scored: pd.DataFrame,
     folder: pathlib.Path,
 ) -> None:
-    """Writes cases.csv and metrics.json, and prints the test figures beside the baselines'.
+    """Writes cases.csv, metrics.json and figures/; prints the test figures beside the baselines'.
 
     Args:
       config: see configs/vnet.py.
@@ -120,6 +120,7 @@ def judge(
     }
     storage.write_table(folder / "cases.csv", table)
     storage.write_json(folder / "metrics.json", figures)
+    segmentation_figures.write(data, networks, scored, folder)
     print(_summary(figures))
 
 

@@ -17,7 +17,14 @@ from dtc_jax.errors import InputError
 _OF_SCANS = ("predict.overlap", "predict.connectivity", "predict.min_volume_mm3")
 # Fields that say how, not what, to compute: they may change when a run is resumed.
 FREE_FIELDS = (
-    *("data.cache", "data.folder", "data.workers", "parallel", "train.log_every_steps"),
+    *(
+        "data.cache",
+        "data.folder",
+        "data.workers",
+        "split.file",
+        "parallel",
+        "train.log_every_steps",
+    ),
     "write_report",
     *_OF_SCANS,
     *("report.patient_truth", "report.diameter_rounding", "report.margin"),

@@ -27,6 +27,9 @@ class Strength(Protocol):
       rotate_deg: largest angle about each axis, either way.
       shift_mm: largest shift along each axis, either way.
       scale: largest logarithm of the zoom: 0.1 is by a factor of up to exp(0.1) either way.
+      resampled: share of the examples that are rotated, zoomed and shifted by parts of a voxel. The
+        others are flipped and shifted by whole voxels, so that they stay as sharp as the voxels
+        that are predicted from, which interpolation blurs.
       hu_shift: largest shift of all intensities, either way, in HU.
       hu_scale: largest change of contrast, as a share of the distance from air.
       noise_hu: largest standard deviation of Gaussian noise.
@@ -38,6 +41,7 @@ class Strength(Protocol):
     rotate_deg: Sequence[float]
     shift_mm: float
     scale: float
+    resampled: float
     hu_shift: float
     hu_scale: float
     noise_hu: float
@@ -67,6 +71,8 @@ def augment(
     """
     draw_key, noise_key = jax.random.split(key)
     draws = _draw(draw_key)
+    # A key of its own, so that the other draws are those of a run without it.
+    draws["resampled"] = jax.random.uniform(jax.random.fold_in(draw_key, 0)) < strength.resampled
     positions = _positions(draws, image.shape, spec, strength)  # 3 × [D, H, W]
     seen = positions
     if any(strength.visible_extent):
@@ -96,15 +102,16 @@ def _positions(
     draws: dict[str, jax.Array], sides: tuple[int, ...], spec: Preprocess, strength: Strength
 ) -> list[jax.Array]:
     """Where in a record of `sides` voxels each output voxel lies, by axis. # 3 × [D, H, W]"""
+    resampled = draws["resampled"]
     matrix = jnp.eye(3)  # from offsets in the output to offsets in the record
     if any(strength.flip):
         flipped = draws["flip"] < jnp.asarray(strength.flip, jnp.float32)  # [3]
         matrix = jnp.diag(jnp.where(flipped, -1.0, 1.0))
     if strength.scale > 0:
-        matrix *= jnp.exp(_either_way(draws["zoom"][0], strength.scale))
+        matrix *= jnp.exp(_either_way(draws["zoom"][0], strength.scale) * resampled)
     for axis, largest_deg in enumerate(strength.rotate_deg):
         if largest_deg > 0:
-            angle = jnp.deg2rad(_either_way(draws["angle"][axis], largest_deg))
+            angle = jnp.deg2rad(_either_way(draws["angle"][axis], largest_deg)) * resampled
             matrix = jnp.matmul(_rotation(axis, angle), matrix, precision="highest")
     center = (np.asarray(sides, np.float32) - 1.0) / 2.0  # [3]
     if strength.shift_mm > 0:
@@ -114,7 +121,10 @@ def _positions(
         indexing="ij",
     )
     # Sums, not a matrix product: accelerators round the factors of products to 10 bits.
-    return [center[i] + sum(matrix[i, j] * offsets[j] for j in range(3)) for i in range(3)]
+    exact = [center[i] + sum(matrix[i, j] * offsets[j] for j in range(3)) for i in range(3)]
+    if strength.resampled == 1.0:
+        return exact
+    return [jnp.where(resampled, position, jnp.floor(position + 0.5)) for position in exact]
 
 
 def _rotation(axis: int, angle: jax.Array) -> jax.Array:

@@ -90,6 +90,18 @@ def test_deep_supervision_gives_a_level_more_in_training_alone():
     assert np.ptp(np.asarray(trained[0])) > 0
 
 
+@pytest.mark.parametrize("stem_stride", [1, 2])
+def test_an_odd_size_is_seen_as_the_larger_one_whose_end_mirrors_it(stem_stride):
+    network = SMALL.clone(stem_stride=stem_stride)
+    _, variables = _init(network)
+    x = jax.random.uniform(jax.random.key(2), (2, 9, 11, 10, 1))
+    step = 2 * stem_stride
+    larger = jnp.pad(x, [(0, 0), *((0, -n % step) for n in x.shape[1:4]), (0, 0)], mode="symmetric")
+    assert larger.shape[1:4] == (12, 12, 12) if stem_stride == 2 else (10, 12, 10)
+    expected = network.apply(variables, larger, train=False)[:, :9, :11, :10]
+    np.testing.assert_allclose(network.apply(variables, x, train=False), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "fields",
     [

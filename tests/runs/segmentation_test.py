@@ -73,6 +73,9 @@ def test_a_run_reports_held_out_dice_beside_baselines_and_says_it_again(
     for words in ("SE V-Net", "dice_ball", f"{len(test)} patches with lesion"):
         assert words in printed
     assert cases.groupby("patient_id").split.nunique().max() == 1
+    for name in ("curve_dice", "curve_loss", "slices"):
+        assert (folder / "figures" / f"{name}.png").stat().st_size > 5000
+    assert (folder / "figures" / "slices.svg").read_text().count(">Dice ") == min(6, len(test))
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     for split in ("train", "validation"):
         for name in ("dice", "loss"):
@@ -167,9 +170,11 @@ def test_baselines_are_fitted_on_the_training_patches_of_their_fold():
     assert found.dice_bright[[3, 7]].isna().all()
 
 
-@pytest.mark.parametrize("variant", ["", "paper", "demo", "lidc"])
+@pytest.mark.parametrize("variant", ["", "paper", "demo", "demo-paper", "lidc"])
 def test_the_variants_of_the_config_pass_the_check(variant):
-    preflight.check(vnet.get_config(variant))
+    config = vnet.get_config(variant)
+    config.train.batch_size = 8  # shared by as many devices here
+    preflight.check(config)
 
 
 def test_patches_of_scans_follow_their_patient_and_other_cohorts_are_test_only(tmp_path):

@@ -155,3 +155,19 @@ def test_a_classifier_has_no_scans_to_segment(tmp_path):
     (tmp_path / "config.json").write_text('{"task": "classification"}')
     with pytest.raises(UsageError, match="judges a segmenter"):
         runs.evaluate(tmp_path, "lesions.csv")
+
+
+def test_a_scan_without_a_lesion_counts_for_false_positives_alone(network, manifest, tmp_path):
+    table = pd.read_csv(manifest, dtype=str)
+    table.loc[len(table)] = ["healthy", "", "2.nii", "", ""]  # nodules, but who knows of them?
+    table = table[table.patient_id != "p2"]
+    path = manifest.parent / "with-healthy.csv"
+    table.to_csv(path, index=False)
+    whole_scans.judge([network], [_split(x="train")], path, tmp_path)
+    figures = json.loads((tmp_path / "metrics.json").read_text())
+    assert figures["scans"] == 3
+    assert figures["lesions"] == figures["sensitivity"]["n"] == 4
+    assert figures["empty_scans"] == figures["empty_scans_with_finding"] == 1
+    assert figures["dice"]["n"] == 2
+    candidates = pd.read_csv(tmp_path / "candidates.csv")
+    assert candidates.is_false[candidates.patient_id == "healthy"].all()

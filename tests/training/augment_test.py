@@ -23,6 +23,7 @@ class Strength:
     rotate_deg: tuple = (0.0, 0.0, 0.0)
     shift_mm: float = 0.0
     scale: float = 0.0
+    resampled: float = 1.0
     hu_shift: float = 0.0
     hu_scale: float = 0.0
     noise_hu: float = 0.0
@@ -212,9 +213,30 @@ def test_there_is_nothing_to_hide_in_a_tight_box_or_without_a_mask(tight):
 def test_a_variant_depends_on_its_own_key_alone():
     image, mask = _record()
     strength = Strength(
-        (0.5, 0.5, 0.5), (15.0, 0.0, 0.0), 2.0, 0.1, 20.0, 0.05, 20.0, (0.5, 0.0, 0.0)
+        (0.5, 0.5, 0.5), (15.0, 0.0, 0.0), 2.0, 0.1, 1.0, 20.0, 0.05, 20.0, (0.5, 0.0, 0.0)
     )
     some, _ = _augment(image, mask, strength, keys=KEYS[:4])
     others, _ = _augment(image, mask, strength, keys=KEYS[jnp.array([9, 2, 8, 7])])
     np.testing.assert_allclose(some[2], others[1], atol=1e-3)
     assert np.abs(some[2] - some[1]).max() > 1
+
+
+def test_examples_that_are_not_resampled_keep_their_voxels():
+    image, mask = _record()
+    strength = Strength(
+        flip=(0.5, 0.5, 0.5), rotate_deg=(20.0, 20.0, 20.0), shift_mm=4.0, scale=0.1, resampled=0.5
+    )
+    hu, region = _augment(image, mask, strength)
+    known = np.isin(hu, image).reshape(len(KEYS), -1).mean(axis=1)
+    assert set(np.unique(region[known == 1])) <= {0.0, 1.0}
+    assert 0.3 < (known == 1).mean() < 0.7
+    assert len({one.tobytes() for one in hu[known == 1]}) > 10  # flips and shifts are left
+    assert np.median(known[known < 1]) < 0.5
+
+
+def test_the_share_that_is_resampled_does_not_change_what_is_drawn():
+    image, mask = _record()
+    every = _augment(image, mask, Strength(rotate_deg=(20.0, 0.0, 0.0), scale=0.1))[0]
+    some = _augment(image, mask, Strength(rotate_deg=(20.0, 0.0, 0.0), scale=0.1, resampled=0.5))[0]
+    same = [np.array_equal(a, b) for a, b in zip(every, some, strict=True)]
+    assert 0.3 < np.mean(same) < 0.7

@@ -1,0 +1,66 @@
+"""Perturbed regions: moved and grown by as much as asked for, and never gone."""
+
+import numpy as np
+import pytest
+
+from dtc_jax.errors import UsageError
+from dtc_jax.imaging import perturb
+from dtc_jax.imaging.perturb import Perturbation
+from dtc_jax.imaging.volume import Volume
+
+SPACING_MM = np.array([2.0, 1.0, 0.5])
+
+
+def ball(radius_mm: float, shape=(30, 60, 120)) -> Volume:
+    away_mm = (np.moveaxis(np.indices(shape), 0, -1) - np.array(shape) // 2) * SPACING_MM
+    return Volume((away_mm**2).sum(-1) <= radius_mm**2, np.diag([*SPACING_MM, 1.0]))
+
+
+def middles_mm(spec: Perturbation, region: Volume, count: int = 40) -> np.ndarray:
+    moved = [perturb.perturbed(region, spec, np.random.default_rng(i)) for i in range(count)]
+    return np.array([np.argwhere(one.array).mean(0) * SPACING_MM for one in moved])
+
+
+def test_a_shift_moves_by_whole_voxels_up_to_the_limit():
+    region = ball(8.0)
+    start = np.argwhere(region.array).mean(0) * SPACING_MM
+    away = middles_mm(Perturbation(shift_mm=3.0, grow_mm=0.0), region) - start
+    assert np.abs(away).max() <= 3.0 + 1.0  # rounded to a voxel
+    np.testing.assert_allclose(away / SPACING_MM, np.rint(away / SPACING_MM), atol=1e-9)
+    assert (np.ptp(away, axis=0) > 3.0).all()  # along every axis, either way
+
+
+def test_growth_moves_the_surface_by_the_distance():
+    region = ball(10.0)
+    mm3 = [
+        perturb.perturbed(region, Perturbation(0.0, 2.0), np.random.default_rng(i)).array.sum()
+        for i in range(60)
+    ]
+    radii = (np.array(mm3) / region.array.sum()) ** (1 / 3) * 10.0
+    assert radii.min() == pytest.approx(8.0, abs=0.5)
+    assert radii.max() == pytest.approx(12.0, abs=0.5)
+
+
+def test_a_small_region_does_not_vanish_and_one_at_the_edge_stays_inside():
+    tiny = np.zeros((4, 4, 4), bool)
+    tiny[0, 0, 0] = True
+    for i in range(30):
+        moved = perturb.perturbed(
+            Volume(tiny, np.eye(4)), Perturbation(4.0, 3.0), np.random.default_rng(i)
+        )
+        assert moved.array.any()
+        assert moved.array.shape == tiny.shape
+
+
+def test_the_same_seed_draws_the_same_region():
+    one, other, third = (
+        perturb.perturbed(ball(6.0), Perturbation(2.0, 1.0), np.random.default_rng(seed)).array
+        for seed in (1, 1, 2)
+    )
+    assert (one == other).all()
+    assert (one != third).any()
+
+
+def test_lengths_below_zero_are_refused():
+    with pytest.raises(UsageError, match="shift_mm"):
+        Perturbation(shift_mm=-1.0)
