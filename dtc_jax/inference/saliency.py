@@ -3,7 +3,10 @@
 Grad-CAM (Selvaraju et al. 2017, eq. 1 and 2) weights each channel of a feature map by the mean of
 the logit's gradient over it, adds the channels up and cuts off what is negative. Behind SE-Net's
 last stage stand a global mean and one linear unit, so that gradient is the unit's weight over the
-number of positions: nothing need be differentiated, and the map is in units of the logit.
+number of positions: nothing need be differentiated, and the map is in units of the logit. The same
+holds of the stage's map before its max-pooling, which hands each gradient on to one voxel of a
+window: their mean is the same weight over the larger number of positions. That map is shown, for it
+is twice as fine along each axis; of a small crop the pooled one is a single position.
 """
 
 import functools
@@ -20,22 +23,28 @@ from dtc_jax.models.senet import SENet
 from dtc_jax.training.task import PyTree
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def contributions(network: SENet, params: PyTree, batch_stats: PyTree, x: jax.Array) -> jax.Array:
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def contributions(
+    network: SENet, params: PyTree, batch_stats: PyTree, x: jax.Array, pooled: bool = True
+) -> jax.Array:
     """What each place of the last feature map adds to the logit of the positive class.
 
     Args:
       network: whose parameters follow.
       params, batch_stats: trained.
       x: [B, D, H, W, C] in [0, 1], of `imaging.preprocess`.
+      pooled: False takes the last stage's map before its max-pooling, where there is one.
 
     Returns:
-      [B, d, h, w] float32; their mean, and the bias of the head, add up to the logit.
+      [B, d, h, w] float32; if pooled, their mean and the bias of the head add up to the logit.
     """
     _, sown = network.apply(
         {"params": params, "batch_stats": batch_stats}, x, train=False, mutable=["intermediates"]
     )
+    stage = sown["intermediates"].get(f"stage{network.stages}", {})
     (features,) = sown["intermediates"]["features"]  # [B, d, h, w, C]
+    if not pooled and "before_pool" in stage:
+        (features,) = stage["before_pool"]  # [B, 2 d, 2 h, 2 w, C]
     return (features.astype(jnp.float32) @ params["head"]["kernel"])[..., 0]  # [B, d, h, w]
 
 
@@ -48,7 +57,7 @@ def heat_maps(network: SENet, params: PyTree, batch_stats: PyTree, x: jax.Array)
     Returns:
       [B, D, H, W] float32, from 0 on, in units of the logit.
     """
-    positive = nn.relu(contributions(network, params, batch_stats, x))
+    positive = nn.relu(contributions(network, params, batch_stats, x, False))
     return jax.image.resize(positive, x.shape[:-1], "linear")
 
 
@@ -84,7 +93,7 @@ def resemblance_to_random(
       map does not depend on what was learned.
     """
     drawn = network.init(key, x[:1], train=False)
-    found = contributions(network, params, batch_stats, x)
-    random = contributions(network, drawn["params"], drawn.get("batch_stats", {}), x)
+    found = contributions(network, params, batch_stats, x, False)
+    random = contributions(network, drawn["params"], drawn.get("batch_stats", {}), x, False)
     pairs = zip(np.asarray(found), np.asarray(random), strict=True)
     return np.array([abs(stats.spearmanr(a, b, axis=None).statistic) for a, b in pairs])

@@ -131,7 +131,11 @@ class ResidualSEStage(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """[B, D, H, W, C] -> [B, D/w, H/w, W/w, features]."""
+        """[B, D, H, W, C] -> [B, D/w, H/w, W/w, features].
+
+        Where the shortcut is added before pooling, the map before pooling is sown as
+        intermediates/before_pool.
+        """
 
         def convolve(y: jax.Array, name: str) -> jax.Array:
             return Conv3D(
@@ -157,5 +161,7 @@ class ResidualSEStage(nn.Module):
         if self.pool_window is None:
             return nn.relu(x + y)
         if self.add == "before_pool":
-            return max_pool(nn.relu(x + y), self.pool_window)
+            y = nn.relu(x + y)
+            self.sow("intermediates", "before_pool", y)
+            return max_pool(y, self.pool_window)
         return nn.relu(max_pool(x, self.pool_window) + max_pool(y, self.pool_window))

@@ -9,6 +9,7 @@ import pytest
 from dtc_jax.imaging import lesions
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference import saliency
+from dtc_jax.models.layers import max_pool
 from dtc_jax.models.senet import SENet
 
 NETWORK = SENet(width=4, stages=2)
@@ -46,9 +47,26 @@ def test_it_is_grad_cam_by_automatic_differentiation(norm, add):
     cam = (alpha * features).sum(axis=-1) * (2 * 4 * 4)  # eq. 2, before it is cut off
     found = saliency.contributions(network, params, batch_stats, x)
     np.testing.assert_allclose(found, cam, atol=1e-5)
-    heat = saliency.heat_maps(network, params, batch_stats, x)
+
+
+def test_it_is_grad_cam_before_the_pooling_of_the_last_stage_too():
+    params, batch_stats, x = _drawn(NETWORK)
+    variables = {"params": params, "batch_stats": batch_stats}
+    unpooled = NETWORK.clone(pool_last=False)
+    _, sown = unpooled.apply(variables, x, train=False, mutable=["intermediates"])
+    (features,) = sown["intermediates"]["features"]  # [B, 4, 8, 8, C]
+
+    def logit(features):
+        means = max_pool(features, (2, 2, 2)).mean(axis=(1, 2, 3))
+        return (means @ params["head"]["kernel"]).sum()
+
+    alpha = jax.grad(logit)(features).mean(axis=(1, 2, 3), keepdims=True)  # eq. 1, but for its sum
+    cam = (alpha * features).sum(axis=-1) * (4 * 8 * 8)  # eq. 2, before it is cut off
+    found = saliency.contributions(NETWORK, params, batch_stats, x, False)
+    np.testing.assert_allclose(found, cam, atol=1e-4)
+    heat = saliency.heat_maps(NETWORK, params, batch_stats, x)
     np.testing.assert_allclose(
-        heat, jax.image.resize(nn.relu(cam), heat.shape, "linear"), atol=1e-5
+        heat, jax.image.resize(nn.relu(cam), heat.shape, "linear"), atol=1e-4
     )
     assert heat.shape == x.shape[:-1]
 
