@@ -24,11 +24,14 @@ def test_the_missing_extra_is_named(config, tmp_path):
 
 @needs_beam
 @pytest.mark.filterwarnings("ignore")  # of Beam's own
-def test_beam_writes_the_same_examples(config, tmp_path, monkeypatch):
+@pytest.mark.parametrize("builder", ["lesion_crops", "ct_patches"])
+def test_beam_writes_the_same_examples(builder, config, tmp_path, monkeypatch):
     monkeypatch.setattr(records, "_RECORDS_A_SHARD", 2)
-    alone = build.build("lesion_crops", config, tmp_path / "alone")
+    if builder == "ct_patches":
+        config = config | {"lesion_share": 1.0}  # these scans have no lungs to draw others from
+    alone = build.build(builder, config, tmp_path / "alone")
     with warnings.catch_warnings():
-        beam = build.build("lesion_crops", config, tmp_path / "beam", use_beam=True)
+        beam = build.build(builder, config, tmp_path / "beam", use_beam=True)
     assert alone.name == beam.name
     pd.testing.assert_frame_equal(
         pd.read_csv(alone / "lesions.csv"), pd.read_csv(beam / "lesions.csv")
