@@ -12,6 +12,7 @@ from dtc_jax.errors import InputError
 from dtc_jax.imaging import volume
 from dtc_jax.runs.prediction import folder as folder_lib
 from dtc_jax.runs.prediction import requests
+from tests.dicom_files import make_slices, save_slices
 
 
 @pytest.fixture
@@ -45,6 +46,27 @@ def test_a_bad_scan_is_reported_and_the_rest_is_done(predict, scans, answered, c
     assert lesions.scan_id.tolist() == ["P1", "P1", "P1-2", "P1-2"]
     alone = pd.read_csv(answered / "lesions.csv")
     pd.testing.assert_frame_equal(lesions[[*alone]].head(2), alone)
+
+
+def test_a_message_is_whole_where_the_scan_has_the_name_of_a_letter(
+    predict, chests, tmp_path, monkeypatch
+):
+    slices = make_slices(volume.read_image(chests / "0.nii.gz"))
+    save_slices(slices[:3] + slices[4:], tmp_path / "s")
+    (tmp_path / "scans.csv").write_text("image\ns\n")
+    monkeypatch.chdir(tmp_path)  # the paths are then as short as they are written
+    assert predict("--scans=scans.csv", "--out=out") == 1
+    (message,) = _table(tmp_path / "out").message
+    assert message.startswith("the scan: slices are missing: nothing lies in")
+
+
+def test_a_message_names_no_file_whose_path_begins_as_that_of_the_scan(predict, chests, tmp_path):
+    os.symlink(chests / "0.nii.gz", tmp_path / "ct.nii.gz")
+    (tmp_path / "ct.nii.gz-Doe.nii").write_bytes(b"no lungs")
+    (tmp_path / "scans.csv").write_text("image,lungs\nct.nii.gz,ct.nii.gz-Doe.nii\n")
+    assert predict(f"--scans={tmp_path / 'scans.csv'}", f"--out={tmp_path / 'out'}") == 1
+    (message,) = _table(tmp_path / "out").message
+    assert message.startswith("the lungs: ")
 
 
 def test_a_stopped_batch_goes_on_where_it_was(predict, scans, capsys, monkeypatch):

@@ -56,12 +56,20 @@ def _one(request: Request, own: Tools, folder: pathlib.Path, keep_identity: bool
         answer = scan_lib.predict(request, own, folder, keep_identity)
     except (InputError, MemoryError, OSError) as error:
         text = " ".join(str(error).split()) or type(error).__name__
-        # The path of a scan may say whose it is; the table goes further than the terminal.
-        for path, name in ((request.path, "the scan"), (request.lungs, "the lungs")):
-            text = text.replace(path, name) if path else text
-        failed = {"status": "failed", "message": text, "lesions": None}
+        failed = {"status": "failed", "message": _unnamed(text, request), "lesions": None}
         return row | failed | {"seconds": round(time.monotonic() - start, 1)}
     return row | _done(len(answer.table), time.monotonic() - start, "")
+
+
+def _unnamed(text: str, request: Request) -> str:
+    """A message without the paths of a scan, which may say whose it is.
+
+    The table goes further than the terminal.
+    """
+    named = [(request.path, "the scan"), (request.lungs, "the lungs")]
+    for path, name in sorted(named, key=lambda one: -len(one[0])):  # one may begin as the other
+        text = text.replace(path, name) if path else text
+    return text
 
 
 def _done(lesions: int, seconds: float, message: str) -> dict[str, Any]:

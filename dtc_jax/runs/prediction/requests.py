@@ -116,7 +116,7 @@ def read_csv(path: PathLike) -> list[Request]:
     problems += _bad_names(scans)
     if problems:
         raise ManifestError(path, sorted(problems, key=lambda problem: problem.row))
-    root = path.parent
+    root = path.absolute().parent  # a short relative path could be a part of any word
 
     def place(text: str) -> str:
         return str(root / text) if text else ""
