@@ -133,12 +133,19 @@ def test_a_manifest_of_lesions_is_a_list_of_scans(study):
     assert volume.read_image(found[0].path).array.dtype == np.int16
 
 
+def test_a_patient_called_as_a_file_of_the_batch_has_a_numbered_folder(tmp_path):
+    path = tmp_path / "scans.csv"
+    path.write_text("image,patient_id\na.nii,scans.csv\nb.nii,b\n")
+    assert [one.scan_id for one in requests.read_csv(path)] == ["scan-001", "b"]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("scan\na.nii\n", "image: no such column; add it to scan"),
         ("image,scan_id\na.nii,../up\n", "row 2, scan_id: must be of at most 64 letters"),
         ("image,scan_id\na.nii,x\nb.nii,X\n", "row 3, scan_id: is that of row 2"),
+        ("image,scan_id\na.nii,Lesions.csv\n", "row 2, scan_id: is the name of a file of the"),
         ("image,patient_id\na.nii,1\na.nii,2\n", "row 3, patient_id: differs from row 2"),
         ("image,patient_id\n,1\n", "row 2, image: is empty"),
         ("image\n", "no rows"),
