@@ -109,6 +109,15 @@ def test_an_answer_that_is_there_is_not_computed_again(predict, answered, chests
     assert (answered / "run.json").read_bytes() == before
 
 
+def test_an_out_below_a_file_is_refused(predict, chests, tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("mine")
+    (tmp_path / "scans.csv").write_text(f"image\n{chests / '2.nii.gz'}\n")
+    for scans in (f"--scan={chests / '2.nii.gz'}", f"--scans={tmp_path / 'scans.csv'}"):
+        assert predict(scans, f"--out={tmp_path / 'thesis.txt' / 'out'}") == 1
+        assert "a file lies where a folder is to be" in capsys.readouterr().err
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
 def test_a_run_json_of_something_else_is_no_answer(predict, chests, tmp_path, capsys):
     (tmp_path / "run.json").write_text('{"made": "elsewhere"}')
     assert predict(f"--scan={chests / '0.nii.gz'}", f"--out={tmp_path}") == 1
