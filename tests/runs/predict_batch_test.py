@@ -120,6 +120,10 @@ def test_a_folder_of_other_networks_or_of_something_else_is_refused(predict, sca
     assert predict(f"--scans={one}", f"--out={out}", "--keep_identity") == 1
     said = capsys.readouterr().err
     assert "another classifier and another --keep_identity" in said
+    for content in ("{}", "[]"):
+        (out / "batch.json").write_text(content)
+        assert predict(f"--scans={one}", f"--out={out}") == 1
+        assert "batch.json: is not that of a batch" in capsys.readouterr().err
     (scans.parent / "full").mkdir()
     (scans.parent / "full" / "thesis.txt").write_text("mine")
     assert predict(f"--scans={one}", f"--out={scans.parent / 'full'}") == 1

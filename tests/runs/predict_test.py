@@ -119,9 +119,10 @@ def test_an_out_below_a_file_is_refused(predict, chests, tmp_path, capsys):
 
 
 def test_a_run_json_of_something_else_is_no_answer(predict, chests, tmp_path, capsys):
-    (tmp_path / "run.json").write_text('{"made": "elsewhere"}')
-    assert predict(f"--scan={chests / '0.nii.gz'}", f"--out={tmp_path}") == 1
-    assert "its run.json is not that of a predicted scan" in capsys.readouterr().err
+    for content in ('{"made": "elsewhere"}', '{"kind": "prediction"}', "[]"):
+        (tmp_path / "run.json").write_text(content)
+        assert predict(f"--scan={chests / '0.nii.gz'}", f"--out={tmp_path}") == 1
+        assert "its run.json is not that of a predicted scan" in capsys.readouterr().err
 
 
 def test_the_lungs_that_are_given_are_used(predict, chests, tmp_path, capsys):

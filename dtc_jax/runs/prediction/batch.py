@@ -90,7 +90,9 @@ def _claim(out: pathlib.Path, own: Tools, keep_identity: bool) -> None:
     path = out / CLAIM
     if path.is_file():
         there = storage.read_json(path)
-        different = [name for name, one in mine.items() if one != there["networks"][name]]
+        if not isinstance(there, dict) or not {"networks", "keep_identity"} <= set(there):
+            raise InputError(f"{path}: is not that of a batch; name a new --out.")
+        different = [name for name, one in mine.items() if one != there["networks"].get(name)]
         if keep_identity != there["keep_identity"]:
             different.append("--keep_identity")
         if different:
@@ -122,7 +124,7 @@ def _write_lesions(
     parts = [pd.DataFrame(columns=["scan_id", "patient_id", *COLUMNS])]
     for request, row in zip(requests, rows, strict=True):
         if row["status"] == "done" and row["lesions"]:
-            part = pd.read_csv(out / request.scan_id / "lesions.csv")
+            part = folder_lib.read_lesions(out / request.scan_id)
             part.insert(0, "patient_id", request.patient_id)
             part.insert(0, "scan_id", request.scan_id)
             parts.append(part)

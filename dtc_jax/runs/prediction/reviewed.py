@@ -97,7 +97,7 @@ def apply(
 def _read(folder: pathlib.Path, decisions: storage.PathLike, mask: storage.PathLike) -> Given:
     image = volume.read_image(folder / "scan.nii.gz")
     old = _whole(folder / "lesions.nii.gz", image)
-    table = pd.read_csv(folder / "lesions.csv")
+    table = folder_lib.read_lesions(folder)
     verdicts = review.read_decisions(decisions, set(table.lesion_id))
     return Given(image, old, _whole(mask, image) if mask else old, table, verdicts)
 
