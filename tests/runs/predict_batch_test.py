@@ -103,6 +103,12 @@ def test_a_scan_that_has_changed_is_done_again(predict, scans):
     own.write_bytes(scans.with_name("2.nii.gz").read_bytes())
     assert predict(f"--scans={one}", f"--out={out}") == 0
     assert _table(out).lesions.tolist() == [0]
+    (out / "a" / "edited.nrrd").write_text("hours of work")
+    own.write_bytes(scans.with_name("1.nii.gz").read_bytes())
+    assert predict(f"--scans={one}", f"--out={out}") == 1
+    assert "holds 1 files or folders beside the answer" in _table(out).message["a"]
+    assert (out / "a" / "edited.nrrd").read_text() == "hours of work"
+    (out / "a" / "edited.nrrd").unlink()
     (out / "a" / "reviewed").mkdir()
     own.write_bytes(scans.with_name("1.nii.gz").read_bytes())
     assert predict(f"--scans={one}", f"--out={out}") == 1

@@ -167,6 +167,15 @@ def test_a_folder_without_a_prediction_has_nothing_to_review(review, folder, cap
     assert "not the folder of a predicted scan" in capsys.readouterr().err
 
 
+def test_a_later_review_deletes_no_file_that_somebody_put_beside_the_first(review, folder, capsys):
+    assert review(["1,accept,,", "2,reject,,"]) == 0
+    (folder / "reviewed" / "edited.nrrd").write_text("hours of work")
+    assert review(["1,accept,,", "2,accept,,"]) == 1
+    assert "move them away first" in capsys.readouterr().err
+    assert (folder / "reviewed" / "edited.nrrd").read_text() == "hours of work"
+    assert _lesions(folder / "reviewed").index.tolist() == [1]
+
+
 @pytest.mark.parametrize("content", [None, "", "lesion_id;volume_mm3\n1;2\n"])
 def test_a_table_that_was_deleted_or_saved_anew_is_no_stack_trace(review, folder, capsys, content):
     (folder / "lesions.csv").unlink()

@@ -53,6 +53,7 @@ def _one(request: Request, own: Tools, folder: pathlib.Path, keep_identity: bool
             figures = storage.read_json(folder / "summary.json")
             seconds = sum(folder_lib.read_record(folder)["seconds"].values())
             return row | _done(figures["lesions"], seconds, "was done before")
+        folder_lib.check_own(folder)
         answer = scan_lib.predict(request, own, folder, keep_identity)
     except (InputError, MemoryError, OSError) as error:
         text = " ".join(str(error).split()) or type(error).__name__

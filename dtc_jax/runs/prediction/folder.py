@@ -17,6 +17,10 @@ from dtc_jax.runs.prediction import answer as answer_lib
 from dtc_jax.runs.prediction.answer import NOTICE, Answer, Clock
 
 RECORD = "run.json"
+_OWN = {
+    *("scan.nii.gz", "lesions.nii.gz", "lesions.csv", "lesions.dcm", "heat_maps", "changes.csv"),
+    *("review.html", "summary.json", RECORD),
+}
 KINDS = ("prediction", "review")
 _KEYS = {"scan", "lungs", "networks", "keep_identity", "seconds"}
 
@@ -71,6 +75,23 @@ def write(
         clock.lap("write")
         record |= {"seconds": clock.seconds, "notice": NOTICE}
         storage.write_json(partial / RECORD, record)
+
+
+def check_own(folder: pathlib.Path) -> None:
+    """Refuses to replace what `write` has not written, such as an edited mask kept beside it.
+
+    Raises:
+      InputError: `folder` is a file, or holds such files.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file where a folder is to be; move it away.")
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    count = sum(not name.startswith(".") for name in names - _OWN)
+    if count:
+        raise InputError(
+            f"{folder}: is to be written anew, but holds {count} files or folders beside the "
+            "answer; move them away first."
+        )
 
 
 def read_record(folder: pathlib.Path) -> dict[str, Any]:
