@@ -200,6 +200,7 @@ def test_networks_that_are_swapped_or_do_not_fit_are_refused(
         (["--out=o", "--scan=a"], "--segmenter=DIR and --classifier=DIR"),
         (["--out=o", "--scan=a", "--segmenter=s", "--classifier=c", "--mask=m"], "--review=CSV"),
         (["--out=o", "--scans=a", "--segmenter=s", "--classifier=c", "--lungs=m"], "columns"),
+        (["--out=o", "--scan=a", "--threshold=0.3"], "the threshold of --classifier"),
         (["--out=o", "--review=r", "--segmenter=s"], "segments nothing again"),
         (["--out=o", "--scan=a", "--workdir=w"], "--segmenter and --classifier"),
     ],
