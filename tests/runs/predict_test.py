@@ -4,6 +4,7 @@ import importlib.util
 import json
 import shutil
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pydicom
@@ -57,6 +58,22 @@ def test_the_lesions_are_those_of_the_scan(answered, chests):
         middle_mm = heat.world((np.array(heat.shape) - 1) / 2)
         center_mm = [row.center_x_mm, row.center_y_mm, row.center_z_mm]
         np.testing.assert_allclose(middle_mm, center_mm, atol=1e-3)
+
+
+def test_a_scan_that_is_stored_the_other_way_has_its_lesions_at_the_same_place(
+    predict, answered, chests, tmp_path
+):
+    stored = nib.load(chests / "0.nii.gz")
+    turn = [[0, -1], [1, -1], [2, -1]]  # to left, posterior, inferior
+    turned = stored.as_reoriented(np.array(turn))
+    assert nib.aff2axcodes(turned.affine) == ("L", "P", "I")
+    nib.save(turned, tmp_path / "turned.nii.gz")
+    assert predict(f"--scan={tmp_path / 'turned.nii.gz'}", f"--out={tmp_path / 'out'}") == 0
+    for name in ("lesions.nii.gz", "heat_maps/lesion-001.nii.gz", "scan.nii.gz"):
+        mine, theirs = (nib.load(one / name) for one in (tmp_path / "out", answered))
+        assert nib.aff2axcodes(mine.affine) == ("R", "A", "S")
+        np.testing.assert_allclose(mine.affine, theirs.affine, atol=1e-3)
+        np.testing.assert_allclose(mine.get_fdata(), theirs.get_fdata(), atol=1e-5)
 
 
 def test_the_probabilities_are_those_of_the_classifier_at_its_threshold(answered, classifier):
