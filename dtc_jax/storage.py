@@ -67,14 +67,18 @@ def atomic_folder(path: PathLike) -> Iterator[pathlib.Path]:
     with no_space_is_an_input_error(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = pathlib.Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
+        replaced = scratch / "replaced" / target.name
         try:
             partial = scratch / target.name
             partial.mkdir()
             yield partial
             if target.exists():
-                os.replace(target, scratch / "replaced")
+                replaced.parent.mkdir()
+                os.replace(target, replaced)
             os.replace(partial, target)
         finally:
+            if replaced.exists() and not target.exists():  # stopped between the two
+                os.replace(replaced, target)
             shutil.rmtree(scratch, ignore_errors=True)
 
 
