@@ -166,6 +166,8 @@ def _check_predict() -> None:
     """Checks that the flags fit a prediction, or a review."""
     if _OUT.value is None:
         raise _usage("--mode=predict needs --out=DIR, the folder of the answer.")
+    if _THRESHOLD.value is not None:
+        raise _usage("--mode=predict decides at the threshold of --classifier; omit --threshold.")
     if _CONFIG.value is not None or _WORKDIR.value is not None:
         raise _usage("--mode=predict has its networks from --segmenter and --classifier.")
     if _REVIEW.value is not None:

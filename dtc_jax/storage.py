@@ -19,7 +19,7 @@ PathLike = str | os.PathLike[str]
 
 @contextlib.contextmanager
 def no_space_is_an_input_error(path: PathLike) -> Iterator[None]:
-    """Turns a full disk or a read-only folder into an `InputError` that names `path`."""
+    """Turns a full disk, a read-only folder or a file in the way into an `InputError`."""
     try:
         yield
     except OSError as error:
@@ -31,6 +31,11 @@ def no_space_is_an_input_error(path: PathLike) -> Iterator[None]:
             raise InputError(
                 f"{path}: cannot be written. Choose a folder you may write to."
             ) from error
+        if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+            raise InputError(
+                f"{path}: cannot be written: a file lies where a folder is to be, or the other way "
+                "round. Choose another name."
+            ) from error
         raise
 
 
@@ -41,7 +46,7 @@ def atomic(path: PathLike) -> Iterator[pathlib.Path]:
     The temporary name keeps every suffix of `path`, since libraries choose a format by it.
 
     Raises:
-      InputError: the disk is full or the folder cannot be written.
+      InputError: the disk is full, the folder cannot be written, or something is in the way.
     """
     target = pathlib.Path(path)
     with no_space_is_an_input_error(target):
@@ -62,14 +67,18 @@ def atomic_folder(path: PathLike) -> Iterator[pathlib.Path]:
     with no_space_is_an_input_error(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = pathlib.Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
+        replaced = scratch / "replaced" / target.name
         try:
             partial = scratch / target.name
             partial.mkdir()
             yield partial
             if target.exists():
-                os.replace(target, scratch / "replaced")
+                replaced.parent.mkdir()
+                os.replace(target, replaced)
             os.replace(partial, target)
         finally:
+            if replaced.exists() and not target.exists():  # stopped between the two
+                os.replace(replaced, target)
             shutil.rmtree(scratch, ignore_errors=True)
 
 

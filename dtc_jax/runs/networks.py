@@ -41,8 +41,8 @@ def load(workdir: storage.PathLike, task: str) -> list[Network]:
             f"{workdir}: holds the run of {there}, and {wanted} is needed; give it as {other}, "
             f"and as {flag} the folder of {wanted}."
         )
-    homes = _homes(config.split.folds, pathlib.Path(workdir))
     try:
+        homes = _homes(config.split.folds, pathlib.Path(workdir))
         return [fold.choose(config, home, fold.read) for home in homes]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         text = " ".join(str(error).split())[:200]

@@ -116,6 +116,12 @@ def test_a_folder_of_something_else_is_refused(classifier, tmp_path):
         networks.load(tmp_path / "vnet", "segmentation")
 
 
+def test_a_config_without_its_parts_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="does not fit this version"):
+        networks.load(tmp_path, "classification")
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [

@@ -12,6 +12,7 @@ from dtc_jax.errors import InputError
 from dtc_jax.imaging import volume
 from dtc_jax.runs.prediction import folder as folder_lib
 from dtc_jax.runs.prediction import requests
+from tests.dicom_files import make_slices, save_slices
 
 
 @pytest.fixture
@@ -45,6 +46,27 @@ def test_a_bad_scan_is_reported_and_the_rest_is_done(predict, scans, answered, c
     assert lesions.scan_id.tolist() == ["P1", "P1", "P1-2", "P1-2"]
     alone = pd.read_csv(answered / "lesions.csv")
     pd.testing.assert_frame_equal(lesions[[*alone]].head(2), alone)
+
+
+def test_a_message_is_whole_where_the_scan_has_the_name_of_a_letter(
+    predict, chests, tmp_path, monkeypatch
+):
+    slices = make_slices(volume.read_image(chests / "0.nii.gz"))
+    save_slices(slices[:3] + slices[4:], tmp_path / "s")
+    (tmp_path / "scans.csv").write_text("image\ns\n")
+    monkeypatch.chdir(tmp_path)  # the paths are then as short as they are written
+    assert predict("--scans=scans.csv", "--out=out") == 1
+    (message,) = _table(tmp_path / "out").message
+    assert message.startswith("the scan: slices are missing: nothing lies in")
+
+
+def test_a_message_names_no_file_whose_path_begins_as_that_of_the_scan(predict, chests, tmp_path):
+    os.symlink(chests / "0.nii.gz", tmp_path / "ct.nii.gz")
+    (tmp_path / "ct.nii.gz-Doe.nii").write_bytes(b"no lungs")
+    (tmp_path / "scans.csv").write_text("image,lungs\nct.nii.gz,ct.nii.gz-Doe.nii\n")
+    assert predict(f"--scans={tmp_path / 'scans.csv'}", f"--out={tmp_path / 'out'}") == 1
+    (message,) = _table(tmp_path / "out").message
+    assert message.startswith("the lungs: ")
 
 
 def test_a_stopped_batch_goes_on_where_it_was(predict, scans, capsys, monkeypatch):
@@ -81,6 +103,12 @@ def test_a_scan_that_has_changed_is_done_again(predict, scans):
     own.write_bytes(scans.with_name("2.nii.gz").read_bytes())
     assert predict(f"--scans={one}", f"--out={out}") == 0
     assert _table(out).lesions.tolist() == [0]
+    (out / "a" / "edited.nrrd").write_text("hours of work")
+    own.write_bytes(scans.with_name("1.nii.gz").read_bytes())
+    assert predict(f"--scans={one}", f"--out={out}") == 1
+    assert "holds 1 files or folders beside the answer" in _table(out).message["a"]
+    assert (out / "a" / "edited.nrrd").read_text() == "hours of work"
+    (out / "a" / "edited.nrrd").unlink()
     (out / "a" / "reviewed").mkdir()
     own.write_bytes(scans.with_name("1.nii.gz").read_bytes())
     assert predict(f"--scans={one}", f"--out={out}") == 1
@@ -98,6 +126,10 @@ def test_a_folder_of_other_networks_or_of_something_else_is_refused(predict, sca
     assert predict(f"--scans={one}", f"--out={out}", "--keep_identity") == 1
     said = capsys.readouterr().err
     assert "another classifier and another --keep_identity" in said
+    for content in ("{}", "[]"):
+        (out / "batch.json").write_text(content)
+        assert predict(f"--scans={one}", f"--out={out}") == 1
+        assert "batch.json: is not that of a batch" in capsys.readouterr().err
     (scans.parent / "full").mkdir()
     (scans.parent / "full" / "thesis.txt").write_text("mine")
     assert predict(f"--scans={one}", f"--out={scans.parent / 'full'}") == 1
@@ -111,12 +143,19 @@ def test_a_manifest_of_lesions_is_a_list_of_scans(study):
     assert volume.read_image(found[0].path).array.dtype == np.int16
 
 
+def test_a_patient_called_as_a_file_of_the_batch_has_a_numbered_folder(tmp_path):
+    path = tmp_path / "scans.csv"
+    path.write_text("image,patient_id\na.nii,scans.csv\nb.nii,b\n")
+    assert [one.scan_id for one in requests.read_csv(path)] == ["scan-001", "b"]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("scan\na.nii\n", "image: no such column; add it to scan"),
         ("image,scan_id\na.nii,../up\n", "row 2, scan_id: must be of at most 64 letters"),
         ("image,scan_id\na.nii,x\nb.nii,X\n", "row 3, scan_id: is that of row 2"),
+        ("image,scan_id\na.nii,Lesions.csv\n", "row 2, scan_id: is the name of a file of the"),
         ("image,patient_id\na.nii,1\na.nii,2\n", "row 3, patient_id: differs from row 2"),
         ("image,patient_id\n,1\n", "row 2, image: is empty"),
         ("image\n", "no rows"),

@@ -167,6 +167,25 @@ def test_a_folder_without_a_prediction_has_nothing_to_review(review, folder, cap
     assert "not the folder of a predicted scan" in capsys.readouterr().err
 
 
+def test_a_later_review_deletes_no_file_that_somebody_put_beside_the_first(review, folder, capsys):
+    assert review(["1,accept,,", "2,reject,,"]) == 0
+    (folder / "reviewed" / "edited.nrrd").write_text("hours of work")
+    assert review(["1,accept,,", "2,accept,,"]) == 1
+    assert "move them away first" in capsys.readouterr().err
+    assert (folder / "reviewed" / "edited.nrrd").read_text() == "hours of work"
+    assert _lesions(folder / "reviewed").index.tolist() == [1]
+
+
+@pytest.mark.parametrize("content", [None, "", "lesion_id;volume_mm3\n1;2\n"])
+def test_a_table_that_was_deleted_or_saved_anew_is_no_stack_trace(review, folder, capsys, content):
+    (folder / "lesions.csv").unlink()
+    if content is not None:
+        (folder / "lesions.csv").write_text(content)
+    assert review(["1,accept,,", "2,accept,,"]) == 1
+    assert "lesions.csv: " in capsys.readouterr().err
+    assert not (folder / "reviewed").exists()
+
+
 def test_the_dicom_seg_of_a_review_says_that_a_person_confirmed_it(predict, call, chests, tmp_path):
     scan = volume.read_image(chests / "0.nii.gz")
     series = save_slices(make_slices(scan), tmp_path / "ct")

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import shutil
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pydicom
@@ -59,6 +60,22 @@ def test_the_lesions_are_those_of_the_scan(answered, chests):
         np.testing.assert_allclose(middle_mm, center_mm, atol=1e-3)
 
 
+def test_a_scan_that_is_stored_the_other_way_has_its_lesions_at_the_same_place(
+    predict, answered, chests, tmp_path
+):
+    stored = nib.load(chests / "0.nii.gz")
+    turn = [[0, -1], [1, -1], [2, -1]]  # to left, posterior, inferior
+    turned = stored.as_reoriented(np.array(turn))
+    assert nib.aff2axcodes(turned.affine) == ("L", "P", "I")
+    nib.save(turned, tmp_path / "turned.nii.gz")
+    assert predict(f"--scan={tmp_path / 'turned.nii.gz'}", f"--out={tmp_path / 'out'}") == 0
+    for name in ("lesions.nii.gz", "heat_maps/lesion-001.nii.gz", "scan.nii.gz"):
+        mine, theirs = (nib.load(one / name) for one in (tmp_path / "out", answered))
+        assert nib.aff2axcodes(mine.affine) == ("R", "A", "S")
+        np.testing.assert_allclose(mine.affine, theirs.affine, atol=1e-3)
+        np.testing.assert_allclose(mine.get_fdata(), theirs.get_fdata(), atol=1e-5)
+
+
 def test_the_probabilities_are_those_of_the_classifier_at_its_threshold(answered, classifier):
     trained = networks.load(classifier.workdir, "classification")
     threshold = networks.threshold(classifier.workdir)
@@ -109,10 +126,20 @@ def test_an_answer_that_is_there_is_not_computed_again(predict, answered, chests
     assert (answered / "run.json").read_bytes() == before
 
 
+def test_an_out_below_a_file_is_refused(predict, chests, tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("mine")
+    (tmp_path / "scans.csv").write_text(f"image\n{chests / '2.nii.gz'}\n")
+    for scans in (f"--scan={chests / '2.nii.gz'}", f"--scans={tmp_path / 'scans.csv'}"):
+        assert predict(scans, f"--out={tmp_path / 'thesis.txt' / 'out'}") == 1
+        assert "a file lies where a folder is to be" in capsys.readouterr().err
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
 def test_a_run_json_of_something_else_is_no_answer(predict, chests, tmp_path, capsys):
-    (tmp_path / "run.json").write_text('{"made": "elsewhere"}')
-    assert predict(f"--scan={chests / '0.nii.gz'}", f"--out={tmp_path}") == 1
-    assert "its run.json is not that of a predicted scan" in capsys.readouterr().err
+    for content in ('{"made": "elsewhere"}', '{"kind": "prediction"}', "[]"):
+        (tmp_path / "run.json").write_text(content)
+        assert predict(f"--scan={chests / '0.nii.gz'}", f"--out={tmp_path}") == 1
+        assert "its run.json is not that of a predicted scan" in capsys.readouterr().err
 
 
 def test_the_lungs_that_are_given_are_used(predict, chests, tmp_path, capsys):
@@ -190,6 +217,7 @@ def test_networks_that_are_swapped_or_do_not_fit_are_refused(
         (["--out=o", "--scan=a"], "--segmenter=DIR and --classifier=DIR"),
         (["--out=o", "--scan=a", "--segmenter=s", "--classifier=c", "--mask=m"], "--review=CSV"),
         (["--out=o", "--scans=a", "--segmenter=s", "--classifier=c", "--lungs=m"], "columns"),
+        (["--out=o", "--scan=a", "--threshold=0.3"], "the threshold of --classifier"),
         (["--out=o", "--review=r", "--segmenter=s"], "segments nothing again"),
         (["--out=o", "--scan=a", "--workdir=w"], "--segmenter and --classifier"),
     ],

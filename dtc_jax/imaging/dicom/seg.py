@@ -156,7 +156,13 @@ def _images(path: storage.PathLike, source: Series) -> tuple[list[pydicom.Datase
             f"{path}: the series is spread over {len(names)} multi-frame files, to which a DICOM "
             "SEG cannot refer; write NIfTI."
         )
-    return [files.read(name, [*_GEOMETRY, *_IDENTITY]) for name in names], order
+    images = [files.read(name, [*_GEOMETRY, *_IDENTITY]) for name in names]
+    for image in images:
+        # Some series leave it empty, and highdicom needs one: a voxel is as thick as slices lie
+        # apart. An enhanced image has it elsewhere.
+        if image.SOPClassUID not in files.ENHANCED and not image.get("SliceThickness"):
+            image.SliceThickness = f"{np.linalg.norm(source.affine[:3, 2]):.6g}"
+    return images, order
 
 
 def _identify(image: pydicom.Dataset, patient_id: str, keep_identity: bool) -> None:

@@ -53,15 +53,24 @@ def _one(request: Request, own: Tools, folder: pathlib.Path, keep_identity: bool
             figures = storage.read_json(folder / "summary.json")
             seconds = sum(folder_lib.read_record(folder)["seconds"].values())
             return row | _done(figures["lesions"], seconds, "was done before")
+        folder_lib.check_own(folder)
         answer = scan_lib.predict(request, own, folder, keep_identity)
     except (InputError, MemoryError, OSError) as error:
         text = " ".join(str(error).split()) or type(error).__name__
-        # The path of a scan may say whose it is; the table goes further than the terminal.
-        for path, name in ((request.path, "the scan"), (request.lungs, "the lungs")):
-            text = text.replace(path, name) if path else text
-        failed = {"status": "failed", "message": text, "lesions": None}
+        failed = {"status": "failed", "message": _unnamed(text, request), "lesions": None}
         return row | failed | {"seconds": round(time.monotonic() - start, 1)}
     return row | _done(len(answer.table), time.monotonic() - start, "")
+
+
+def _unnamed(text: str, request: Request) -> str:
+    """A message without the paths of a scan, which may say whose it is.
+
+    The table goes further than the terminal.
+    """
+    named = [(request.path, "the scan"), (request.lungs, "the lungs")]
+    for path, name in sorted(named, key=lambda one: -len(one[0])):  # one may begin as the other
+        text = text.replace(path, name) if path else text
+    return text
 
 
 def _done(lesions: int, seconds: float, message: str) -> dict[str, Any]:
@@ -82,7 +91,9 @@ def _claim(out: pathlib.Path, own: Tools, keep_identity: bool) -> None:
     path = out / CLAIM
     if path.is_file():
         there = storage.read_json(path)
-        different = [name for name, one in mine.items() if one != there["networks"][name]]
+        if not isinstance(there, dict) or not {"networks", "keep_identity"} <= set(there):
+            raise InputError(f"{path}: is not that of a batch; name a new --out.")
+        different = [name for name, one in mine.items() if one != there["networks"].get(name)]
         if keep_identity != there["keep_identity"]:
             different.append("--keep_identity")
         if different:
@@ -114,7 +125,7 @@ def _write_lesions(
     parts = [pd.DataFrame(columns=["scan_id", "patient_id", *COLUMNS])]
     for request, row in zip(requests, rows, strict=True):
         if row["status"] == "done" and row["lesions"]:
-            part = pd.read_csv(out / request.scan_id / "lesions.csv")
+            part = folder_lib.read_lesions(out / request.scan_id)
             part.insert(0, "patient_id", request.patient_id)
             part.insert(0, "scan_id", request.scan_id)
             parts.append(part)

@@ -17,7 +17,12 @@ from dtc_jax.runs.prediction import answer as answer_lib
 from dtc_jax.runs.prediction.answer import NOTICE, Answer, Clock
 
 RECORD = "run.json"
+_OWN = {
+    *("scan.nii.gz", "lesions.nii.gz", "lesions.csv", "lesions.dcm", "heat_maps", "changes.csv"),
+    *("review.html", "summary.json", RECORD),
+}
 KINDS = ("prediction", "review")
+_KEYS = {"scan", "lungs", "networks", "keep_identity", "seconds"}
 
 
 def write(
@@ -72,6 +77,23 @@ def write(
         storage.write_json(partial / RECORD, record)
 
 
+def check_own(folder: pathlib.Path) -> None:
+    """Refuses to replace what `write` has not written, such as an edited mask kept beside it.
+
+    Raises:
+      InputError: `folder` is a file, or holds such files.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file where a folder is to be; move it away.")
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    count = sum(not name.startswith(".") for name in names - _OWN)
+    if count:
+        raise InputError(
+            f"{folder}: is to be written anew, but holds {count} files or folders beside the "
+            "answer; move them away first."
+        )
+
+
 def read_record(folder: pathlib.Path) -> dict[str, Any]:
     """The run.json of `write`.
 
@@ -81,9 +103,34 @@ def read_record(folder: pathlib.Path) -> dict[str, Any]:
     if not (folder / RECORD).is_file():
         raise InputError(f"{folder}: not the folder of a predicted scan (it has no {RECORD}).")
     record = storage.read_json(folder / RECORD)
-    if not isinstance(record, dict) or record.get("kind") not in KINDS:
+    whole = isinstance(record, dict) and _KEYS.issubset(record)
+    if not whole or record.get("kind") not in KINDS:
         raise InputError(f"{folder}: its {RECORD} is not that of a predicted scan.")
     return record
+
+
+def read_lesions(folder: pathlib.Path) -> pd.DataFrame:
+    """The lesions.csv of `write`.
+
+    Raises:
+      InputError: it is missing, or not as it was written.
+    """
+    path = folder / "lesions.csv"
+    try:
+        found = pd.read_csv(path)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path}: no such file; put it back, or predict into a new --out."
+        ) from error
+    except ValueError as error:
+        raise InputError(f"{path}: cannot be read; predict the scan into a new --out.") from error
+    missing = [name for name in answer_lib.COLUMNS if name not in found]
+    if missing:
+        raise InputError(
+            f"{path}: has no column {missing[0]}, which was there; put the file back as it was, or "
+            "predict the scan into a new --out."
+        )
+    return found
 
 
 def table(answer: Answer, none: str, shown: int = 20) -> str:

@@ -15,6 +15,7 @@ from dtc_jax.imaging.volume import Volume
 from dtc_jax.storage import PathLike
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # is the name of a folder on every system
+_OWN = ("batch.json", "scans.csv", "lesions.csv")  # what a batch writes beside the scans' folders
 _COLUMNS = ("image", "patient_id", "scan_id", "series", "lungs")
 
 
@@ -116,7 +117,7 @@ def read_csv(path: PathLike) -> list[Request]:
     problems += _bad_names(scans)
     if problems:
         raise ManifestError(path, sorted(problems, key=lambda problem: problem.row))
-    root = path.parent
+    root = path.absolute().parent  # a short relative path could be a part of any word
 
     def place(text: str) -> str:
         return str(root / text) if text else ""
@@ -131,6 +132,8 @@ def read_csv(path: PathLike) -> list[Request]:
 
 def check_name(name: str) -> str:
     """What is wrong with a scan's id; '' if nothing is."""
+    if name.lower() in _OWN:
+        return "is the name of a file of the batch"
     if _NAME.fullmatch(name):
         return ""
     return "must be of at most 64 letters, digits, '.', '_' and '-', the first no mark"

@@ -46,12 +46,14 @@ def apply(
 
     Raises:
       InputError: `folder` holds no prediction; the review does not fit its lesions; the mask lies
-        on another grid; the classifier or the scan is another one.
+        on another grid; the classifier or the scan is another one; `folder`/reviewed holds files
+        that no review has written.
     """
     clock = Clock()
     before = folder_lib.read_record(folder)
     if before["kind"] != "prediction":
         raise InputError(f"{folder}: holds a review already; give the folder of the prediction.")
+    folder_lib.check_own(folder / FOLDER)
     given = _read(folder, decisions, mask)
     source = requests.read(scan, series) if scan else None
     if source and source.fingerprint() != before["scan"]["fingerprint"]:
@@ -97,7 +99,7 @@ def apply(
 def _read(folder: pathlib.Path, decisions: storage.PathLike, mask: storage.PathLike) -> Given:
     image = volume.read_image(folder / "scan.nii.gz")
     old = _whole(folder / "lesions.nii.gz", image)
-    table = pd.read_csv(folder / "lesions.csv")
+    table = folder_lib.read_lesions(folder)
     verdicts = review.read_decisions(decisions, set(table.lesion_id))
     return Given(image, old, _whole(mask, image) if mask else old, table, verdicts)
 

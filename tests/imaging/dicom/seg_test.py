@@ -72,6 +72,18 @@ def test_an_enhanced_ct_is_referred_to_by_frame(tmp_path, placed, make, enhance)
     assert {image for _, _, image in uids} == {one.SOPInstanceUID}
 
 
+@pytest.mark.parametrize("thickness", [None, "", "0"])
+def test_a_series_without_slice_thickness_is_referred_to(tmp_path, placed, make, save, thickness):
+    folder = save(make(placed, SliceThickness=thickness), tmp_path / "ct")
+    lesions = _lesions(placed)
+    seg.write_seg(tmp_path / "lesions.dcm", lesions, dicom.find(folder), ORIGIN)
+    for (_, points), number in zip(_read(tmp_path / "lesions.dcm"), NUMBERS, strict=True):
+        np.testing.assert_allclose(points, _points_mm(lesions, number), atol=2e-3)
+    (shared,) = pydicom.dcmread(tmp_path / "lesions.dcm").SharedFunctionalGroupsSequence
+    step_mm = placed.spacing_mm[0]
+    assert shared.PixelMeasuresSequence[0].SliceThickness == pytest.approx(step_mm, abs=1e-4)
+
+
 def test_each_frame_refers_to_its_slice(tmp_path, ct, make, save):
     slices = make(ct)
     folder = save(slices[::-1], tmp_path / "ct")

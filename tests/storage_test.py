@@ -1,0 +1,53 @@
+"""A folder is replaced by a whole one, or stays."""
+
+import os
+
+import pytest
+
+from dtc_jax import storage
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "answer").mkdir()
+    (tmp_path / "answer" / "old").write_text("1")
+    return tmp_path / "answer"
+
+
+def _replace(folder, last=lambda: None):
+    """Replaces a folder; `last` comes when the new one is whole."""
+    with storage.atomic_folder(folder) as partial:
+        (partial / "new").write_text("2")
+        last()
+
+
+def _names(folder):
+    return sorted(path.name for path in folder.parent.rglob("*"))
+
+
+def _stop(*_):
+    raise KeyboardInterrupt
+
+
+def test_a_folder_is_replaced(folder):
+    _replace(folder)
+    assert _names(folder) == ["answer", "new"]
+
+
+def test_a_folder_stays_where_the_new_one_is_not_whole(folder):
+    with pytest.raises(KeyboardInterrupt):
+        _replace(folder, _stop)
+    assert _names(folder) == ["answer", "old"]
+
+
+def test_a_folder_comes_back_where_the_change_to_the_new_one_is_stopped(folder, monkeypatch):
+    replace = os.replace
+
+    def stop(source, target):
+        if (source / "new").exists():
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with pytest.raises(KeyboardInterrupt):
+        _replace(folder, lambda: monkeypatch.setattr(os, "replace", stop))
+    assert _names(folder) == ["answer", "old"]
