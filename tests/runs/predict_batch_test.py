@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ from dtc_jax.errors import InputError
 from dtc_jax.imaging import volume
 from dtc_jax.runs.prediction import folder as folder_lib
 from dtc_jax.runs.prediction import requests
+from dtc_jax.runs.prediction import scan as scan_lib
 from tests.dicom_files import make_slices, save_slices
 
 
@@ -67,6 +69,22 @@ def test_a_message_names_no_file_whose_path_begins_as_that_of_the_scan(predict, 
     assert predict(f"--scans={tmp_path / 'scans.csv'}", f"--out={tmp_path / 'out'}") == 1
     (message,) = _table(tmp_path / "out").message
     assert message.startswith("the lungs: ")
+
+
+def test_a_scan_too_large_for_the_accelerator_does_not_stop_the_rest(predict, scans, monkeypatch):
+    segment, seen = scan_lib.segment, []
+
+    def full(*given):
+        seen.append(given)
+        if len(seen) == 1:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return segment(*given)
+
+    monkeypatch.setattr(scan_lib, "segment", full)
+    out = scans.parent / "out"
+    assert predict(f"--scans={scans}", f"--out={out}") == 1
+    assert _table(out).status.tolist() == ["failed", "failed", "done", "done"]
+    assert "Out of memory" in _table(out).message["P1"]
 
 
 def test_a_stopped_batch_goes_on_where_it_was(predict, scans, capsys, monkeypatch):

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import pandas as pd
 
 from dtc_jax import progress, storage
@@ -55,7 +56,7 @@ def _one(request: Request, own: Tools, folder: pathlib.Path, keep_identity: bool
             return row | _done(figures["lesions"], seconds, "was done before")
         folder_lib.check_own(folder)
         answer = scan_lib.predict(request, own, folder, keep_identity)
-    except (InputError, MemoryError, OSError) as error:
+    except (InputError, MemoryError, OSError, jax.errors.JaxRuntimeError) as error:
         text = " ".join(str(error).split()) or type(error).__name__
         failed = {"status": "failed", "message": _unnamed(text, request), "lesions": None}
         return row | failed | {"seconds": round(time.monotonic() - start, 1)}
