@@ -12,7 +12,7 @@ from dtc_jax.storage import PathLike
 NAMES = (*nifti.SUFFIXES, *itk.SUFFIXES, "a DICOM folder")
 
 
-def load(path: PathLike, series: int | str | None = None) -> tuple[np.ndarray, np.ndarray]:
+def load(path: PathLike, series: int | str | None = None) -> tuple[np.ndarray, np.ndarray, str]:
     """Reads a scan or a mask of any format and orientation into its closest canonical axes.
 
     Args:
@@ -23,6 +23,7 @@ def load(path: PathLike, series: int | str | None = None) -> tuple[np.ndarray, n
       array: [X, Y, Z] along the axes closest to right, anterior, superior; slope and intercept of
         the header applied; integers, or finite float32.
       affine: [4, 4]; maps an index (x, y, z, 1) to RAS world coordinates in mm.
+      axes: to which side each axis of the file runs, in nibabel's letters, such as 'LPS'.
 
     Raises:
       InputError: it is missing, of another format, damaged, not 3-D, has no valid geometry or holds
@@ -40,7 +41,8 @@ def load(path: PathLike, series: int | str | None = None) -> tuple[np.ndarray, n
             )
     orientation = nib.io_orientation(affine)
     canonical = affine @ nib.orientations.inv_ornt_aff(orientation, array.shape)
-    return nib.apply_orientation(array, orientation), canonical
+    axes = "".join(nib.orientations.ornt2axcodes(orientation))
+    return nib.apply_orientation(array, orientation), canonical, axes
 
 
 def _load(path: PathLike, series: int | str | None) -> tuple[np.ndarray, np.ndarray]:

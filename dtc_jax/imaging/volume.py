@@ -21,10 +21,13 @@ class Volume:
     Attributes:
       array: [Z, Y, X]; HU for a CT, bool or labels for a mask.
       affine: [4, 4]; maps a voxel index (z, y, x, 1) to RAS world coordinates in mm.
+      axes: to which side each axis (x, y, z) of the file ran that it was read from, in nibabel's
+        letters: what is to be overlaid on it voxel by voxel is written in the same order.
     """
 
     array: np.ndarray
     affine: np.ndarray
+    axes: str = "RAS"
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -91,6 +94,8 @@ def read_mask(path: storage.PathLike, like: Volume, label: int | None = None) ->
     """
     volume = _read(path)
     check_same_grid(path, volume, like)
+    if volume.array.min() < 0:
+        raise InputError(f"{path}: holds negative numbers, so it is a scan and no mask.")
     if label is None:
         found = volume.array != 0
     elif volume.array.dtype.kind == "f":
@@ -119,12 +124,25 @@ def check_same_grid(path: storage.PathLike, mask: Volume, like: Volume) -> None:
         )
 
 
-def write(path: storage.PathLike, volume: Volume, *, compresslevel: int = 1) -> None:
-    """Writes `volume` as NIfTI, atomically; reading it gives the same world positions."""
+def write(
+    path: storage.PathLike, volume: Volume, *, axes: str = "RAS", compresslevel: int = 1
+) -> None:
+    """Writes `volume` as NIfTI, atomically; reading it gives the same world positions.
+
+    Args:
+      path: .nii or .nii.gz.
+      volume: along the axes closest to RAS, as `read_image` gives it.
+      axes: in which order its voxels are stored, see `Volume`.
+      compresslevel: of .nii.gz, 1 to 9.
+    """
     array = volume.array.astype(np.uint8) if volume.array.dtype == bool else volume.array
     affine = np.eye(4)
     affine[:3] = volume.affine[:3, [2, 1, 0, 3]]  # columns (z, y, x) to nibabel's (x, y, z)
     image = nib.Nifti1Image(np.ascontiguousarray(array.T), affine)
+    turn = nib.orientations.ornt_transform(
+        nib.io_orientation(affine), nib.orientations.axcodes2ornt(axes)
+    )
+    image = image.as_reoriented(turn)
     image.header.set_xyzt_units("mm")
     with storage.atomic(path) as partial:
         if partial.name.endswith(".gz"):
@@ -135,7 +153,7 @@ def write(path: storage.PathLike, volume: Volume, *, compresslevel: int = 1) -> 
 
 
 def _read(path: storage.PathLike, series: int | str | None = None) -> Volume:
-    array, xyz = formats.load(path, series)
+    array, xyz, axes = formats.load(path, series)
     affine = np.eye(4)
     affine[:3] = xyz[:3, [2, 1, 0, 3]]  # columns (x, y, z) to (z, y, x)
-    return Volume(array.T, affine)
+    return Volume(array.T, affine, axes)

@@ -169,3 +169,26 @@ def test_a_full_disk_leaves_no_half_file(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LPS", "LPI", "SAR"])
+def test_a_volume_is_written_in_the_voxel_order_of_the_file_it_belongs_to(axes, tmp_path):
+    rng = np.random.default_rng(0)
+    array, affine = rng.integers(-9, 9, (4, 5, 6), np.int16), np.eye(4)
+    affine[:3, :3] = [[0, 0.2, 0.7], [0.1, 0.8, 0], [2.5, 0, 0.1]]
+    one = volume.Volume(array, affine)
+    volume.write(tmp_path / "one.nii.gz", one, axes=axes)
+    stored = nib.load(tmp_path / "one.nii.gz")
+    assert "".join(nib.aff2axcodes(stored.affine)) == axes
+    assert stored.header.get_xyzt_units()[0] == "mm"
+    again = volume.read_image(tmp_path / "one.nii.gz")
+    assert again.axes == axes
+    np.testing.assert_array_equal(again.array, array)
+    np.testing.assert_allclose(again.affine, affine, atol=1e-6)
+
+
+def test_a_scan_is_no_mask(tmp_path):
+    scan = volume.Volume(np.full((2, 3, 4), -800, np.int16), np.eye(4))
+    volume.write(tmp_path / "scan.nii", scan)
+    with pytest.raises(InputError, match="negative numbers"):
+        volume.read_mask(tmp_path / "scan.nii", scan)

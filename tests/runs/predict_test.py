@@ -71,7 +71,10 @@ def test_a_scan_that_is_stored_the_other_way_has_its_lesions_at_the_same_place(
     assert predict(f"--scan={tmp_path / 'turned.nii.gz'}", f"--out={tmp_path / 'out'}") == 0
     for name in ("lesions.nii.gz", "heat_maps/lesion-001.nii.gz", "scan.nii.gz"):
         mine, theirs = (nib.load(one / name) for one in (tmp_path / "out", answered))
-        assert nib.aff2axcodes(mine.affine) == ("R", "A", "S")
+        if "heat" not in name:  # in the voxel order of the scan's own file
+            np.testing.assert_allclose(mine.affine, turned.affine, atol=1e-3)
+            assert mine.shape == turned.shape
+            mine = nib.as_closest_canonical(mine)
         np.testing.assert_allclose(mine.affine, theirs.affine, atol=1e-3)
         np.testing.assert_allclose(mine.get_fdata(), theirs.get_fdata(), atol=1e-5)
 

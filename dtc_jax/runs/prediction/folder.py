@@ -56,8 +56,9 @@ def write(
       InputError: the disk is full, or `folder` cannot be written.
     """
     with storage.atomic_folder(folder) as partial:
-        volume.write(partial / "scan.nii.gz", answer.image)
-        volume.write(partial / "lesions.nii.gz", answer.mask)
+        axes = answer.image.axes  # so that they fit the user's own file voxel by voxel
+        volume.write(partial / "scan.nii.gz", answer.image, axes=axes)
+        volume.write(partial / "lesions.nii.gz", answer.mask, axes=axes)
         storage.write_table(partial / "lesions.csv", answer.table)
         for name, further in (tables or {}).items():
             storage.write_table(partial / name, further)
