@@ -125,24 +125,24 @@ def check_same_grid(path: storage.PathLike, mask: Volume, like: Volume) -> None:
 
 
 def write(
-    path: storage.PathLike, volume: Volume, *, axes: str = "RAS", compresslevel: int = 1
+    path: storage.PathLike, volume: Volume, *, axes: str | None = None, compresslevel: int = 1
 ) -> None:
     """Writes `volume` as NIfTI, atomically; reading it gives the same world positions.
 
     Args:
       path: .nii or .nii.gz.
-      volume: along the axes closest to RAS, as `read_image` gives it.
-      axes: in which order its voxels are stored, see `Volume`.
+      volume: along any axes.
+      axes: in which order its voxels are stored, see `Volume`; None for that of the array.
       compresslevel: of .nii.gz, 1 to 9.
     """
     array = volume.array.astype(np.uint8) if volume.array.dtype == bool else volume.array
     affine = np.eye(4)
     affine[:3] = volume.affine[:3, [2, 1, 0, 3]]  # columns (z, y, x) to nibabel's (x, y, z)
     image = nib.Nifti1Image(np.ascontiguousarray(array.T), affine)
-    turn = nib.orientations.ornt_transform(
-        nib.io_orientation(affine), nib.orientations.axcodes2ornt(axes)
-    )
-    image = image.as_reoriented(turn)
+    if axes is not None:
+        wanted = nib.orientations.axcodes2ornt(axes)
+        turn = nib.orientations.ornt_transform(nib.io_orientation(affine), wanted)
+        image = image.as_reoriented(turn)
     image.header.set_xyzt_units("mm")
     with storage.atomic(path) as partial:
         if partial.name.endswith(".gz"):

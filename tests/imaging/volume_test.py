@@ -188,7 +188,7 @@ def test_a_volume_is_written_in_the_voxel_order_of_the_file_it_belongs_to(axes, 
 
 
 def test_a_scan_is_no_mask(tmp_path):
-    scan = volume.Volume(np.full((2, 3, 4), -800, np.int16), np.eye(4))
-    volume.write(tmp_path / "scan.nii", scan)
+    volume.write(tmp_path / "scan.nii", Volume(np.full((2, 3, 4), -800, np.int16), np.eye(4)))
+    scan = volume.read_image(tmp_path / "scan.nii")
     with pytest.raises(InputError, match="negative numbers"):
         volume.read_mask(tmp_path / "scan.nii", scan)
