@@ -13,6 +13,7 @@ from dtc_jax.cohort import manifest
 from dtc_jax.crops import extraction
 from dtc_jax.crops.record import CropParams
 from dtc_jax.errors import InputError, UsageError
+from dtc_jax.imaging import volume
 from dtc_jax.training.batches import Records
 
 
@@ -75,11 +76,12 @@ def test_what_records_do_not_depend_on_rebuilds_nothing(cohort, config, tmp_path
 def test_what_they_do_depend_on_does(cohort, config, tmp_path, calls, change):
     folder = build.build("lesion_crops", config, tmp_path / "data")
     before = sorted(path.name for path in folder.iterdir())
-    names = {"image": ("p1.nii.gz", "p2.nii.gz"), "mask": ("p1-mask.nii.gz", "p1.nii.gz")}
-    if change in names:
-        to, source = (cohort.parent / name for name in names[change])
-        to.write_bytes(source.read_bytes())
-    if change == "mask":  # a mask that covers the scan: every voxel of the number 1 counts
+    if change == "image":
+        (cohort.parent / "p1.nii.gz").write_bytes((cohort.parent / "p2.nii.gz").read_bytes())
+    if change == "mask":  # everything is lesion: every voxel of the number 1 counts
+        scan = volume.read_image(cohort.parent / "p1.nii.gz")
+        full = volume.Volume(np.ones(scan.shape, bool), scan.affine)
+        volume.write(cohort.parent / "p1-mask.nii.gz", full)
         _only_label(cohort)
     if change == "size":
         config["size_mm"] = (8, 10, 10)
