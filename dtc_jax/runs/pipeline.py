@@ -43,10 +43,7 @@ def pipeline(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> No
       Stopped: a signal came; the state is saved.
     """
     environment.prepare()
-    if config.get("task") != "pipeline":
-        raise UsageError(
-            "--mode=pipeline trains two networks: give --config=configs/pipeline.py[:demo]."
-        )
+    _check(config)
     perturbation = Perturbation(**config.perturb)
     configs = {name: composed(config, name) for name in _TASKS}
     for own in configs.values():
@@ -75,6 +72,18 @@ def pipeline(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> No
     }
     storage.write_json(folder / "pipeline.json", figures)
     print("\n".join(_summary(figures)))
+
+
+def _check(config: ml_collections.ConfigDict) -> None:
+    if config.get("task") != "pipeline":
+        raise UsageError(
+            "--mode=pipeline trains two networks: give --config=configs/pipeline.py[:demo]."
+        )
+    if config.split.unit != "patient" or config.split.folds > 0:
+        raise UsageError(
+            "--mode=pipeline keeps whole patients apart, once: config.split.unit must be 'patient' "
+            "and config.split.folds 0."
+        )
 
 
 def composed(config: ml_collections.ConfigDict, name: str) -> ml_collections.ConfigDict:

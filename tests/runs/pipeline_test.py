@@ -142,6 +142,15 @@ def test_a_patient_of_the_test_in_training_is_noticed(run, tmp_path):
         isolated(tmp_path / "run", judged)
 
 
+@pytest.mark.parametrize("change", [{"folds": 3}, {"unit": "lesion"}])
+def test_a_split_that_does_not_keep_patients_apart_once_is_refused(change, config, tmp_path):
+    other = config.copy_and_resolve_references()
+    other.split.update(change)
+    with pytest.raises(UsageError, match="unit must be 'patient'"):
+        runs.pipeline(other, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_configuration_of_one_network_is_refused(config, tmp_path):
     with pytest.raises(UsageError, match=r"configs/pipeline\.py"):
         runs.pipeline(config.classifier, tmp_path / "run")
