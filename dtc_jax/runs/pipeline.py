@@ -64,6 +64,7 @@ def pipeline(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> No
     figures = {
         "split": hashes,
         "mask": configs["classifier"].preprocess.mask,
+        "lesions_left_out": len(judged) - len(table),
         "cohorts": {
             str(cohort): _figures(rows, tables)
             for cohort, rows in table.groupby("cohort", sort=False)
@@ -144,7 +145,9 @@ def _tables(
     find = make_segmenter(segmenter.config, segmenter.result)
     decide = make_classifier([(classifier.config, classifier.result)], threshold)
     parts: dict[str, list[pd.DataFrame]] = {"scans": [], "lesions": [], "candidates": []}
-    groups = list(enumerate(scans.groupby("image", sort=False)))
+    # By the lesions' ids: another order of the manifest's rows takes no scan for another one's.
+    by_scan = scans.sort_values("lesion_id").groupby("image", sort=False)
+    groups = list(enumerate(by_scan))
     for number, (_, rows) in progress.track(groups, "scans"):
         done = folder / "regions" / f"scan-{number:03d}"
         if not done.is_dir():
@@ -164,7 +167,10 @@ def _tables(
 
 
 def _joined(lesions: pd.DataFrame, judged: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """The judged lesions with what is known of their regions, and the threshold of the decision."""
+    """The judged lesions with what is known of their regions, and the threshold of the decision.
+
+    A lesion whose region lies within another one's has no region of its own: it is left out.
+    """
     known = lesions.drop(columns="patient_id").dropna(subset=["manual", "perturbed"])
     table = judged.merge(known, on="lesion_id", validate="one_to_one")
     return table.assign(threshold=threshold, label=table.label.astype(int))
@@ -207,6 +213,8 @@ def _summary(figures: dict[str, Any]) -> Iterator[str]:
             )
         yield f"  false alarms (refractory) a scan  {_told(found['false_alarms_per_scan'])}"
         yield "  " + whole_scans.summary(found["detection"]).replace("\n", "\n  ")
+    if figures["lesions_left_out"]:
+        yield f"  left out, their regions covered by others: {figures['lesions_left_out']} lesions"
     yield f"  the classifier sees the region: {figures['mask']} (config.preprocess.mask)"
     yield "  splits: " + ", ".join(f"{k} {v[:12]}" for k, v in figures["split"].items())
 

@@ -24,8 +24,9 @@ def of_scan(
 
     Returns:
       The tables of `statistics.detection`. Their `lesions` have in addition the scores `manual`,
-      `perturbed` and `automatic`, and `dice_perturbed` and `dice_automatic`, the last of each NaN
-      where the lesion was missed; their `candidates` have `probability`.
+      `perturbed` and `automatic`, and `dice_perturbed` and `dice_automatic`, of the very regions
+      that were classified; the last of each is NaN where the lesion was missed. Their `candidates`
+      have `probability`.
     """
     image, truth = whole_scans.read(rows)
     found = whole_scans.find(segmenter, image, rows)
@@ -44,7 +45,14 @@ def of_scan(
         perturbed=own.map(perturbed),
         automatic=partners.map(automatic).where(tables["lesions"].is_found),
         dice_perturbed=own.map(lambda n: _dice(moved.array == n, truth.array == n)),
-        dice_automatic=tables["lesions"].dice.where(tables["lesions"].is_found),
+        dice_automatic=pd.Series(
+            [
+                _dice(found.mask.array == partner, truth.array == number)
+                for partner, number in zip(partners, own, strict=True)
+            ],
+            tables["lesions"].index,
+            dtype=float,
+        ).where(tables["lesions"].is_found),
     )
     return tables
 

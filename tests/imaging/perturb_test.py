@@ -21,24 +21,41 @@ def middles_mm(spec: Perturbation, region: Volume, count: int = 40) -> np.ndarra
     return np.array([np.argwhere(one.array).mean(0) * SPACING_MM for one in moved])
 
 
-def test_a_shift_moves_by_whole_voxels_up_to_the_limit():
+def test_a_shift_is_of_its_length_in_every_direction():
     region = ball(8.0)
     start = np.argwhere(region.array).mean(0) * SPACING_MM
     away = middles_mm(Perturbation(shift_mm=3.0, grow_mm=0.0), region) - start
-    assert np.abs(away).max() <= 3.0 + 1.0  # rounded to a voxel
-    np.testing.assert_allclose(away / SPACING_MM, np.rint(away / SPACING_MM), atol=1e-9)
+    length_mm = np.linalg.norm(away, axis=1)
+    np.testing.assert_allclose(length_mm, 3.0, atol=0.6)  # slices are 2 mm apart
+    assert length_mm.mean() == pytest.approx(3.0, abs=0.1)
     assert (np.ptp(away, axis=0) > 3.0).all()  # along every axis, either way
 
 
-def test_growth_moves_the_surface_by_the_distance():
+def test_growth_moves_the_surface_by_the_distance_outwards_or_inwards():
     region = ball(10.0)
     mm3 = [
         perturb.perturbed(region, Perturbation(0.0, 2.0), np.random.default_rng(i)).array.sum()
-        for i in range(60)
+        for i in range(20)
     ]
     radii = (np.array(mm3) / region.array.sum()) ** (1 / 3) * 10.0
-    assert radii.min() == pytest.approx(8.0, abs=0.5)
-    assert radii.max() == pytest.approx(12.0, abs=0.5)
+    np.testing.assert_allclose(np.abs(radii - 10.0), 2.0, atol=0.3)
+    assert 4 <= (radii > 10.0).sum() <= 16
+
+
+@pytest.mark.parametrize("radius_mm", [2.0, 4.0, 8.0])
+def test_what_is_less_than_a_voxel_perturbs_every_region(radius_mm):
+    region = ball(radius_mm)
+    for i in range(20):
+        moved = perturb.perturbed(region, Perturbation(), np.random.default_rng(i)).array
+        shared = 2 * (moved & region.array).sum() / (moved.sum() + region.array.sum())
+        assert 0.5 < shared < 1
+
+
+def test_no_strength_leaves_the_region_as_it_is():
+    rng = np.random.default_rng(0)
+    for region in (ball(2.0), ball(7.0), Volume(rng.random((5, 6, 7)) < 0.5, np.eye(4))):
+        still = perturb.perturbed(region, Perturbation(0.0, 0.0), rng)
+        np.testing.assert_array_equal(still.array, region.array)
 
 
 def test_a_small_region_does_not_vanish_and_one_at_the_edge_stays_inside():

@@ -156,6 +156,18 @@ def test_the_configuration_of_one_network_is_refused(config, tmp_path):
         runs.pipeline(config.classifier, tmp_path / "run")
 
 
+def test_a_manifest_in_another_order_takes_no_scan_for_another_ones(run, config, cohort):
+    before, text = pd.read_csv(run / "regions.csv").set_index("lesion_id"), cohort.read_text()
+    shutil.rmtree(run / "regions" / "scan-001")
+    try:
+        pd.read_csv(cohort).iloc[::-1].to_csv(cohort, index=False)
+        runs.pipeline(config, run)
+    finally:
+        cohort.write_text(text)
+    after = pd.read_csv(run / "regions.csv").set_index("lesion_id")
+    pd.testing.assert_frame_equal(after.loc[before.index], before)
+
+
 def test_regions_are_those_of_reader_and_segmenter(run, cohort):
     (network,) = networks.load(run / "classifier", "classification")
     classifier = make_classifier([(network.config, network.result)], 0.5)
