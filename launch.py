@@ -140,6 +140,12 @@ def _parse(argv: list[str]) -> None:
 
 def _check() -> None:
     """Checks that the flags fit the mode."""
+    if _MODE.value != "predict":
+        for flag in (_SCAN, _SERIES, _LUNGS, _SEGMENTER, _CLASSIFIER, _REVIEW, _MASK):
+            if flag.value is not None:
+                raise _usage(f"--{flag.name} is for --mode=predict.")
+    if _SCANS.value == "":
+        raise _usage("--scans is empty; give the path of a CSV.")
     if _MODE.value in ("train", "leakage", "pipeline"):
         if _CONFIG.value is None:
             raise _usage(

@@ -237,6 +237,8 @@ def refused(capsys, *words):
         ([f"--config={CONFIG}:demo", "extra"], ["'extra' is not a flag"]),
         ([], ["--mode=train needs --config"]),
         (["--mode=pipeline"], ["--mode=pipeline needs --config"]),
+        (["--mode=evaluate", "--workdir=run", "--scans="], ["--scans is empty"]),
+        (["--mode=evaluate", "--workdir=run", "--lungs=a.nii"], ["--lungs is for --mode=predict"]),
         (["--mode=pipeline", f"--config={CONFIG}:demo"], ["two networks", "configs/pipeline.py"]),
         (["--mode=evaluate"], ["--workdir"]),
         (["--mode=evaluat"], ["evaluat"]),

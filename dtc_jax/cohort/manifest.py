@@ -78,6 +78,7 @@ def read_manifest(
     found = validate(cells, path.parent)
     if healthy:
         found = [one for one in found if not _of_healthy_scan(cells, one)]
+        found += _contradictions(cells)
     problems = sorted(problems + found, key=lambda problem: problem.row)
     if problems:
         raise ManifestError(path, problems)
@@ -121,6 +122,15 @@ def _of_healthy_scan(table: pd.DataFrame, problem: Problem) -> bool:
     if problem.field not in ("lesion_id", "mask") or not {"lesion_id", "mask"} <= {*table}:
         return False
     return bool((table.loc[problem.row, ["lesion_id", "mask"]] == "").all())
+
+
+def _contradictions(table: pd.DataFrame) -> Iterator[Problem]:
+    """Rows that say a scan has no lesion, where another row is of the same scan."""
+    if {"image", "mask"} <= {*table}:
+        again = table.image.duplicated(keep=False) & (table["mask"] == "")
+        for row in table.index[again]:
+            message = "is empty, but the scan has another row; delete one of them."
+            yield Problem(row, "mask", message)
 
 
 def _missing_columns(table: pd.DataFrame) -> Iterator[Problem]:

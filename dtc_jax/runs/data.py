@@ -141,7 +141,8 @@ def build(
             "the dataset builders were not found; run launch.py from the root of the repository."
         ) from error
     built = build.build(name, config, data_dir=folder)
-    stored = pd.read_csv(built / "lesions.csv", dtype={"lesion_id": str, "patient_id": str})
+    ids = dict.fromkeys(("lesion_id", "patient_id"), str)  # as text, 'NA' too
+    stored = pd.read_csv(built / "lesions.csv", converters=ids)
     return built, stored.assign(position=range(len(stored)))
 
 

@@ -8,6 +8,7 @@ from dtc_jax import storage
 from dtc_jax.errors import UsageError
 from dtc_jax.runs import environment, fold, kinds, networks, whole_scans
 from dtc_jax.runs import workdir as workdir_lib
+from dtc_jax.tasks import registry
 
 
 def evaluate(workdir: storage.PathLike, scans: storage.PathLike = "") -> None:
@@ -21,12 +22,13 @@ def evaluate(workdir: storage.PathLike, scans: storage.PathLike = "") -> None:
     Raises:
       InputError: `workdir` is not the folder of a run, nothing in it was evaluated yet, or its
         data have changed since; or see `whole_scans.judge`.
-      UsageError: the run trained a classifier, and `scans` is given.
+      UsageError: the run trained a classifier, and `scans` is given; or it is a pipeline's.
     """
     environment.prepare()
     config = workdir_lib.read_config(workdir)
     if scans and config.task != "segmentation":
         raise UsageError("--scans judges a segmenter on whole scans; this run has none.")
+    registry.of(config)
     kind = kinds.of(config)
     data = kind.load(config)
     rows = kind.assign(config, data.table)

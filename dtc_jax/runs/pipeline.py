@@ -5,8 +5,11 @@ classifier would be judged on regions of patients whom the segmenter was trained
 better than those of new patients. Here nobody who is judged was seen by either.
 """
 
+import dataclasses
+import hashlib
+import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ml_collections
@@ -21,6 +24,7 @@ from dtc_jax.inference.segment import make_segmenter
 from dtc_jax.runs import data as data_lib
 from dtc_jax.runs import environment, networks, preflight, regions, whole_scans
 from dtc_jax.runs import workdir as workdir_lib
+from dtc_jax.runs.fold import Network
 from dtc_jax.runs.train import train
 from dtc_jax.statistics import detection, error_budget
 
@@ -104,11 +108,11 @@ def isolated(folder: pathlib.Path, judged: set[str]) -> dict[str, str]:
     Raises:
       InputError: a network was trained or chosen on a patient of the test.
     """
-    shared = pd.read_csv(folder / "split.csv", dtype=str)
+    shared = _read(folder / "split.csv", ["patient_id", "split"])
     rows = shared.assign(lesion_id=shared.patient_id, fold=0)
     hashes = {"patients": splits.fingerprint(rows)}
     for name, table in (("segmenter", "cases.csv"), ("classifier", "predictions.csv")):
-        stored = pd.read_csv(folder / name / table, dtype={"patient_id": str, "lesion_id": str})
+        stored = _read(folder / name / table, ["patient_id", "lesion_id"])
         seen = set(stored.patient_id[stored.split != "test"]) & judged
         if seen:
             raise InputError(
@@ -142,6 +146,7 @@ def _tables(
     (segmenter,) = networks.load(folder / "segmenter", "segmentation")
     (classifier,) = networks.load(folder / "classifier", "classification")
     threshold = networks.threshold(folder / "classifier")
+    home = regions_folder(folder, [segmenter, classifier], threshold, perturbation, seed)
     find = make_segmenter(segmenter.config, segmenter.result)
     decide = make_classifier([(classifier.config, classifier.result)], threshold)
     parts: dict[str, list[pd.DataFrame]] = {"scans": [], "lesions": [], "candidates": []}
@@ -149,7 +154,7 @@ def _tables(
     by_scan = scans.sort_values("lesion_id").groupby("image", sort=False)
     groups = list(enumerate(by_scan))
     for number, (_, rows) in progress.track(groups, "scans"):
-        done = folder / "regions" / f"scan-{number:03d}"
+        done = home / f"scan-{number:03d}"
         if not done.is_dir():
             found = regions.of_scan(find, decide, rows, perturbation, seed)
             with storage.atomic_folder(done) as partial:
@@ -157,13 +162,41 @@ def _tables(
                     one.insert(0, "patient_id", rows.patient_id.iloc[0])
                     storage.write_table(partial / f"{kind}.csv", one)
         for kind, of_kind in parts.items():
-            names = {"patient_id": str} | ({"lesion_id": str} if kind == "lesions" else {})
-            of_kind.append(pd.read_csv(done / f"{kind}.csv", dtype=names))
+            ids = ["patient_id", *(["lesion_id"] if kind == "lesions" else [])]
+            of_kind.append(_read(done / f"{kind}.csv", ids))
     tables = {kind: pd.concat(of_kind, ignore_index=True) for kind, of_kind in parts.items()}
     # A file without a row does not say of which type its columns are.
     for kind, column in (("lesions", "is_found"), ("candidates", "is_false")):
         tables[kind] = tables[kind].astype({column: bool})
     return tables
+
+
+def regions_folder(
+    folder: pathlib.Path,
+    trained: Sequence[Network],
+    threshold: float,
+    perturbation: Perturbation,
+    seed: int,
+) -> pathlib.Path:
+    """Where the judged scans are kept: another one as soon as anything that they hang on differs.
+
+    That is the networks, the threshold, what is drawn, and the contents of the scans and masks, of
+    which each training has stored the fingerprint.
+    """
+    known = {
+        "networks": [networks.fingerprints([one]) for one in trained],
+        "data": [storage.read_json(folder / name / "data.json") for name in _TASKS],
+        "threshold": threshold,
+        "perturbation": dataclasses.asdict(perturbation),
+        "seed": seed,
+    }
+    key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+    return folder / "regions" / key[:12]
+
+
+def _read(path: pathlib.Path, ids: Sequence[str]) -> pd.DataFrame:
+    """A table whose ids are text whatever they look like: 'NA' is an id."""
+    return pd.read_csv(path, converters=dict.fromkeys(ids, str))
 
 
 def _joined(lesions: pd.DataFrame, judged: pd.DataFrame, threshold: float) -> pd.DataFrame:
@@ -200,6 +233,8 @@ def _summary(figures: dict[str, Any]) -> Iterator[str]:
         )
         for name, one in budget["regions"].items():
             dice = f"  Dice {one['dice']['value']:.3f}" if one.get("dice", {}).get("value") else ""
+            if "changed" in one:
+                dice += f", {one['changed']} regions changed"
             yield f"  {name:<16} n {one['lesions']:<4} AUC {_told(one['auc'])}  accuracy " + (
                 f"{_told(one['accuracy'])}{dice}"
             )

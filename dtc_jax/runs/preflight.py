@@ -30,6 +30,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     Raises:
       UsageError: names the field.
     """
+    registry.of(config)
     for name, variant in fold.variants(config).items():
         try:
             _check(variant)

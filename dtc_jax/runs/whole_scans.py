@@ -31,8 +31,8 @@ def judge(
     """Segments the scans of a manifest whose patients a network has not seen, and judges it.
 
     Writes scans.csv, lesions.csv (the true ones), candidates.csv (the found ones), metrics.json,
-    masks/, which number the found lesions, and figures/, a slice of each scan, into `folder`, and
-    prints the figures.
+    masks/, which number the found lesions, and figures/, a slice of each scan, into `folder`, which
+    they replace once all of them are there, and prints the figures.
 
     Args:
       networks: of the run, one a fold.
@@ -53,8 +53,20 @@ def judge(
             "training or validation; name scans of others."
         )
     segmenters = [make_segmenter(network.config, network.result) for network in networks]
+    groups = kept.groupby("image", sort=False)
+    with storage.atomic_folder(folder) as partial:
+        figures = _judge_all(groups, judges, segmenters, partial)
+        figures["patients_left_out"] = int(table.patient_id.nunique() - len(judges))
+        storage.write_json(partial / "metrics.json", figures)
+    print(summary(figures))
+
+
+def _judge_all(
+    groups: Any, judges: dict[str, int], segmenters: Sequence[Segmenter], folder: pathlib.Path
+) -> dict[str, Any]:
+    """Judges each scan of `groups`, writes masks, pictures and tables, and gives the figures."""
     parts: dict[str, list[pd.DataFrame]] = {"scans": [], "lesions": [], "candidates": []}
-    for number, (_, rows) in enumerate(progress.track(kept.groupby("image", sort=False), "scans")):
+    for number, (_, rows) in enumerate(progress.track(groups, "scans")):
         patient, name = rows.patient_id.iloc[0], f"scan-{number:03d}"
         image, truth = read(rows)
         found = find(segmenters[judges[patient]], image, rows)
@@ -65,12 +77,9 @@ def judge(
             part.insert(0, "patient_id", patient)
             parts[kind].append(part)
     tables = {kind: pd.concat(found, ignore_index=True) for kind, found in parts.items()}
-    figures = detection.detection(**tables)
-    figures["patients_left_out"] = int(table.patient_id.nunique() - len(judges))
     for kind, one in tables.items():
         storage.write_table(folder / f"{kind}.csv", one)
-    storage.write_json(folder / "metrics.json", figures)
-    print(summary(figures))
+    return detection.detection(**tables)
 
 
 def _judges(splits: Sequence[pd.DataFrame], patients: np.ndarray) -> dict[str, int]:

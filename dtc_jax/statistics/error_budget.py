@@ -40,7 +40,12 @@ def error_budget(lesions: pd.DataFrame) -> dict[str, Any]:
     whole = lesions.assign(end_to_end=lesions.automatic.where(found, _MISSED))
     regions = {
         "manual": _figures(lesions, "manual"),
-        "perturbed": _figures(lesions, "perturbed") | {"dice": _dice(lesions, "perturbed")},
+        "perturbed": _figures(lesions, "perturbed")
+        | {
+            "dice": _dice(lesions, "perturbed"),
+            # On coarse voxels a small perturbation changes nothing, and then says nothing.
+            "changed": int((lesions.dice_perturbed < 1).sum()),
+        },
         "manual_of_found": _figures(known, "manual"),
         "automatic": _figures(known, "automatic") | {"dice": _dice(known, "automatic")},
         "end_to_end": _figures(whole, "end_to_end"),

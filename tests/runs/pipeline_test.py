@@ -1,12 +1,14 @@
 """Both networks on one split: nobody judged was seen, and each region is what it is called."""
 
 import json
+import pathlib
 import shutil
 
 import jax
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import ndimage
 
 from configs import pipeline as pipeline_config
 from dtc_jax import runs
@@ -121,11 +123,11 @@ def test_manual_scores_are_those_of_the_classifiers_own_test(run):
 
 def test_the_same_command_keeps_what_is_done(run, config, capsys):
     before = (run / "pipeline.json").read_bytes()
-    kept = run / "regions" / "scan-000" / "lesions.csv"
+    (kept,) = run.glob("regions/*/scan-000/lesions.csv")
     written = kept.stat().st_mtime_ns
     for name in ("regions.csv", "pipeline.json"):
         (run / name).unlink()
-    shutil.rmtree(run / "regions" / "scan-001")
+    shutil.rmtree(kept.parents[1] / "scan-001")
     runs.pipeline(config, run)
     assert (run / "pipeline.json").read_bytes() == before
     assert kept.stat().st_mtime_ns == written
@@ -158,7 +160,8 @@ def test_the_configuration_of_one_network_is_refused(config, tmp_path):
 
 def test_a_manifest_in_another_order_takes_no_scan_for_another_ones(run, config, cohort):
     before, text = pd.read_csv(run / "regions.csv").set_index("lesion_id"), cohort.read_text()
-    shutil.rmtree(run / "regions" / "scan-001")
+    (folder,) = run.glob("regions/*/scan-001")
+    shutil.rmtree(folder)
     try:
         pd.read_csv(cohort).iloc[::-1].to_csv(cohort, index=False)
         runs.pipeline(config, run)
@@ -193,3 +196,34 @@ def test_regions_are_those_of_reader_and_segmenter(run, cohort):
     assert missed["lesions"].automatic.isna().all()
     assert missed["lesions"].manual.notna().all()
     assert missed["candidates"].empty
+
+
+def test_networks_trained_again_on_other_masks_are_judged_again(run, config, cohort, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    before = pd.read_csv(run / "regions.csv").set_index("lesion_id")
+    lesion = before.index[0]
+    (row,) = read_manifest(cohort).query("lesion_id == @lesion").itertuples()
+    text = pathlib.Path(row.mask).read_bytes()
+    labels = volume.read_image(row.mask)
+    grown = ndimage.binary_dilation(labels.array == row.mask_label)
+    array = np.where(grown, row.mask_label, labels.array).astype(np.uint8)
+    volume.write(row.mask, Volume(array, labels.affine))
+    try:
+        for name in ("segmenter", "classifier"):  # what the errors about other data advise
+            shutil.rmtree(tmp_path / "run" / name)
+        runs.pipeline(config, tmp_path / "run")
+    finally:
+        pathlib.Path(row.mask).write_bytes(text)
+    after = pd.read_csv(tmp_path / "run" / "regions.csv").set_index("lesion_id")
+    assert after.volume_mm3[lesion] > before.volume_mm3[lesion]
+
+
+@pytest.mark.parametrize("mode", [runs.train, runs.leakage])
+def test_other_modes_refuse_the_configuration_of_both(mode, config, tmp_path):
+    with pytest.raises(UsageError, match=r"config\.task is 'pipeline'"):
+        mode(config, tmp_path / "run")
+
+
+def test_evaluate_refuses_the_folder_of_both(run):
+    with pytest.raises(UsageError, match=r"config\.task is 'pipeline'"):
+        runs.evaluate(run)

@@ -171,3 +171,29 @@ def test_a_scan_without_a_lesion_counts_for_false_positives_alone(network, manif
     assert figures["dice"]["n"] == 2
     candidates = pd.read_csv(tmp_path / "candidates.csv")
     assert candidates.is_false[candidates.patient_id == "healthy"].all()
+
+
+def test_what_an_earlier_judgement_left_is_replaced_whole(network, manifest, tmp_path):
+    folder = tmp_path / "scans"
+    whole_scans.judge([network], [_split(x="train")], manifest, folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    bad = manifest.parent / "bad.csv"
+    table = pd.read_csv(manifest, dtype=str)
+    air = Volume(np.full(SHAPE, -1000, np.int16), AFFINE)
+    volume.write(manifest.parent / "air.nii", air)
+    table.loc[len(table)] = ["air", "", "air.nii", "", ""]
+    table.to_csv(bad, index=False)
+    with pytest.raises(InputError, match=r"air\.nii"):
+        whole_scans.judge([network], [_split(x="train")], bad, folder)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    whole_scans.judge([network], [_split(p0="train", p1="train")], manifest, folder)
+    assert [path.name for path in (folder / "masks").iterdir()] == ["scan-000.nii.gz"]
+
+
+def test_a_scan_is_not_both_healthy_and_with_a_lesion(network, manifest, tmp_path):
+    table = pd.read_csv(manifest, dtype=str)
+    table.loc[len(table)] = ["p2", "", "2.nii", "", ""]
+    path = manifest.parent / "both.csv"
+    table.to_csv(path, index=False)
+    with pytest.raises(InputError, match="the scan has another row"):
+        whole_scans.judge([network], [_split(x="train")], path, tmp_path)

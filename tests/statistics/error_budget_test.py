@@ -46,6 +46,7 @@ def test_each_line_has_the_lesions_and_scores_it_names(lesions):
         assert regions[name]["auc"]["value"] == pytest.approx(metrics.roc_auc_score(labels, scores))
         accuracy = metrics.accuracy_score(labels, scores >= 0.5)
         assert regions[name]["accuracy"]["value"] == pytest.approx(accuracy)
+    assert regions["perturbed"]["changed"] == 80
     assert regions["automatic"]["dice"]["value"] == pytest.approx(known.dice_automatic.mean())
 
 
