@@ -48,9 +48,14 @@ class Builder(records.RecordBuilder):
 
     def parts(self) -> tuple[Callable[[Any], list], Mapping[str, Sequence[Any]]]:
         """Scans, in one split."""
-        table = manifest.read_manifest(self.builder_config.path(self.data_dir_root))
-        make = functools.partial(extraction.cut_scan, params=self.builder_config.params)
-        return make, {"lesions": extraction.scans(table)}
+        config = self.builder_config
+        make = functools.partial(extraction.cut_scan, params=config.params)
+        return make, {"lesions": _scans(config.path(self.data_dir_root))}
+
+
+def _scans(path: PathLike) -> list[extraction.Scan]:
+    """The scans with lesions; a manifest may have others, for a segmenter."""
+    return extraction.scans(manifest.read_manifest(path, healthy=True))
 
 
 def plan(fields: Mapping[str, Any], data_dir: PathLike, hashes: PathLike) -> records.Plan:
@@ -68,6 +73,6 @@ def plan(fields: Mapping[str, Any], data_dir: PathLike, hashes: PathLike) -> rec
     config = records.make_config(LesionCropsConfig, name, fields)
     params = dataclasses.asdict(config.params)
     path = config.path(data_dir)
-    mark = fingerprint.of_scans(extraction.scans(manifest.read_manifest(path)), params, hashes)
+    mark = fingerprint.of_scans(_scans(path), params, hashes)
     found = dataclasses.replace(config, name=f"{name}-{mark[:12]}", manifest=path, phantom=None)
     return records.Plan(found, mark)
