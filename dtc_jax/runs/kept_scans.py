@@ -52,11 +52,11 @@ def judge(
     # By the lesions' ids: another order of the manifest's rows numbers no lesion otherwise.
     scans = [rows.sort_values("lesion_id") for _, rows in table.groupby("image", sort=False)]
     names = _names(scans, home, hangs_on)
-    there = sum((home / name).is_dir() for name in names)
+    there = sum(_is_kept(home / name) for name in names)
     if there:
         print(f"{there} of {len(scans)} scans are judged already.", flush=True)
     for name, rows in progress.track(list(zip(names, scans, strict=True)), "scans"):
-        if (home / name).is_dir():
+        if _is_kept(home / name):
             continue
         with storage.atomic_folder(home / name) as partial:
             for kind, one in judge_one(rows, partial).items():
@@ -87,6 +87,11 @@ def gather(folders: Sequence[pathlib.Path]) -> dict[str, pd.DataFrame]:
 def scan_id(number: int) -> str:
     """What a scan is called in the tables, by its number among the scans."""
     return f"scan-{number:03d}"
+
+
+def _is_kept(folder: pathlib.Path) -> bool:
+    """It appears whole; but somebody may have tidied up in it."""
+    return all((folder / f"{kind}.csv").is_file() for kind in _TABLES)
 
 
 def _names(

@@ -170,3 +170,12 @@ def test_a_bad_scan_leaves_the_others_kept_and_nothing_of_its_own(cohort):
         _judge(cohort, judge)
     assert len(list(cohort.parent.glob("home/*/scans.csv"))) == 1
     assert not list(cohort.parent.glob("home/.partial*"))
+
+
+def test_a_scan_that_is_no_longer_whole_is_judged_again(cohort):
+    before = _judge(cohort, Judge())
+    (before[1] / "lesions.csv").unlink()
+    again = Judge()
+    assert _judge(cohort, again) == before
+    assert again.seen == ["007"]
+    assert (before[1] / "lesions.csv").is_file()
