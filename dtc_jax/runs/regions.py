@@ -10,7 +10,7 @@ from dtc_jax.imaging.perturb import Perturbation
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.classify import Classifier, classify
 from dtc_jax.inference.segment import Segmenter
-from dtc_jax.runs import scan as scan_lib
+from dtc_jax.runs import known_scan
 
 
 def of_scan(
@@ -30,9 +30,9 @@ def of_scan(
       that were classified; the last of each is NaN where the lesion was missed. Their `candidates`
       have `probability`.
     """
-    scan = scan_lib.read(rows)
-    found = scan_lib.find(segmenter, scan)
-    tables = scan_lib.compare(found, scan)
+    scan = known_scan.read(rows)
+    found = known_scan.find(segmenter, scan)
+    tables = known_scan.compare(found, scan)
     moved = _perturbed(scan.truth, scan.lesion_ids, spec, seed)
     manual, perturbed, automatic = (
         {one.lesion_id: one.probability for one in classify(classifier, scan.image, mask)}

@@ -15,9 +15,8 @@ from dtc_jax.imaging import volume
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.segment import Segmenter, make_segmenter
 from dtc_jax.report import drawing, outlines
-from dtc_jax.runs import kept_scans
+from dtc_jax.runs import kept_scans, known_scan
 from dtc_jax.runs import networks as networks_lib
-from dtc_jax.runs import scan as scan_lib
 from dtc_jax.runs.fold import Network
 from dtc_jax.statistics import detection
 
@@ -81,11 +80,11 @@ def _judge(
     segmenter: Segmenter, rows: pd.DataFrame, folder: pathlib.Path
 ) -> dict[str, pd.DataFrame]:
     """Judges a scan, gives its tables, and writes what was found in it and a picture."""
-    scan = scan_lib.read(rows)
-    found = scan_lib.find(segmenter, scan)
+    scan = known_scan.read(rows)
+    found = known_scan.find(segmenter, scan)
     volume.write(folder / _MASK, found.mask)
     _picture(scan.image, found.mask, scan.truth, folder / _FIGURE)
-    return scan_lib.compare(found, scan)
+    return known_scan.compare(found, scan)
 
 
 def _put_together(done: Sequence[pathlib.Path], folder: pathlib.Path) -> None:

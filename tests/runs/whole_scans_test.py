@@ -12,8 +12,7 @@ from dtc_jax import runs
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.imaging import volume
 from dtc_jax.imaging.volume import Volume
-from dtc_jax.runs import scan as scan_lib
-from dtc_jax.runs import whole_scans
+from dtc_jax.runs import known_scan, whole_scans
 from dtc_jax.runs.fold import Network
 from dtc_jax.tasks import segmentation
 from dtc_jax.training.result import FitResult
@@ -206,7 +205,7 @@ def test_a_stopped_judgement_leaves_the_former_one_and_goes_on_to_the_same_end(
     whole_scans.judge([network], [split], manifest, tmp_path / "whole")
     whole_scans.judge([network], [_split(p0="train", p2="train")], manifest, tmp_path / "run")
     former = _files(tmp_path / "run" / "scans")
-    find, seen = scan_lib.find, []
+    find, seen = known_scan.find, []
 
     def stopping(segmenter, scan):
         seen.append(scan.lesion_ids[0])
@@ -215,14 +214,14 @@ def test_a_stopped_judgement_leaves_the_former_one_and_goes_on_to_the_same_end(
         return find(segmenter, scan)
 
     with monkeypatch.context() as patch:
-        patch.setattr(scan_lib, "find", stopping)
+        patch.setattr(known_scan, "find", stopping)
         with pytest.raises(KeyboardInterrupt):
             whole_scans.judge([network], [split], manifest, tmp_path / "run")
     assert seen == ["p0-1", "p2-1"]  # p1 was judged before
     assert _files(tmp_path / "run" / "scans") == former
     seen.clear()
     with monkeypatch.context() as patch:
-        patch.setattr(scan_lib, "find", lambda *given: seen.append(given) or find(*given))
+        patch.setattr(known_scan, "find", lambda *given: seen.append(given) or find(*given))
         whole_scans.judge([network], [split], manifest, tmp_path / "run")
     assert len(seen) == 1
     assert _files(tmp_path / "run" / "scans") == _files(tmp_path / "whole" / "scans")

@@ -12,8 +12,7 @@ from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.classify import classify, make_classifier
 from dtc_jax.inference.segment import Segmenter
 from dtc_jax.inference.sliding_window import SlidingWindow
-from dtc_jax.runs import networks, regions
-from dtc_jax.runs import scan as scan_lib
+from dtc_jax.runs import known_scan, networks, regions
 from tests import chests
 from tests.chests import AFFINE
 
@@ -67,8 +66,8 @@ def test_regions_in_boxes_are_those_of_the_whole_volume(run, tmp_path):
         SlidingWindow((32, 32, 32)),
         Instances(),
     )
-    scan = scan_lib.read(read_manifest(tmp_path / "lesions.csv"))
-    found = scan_lib.find(bright, scan).mask.array
+    scan = known_scan.read(read_manifest(tmp_path / "lesions.csv"))
+    found = known_scan.find(bright, scan).mask.array
     truth, spec = scan.truth.array, Perturbation(3.0, 2.0)
     moved = np.zeros_like(truth)
     for number, lesion_id in enumerate(scan.lesion_ids, start=1):

@@ -16,7 +16,7 @@ from dtc_jax.cohort.manifest import read_manifest
 from dtc_jax.errors import InputError
 from dtc_jax.imaging import volume
 from dtc_jax.imaging.volume import Volume
-from dtc_jax.runs import scan as scan_lib
+from dtc_jax.runs import known_scan
 
 
 def _files(folder) -> dict[str, bytes]:
@@ -131,7 +131,7 @@ def stop_at(monkeypatch):
     """Has a scan of the given number in turn send the process a signal while it is segmented."""
 
     def stop_at(number, which):
-        find, seen = scan_lib.find, []
+        find, seen = known_scan.find, []
 
         def stopping(*given):
             seen.append(given)
@@ -139,7 +139,7 @@ def stop_at(monkeypatch):
                 signal.raise_signal(which)
             return find(*given)
 
-        monkeypatch.setattr(scan_lib, "find", stopping)
+        monkeypatch.setattr(known_scan, "find", stopping)
 
     yield stop_at
     monkeypatch.undo()

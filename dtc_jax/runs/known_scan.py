@@ -13,8 +13,8 @@ from dtc_jax.inference.segment import Segmentation, Segmenter, segment
 
 
 @dataclasses.dataclass(frozen=True)
-class Scan:
-    """A scan of a manifest as it was read.
+class KnownScan:
+    """A scan of a manifest as it was read, and what is known of its lesions.
 
     Attributes:
       image: HU.
@@ -31,7 +31,7 @@ class Scan:
     name: str
 
 
-def read(rows: pd.DataFrame) -> Scan:
+def read(rows: pd.DataFrame) -> KnownScan:
     """The scan of a manifest's `rows`.
 
     Raises:
@@ -57,10 +57,10 @@ def read(rows: pd.DataFrame) -> Scan:
         drawn = None if pd.isna(first.lungs) else lungs.given_or_found(image, first.lungs)
     except InputError as error:
         raise InputError(f"{named}: {error}") from error
-    return Scan(image, truth, ids, drawn, first.image)
+    return KnownScan(image, truth, ids, drawn, first.image)
 
 
-def find(segmenter: Segmenter, scan: Scan) -> Segmentation:
+def find(segmenter: Segmenter, scan: KnownScan) -> Segmentation:
     """`segment`, whose errors name the scan."""
     try:
         return segment(segmenter, scan.image, scan.lungs)
@@ -68,7 +68,7 @@ def find(segmenter: Segmenter, scan: Scan) -> Segmentation:
         raise InputError(f"{scan.name}: {error}") from error
 
 
-def compare(found: Segmentation, scan: Scan) -> dict[str, pd.DataFrame]:
+def compare(found: Segmentation, scan: KnownScan) -> dict[str, pd.DataFrame]:
     """A scan's part of each table of `statistics.detection`: scans, lesions and candidates."""
     whole = pd.DataFrame([dataclasses.asdict(agreement.agreement(found.mask, scan.truth))])
     whole["lungs"] = "found" if scan.lungs is None else "given"
