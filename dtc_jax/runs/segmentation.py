@@ -33,7 +33,7 @@ def load(config: ml_collections.ConfigDict) -> Data:
 
     Returns:
       Its table has one row a patch: `label` is 1 where it shows lesion, and `stratum` whether its
-      patient has more lesion than the median patient, by which splits are stratified.
+      patient has more lesion than the median patient with lesions, by which splits are stratified.
 
     Raises:
       InputError: see the manifest, the scans and the dataset builders.
@@ -64,8 +64,11 @@ def load(config: ml_collections.ConfigDict) -> Data:
     if not kept.volume_mm3.any():
         raise InputError(f"{path}: no patch shows a lesion; add scans with lesions to learn from.")
     volumes = kept.groupby("patient_id").volume_mm3.sum().sort_index()
-    large = (volumes.rank(method="first") > len(volumes) / 2).astype(int)
-    kept = kept.assign(label=(kept.volume_mm3 > 0).astype(int), stratum=kept.patient_id.map(large))
+    volumes = volumes[volumes > 0]
+    large = volumes.index[volumes.rank(method="first") > len(volumes) / 2]
+    kept = kept.assign(
+        label=(kept.volume_mm3 > 0).astype(int), stratum=kept.patient_id.isin(large).astype(int)
+    )
     return Data(kept, Records(built, cache=fields.cache), [], notes)
 
 

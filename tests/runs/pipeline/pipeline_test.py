@@ -11,7 +11,9 @@ from dtc_jax import runs
 from dtc_jax.cohort import splits
 from dtc_jax.cohort.manifest import read_manifest
 from dtc_jax.errors import InputError, UsageError
+from dtc_jax.runs import segmentation
 from dtc_jax.runs.isolation import isolated
+from dtc_jax.runs.pipeline import composed
 
 PATIENTS, UNLABELLED = 14, 1
 HEALTHY = ("h0", "h1", "h2", "h3", "h4")  # the last of another cohort
@@ -125,3 +127,11 @@ def test_other_modes_refuse_the_configuration_of_both(mode, config, tmp_path):
 def test_evaluate_refuses_the_folder_of_both(run):
     with pytest.raises(UsageError, match=r"config\.task is 'pipeline'"):
         runs.evaluate(run)
+
+
+def test_patients_without_a_lesion_are_stratified_as_those_with_least(config):
+    table = segmentation.load(composed(config, "segmenter")).table
+    strata = table.drop_duplicates("patient_id").set_index("patient_id").stratum
+    assert set(strata.index) & set(HEALTHY)
+    assert (strata[strata.index.isin(HEALTHY)] == 0).all()
+    assert strata[~strata.index.isin(HEALTHY)].mean() == pytest.approx(0.5, abs=0.03)
