@@ -35,7 +35,7 @@ def read(rows: pd.DataFrame) -> KnownScan:
     """The scan of a manifest's `rows`.
 
     Raises:
-      InputError: see `volume.read_image` and `volume.read_mask`; names a lesion of the rows, or the
+      InputError: see `volume.read_image` and `volume.read_mask`; names a lesion of the scan, or the
         patient where there is none.
     """
     first = rows.iloc[0]
@@ -44,7 +44,9 @@ def read(rows: pd.DataFrame) -> KnownScan:
     with_mask = rows.dropna(subset="mask")
     ids = tuple(with_mask.lesion_id)
     named = (
-        f"lesion {ids[0]}" if ids else f"the scan without a lesion of patient {first.patient_id}"
+        f"scan of lesion {ids[0]}"
+        if ids
+        else f"scan without a lesion of patient {first.patient_id}"
     )
     number = 0
     try:

@@ -264,8 +264,14 @@ def test_lungs_that_are_given_are_where_lesions_are_looked_for(network, manifest
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (np.ones((3, 4, 5), np.uint8), r"lesion p1-1: .*bad\.nii: the mask has \(3, 4, 5\) voxels"),
-        (np.zeros(SHAPE, np.uint8), r"lesion p1-1: .*bad\.nii: the mask is empty; draw the lungs"),
+        (
+            np.ones((3, 4, 5), np.uint8),
+            r"scan of lesion p1-1: .*bad\.nii: the mask has \(3, 4, 5\) voxels",
+        ),
+        (
+            np.zeros(SHAPE, np.uint8),
+            r"scan of lesion p1-1: .*bad\.nii: the mask is empty; draw the lungs",
+        ),
     ],
 )
 def test_lungs_that_cannot_be_used_are_said_with_their_lesion(
@@ -293,3 +299,16 @@ def test_healthy_scans_alone_have_false_positives_alone(network, manifest, tmp_p
     assert candidates.is_false.all()
     assert figures["false_positives_per_scan"]["value"] == len(candidates) / 2 > 0
     assert "without a lesion, for false positives alone: 2 scans" in capsys.readouterr().out
+
+
+def test_a_mask_that_lacks_a_lesion_is_said_with_its_scan(network, manifest, tmp_path):
+    table = pd.read_csv(manifest, dtype=str)
+    table.loc[table.lesion_id == "p1-2", "mask_label"] = "7"
+    table.to_csv(manifest.parent / "no-seven.csv", index=False)
+    with pytest.raises(
+        InputError, match=r"scan of lesion p1-1: .*1-mask\.nii: .* no voxel of label 7"
+    ):
+        whole_scans.judge(
+            [network], [_split(x="train")], manifest.parent / "no-seven.csv", tmp_path
+        )
+    assert len(list(tmp_path.glob("judged/*/scans.csv"))) == 1  # p0 is not judged again
