@@ -180,6 +180,11 @@ def build(
     return built, stored.assign(position=range(len(stored)))
 
 
+def hashes(config: ml_collections.ConfigDict) -> pathlib.Path:
+    """Where the dataset builders remember the hashes of scans and masks."""
+    return pathlib.Path(config.data.folder) / "file_hashes.json"
+
+
 def existing(path: str, field: str) -> pathlib.Path:
     """`path` if it is a file; `field` is where it was given."""
     if not path:

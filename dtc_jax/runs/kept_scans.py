@@ -30,6 +30,7 @@ Judge = Callable[[pd.DataFrame, pathlib.Path], dict[str, pd.DataFrame]]
 def judge(
     table: pd.DataFrame,
     home: pathlib.Path,
+    hashes: pathlib.Path,
     hangs_on: Callable[[pd.DataFrame], Any],
     judge_one: Judge,
 ) -> list[pathlib.Path]:
@@ -38,6 +39,7 @@ def judge(
     Args:
       table: rows of `manifest.read_manifest`.
       home: folder of the kept scans, and of nothing else.
+      hashes: cache of `fingerprint.file_hashes`. It names files, so it lies with the data.
       hangs_on: a scan's rows -> what its judgement hangs on besides them and their files, as JSON
         values: the networks, and how they are used.
       judge_one: (a scan's rows in the order of their ids, an empty folder) -> the tables of
@@ -51,7 +53,7 @@ def judge(
     """
     # By the lesions' ids: another order of the manifest's rows numbers no lesion otherwise.
     scans = [rows.sort_values("lesion_id") for _, rows in table.groupby("image", sort=False)]
-    names = _names(scans, home, hangs_on)
+    names = _names(scans, hashes, hangs_on)
     there = sum(_is_kept(home / name) for name in names)
     if there:
         print(f"{there} of {len(scans)} scans are judged already.", flush=True)
@@ -95,12 +97,12 @@ def _is_kept(folder: pathlib.Path) -> bool:
 
 
 def _names(
-    scans: Sequence[pd.DataFrame], home: pathlib.Path, hangs_on: Callable[[pd.DataFrame], Any]
+    scans: Sequence[pd.DataFrame], hashes: pathlib.Path, hangs_on: Callable[[pd.DataFrame], Any]
 ) -> list[str]:
     """The name of each scan's folder; where its files lie does not count, but their contents do."""
     files = [rows[["image", "lungs", "mask"]] for rows in scans]
     paths = {path for one in files for path in one.to_numpy().ravel() if pd.notna(path)}
-    contents = fingerprint.file_hashes(sorted(paths), home / "hashes.json")
+    contents = fingerprint.file_hashes(sorted(paths), hashes)
     names = []
     for rows, own in zip(scans, files, strict=True):
         cells = rows[list(_COLUMNS)]

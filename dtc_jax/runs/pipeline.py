@@ -156,6 +156,7 @@ def _tables(
     done = kept_scans.judge(
         scans,
         folder / "regions",
+        data_lib.hashes(segmenter.config),
         lambda rows: known,
         lambda rows, partial: regions.of_scan(find, decide, rows, perturbation, seed),
     )

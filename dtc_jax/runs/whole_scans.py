@@ -15,6 +15,7 @@ from dtc_jax.imaging import volume
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.segment import Segmenter, make_segmenter
 from dtc_jax.report import drawing, outlines
+from dtc_jax.runs import data as data_lib
 from dtc_jax.runs import kept_scans, known_scan
 from dtc_jax.runs import networks as networks_lib
 from dtc_jax.runs.fold import Network
@@ -62,6 +63,7 @@ def judge(
     done = kept_scans.judge(
         kept,
         workdir / "judged",
+        data_lib.hashes(networks[0].config),
         lambda rows: known[judges[rows.patient_id.iloc[0]]],
         lambda rows, partial: _judge(segmenters[judges[rows.patient_id.iloc[0]]], rows, partial),
     )

@@ -53,7 +53,8 @@ class Judge:
 
 def _judge(cohort, judge, home=None, known="networks"):
     table = read_manifest(cohort, healthy=True)
-    return kept_scans.judge(table, home or cohort.parent / "home", lambda rows: known, judge)
+    home = home or cohort.parent / "home"
+    return kept_scans.judge(table, home, home.parent / "hashes", lambda rows: known, judge)
 
 
 def test_what_is_done_of_a_stopped_call_is_not_done_again(cohort, capsys):
@@ -179,3 +180,13 @@ def test_a_scan_that_is_no_longer_whole_is_judged_again(cohort):
     assert _judge(cohort, again) == before
     assert again.seen == ["007"]
     assert (before[1] / "lesions.csv").is_file()
+
+
+def test_nothing_that_is_kept_says_how_a_file_is_called(cohort):
+    for path in cohort.parent.glob("*.nii"):
+        os.utime(path, (1, 1))  # settled: their hashes are remembered by their names
+    folders = _judge(cohort, Judge())
+    assert "a.nii" in (cohort.parent / "hashes").read_text()
+    for path in folders[0].parent.rglob("*"):
+        assert ".nii" not in path.name
+        assert path.is_dir() or ".nii" not in path.read_text()

@@ -40,8 +40,9 @@ def manifest(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def config():
+def config(tmp_path_factory):
     config = vnet.get_config("demo").unlock()
+    config.data.folder = str(tmp_path_factory.mktemp("data"))
     config.model.update(widths=(4, 8), convolutions=(1, 1))
     config.preprocess.update(crop_mm=(32, 32, 32), spacing_mm=4.0)
     config.predict.update(crop_mm=(96, 96, 96), batch_size=2, mirror=False)
