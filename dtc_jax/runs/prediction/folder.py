@@ -190,6 +190,8 @@ def _write_seg(
         )
     except InputError as error:
         return f"not written: {str(error).removeprefix(f'{os.fspath(path)}: ')}"
+    except MemoryError:  # says nothing of the series
+        raise
     except Exception as error:  # what an odd header makes of highdicom, whose words may quote it
         return f"not written: highdicom cannot refer to this series ({type(error).__name__})"
     return path.name
