@@ -129,6 +129,21 @@ def test_an_answer_that_is_there_is_not_computed_again(predict, answered, chests
     assert (answered / "run.json").read_bytes() == before
 
 
+def test_an_out_among_the_files_of_a_scan_is_refused(predict, chests, tmp_path, capsys):
+    ct = save_slices(make_slices(volume.read_image(chests / "2.nii.gz")), tmp_path / "ct")
+    (tmp_path / "alias").symlink_to(ct)
+    (tmp_path / "scans.csv").write_text("image\nct\n")
+    before = sorted(ct.iterdir())
+    for scans in (f"--scan={tmp_path / 'alias'}", f"--scans={tmp_path / 'scans.csv'}"):
+        for out in (ct, ct / "out", tmp_path / "alias" / "deep" / "out"):
+            assert predict(scans, f"--out={out}") == 2
+            assert f"--out={out}: lies in " in capsys.readouterr().err
+    assert sorted(ct.iterdir()) == before
+    assert predict(f"--scan={ct}", f"--out={tmp_path / 'ct-out'}") == 0
+    assert predict(f"--scan={ct}", f"--out={tmp_path / 'ct-out'}") == 0
+    assert "nothing was computed again" in capsys.readouterr().out
+
+
 def test_an_out_below_a_file_is_refused(predict, chests, tmp_path, capsys):
     (tmp_path / "thesis.txt").write_text("mine")
     (tmp_path / "scans.csv").write_text(f"image\n{chests / '2.nii.gz'}\n")
