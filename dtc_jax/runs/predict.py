@@ -101,6 +101,12 @@ def _tell(answer: Answer, folder: pathlib.Path) -> None:
         print(record["scan"]["series"])
     of_review = record["kind"] == "review"
     print(folder_lib.table(answer, "no lesion is left" if of_review else "no lesion was found"))
+    if of_review and record["review"]["without_reviewer"]:
+        numbers = ", ".join(map(str, record["review"]["without_reviewer"]))
+        print(
+            f"No reviewer is named for lesion {numbers}; the review's column reviewer is for that. "
+            "A lesion that the mask alone has may have a row there, too."
+        )
     if record.get("dicom_seg", "").startswith("not written"):
         print(f"DICOM SEG {record['dicom_seg']}")
     spent = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in record["seconds"].items())

@@ -28,6 +28,17 @@ def test_decisions_are_read(tmp_path):
     assert read(tmp_path, HEAD, ()).empty
 
 
+def test_a_lesion_that_was_drawn_may_have_a_row(tmp_path):
+    path = tmp_path / "review.csv"
+    path.write_text(HEAD + "1,accept,,\n9,accept,missed,Ann\n")
+    table = read_decisions(path, {1}, added={8, 9})
+    assert table.lesion_id.tolist() == [1, 9]
+    assert table.reviewer.tolist() == ["", "Ann"]
+    path.write_text(HEAD + "1,accept,,\n9,reject,,Ann\n")
+    with pytest.raises(InputError, match="row 3: verdict of lesion 9 is reject, but the mask"):
+        read_decisions(path, {1}, added={8, 9})
+
+
 @pytest.mark.parametrize("mark", [",", ";", "\t"])
 def test_a_spreadsheet_may_have_saved_it(tmp_path, mark):
     lines = [
