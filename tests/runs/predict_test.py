@@ -108,16 +108,22 @@ def test_the_record_says_by_what_and_how_long(answered, segmenter):
     assert "jax" in record["versions"]
 
 
-def test_a_scan_without_lesion_has_an_empty_table(predict, chests, tmp_path, capsys):
+def test_a_scan_without_lesion_has_an_empty_table_and_the_notice_elsewhere(
+    predict, chests, tmp_path, capsys
+):
     out = tmp_path / "out"
     assert predict(f"--scan={chests / '2.nii.gz'}", f"--out={out}") == 0
     said = capsys.readouterr().out
     assert "no lesion was found" in said
     assert NOTICE in said
     assert len(pd.read_csv(out / "lesions.csv")) == 0
-    assert _json(out / "summary.json")["refractory_share"] is None
+    summary = _json(out / "summary.json")
+    assert (summary["lesions"], summary["refractory_share"]) == (0, None)
+    assert summary["notice"] == _json(out / "run.json")["notice"] == NOTICE
     assert not volume.read_image(out / "lesions.nii.gz").array.any()
-    assert (out / "review.html").is_file()
+    page = (out / "review.html").read_text()
+    assert "No lesion was found in this scan" in page
+    assert NOTICE in page
 
 
 def test_an_answer_that_is_there_is_not_computed_again(predict, answered, chests, capsys):
