@@ -103,12 +103,10 @@ def _rows(path: storage.PathLike) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _text(path: storage.PathLike) -> str:
+    with storage.no_file_is_an_input_error(path, "the CSV that the review page gives"):
+        content = pathlib.Path(path).read_bytes()
     try:
-        return pathlib.Path(path).read_bytes().decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file.") from error
-    except (IsADirectoryError, PermissionError) as error:
-        raise InputError(f"{path}: cannot be read as a file.") from error
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: not UTF-8, so umlauts and the like would be lost; save it as "

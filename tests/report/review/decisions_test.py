@@ -82,7 +82,7 @@ def test_what_is_wrong_is_named_with_its_row(tmp_path, text, message):
 def test_a_file_that_is_none_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         read_decisions(tmp_path / "none.csv", [1])
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is a folder"):
         read_decisions(tmp_path, [1])
 
 
