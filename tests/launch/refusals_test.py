@@ -104,3 +104,12 @@ def test_a_full_disk_is_said_and_leaves_no_half_dataset(run_apart, tmp_path):
 def test_evaluate_wants_the_folder_of_a_run(call, folder, tmp_path, refused):
     assert call("--mode=evaluate", f"--workdir={tmp_path / folder}") == 1
     refused("not the folder of a run")
+
+
+def test_want_of_memory_is_said(call, little_memory, tmp_path, refused):
+    path = tmp_path / "large.yaml"
+    with path.open("wb") as file:
+        file.truncate(2**28)  # of nothing
+    with little_memory():
+        assert call("--mode=audit", f"--claims={path}") == 1
+    refused("--mode=audit does not fit into memory", "config.train.batch_size")

@@ -1,9 +1,6 @@
 """Want of memory is said, with how large the scan is; a batch goes on with the next one."""
 
-import contextlib
 import re
-import resource
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -17,25 +14,11 @@ from dtc_jax.imaging.volume import Volume
 from dtc_jax.runs.prediction import requests
 from dtc_jax.runs.prediction import scan as scan_lib
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
 SHAPE = (240, 512, 512)  # 120 MiB as int16, of which zeros pack to next to nothing
 
 
-@contextlib.contextmanager
-def little_memory():
-    """Leaves this process 64 MiB beyond what it has."""
-    with open("/proc/self/status") as file:
-        has = int(re.search(r"VmSize:\s+(\d+)", file.read())[1]) * 2**10
-    former = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (has + 2**26, former[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, former)
-
-
 @pytest.fixture
-def scarce(monkeypatch):
+def scarce(monkeypatch, little_memory):
     """Lets scans be read with little memory; the networks are there by then."""
     read = requests.read
 
