@@ -5,6 +5,7 @@ import os
 import pytest
 
 from dtc_jax import storage
+from dtc_jax.errors import InputError
 
 
 @pytest.fixture
@@ -51,3 +52,12 @@ def test_a_folder_comes_back_where_the_change_to_the_new_one_is_stopped(folder, 
     with pytest.raises(KeyboardInterrupt):
         _replace(folder, lambda: monkeypatch.setattr(os, "replace", stop))
     assert _names(folder) == ["answer", "old"]
+
+
+def test_what_is_no_file_is_said(folder):
+    for path, words in ((folder, "is a folder"), (folder / "none", "no such file")):
+        with (
+            pytest.raises(InputError, match=f"{words}; give the path of a letter"),
+            storage.no_file_is_an_input_error(path, "a letter"),
+        ):
+            path.read_bytes()
