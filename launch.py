@@ -22,7 +22,7 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
-from dtc_jax.errors import InputError, Stopped, UsageError
+from dtc_jax.errors import InputError, Stopped, UsageError, no_memory_is_an_input_error
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "FILE[:VARIANT]; single fields are set by --config.a.b=VALUE."
@@ -58,6 +58,11 @@ _THRESHOLD = flags.DEFINE_float(
 flags.DEFINE_alias("keep-identity", "keep_identity")
 _HELP = flags.DEFINE_bool("help", False, "Show this text.", short_name="h")
 
+_SMALLER = (
+    "End what else runs there, use a machine or an accelerator with more memory, or do less at "
+    "once: config.train.batch_size, config.predict.batch_size, config.preprocess.crop_mm."
+)
+
 
 def main(argv: list[str]) -> int:
     """Runs one mode and returns the exit code."""
@@ -68,41 +73,8 @@ def main(argv: list[str]) -> int:
             print(f"{__doc__}\nFlags:\n{flags.FLAGS.module_help(sys.modules[__name__])}")
             return 0
         _check()
-        from dtc_jax import runs  # after the flags: JAX takes seconds to import
-
-        if _MODE.value == "train":
-            runs.train(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name(argv)}")
-        elif _MODE.value == "leakage":
-            runs.leakage(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name(argv)}-leakage")
-        elif _MODE.value == "pipeline":
-            runs.pipeline(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name(argv)}")
-        elif _MODE.value == "evaluate":
-            runs.evaluate(_WORKDIR.value or "", _SCANS.value or "")
-        elif _MODE.value == "predict" and _REVIEW.value:
-            runs.review(
-                _OUT.value or "",
-                _REVIEW.value,
-                mask=_MASK.value or "",
-                scan=_SCAN.value or "",
-                series=_SERIES.value,
-                classifier=_CLASSIFIER.value or "",
-                keep_identity=_KEEP_IDENTITY.value,
-            )
-        elif _MODE.value == "predict":
-            runs.predict(
-                _OUT.value or "",
-                _SEGMENTER.value or "",
-                _CLASSIFIER.value or "",
-                scan=_SCAN.value or "",
-                scans=_SCANS.value or "",
-                series=_SERIES.value,
-                lungs=_LUNGS.value or "",
-                keep_identity=_KEEP_IDENTITY.value,
-            )
-        elif _MODE.value == "report":
-            runs.report(_PREDICTIONS.value or [], _OUT.value or "", _THRESHOLD.value)
-        elif _MODE.value == "audit":
-            runs.audit(_CLAIMS.value or "", _OUT.value)
+        with no_memory_is_an_input_error(f"--mode={_MODE.value}", _SMALLER):
+            _run(argv)
     except (InputError, Stopped) as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return error.exit_code
@@ -114,6 +86,45 @@ def main(argv: list[str]) -> int:
         )
         return Stopped.exit_code
     return 0
+
+
+def _run(argv: list[str]) -> None:
+    """Calls the function of the mode with its flags."""
+    from dtc_jax import runs  # after the flags: JAX takes seconds to import
+
+    if _MODE.value == "train":
+        runs.train(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name(argv)}")
+    elif _MODE.value == "leakage":
+        runs.leakage(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name(argv)}-leakage")
+    elif _MODE.value == "pipeline":
+        runs.pipeline(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name(argv)}")
+    elif _MODE.value == "evaluate":
+        runs.evaluate(_WORKDIR.value or "", _SCANS.value or "")
+    elif _MODE.value == "predict" and _REVIEW.value:
+        runs.review(
+            _OUT.value or "",
+            _REVIEW.value,
+            mask=_MASK.value or "",
+            scan=_SCAN.value or "",
+            series=_SERIES.value,
+            classifier=_CLASSIFIER.value or "",
+            keep_identity=_KEEP_IDENTITY.value,
+        )
+    elif _MODE.value == "predict":
+        runs.predict(
+            _OUT.value or "",
+            _SEGMENTER.value or "",
+            _CLASSIFIER.value or "",
+            scan=_SCAN.value or "",
+            scans=_SCANS.value or "",
+            series=_SERIES.value,
+            lungs=_LUNGS.value or "",
+            keep_identity=_KEEP_IDENTITY.value,
+        )
+    elif _MODE.value == "report":
+        runs.report(_PREDICTIONS.value or [], _OUT.value or "", _THRESHOLD.value)
+    elif _MODE.value == "audit":
+        runs.audit(_CLAIMS.value or "", _OUT.value)
 
 
 def _parse(argv: list[str]) -> None:

@@ -1,5 +1,6 @@
 """Where the scans of a dataset come from: a manifest, or a phantom cohort."""
 
+import abc
 import dataclasses
 import os
 from collections.abc import Mapping
@@ -7,13 +8,15 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from datasets import records
 from dtc_jax.cohort import phantom
+from dtc_jax.crops import extraction, fingerprint
 from dtc_jax.errors import UsageError, unknown_choice
 from dtc_jax.storage import PathLike
 
 
 @dataclasses.dataclass
-class CohortConfig(tfds.core.BuilderConfig):
+class CohortConfig(tfds.core.BuilderConfig, abc.ABC):
     """The lesions of a manifest, or of a phantom cohort.
 
     Attributes:
@@ -23,6 +26,19 @@ class CohortConfig(tfds.core.BuilderConfig):
 
     manifest: str = ""
     phantom: Mapping[str, Any] | None = None
+
+    @property
+    @abc.abstractmethod
+    def params(self) -> Any:
+        """How records are cut out of a scan; a dataclass."""
+
+    @abc.abstractmethod
+    def scans(self, data_dir: PathLike) -> list[extraction.Scan]:
+        """The scans, in the order of the records.
+
+        Raises:
+          InputError: see `path` and `manifest.read_manifest`.
+        """
 
     def path(self, data_dir: PathLike) -> str:
         """Path of the manifest; a phantom cohort is generated into `data_dir` if it is not there.
@@ -41,3 +57,30 @@ class CohortConfig(tfds.core.BuilderConfig):
             if name not in fields:
                 raise unknown_choice("a field of phantom", name, fields)
         return str(phantom.generate_in(data_dir, phantom.PhantomSpec(**self.phantom)))
+
+
+def plan(
+    config_class: type[CohortConfig],
+    fields: Mapping[str, Any],
+    data_dir: PathLike,
+    hashes: PathLike,
+) -> records.Plan:
+    """What is to be built.
+
+    Args:
+      config_class: of the builder.
+      fields: of it.
+      data_dir: where a phantom cohort is generated.
+      hashes: cache of `fingerprint.file_hashes`.
+
+    Raises:
+      InputError: see `CohortConfig.scans`.
+    """
+    name = "phantom" if "phantom" in fields else "manifest"
+    config = records.make_config(config_class, name, fields)
+    params = dataclasses.asdict(config.params)  # wrong ones are said before any file is looked at
+    mark = fingerprint.of_scans(config.scans(data_dir), params, hashes)
+    found = dataclasses.replace(
+        config, name=f"{name}-{mark[:12]}", manifest=config.path(data_dir), phantom=None
+    )
+    return records.Plan(found, mark)

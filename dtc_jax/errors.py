@@ -1,7 +1,9 @@
 """Errors a user can act on. `launch.py` prints their message alone and exits with `exit_code`."""
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Iterator
 
 
 class InputError(Exception):
@@ -28,3 +30,25 @@ def unknown_choice(field: str, value: object, choices: Iterable[str]) -> UsageEr
     near = difflib.get_close_matches(str(value), choices, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return UsageError(f"{field} is {value!r}; it must be one of {', '.join(choices)}.{hint}")
+
+
+@contextlib.contextmanager
+def no_memory_is_an_input_error(what: str, advice: str) -> Iterator[None]:
+    """Turns want of memory, also that of an accelerator, into an `InputError`.
+
+    Args:
+      what: does not fit, and how large it is; begins the message.
+      advice: what to do.
+    """
+    try:
+        yield
+    except (MemoryError, OSError, RuntimeError) as error:
+        if isinstance(error, OSError):
+            known, text = error.errno == errno.ENOMEM, ""  # its own would name a file
+        else:
+            text = " ".join(str(error).split())[:200]
+            known = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text  # XLA's
+        if not known:
+            raise
+        detail = f" ({text})" if text else ""
+        raise InputError(f"{what} does not fit into memory{detail}. {advice}") from error

@@ -40,6 +40,24 @@ def no_space_is_an_input_error(path: PathLike) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def no_file_is_an_input_error(path: PathLike, wanted: str) -> Iterator[None]:
+    """Turns a missing file, a folder or one that may not be read into an `InputError`.
+
+    Args:
+      path: to read.
+      wanted: what it is to name.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; give the path of {wanted}.") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path}: is a folder; give the path of {wanted}.") from error
+    except PermissionError as error:
+        raise InputError(f"{path}: may not be read; ask for the permission.") from error
+
+
+@contextlib.contextmanager
 def atomic(path: PathLike) -> Iterator[pathlib.Path]:
     """Yields a temporary path beside `path`, which replaces it only if the block succeeds.
 

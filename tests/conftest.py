@@ -1,10 +1,13 @@
 """Strict numerics, eight host devices to test data parallelism on a CPU, and a tiny study."""
 
+import contextlib
 import os
 import pathlib
+import re
+import resource
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Hardly optimised code: tests compile more than they compute, and take half the time. (Level 0 is
@@ -50,6 +53,26 @@ def call() -> Callable[..., int]:
                     delattr(flags.FLAGS, name)
 
     return call
+
+
+@pytest.fixture
+def little_memory() -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """A context in which this process gets 64 MiB beyond what it has."""
+    if sys.platform != "linux":
+        pytest.skip("limits the address space")
+
+    @contextlib.contextmanager
+    def little_memory() -> Iterator[None]:
+        status = pathlib.Path("/proc/self/status").read_text()
+        has = int(re.search(r"VmSize:\s+(\d+)", status)[1]) * 2**10
+        former = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (has + 2**26, former[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, former)
+
+    return little_memory
 
 
 @pytest.fixture(scope="session")

@@ -82,6 +82,15 @@ def save_slices(
     return folder
 
 
+def change_one(slices: Sequence[pydicom.Dataset], **tags: object) -> Sequence[pydicom.Dataset]:
+    """Gives the fourth slice other values."""
+    for keyword, value in tags.items():
+        if keyword in slices[3]:  # the element is one for all slices
+            delattr(slices[3], keyword)
+        setattr(slices[3], keyword, value)
+    return slices
+
+
 def enhance_slices(slices: Sequence[pydicom.Dataset]) -> pydicom.Dataset:
     """The same slices as frames of one enhanced CT."""
     first = slices[0]

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from dtc_jax import storage
+from dtc_jax.errors import InputError
 
 
 @pytest.fixture
@@ -67,3 +68,12 @@ def test_a_table_is_read_as_it_was_written_and_ids_are_text(tmp_path):
     pd.testing.assert_frame_equal(
         storage.read_table(tmp_path / "a.csv", ("patient_id", "lesion_id")), table
     )
+
+
+def test_what_is_no_file_is_said(folder):
+    for path, words in ((folder, "is a folder"), (folder / "none", "no such file")):
+        with (
+            pytest.raises(InputError, match=f"{words}; give the path of a letter"),
+            storage.no_file_is_an_input_error(path, "a letter"),
+        ):
+            path.read_bytes()

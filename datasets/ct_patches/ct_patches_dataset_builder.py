@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 
 from datasets import cohorts, records
 from dtc_jax.cohort import manifest
-from dtc_jax.crops import extraction, fingerprint, patches
+from dtc_jax.crops import extraction, patches
 from dtc_jax.crops.patches import PatchParams
 from dtc_jax.storage import PathLike
 
@@ -72,21 +72,4 @@ class Builder(records.RecordBuilder):
         }
 
 
-def plan(fields: Mapping[str, Any], data_dir: PathLike, hashes: PathLike) -> records.Plan:
-    """What is to be built.
-
-    Args:
-      fields: of `CtPatchesConfig`.
-      data_dir: where a phantom cohort is generated.
-      hashes: cache of `fingerprint.file_hashes`.
-
-    Raises:
-      InputError: see `CohortConfig.path` and `manifest.read_manifest`.
-    """
-    name = "phantom" if "phantom" in fields else "manifest"
-    config = records.make_config(CtPatchesConfig, name, fields)
-    mark = fingerprint.of_scans(config.scans(data_dir), dataclasses.asdict(config.params), hashes)
-    found = dataclasses.replace(
-        config, name=f"{name}-{mark[:12]}", manifest=config.path(data_dir), phantom=None
-    )
-    return records.Plan(found, mark)
+plan = functools.partial(cohorts.plan, CtPatchesConfig)

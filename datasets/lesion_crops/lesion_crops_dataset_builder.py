@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 
 from datasets import cohorts, records
 from dtc_jax.cohort import manifest
-from dtc_jax.crops import extraction, fingerprint
+from dtc_jax.crops import extraction
 from dtc_jax.crops.record import CropParams
 from dtc_jax.storage import PathLike
 
@@ -31,6 +31,10 @@ class LesionCropsConfig(cohorts.CohortConfig):
         """How lesions are cut out."""
         return CropParams(self.size_mm, self.fill)
 
+    def scans(self, data_dir: PathLike) -> list[extraction.Scan]:
+        """The scans, in the order of the records; those without a lesion are for a segmenter."""
+        return extraction.scans(manifest.read_manifest(self.path(data_dir), healthy=True))
+
 
 class Builder(records.RecordBuilder):
     """One split, `lesions`; labels and splits are joined when reading."""
@@ -48,31 +52,8 @@ class Builder(records.RecordBuilder):
 
     def parts(self) -> tuple[Callable[[Any], list], Mapping[str, Sequence[Any]]]:
         """Scans, in one split."""
-        config = self.builder_config
-        make = functools.partial(extraction.cut_scan, params=config.params)
-        return make, {"lesions": _scans(config.path(self.data_dir_root))}
+        make = functools.partial(extraction.cut_scan, params=self.builder_config.params)
+        return make, {"lesions": self.builder_config.scans(self.data_dir_root)}
 
 
-def _scans(path: PathLike) -> list[extraction.Scan]:
-    """The scans with lesions; a manifest may have others, for a segmenter."""
-    return extraction.scans(manifest.read_manifest(path, healthy=True))
-
-
-def plan(fields: Mapping[str, Any], data_dir: PathLike, hashes: PathLike) -> records.Plan:
-    """What is to be built.
-
-    Args:
-      fields: of `LesionCropsConfig`.
-      data_dir: where a phantom cohort is generated.
-      hashes: cache of `fingerprint.file_hashes`.
-
-    Raises:
-      InputError: see `CohortConfig.path` and `manifest.read_manifest`.
-    """
-    name = "phantom" if "phantom" in fields else "manifest"
-    config = records.make_config(LesionCropsConfig, name, fields)
-    params = dataclasses.asdict(config.params)
-    path = config.path(data_dir)
-    mark = fingerprint.of_scans(_scans(path), params, hashes)
-    found = dataclasses.replace(config, name=f"{name}-{mark[:12]}", manifest=path, phantom=None)
-    return records.Plan(found, mark)
+plan = functools.partial(cohorts.plan, LesionCropsConfig)

@@ -7,6 +7,7 @@ import pathlib
 
 import pandas as pd
 
+from dtc_jax import storage
 from dtc_jax.errors import InputError
 from dtc_jax.storage import PathLike
 
@@ -80,14 +81,8 @@ def _lines(path: pathlib.Path) -> dict[int, list[str]]:
     def refuse(message: str, row: int = 0) -> ManifestError:
         return ManifestError(path, [Problem(row, "", message)])
 
-    try:
+    with storage.no_file_is_an_input_error(path, "the manifest's CSV"):
         content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; give the path of the manifest's CSV.") from error
-    except IsADirectoryError as error:
-        raise InputError(f"{path}: is a folder; give the path of the manifest's CSV.") from error
-    except PermissionError as error:
-        raise InputError(f"{path}: may not be read; ask for the permission.") from error
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

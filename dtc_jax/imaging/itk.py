@@ -49,6 +49,8 @@ def load(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
             )
         image = reader.Execute()
     except RuntimeError as error:
+        if "Failed to allocate memory" in str(error):  # says nothing of the file
+            raise MemoryError from error
         raise InputError(
             f"{path}: damaged, truncated or without a valid geometry; save it again."
         ) from error

@@ -2,7 +2,6 @@
 
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 import ml_collections
 import numpy as np
@@ -12,6 +11,7 @@ from dtc_jax import progress, storage
 from dtc_jax.cohort import splits
 from dtc_jax.imaging import features
 from dtc_jax.runs.data import Data
+from dtc_jax.runs.figures import Figures, estimate, summary
 from dtc_jax.runs.fold import Network
 from dtc_jax.runs.report import report
 from dtc_jax.statistics import baselines, tables, threshold
@@ -62,7 +62,7 @@ def write(
     storage.write_table(folder / "baselines.csv", compared)
     storage.write_json(folder / "metrics.json", figures)
     storage.write_table(folder / "lesions.csv", _lesions(data))
-    print(_summary(figures))
+    print(summary(figures, "SE-Net", _head, _line))
     if config.get("write_report", True):
         report([folder / "predictions.csv"], folder / "report")
 
@@ -100,31 +100,13 @@ def _notes(config: ml_collections.ConfigDict, data: Data) -> list[str]:
     return notes
 
 
-def _summary(figures: dict[str, Any]) -> str:
-    """The test figures of the network and of the baselines, a line each."""
-    lines = []
-    for cohort, by_split in figures["network"].items():
-        if "test" not in by_split:
-            continue
-        test = by_split["test"]
-        lines.append(
-            f"{cohort}, test: {test['lesions']} lesions of {test['patients']} patients "
-            f"({test['positives']} positive), 95 % intervals"
-        )
-        rows = {"SE-Net": test} | {
-            name: metrics[cohort]["test"] for name, metrics in figures["baselines"].items()
-        }
-        lines += [f"  {name:<18}{_line(row)}" for name, row in rows.items()]
-    return "\n".join(lines + [f"  {note}" for note in figures["notes"]])
+def _head(test: Figures) -> str:
+    return (
+        f"{test['lesions']} lesions of {test['patients']} patients ({test['positives']} positive), "
+        "95 % intervals"
+    )
 
 
-def _line(row: dict[str, Any]) -> str:
+def _line(row: Figures) -> str:
     names = {"auc": "AUC", "accuracy": "accuracy", "sensitivity": "sens", "specificity": "spec"}
-    return "  ".join(f"{short} {_estimate(row[name])}" for name, short in names.items())
-
-
-def _estimate(estimate: dict[str, Any]) -> str:
-    value, low, high = (estimate[key] for key in ("value", "low", "high"))
-    if value is None:
-        return "n/a"
-    return f"{value:.3f}" if low is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    return "  ".join(f"{short} {estimate(row[name])}" for name, short in names.items())

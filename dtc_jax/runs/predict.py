@@ -1,6 +1,8 @@
 """`--mode=predict`: CT in, an answer for each lesion out; then the review, and the final answer."""
 
+import os
 import pathlib
+from collections.abc import Sequence
 
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.runs import environment
@@ -36,19 +38,21 @@ def predict(
 
     Raises:
       InputError: a network, a scan or `out` cannot be used; of many scans, if some failed.
-      UsageError: not one of `scan` and `scans` is given.
+      UsageError: not one of `scan` and `scans` is given, or `out` lies in the folder of a scan.
     """
     if bool(scan) == bool(scans):
         raise UsageError("give --scan=PATH for one scan, or --scans=CSV for many.")
     environment.prepare()
     folder = pathlib.Path(out).resolve()
     wanted = requests.read_csv(scans) if scans else [requests.single(scan, series, lungs)]
+    _check_apart(folder, out, wanted)
     own = tools.load(segmenter, classifier)
     if scans:
         batch.predict(wanted, own, folder, keep_identity)
         return
     (request,) = wanted
     if scan_lib.is_done(request, own, folder, keep_identity):
+        folder_lib.mark_current(folder)
         print(f"{out}: holds this answer already; nothing was computed again.")
         return
     batch.check_free(folder)
@@ -79,12 +83,30 @@ def review(
     _tell(answer, folder / reviewed.FOLDER)
 
 
+def _check_apart(folder: pathlib.Path, out: PathLike, wanted: Sequence[requests.Request]) -> None:
+    """Refuses to write among the files of a scan.
+
+    What is written there would count as the scan's: it would never be the same again, so that the
+    same command would not find its own answer.
+    """
+    for request in wanted:
+        for path in filter(None, (request.path, request.lungs)):
+            if os.path.isdir(path) and folder.is_relative_to(pathlib.Path(path).resolve()):
+                raise UsageError(f"--out={out}: lies in {path}, a scan; name a folder beside it.")
+
+
 def _tell(answer: Answer, folder: pathlib.Path) -> None:
     record = folder_lib.read_record(folder)
     if record["scan"]["series"]:
         print(record["scan"]["series"])
     of_review = record["kind"] == "review"
     print(folder_lib.table(answer, "no lesion is left" if of_review else "no lesion was found"))
+    if of_review and record["review"]["without_reviewer"]:
+        numbers = ", ".join(map(str, record["review"]["without_reviewer"]))
+        print(
+            f"No reviewer is named for lesion {numbers}; the review's column reviewer is for that. "
+            "A lesion that the mask alone has may have a row there, too."
+        )
     if record.get("dicom_seg", "").startswith("not written"):
         print(f"DICOM SEG {record['dicom_seg']}")
     spent = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in record["seconds"].items())

@@ -1,8 +1,7 @@
 """A segmentation run: patches and the split of their patients, and Dice beside its baselines."""
 
 import pathlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import ml_collections
 import pandas as pd
@@ -13,6 +12,7 @@ from dtc_jax.errors import InputError, UsageError, unknown_choice
 from dtc_jax.runs import data as data_lib
 from dtc_jax.runs import dice_baselines, segmentation_figures
 from dtc_jax.runs.data import Data
+from dtc_jax.runs.figures import Figures, estimate, summary
 from dtc_jax.runs.fold import Network
 from dtc_jax.statistics import dice
 from dtc_jax.training.batches import Records
@@ -140,35 +140,24 @@ def judge(
     storage.write_table(folder / "cases.csv", table)
     storage.write_json(folder / "metrics.json", figures)
     segmentation_figures.write(data, networks, scored, folder)
-    print(_summary(figures))
+    print(summary(figures, "SE V-Net", _head, _line, _empty))
 
 
-def _summary(figures: dict[str, Any]) -> str:
-    """The test figures of the network and of the baselines, a line each."""
-    lines = []
-    for cohort, by_split in figures["network"].items():
-        if "test" not in by_split:
-            continue
-        test = by_split["test"]
-        lines.append(
-            f"{cohort}, test: {test['dice']['n']} patches with lesion of "
-            f"{test['dice']['patients']} patients; mean Dice [95 % interval], median"
+def _head(test: Figures) -> str:
+    return (
+        f"{test['dice']['n']} patches with lesion of {test['dice']['patients']} patients; mean "
+        "Dice [95 % interval], median"
+    )
+
+
+def _line(row: Figures) -> str:
+    found, median = estimate(row["dice"]), row["median_dice"]
+    return found if median is None else f"{found}, {median:.3f}"
+
+
+def _empty(test: Figures) -> Iterator[str]:
+    if test["empty_cases"]:
+        yield (
+            f"{test['empty_cases']} patches without lesion; something found in "
+            f"{test['empty_cases_with_finding']}"
         )
-        rows = {"SE V-Net": test} | {
-            name: metrics[cohort]["test"] for name, metrics in figures["baselines"].items()
-        }
-        lines += [f"  {name:<18}{_line(row)}" for name, row in rows.items()]
-        if test["empty_cases"]:
-            lines.append(
-                f"  {test['empty_cases']} patches without lesion; something found in "
-                f"{test['empty_cases_with_finding']}"
-            )
-    return "\n".join(lines + [f"  {note}" for note in figures["notes"]])
-
-
-def _line(row: dict[str, Any]) -> str:
-    value, low, high = (row["dice"][key] for key in ("value", "low", "high"))
-    if value is None:
-        return "n/a"
-    interval = "" if low is None else f" [{low:.3f}, {high:.3f}]"
-    return f"{value:.3f}{interval}, {row['median_dice']:.3f}"

@@ -19,6 +19,7 @@ import warnings
 import numpy as np
 import pandas as pd
 
+from dtc_jax import storage
 from dtc_jax.errors import InputError
 from dtc_jax.storage import PathLike
 
@@ -155,14 +156,11 @@ def complete(predictions: pd.DataFrame, threshold: float | None = None) -> pd.Da
 
 def _check_header(path: pathlib.Path) -> None:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with (
+            storage.no_file_is_an_input_error(path, "a predictions.csv"),
+            path.open(encoding="utf-8-sig", newline="") as file,
+        ):
             line = file.readline()
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; give the path of a predictions.csv.") from error
-    except IsADirectoryError as error:
-        raise InputError(f"{path}: is a folder; give the predictions.csv in it.") from error
-    except PermissionError as error:
-        raise InputError(f"{path}: may not be read; ask for the permission.") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8 text; save it as CSV in UTF-8.") from error
     if not line.strip():

@@ -3,15 +3,18 @@
 import json
 import os
 import pathlib
+import signal
+import subprocess
+import sys
 
 import jax
 import numpy as np
 import pandas as pd
 import pytest
 
+import launch
 from dtc_jax.errors import InputError
 from dtc_jax.imaging import volume
-from dtc_jax.runs.prediction import folder as folder_lib
 from dtc_jax.runs.prediction import requests
 from dtc_jax.runs.prediction import scan as scan_lib
 from tests.dicom_files import make_slices, save_slices
@@ -84,24 +87,41 @@ def test_a_scan_too_large_for_the_accelerator_does_not_stop_the_rest(predict, sc
     out = scans.parent / "out"
     assert predict(f"--scans={scans}", f"--out={out}") == 1
     assert _table(out).status.tolist() == ["failed", "failed", "done", "done"]
-    assert "Out of memory" in _table(out).message["P1"]
+    message = _table(out).message["P1"]
+    assert message.startswith("the scan: a scan of 30 × 50 × 64 voxels (z, y, x) does not fit")
+    assert "Out of memory" in message
 
 
-def test_a_stopped_batch_goes_on_where_it_was(predict, scans, capsys, monkeypatch):
-    out = scans.parent / "out"
-    write = folder_lib.volume.write
-
-    def stop(path, image, **options):
-        if "P1-2" in str(path) and pathlib.Path(path).name == "lesions.nii.gz":
-            raise KeyboardInterrupt
-        write(path, image, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(folder_lib.volume, "write", stop)
-        assert predict(f"--scans={scans}", f"--out={out}") == 75
-    assert "same command again" in capsys.readouterr().err
+def test_a_batch_stopped_by_a_signal_goes_on_where_it_was(
+    predict, chests, scans, segmenter, classifier
+):
+    out, third = scans.parent / "out", scans.with_name("1.nii.gz")
+    third.unlink()
+    os.mkfifo(third)  # as of a disk that hangs: who reads it waits
+    networks = (f"--segmenter={segmenter.workdir}", f"--classifier={classifier.workdir}")
+    arguments = ("--mode=predict", *networks, f"--scans={scans}", f"--out={out}")
+    with subprocess.Popen(
+        [sys.executable, launch.__file__, *arguments],
+        cwd=pathlib.Path(launch.__file__).parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        try:
+            for line in running.stdout:
+                if line.startswith("P2: "):
+                    break
+            running.send_signal(signal.SIGTERM)
+            _, said = running.communicate(timeout=60)
+        finally:
+            running.kill()
+    assert running.returncode == 75, said
+    assert "same command again" in said
+    assert "Traceback" not in said
     assert sorted(path.name for path in out.iterdir()) == ["P1", "batch.json", "scans.csv"]
     before = (out / "P1" / "run.json").read_bytes()
+    third.unlink()
+    os.symlink(chests / "1.nii.gz", third)
     (scans.parent / "Doe_John.nii.gz").write_bytes((scans.parent / "2.nii.gz").read_bytes())
     assert predict(f"--scans={scans}", f"--out={out}") == 0
     assert (out / "P1" / "run.json").read_bytes() == before
@@ -109,6 +129,38 @@ def test_a_stopped_batch_goes_on_where_it_was(predict, scans, capsys, monkeypatc
     assert table.status.tolist() == ["done"] * 4
     assert table.message["P1"] == "was done before"
     assert table.message.isna().sum() == 3
+
+
+def test_an_older_answer_is_not_taken_for_that_of_a_scan_that_fails(predict, scans, capsys):
+    out, own = scans.parent / "out", scans.with_name("own.nii.gz")
+    one = scans.with_name("one.csv")
+    one.write_text("image,scan_id\nown.nii.gz,a\n")
+    own.write_bytes(scans.with_name("0.nii.gz").read_bytes())
+    known = own.stat()
+    command = (f"--scans={one}", f"--out={out}")
+    assert predict(*command) == 0
+    answer = {path.name: path.read_bytes() for path in (out / "a").iterdir() if path.is_file()}
+    (out / "a" / "reviewed").mkdir()
+    (out / "a" / "reviewed" / "changes.csv").write_text("hours of work")
+
+    own.rename(own.with_name("away.nii.gz"))  # as where a disk is not mounted
+    assert predict(*command) == 1
+    row = _table(out).loc["a"]
+    assert row.status == "failed"
+    assert np.isnan(row.lesions)
+    assert row.message.endswith("a/ holds an older answer, not this run's.")
+    assert "older answer" in capsys.readouterr().out
+    assert "failed" in (out / "a" / "OLDER-ANSWER.txt").read_text()
+    assert len(pd.read_csv(out / "lesions.csv")) == 0
+    for name, content in answer.items():
+        assert (out / "a" / name).read_bytes() == content, name
+
+    own.with_name("away.nii.gz").rename(own)
+    os.utime(own, ns=(known.st_atime_ns, known.st_mtime_ns))
+    assert predict(*command) == 0  # it is that of the scan again
+    assert _table(out).message["a"] == "was done before"
+    assert not (out / "a" / "OLDER-ANSWER.txt").exists()
+    assert (out / "a" / "reviewed" / "changes.csv").read_text() == "hours of work"
 
 
 def test_a_scan_that_has_changed_is_done_again(predict, scans):

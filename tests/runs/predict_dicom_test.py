@@ -15,7 +15,7 @@ import pytest
 from pydicom import uid
 
 from dtc_jax.imaging import volume
-from tests.dicom_files import enhance_slices, make_slices, save_slices
+from tests.dicom_files import change_one, enhance_slices, make_slices, save_slices
 from tests.planted import DATE, NAME, REFERENCE, SECRETS, make_plants
 
 REAL = os.environ.get("DTC_JAX_DATA")
@@ -110,14 +110,6 @@ def _of_class(slices, kind):
     return slices
 
 
-def _changed(slices, **tags):
-    for keyword, value in tags.items():
-        if keyword in slices[3]:  # the element is one for all slices
-            delattr(slices[3], keyword)
-        setattr(slices[3], keyword, value)
-    return slices
-
-
 def _localizer(slices):
     for one in slices:
         one.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
@@ -131,18 +123,18 @@ def _without(slices, keyword):
 
 BAD = {
     "slices are missing": lambda s: s[:3] + s[4:],
-    "lie where another one lies": lambda s: _changed(
+    "lie where another one lies": lambda s: change_one(
         s, ImagePositionPatient=s[4].ImagePositionPatient
     ),
     "no valid RescaleSlope": lambda s: _without(s, "RescaleSlope"),
-    "mixes slices of several sizes": lambda s: _changed(s, Rows=7),
-    "series of 2 patients": lambda s: _changed(
+    "mixes slices of several sizes": lambda s: change_one(s, Rows=7),
+    "series of 2 patients": lambda s: change_one(
         s, PatientID="another", SeriesInstanceUID=uid.generate_uid()
     ),
     "30 × MR Image": lambda s: _of_class(s, uid.MRImageStorage),
     "30 × Secondary Capture": lambda s: _of_class(s, uid.SecondaryCaptureImageStorage),
     "30 × localizer": _localizer,
-    "cannot be read": lambda s: _changed(s, PixelData=b"1234"),
+    "cannot be read": lambda s: change_one(s, PixelData=b"1234"),
 }
 
 

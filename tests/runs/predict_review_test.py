@@ -106,6 +106,32 @@ def test_what_was_drawn_becomes_the_final_region(review, folder):
     assert (folder / "reviewed" / "review.html").is_file()
 
 
+def test_who_drew_a_lesion_is_said_or_that_nobody_says_so(review, folder, capsys):
+    def edit(array):
+        array[12:14, 20:23, 20:23] = 9
+
+    path = _edited(folder, edit)
+    both = ["1,accept,,Ann", "2,,,"]
+    assert review(both, f"--mask={path}") == 0
+    said = capsys.readouterr().out
+    assert "No reviewer is named for lesion 9; the review's column reviewer" in said
+    assert _changes(folder).reviewer.fillna("").to_dict() == {1: "Ann", 2: "", 9: ""}
+    record = json.loads((folder / "reviewed" / "run.json").read_text())
+    assert record["review"]["without_reviewer"] == [9]  # 2 is unreviewed
+    page = (folder / "reviewed" / "review.html").read_text()
+    assert "1 of them without a reviewer" in page
+    assert review([*both, "9,accept,missed,Bea"], f"--mask={path}") == 0
+    assert "No reviewer" not in capsys.readouterr().out
+    changes = _changes(folder)
+    assert changes.change.to_dict() == {1: "accepted", 2: "unreviewed", 9: "added"}
+    assert (changes.reviewer[9], changes.comment[9]) == ("Bea", "missed")
+    record = json.loads((folder / "reviewed" / "run.json").read_text())
+    assert record["review"]["reviewers"] == ["Ann", "Bea"]
+    assert record["review"]["without_reviewer"] == []
+    assert review([*both, "9,reject,,Bea"], f"--mask={path}") == 1
+    assert "row 4: verdict of lesion 9 is reject, but the mask alone" in capsys.readouterr().err
+
+
 def test_a_rejected_lesion_is_rejected_also_in_the_mask(review, folder):
     path = _edited(folder, lambda array: None)
     assert review(["1,reject,,", "2,,,"], f"--mask={path}") == 0

@@ -108,16 +108,22 @@ def test_the_record_says_by_what_and_how_long(answered, segmenter):
     assert "jax" in record["versions"]
 
 
-def test_a_scan_without_lesion_has_an_empty_table(predict, chests, tmp_path, capsys):
+def test_a_scan_without_lesion_has_an_empty_table_and_the_notice_elsewhere(
+    predict, chests, tmp_path, capsys
+):
     out = tmp_path / "out"
     assert predict(f"--scan={chests / '2.nii.gz'}", f"--out={out}") == 0
     said = capsys.readouterr().out
     assert "no lesion was found" in said
     assert NOTICE in said
     assert len(pd.read_csv(out / "lesions.csv")) == 0
-    assert _json(out / "summary.json")["refractory_share"] is None
+    summary = _json(out / "summary.json")
+    assert (summary["lesions"], summary["refractory_share"]) == (0, None)
+    assert summary["notice"] == _json(out / "run.json")["notice"] == NOTICE
     assert not volume.read_image(out / "lesions.nii.gz").array.any()
-    assert (out / "review.html").is_file()
+    page = (out / "review.html").read_text()
+    assert "No lesion was found in this scan" in page
+    assert NOTICE in page
 
 
 def test_an_answer_that_is_there_is_not_computed_again(predict, answered, chests, capsys):
@@ -127,6 +133,21 @@ def test_an_answer_that_is_there_is_not_computed_again(predict, answered, chests
     assert predict(f"--scan={chests / '1.nii.gz'}", f"--out={answered}") == 1
     assert "name a new --out" in capsys.readouterr().err
     assert (answered / "run.json").read_bytes() == before
+
+
+def test_an_out_among_the_files_of_a_scan_is_refused(predict, chests, tmp_path, capsys):
+    ct = save_slices(make_slices(volume.read_image(chests / "2.nii.gz")), tmp_path / "ct")
+    (tmp_path / "alias").symlink_to(ct)
+    (tmp_path / "scans.csv").write_text("image\nct\n")
+    before = sorted(ct.iterdir())
+    for scans in (f"--scan={tmp_path / 'alias'}", f"--scans={tmp_path / 'scans.csv'}"):
+        for out in (ct, ct / "out", tmp_path / "alias" / "deep" / "out"):
+            assert predict(scans, f"--out={out}") == 2
+            assert f"--out={out}: lies in " in capsys.readouterr().err
+    assert sorted(ct.iterdir()) == before
+    assert predict(f"--scan={ct}", f"--out={tmp_path / 'ct-out'}") == 0
+    assert predict(f"--scan={ct}", f"--out={tmp_path / 'ct-out'}") == 0
+    assert "nothing was computed again" in capsys.readouterr().out
 
 
 def test_an_out_below_a_file_is_refused(predict, chests, tmp_path, capsys):

@@ -6,8 +6,10 @@ import dataclasses
 import logging
 import os
 import pathlib
+import struct
 import warnings
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import pydicom
 from pydicom import uid
@@ -17,6 +19,7 @@ from dtc_jax.storage import PathLike
 
 ENHANCED = (uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStorage)
 SUFFIX = ".dcm"
+_CT = (uid.CTImageStorage, *ENHANCED)
 
 # Nothing else of a header is looked at; the three identifiers are compared, and never shown.
 _TAGS = [
@@ -27,6 +30,8 @@ _TAGS = [
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 ]
 _MARK = slice(128, 132)  # where a DICOM file says DICM
+_PIXELS = [struct.pack(f"{order}HH", 0x7FE0, 0x0010) for order in "<>"]  # the tag of the pixels
+_SHOWN = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,9 +71,9 @@ def is_dicom(path: PathLike) -> bool:
         return file.read(_MARK.stop)[_MARK] == b"DICM"
 
 
-def read(name: PathLike, tags: list[str] | None = None) -> pydicom.Dataset:
+def read(file: PathLike | BinaryIO, tags: list[str] | None = None) -> pydicom.Dataset:
     """Reads a file, or of its header the `tags` alone; old files may lack the DICOM preamble."""
-    found = pydicom.dcmread(name, force=True, stop_before_pixels=bool(tags), specific_tags=tags)
+    found = pydicom.dcmread(file, force=True, stop_before_pixels=bool(tags), specific_tags=tags)
     if "TransferSyntaxUID" not in found.file_meta:
         implicit, little = found.original_encoding
         explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
@@ -96,18 +101,19 @@ def look(path: PathLike) -> Folder:
     names = visible_files(path)
     images: list[tuple[pathlib.Path, pydicom.Dataset]] = []
     others: collections.Counter[str] = collections.Counter()
-    damaged = 0
-    for name in names:
+    damaged = []
+    for number, name in enumerate(names, start=1):
         try:
             if name.stat().st_size and not is_dicom(name):
                 others["file that is not DICOM"] += 1
                 continue
-            header = read(name, _TAGS)
-            kind = _kind(header)
-            if not kind:
-                _check_whole(header)
+            with open(name, "rb") as file:
+                header = read(file, _TAGS)
+                kind = _kind(header)
+                if not kind:
+                    _check_whole(header, file)
         except Exception:  # whatever a damaged file makes of the parser
-            damaged += 1
+            damaged.append(number)
             continue
         if kind:
             others[kind] += 1
@@ -115,23 +121,44 @@ def look(path: PathLike) -> Folder:
             images.append((name, header))
     if damaged:
         raise InputError(
-            f"{path}: {damaged} of {len(names)} files cannot be read as DICOM (empty, damaged, "
-            "truncated or encrypted); copy the folder again from its source, or decrypt it."
+            f"{path}: {len(damaged)} of {len(names)} files cannot be read as DICOM (empty, cut "
+            f"off, damaged or encrypted): in the order of their names {_places(damaged)}. Copy the "
+            "folder again from its source, or decrypt it."
         )
     return Folder(images, others)
+
+
+def _places(numbers: list[int]) -> str:
+    """Which files of a folder, whose names may say whose they are."""
+    more = len(numbers) - _SHOWN
+    named = ", ".join(map(str, numbers[:_SHOWN]))
+    return f"number {named} and {more} more" if more > 0 else f"number {named}"
 
 
 def _kind(header: pydicom.Dataset) -> str:
     """What a file is, in the standard's words; '' for a CT image that is no localizer."""
     kind = header.get("SOPClassUID") or header.file_meta.MediaStorageSOPClassUID
-    if kind not in (uid.CTImageStorage, *ENHANCED):
+    if kind not in _CT:
+        if any(ct.startswith(kind) for ct in _CT):
+            raise ValueError("ends within its class")
         known = kind in uid.UID_dictionary  # a private class has no name but its UID
         return kind.name.removesuffix(" Storage") if known else "private object"
     return "localizer" if "LOCALIZER" in (header.get("ImageType") or ()) else ""
 
 
-def _check_whole(header: pydicom.Dataset) -> None:
-    """Raises a `ValueError` where a header of a CT image ends early or counts no frames."""
+def _check_whole(header: pydicom.Dataset, file: BinaryIO) -> None:
+    """Raises a `ValueError` where a header of a CT image ends early or counts no frames.
+
+    pydicom takes the end of a file for that of the header, also in the midst of a value: a slice
+    whose UID is cut off would be a series of its own, and the rest would look whole without it.
+
+    Args:
+      header: of `read`.
+      file: where `read` has stopped: before the pixels, if it has come so far.
+    """
     if not {"SOPClassUID", "SeriesInstanceUID"} <= set(header.dir()):
         raise ValueError("ends within its header")
+    deflated = header.file_meta.TransferSyntaxUID.is_deflated  # of these zlib finds the early end
+    if not deflated and file.read(4) not in _PIXELS:
+        raise ValueError("ends before its pixels")
     int(header.get("NumberOfFrames") or 1)

@@ -12,10 +12,19 @@ from dtc_jax.storage import PathLike
 _LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 _SAME = 1e-3  # of direction cosines, and of mm between pixels: rounding of headers
 _SAME_PLACE_MM = 0.01
-_SHIFT_MM = 0.1  # how far a slice may lie from its place, to allow for rounding of positions
-_UNEVEN = 0.1  # the same, of the distance of two slices
-_GAP = 1.5  # of the same distance
+_GAP = 1.5  # of the distance of two slices
 _TILT_DEG = 0.1  # shifts the ends of a 400 mm scan by 0.7 mm
+_SHIFT_MM = 0.1
+"""How far a slice may lie from its place.
+
+Twice what rounding to a tenth of a millimetre takes from the positions of a straight scan, which
+differ along one axis alone. No step is then off by more than 0.2 mm, the tolerance of dcm2niix
+(`kSliceTolerance` in its console/nii_dicom_batch.cpp). highdicom allows 1 % of the mean step
+(`spatial.get_volume_positions`), which refuses thin slices with rounded positions; ITK takes the
+mean of all steps and warns from 0.01 % (`ImageSeriesReader`). A share of the step as large as a
+tenth would let one of 5.9 mm among others of 5 mm pass: the line through the slices shares the
+difference out, and those on either side lie half a millimetre away from where they are measured.
+"""
 _SHOWN = 3
 _SPLIT = "split it, or export one series alone"
 
@@ -39,7 +48,8 @@ def arrange(path: PathLike, slices: Sequence[Slice]) -> tuple[tuple[Slice, ...],
 
     Raises:
       InputError: there are fewer than two; they differ in size, orientation or pixel spacing; some
-        are missing, doubled or unevenly spaced; they are sheared by a gantry tilt.
+        are missing, doubled or lie more than `_SHIFT_MM` from where even steps would put them; they
+        are sheared by a gantry tilt.
     """
     if len(slices) < 2:
         raise InputError(f"{path}: the series has one slice; name the folder with all of them.")
@@ -53,12 +63,13 @@ def arrange(path: PathLike, slices: Sequence[Slice]) -> tuple[tuple[Slice, ...],
     index = np.arange(len(slices))
     step, start = np.polyfit(index, positions, 1)  # [3], [3]
     off_mm = np.linalg.norm(positions - (start + np.outer(index, step)), axis=1)  # [Z]
-    if off_mm.max() > max(_SHIFT_MM, _UNEVEN * np.linalg.norm(step)):
+    if off_mm.max() > _SHIFT_MM:
         steps = np.diff(heights)
         raise InputError(
             f"{path}: the slices are not evenly spaced: {steps.min():.2f} to {steps.max():.2f} mm, "
             f"and the one at {heights[off_mm.argmax()]:.2f} mm lies {off_mm.max():.2f} mm beside "
-            "its place; export the original series, or resample it first."
+            f"its place ({_SHIFT_MM} mm is allowed for rounding); export the original series, or "
+            "resample it first."
         )
     shift_mm = np.linalg.norm(np.cross(step, across))  # sideways, from slice to slice
     tilt_deg = np.degrees(np.arctan2(shift_mm, step @ across))

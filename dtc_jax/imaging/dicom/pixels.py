@@ -53,6 +53,8 @@ def _stored(path: PathLike, members: list[Slice]) -> Iterator[np.ndarray]:
             if stored.shape != one.shape:
                 raise ValueError("of another size than its header says")
             yield stored
+    except MemoryError:  # says nothing of the pixels
+        raise
     except Exception as error:  # whatever damaged pixels make of the many decoders
         raise InputError(
             f"{path}: the pixels of a slice of the series cannot be read (damaged, truncated or "

@@ -21,7 +21,9 @@ VERDICTS = ("accept", "reject", "")
 _GUARD = re.compile("""(^|[;,\t\r\n"])'('* *)(?=[=+\\-@＝＋－＠])""")
 
 
-def read_decisions(path: storage.PathLike, lesion_ids: Collection[int]) -> pd.DataFrame:
+def read_decisions(
+    path: storage.PathLike, lesion_ids: Collection[int], added: Collection[int] = ()
+) -> pd.DataFrame:
     """Reads what a reader decided on the review page.
 
     A file that went through a spreadsheet is read too: commas, semicolons or tabs, with or without
@@ -30,6 +32,8 @@ def read_decisions(path: storage.PathLike, lesion_ids: Collection[int]) -> pd.Da
     Args:
       path: the CSV.
       lesion_ids: the lesions of the page; the file must have a row for each.
+      added: lesions that were drawn beside them; the file may have a row for each, which says who
+        has drawn it.
 
     Returns:
       `lesion_id`, `verdict` ('accept', 'reject' or ''), `comment` and `reviewer`, in the order of
@@ -37,17 +41,23 @@ def read_decisions(path: storage.PathLike, lesion_ids: Collection[int]) -> pd.Da
 
     Raises:
       InputError: the file is missing, is not text in UTF-8 or lacks a column; or a lesion is
-        unknown, missing or there twice, or a verdict is none of the three.
+        unknown, missing or there twice, or a verdict is none of the three, or rejects what was
+        added.
     """
     rows: dict[int, tuple[str, str, str]] = {}
     for place, cells in _rows(path):
-        lesion = _lesion(cells["lesion_id"], lesion_ids, place)
+        lesion = _lesion(cells["lesion_id"], lesion_ids, added, place)
         if lesion in rows:
             raise InputError(f"{place}: lesion {lesion} is there twice; keep one of its rows.")
         verdict = cells["verdict"].strip().lower()
         if verdict not in VERDICTS:
             raise InputError(
                 f"{place}: verdict is {cells['verdict']!r}; it must be accept, reject or empty."
+            )
+        if verdict == "reject" and lesion in added:
+            raise InputError(
+                f"{place}: verdict of lesion {lesion} is reject, but the mask alone has it; remove "
+                "it there, and its row."
             )
         rows[lesion] = verdict, _unguarded(cells["comment"]), _unguarded(cells["reviewer"])
     missing = sorted(set(lesion_ids) - set(rows))
@@ -93,12 +103,10 @@ def _rows(path: storage.PathLike) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _text(path: storage.PathLike) -> str:
+    with storage.no_file_is_an_input_error(path, "the CSV that the review page gives"):
+        content = pathlib.Path(path).read_bytes()
     try:
-        return pathlib.Path(path).read_bytes().decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file.") from error
-    except (IsADirectoryError, PermissionError) as error:
-        raise InputError(f"{path}: cannot be read as a file.") from error
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: not UTF-8, so umlauts and the like would be lost; save it as "
@@ -106,12 +114,12 @@ def _text(path: storage.PathLike) -> str:
         ) from error
 
 
-def _lesion(cell: str, lesion_ids: Collection[int], place: str) -> int:
+def _lesion(cell: str, lesion_ids: Collection[int], added: Collection[int], place: str) -> int:
     """The lesion of a row; some programs write 3 as 3.0."""
     found = re.fullmatch(r"\s*([0-9]+)(?:\.0+)?\s*", cell)
     if not found:
         raise InputError(f"{place}: lesion_id is {cell!r}; it must be the number of a lesion.")
-    if int(found[1]) not in lesion_ids:
+    if int(found[1]) not in {*lesion_ids, *added}:
         raise InputError(
             f"{place}: lesion {found[1]} is none of this scan's {len(lesion_ids)} lesions; "
             "is it the review of another scan?"

@@ -51,14 +51,18 @@ def _one(request: Request, own: Tools, folder: pathlib.Path, keep_identity: bool
     row: dict[str, Any] = {"scan_id": request.scan_id, "patient_id": request.patient_id}
     try:
         if scan_lib.is_done(request, own, folder, keep_identity):
+            folder_lib.mark_current(folder)
             figures = storage.read_json(folder / "summary.json")
             seconds = sum(folder_lib.read_record(folder)["seconds"].values())
             return row | _done(figures["lesions"], seconds, "was done before")
         folder_lib.check_own(folder)
         answer = scan_lib.predict(request, own, folder, keep_identity)
-    except (InputError, MemoryError, OSError, jax.errors.JaxRuntimeError) as error:
+    except (InputError, OSError, jax.errors.JaxRuntimeError) as error:
         text = " ".join(str(error).split()) or type(error).__name__
-        failed = {"status": "failed", "message": _unnamed(text, request), "lesions": None}
+        text = _unnamed(text, request)
+        if folder_lib.mark_older(folder):
+            text = f"{text.rstrip('.')}. {request.scan_id}/ holds an older answer, not this run's."
+        failed = {"status": "failed", "message": text, "lesions": None}
         return row | failed | {"seconds": round(time.monotonic() - start, 1)}
     return row | _done(len(answer.table), time.monotonic() - start, "")
 

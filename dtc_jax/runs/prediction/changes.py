@@ -87,9 +87,9 @@ def _change(given: Given, number: int, verdict: str | None) -> str:
     Args:
       given: the review.
       number: of the lesion.
-      verdict: of the reader; None of a lesion that was not predicted.
+      verdict: of the reader; None where the review has no row for a lesion that was drawn.
     """
-    if verdict is None:
+    if number not in set(given.table.lesion_id):
         return "added"
     if verdict == "reject":
         return "rejected"
@@ -101,10 +101,18 @@ def _change(given: Given, number: int, verdict: str | None) -> str:
 
 
 def counts(changes: pd.DataFrame) -> str:
-    """Of each kind of change, in words."""
+    """Of each kind of change, in words, and for how many lesions nobody has put a name."""
     found = changes.change.value_counts()
     named = [f"{found[name]} {name}" for name in CHANGES if name in found]
-    return ", ".join(named) or "of no lesion"
+    missing = len(nameless(changes))
+    said = f"; {missing} of them without a reviewer's name" if missing else ""
+    return (", ".join(named) or "of no lesion") + said
+
+
+def nameless(changes: pd.DataFrame) -> list[int]:
+    """The lesions of which something is decided, and the review does not say by whom."""
+    nobody = (changes.reviewer == "") & (changes.change != "unreviewed")
+    return changes.lesion_id[nobody].tolist()
 
 
 def _guarded(text: str) -> str:

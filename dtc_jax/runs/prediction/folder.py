@@ -1,5 +1,6 @@
 """The folder of a scan's answer: it appears whole, or not at all."""
 
+import contextlib
 import importlib.util
 import os
 import pathlib
@@ -17,10 +18,15 @@ from dtc_jax.runs.prediction import answer as answer_lib
 from dtc_jax.runs.prediction.answer import NOTICE, Answer, Clock
 
 RECORD = "run.json"
+_OLDER = "OLDER-ANSWER.txt"
 _OWN = {
     *("scan.nii.gz", "lesions.nii.gz", "lesions.csv", "lesions.dcm", "heat_maps", "changes.csv"),
-    *("review.html", "summary.json", RECORD),
+    *("review.html", "summary.json", RECORD, _OLDER),
 }
+_OLDER_TEXT = (
+    "This answer is an older one. When the scan was to be predicted again, that failed: why, says\n"
+    "scans.csv in the folder above."
+)
 KINDS = ("prediction", "review")
 _KEYS = {"scan", "lungs", "networks", "keep_identity", "seconds"}
 
@@ -93,6 +99,27 @@ def check_own(folder: pathlib.Path) -> None:
             f"{folder}: is to be written anew, but holds {count} files or folders beside the "
             "answer; move them away first."
         )
+
+
+def mark_older(folder: pathlib.Path) -> bool:
+    """Says in a folder, if it holds an answer, that this is not that of the last run.
+
+    The answer stays where it is, with whatever a person has put beside it: if what was wrong was
+    the disk and not the scan, the next run finds it valid again.
+
+    Returns:
+      Whether there is one.
+    """
+    if not (folder / RECORD).is_file():
+        return False
+    with contextlib.suppress(InputError, OSError):  # scans.csv says it, too
+        storage.write_text(folder / _OLDER, f"{_OLDER_TEXT}\n{NOTICE}.\n")
+    return True
+
+
+def mark_current(folder: pathlib.Path) -> None:
+    """Takes back what `mark_older` has said."""
+    (folder / _OLDER).unlink(missing_ok=True)
 
 
 def read_record(folder: pathlib.Path) -> dict[str, Any]:
@@ -190,6 +217,8 @@ def _write_seg(
         )
     except InputError as error:
         return f"not written: {str(error).removeprefix(f'{os.fspath(path)}: ')}"
+    except MemoryError:  # says nothing of the series
+        raise
     except Exception as error:  # what an odd header makes of highdicom, whose words may quote it
         return f"not written: highdicom cannot refer to this series ({type(error).__name__})"
     return path.name

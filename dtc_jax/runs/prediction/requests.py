@@ -54,6 +54,11 @@ class Request:
                 seen.update(b"missing")
         return seen.hexdigest()
 
+    def size(self) -> str:
+        """Of all files of the scan together, as a person reads it."""
+        files = [file for file in dicom.visible_files(self.path) if file.exists()]
+        return f"{sum(file.stat().st_size for file in files) / 2**20:,.1f} MiB"
+
 
 @dataclasses.dataclass(frozen=True)
 class Scan:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from dtc_jax import storage
 from dtc_jax.errors import InputError
-from dtc_jax.imaging import instances, volume
+from dtc_jax.imaging import instances, lesions, volume
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.classify import Classifier
 from dtc_jax.report import review
@@ -66,6 +66,7 @@ def apply(
     measured = _measured(given, final)
     answer = answer_lib.judge(judges, given.image, final, measured)
     clock.lap("classify and heat maps")
+    changed = changes.table(given, answer.table)
     record = {
         "kind": "review",
         "scan": before["scan"],
@@ -77,9 +78,9 @@ def apply(
             "decisions": _sha256(decisions),
             "mask": _sha256(mask) if mask else None,
             "reviewers": sorted({name for name in given.verdicts.reviewer if name}),
+            "without_reviewer": changes.nameless(changed),
         },
     }
-    changed = changes.table(given, answer.table)
     series_found = source.series if source else None
     folder_lib.write(
         folder / FOLDER,
@@ -100,8 +101,11 @@ def _read(folder: pathlib.Path, decisions: storage.PathLike, mask: storage.PathL
     image = volume.read_image(folder / "scan.nii.gz")
     old = _whole(folder / "lesions.nii.gz", image)
     table = folder_lib.read_lesions(folder)
-    verdicts = review.read_decisions(decisions, set(table.lesion_id))
-    return Given(image, old, _whole(mask, image) if mask else old, table, verdicts)
+    drawn = _whole(mask, image) if mask else old
+    found = set(table.lesion_id)
+    added = {number for number, _ in lesions.numbered(drawn.array)} - found if mask else set()
+    verdicts = review.read_decisions(decisions, found, added)
+    return Given(image, old, drawn, table, verdicts)
 
 
 def _classifier(

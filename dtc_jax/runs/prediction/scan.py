@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from dtc_jax.errors import InputError
+from dtc_jax.errors import InputError, no_memory_is_an_input_error
 from dtc_jax.imaging import lungs
 from dtc_jax.imaging.dicom import seg
 from dtc_jax.imaging.volume import Volume
@@ -18,16 +18,39 @@ from dtc_jax.runs.prediction.answer import Answer, Clock
 from dtc_jax.runs.prediction.requests import Request, Scan
 from dtc_jax.runs.prediction.tools import Tools
 
+_SMALLER = (
+    "End what else runs there, use a machine or an accelerator with more memory, or cut the scan "
+    "to the chest."
+)
+
 
 def predict(request: Request, own: Tools, folder: pathlib.Path, keep_identity: bool) -> Answer:
     """Finds and judges the lesions of a scan, and writes what `folder.write` writes.
 
     Raises:
-      InputError: the scan or the mask of its lungs cannot be used, or no lungs were found.
+      InputError: the scan or the mask of its lungs cannot be used, no lungs were found, or memory
+        does not suffice.
     """
     clock = Clock()
-    scan = requests.read(request.path, request.series)
+    what = f"{request.path}: a scan that takes {request.size()} on disk"
+    with no_memory_is_an_input_error(what, _SMALLER):
+        scan = requests.read(request.path, request.series)
     clock.lap("read")
+    shape = " × ".join(map(str, scan.image.shape))
+    what = f"{request.path}: a scan of {shape} voxels (z, y, x)"
+    with no_memory_is_an_input_error(what, _SMALLER):
+        return _answer(request, scan, own, folder, keep_identity, clock)
+
+
+def _answer(
+    request: Request,
+    scan: Scan,
+    own: Tools,
+    folder: pathlib.Path,
+    keep_identity: bool,
+    clock: Clock,
+) -> Answer:
+    """Makes and writes the answer to a scan that is read."""
     field = _lungs(request, scan)
     clock.lap("lungs")
     found = segment(own.segmenter, scan.image, field)

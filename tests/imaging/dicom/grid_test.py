@@ -6,6 +6,8 @@ import pytest
 from dtc_jax.errors import InputError
 from dtc_jax.imaging import dicom, volume
 
+_FIVE_MM = np.diag([2.0, 1, 1, 1])  # of slices every 2.5 mm
+
 
 def _move(one, by_mm):
     position = np.array(one.ImagePositionPatient, float) + by_mm
@@ -66,6 +68,26 @@ def test_uneven_slices_are_found(tmp_path, placed, make, save):
     message = r"not evenly spaced: 1\.90 to 3\.10 mm, and the one at .* lies 0\.5\d mm beside"
     with pytest.raises(InputError, match=message):
         volume.read_image(save(slices, tmp_path))
+
+
+@pytest.mark.parametrize("at", [1, 15, 29])
+def test_one_step_that_is_longer_is_found_wherever_it_is(tmp_path, ct, make, save, at):
+    """The line through 30 slices every 5 mm halves what a step of 5.9 mm in its middle is off."""
+    thick = volume.Volume(np.tile(ct.array[:, :9, :9], (4, 1, 1))[:30], ct.affine @ _FIVE_MM)
+    slices = make(thick)
+    for one in slices[at:]:
+        _move(one, [0, 0, 0.9])
+    message = r"not evenly spaced: 5\.00 to 5\.90 mm, .* \(0\.1 mm is allowed for rounding\)"
+    with pytest.raises(InputError, match=message):
+        volume.read_image(save(slices, tmp_path))
+
+
+def test_a_step_that_is_longer_by_what_rounding_takes_is_no_fault(tmp_path, ct, make, save):
+    slices = make(volume.Volume(ct.array, ct.affine @ _FIVE_MM))
+    for one in slices[4:]:
+        _move(one, [0, 0, 0.1])
+    found = volume.read_image(save(slices, tmp_path))
+    assert found.spacing_mm[0] == pytest.approx(5.0, abs=0.03)
 
 
 def test_a_slice_shifted_to_the_side_is_found(tmp_path, placed, make, save):

@@ -12,6 +12,7 @@ from dtc_jax.errors import InputError
 from dtc_jax.imaging import dicom, volume
 from dtc_jax.imaging.dicom import seg
 from dtc_jax.imaging.volume import Volume
+from tests.dicom_files import change_one
 from tests.planted import DATE, NAME, REFERENCE, SECRETS, UID, make_plants
 
 
@@ -90,13 +91,6 @@ def test_the_identity_is_in_a_dicom_seg_only_where_it_is_asked_for(tmp_path, sto
 def _spoiled(slices):
     """Series that are refused, by what is wrong with them."""
 
-    def changed(**tags):
-        for keyword, value in tags.items():
-            if keyword in slices[3]:  # the element is one for all slices
-                delattr(slices[3], keyword)
-            setattr(slices[3], keyword, value)
-        return slices
-
     def without(keyword):
         delattr(slices[3], keyword)
         return slices
@@ -117,12 +111,14 @@ def _spoiled(slices):
         "copy": twice,
         "no rescale": lambda: without("RescaleIntercept"),
         "no position": lambda: without("ImagePositionPatient"),
-        "colour": lambda: changed(SamplesPerPixel=3),
-        "units": lambda: changed(RescaleType=NAME),
-        "size": lambda: changed(Rows=7),
-        "short pixels": lambda: changed(PixelData=b"1234"),
+        "colour": lambda: change_one(slices, SamplesPerPixel=3),
+        "units": lambda: change_one(slices, RescaleType=NAME),
+        "size": lambda: change_one(slices, Rows=7),
+        "short pixels": lambda: change_one(slices, PixelData=b"1234"),
         "text for a number": text_for_a_number,
-        "patients": lambda: changed(PatientID=f"{NAME}2", SeriesInstanceUID=uid.generate_uid()),
+        "patients": lambda: change_one(
+            slices, PatientID=f"{NAME}2", SeriesInstanceUID=uid.generate_uid()
+        ),
         "MR": lambda: [_mr(one) for one in slices],
         "private": lambda: [_mr(one, UID) for one in slices],
         "localizer": lambda: [_localizer(one) for one in slices],

@@ -28,6 +28,17 @@ def test_decisions_are_read(tmp_path):
     assert read(tmp_path, HEAD, ()).empty
 
 
+def test_a_lesion_that_was_drawn_may_have_a_row(tmp_path):
+    path = tmp_path / "review.csv"
+    path.write_text(HEAD + "1,accept,,\n9,accept,missed,Ann\n")
+    table = read_decisions(path, {1}, added={8, 9})
+    assert table.lesion_id.tolist() == [1, 9]
+    assert table.reviewer.tolist() == ["", "Ann"]
+    path.write_text(HEAD + "1,accept,,\n9,reject,,Ann\n")
+    with pytest.raises(InputError, match="row 3: verdict of lesion 9 is reject, but the mask"):
+        read_decisions(path, {1}, added={8, 9})
+
+
 @pytest.mark.parametrize("mark", [",", ";", "\t"])
 def test_a_spreadsheet_may_have_saved_it(tmp_path, mark):
     lines = [
@@ -71,7 +82,7 @@ def test_what_is_wrong_is_named_with_its_row(tmp_path, text, message):
 def test_a_file_that_is_none_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         read_decisions(tmp_path / "none.csv", [1])
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is a folder"):
         read_decisions(tmp_path, [1])
 
 

@@ -1,0 +1,115 @@
+"""Wrong use and bad input: one message that says what to do, and nothing half-written."""
+
+import pathlib
+
+import pandas as pd
+import pytest
+
+import launch
+
+CONFIG = f"{pathlib.Path(launch.__file__).parent}/configs/senet.py"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--config=configs/none.py"], ["configs/none.py", "no such config"]),
+        ([f"--config={CONFIG}:dem"], ["no variant 'dem'"]),
+        ([f"--config={CONFIG}:demo", "--config.model.widht=8"], ["widht", "width"]),
+        ([f"--config={CONFIG}:demo", "--config.model.width=a"], ["width"]),
+        ([f"--config={CONFIG}:demo", "--config.model.width=0"], ["config.model.width is 0"]),
+        ([f"--config={CONFIG}:demo", "--config.model.norm=layer"], ["config.model.norm"]),
+        ([f"--config={CONFIG}:demo", "--config.threshold=best"], ["threshold='best'"]),
+        ([f"--config={CONFIG}:demo", "--config.parallel=xmap"], ["config.parallel"]),
+        ([f"--config={CONFIG}:demo", "--config.train.batch_size=7"], ["batch_size is 7"]),
+        (
+            [f"--config={CONFIG}:demo", "--config.report.patient_truth=some"],
+            ["config.report.patient_truth is 'some'", "any, all"],
+        ),
+        ([f"--config={CONFIG}:demo", "extra"], ["'extra' is not a flag"]),
+        ([], ["--mode=train needs --config"]),
+        (["--mode=pipeline"], ["--mode=pipeline needs --config"]),
+        (["--mode=evaluate", "--workdir=run", "--scans="], ["--scans is empty"]),
+        (["--mode=evaluate", "--workdir=run", "--lungs=a.nii"], ["--lungs is for --mode=predict"]),
+        (["--mode=pipeline", f"--config={CONFIG}:demo"], ["two networks", "configs/pipeline.py"]),
+        (["--mode=evaluate"], ["--workdir"]),
+        (["--mode=evaluat"], ["evaluat"]),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_code_2(
+    call, arguments, words, refused, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert call(*arguments) == 2
+    refused(*words)
+    assert not list(tmp_path.iterdir())  # nothing half-written
+
+
+def _edited(study, folder, **columns):
+    """A manifest beside the study's scans with other columns."""
+    table = pd.read_csv(study).assign(**columns)
+    path = study.parent / f"{folder.name}.csv"
+    table.to_csv(path, index=False)
+    return f"--config.data.manifest={path}"
+
+
+def test_one_class_alone_cannot_be_trained_on(study, train, tmp_path, refused):
+    assert train(tmp_path / "run", _edited(study, tmp_path, label=1)) == 1
+    refused("RAI-avid (0)")
+
+
+def test_fewer_patients_than_folds_is_said(study, train, tmp_path, refused):
+    assert train(tmp_path / "run", "--config.split.folds=30") == 2
+    refused("config.split.folds is 30, and there are 20 patients")
+
+
+def test_all_that_is_wrong_with_a_manifest_is_said_at_once(study, train, tmp_path, refused):
+    table = pd.read_csv(study)
+    table.loc[3, "lesion_id"] = table.lesion_id[2]
+    table.loc[5, "image"] = "../p02.nii.gz"
+    table["label"] = table.label.astype(object)
+    table.loc[7, "label"] = 2
+    path = study.parent / f"{tmp_path.name}.csv"
+    table.to_csv(path, index=False)
+    assert train(tmp_path / "run", f"--config.data.manifest={path}") == 1
+    refused("lesion_id", "image", "label", "row")
+
+
+def test_a_truncated_scan_is_named(study, train, tmp_path, refused):
+    scan = study.parent / f"{tmp_path.name}.nii.gz"
+    scan.write_bytes((study.parent / "p03.nii.gz").read_bytes()[:4000])
+    images = pd.read_csv(study).image.replace("p03.nii.gz", scan.name)
+    assert train(tmp_path / "run", _edited(study, tmp_path, image=images)) == 1
+    refused(scan.name)
+
+
+def test_a_folder_of_something_else_is_not_written_into(train, tmp_path, refused):
+    (tmp_path / "thesis.txt").write_text("mine")
+    assert train(tmp_path) == 1
+    refused("holds files but no config.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_full_disk_is_said_and_leaves_no_half_dataset(run_apart, tmp_path):
+    limited = ("bash", "-c", 'ulimit -f 20; exec "$@"', "bash")  # KiB a file
+    running = run_apart(tmp_path / "run", *limited)
+    _, said = running.communicate()
+    assert running.returncode == 1, said
+    assert "no space left" in said
+    assert "Traceback" not in said
+    assert not list((tmp_path / "data").glob("lesion_crops*"))
+
+
+@pytest.mark.parametrize("folder", ["", "empty"])
+def test_evaluate_wants_the_folder_of_a_run(call, folder, tmp_path, refused):
+    assert call("--mode=evaluate", f"--workdir={tmp_path / folder}") == 1
+    refused("not the folder of a run")
+
+
+def test_want_of_memory_is_said(call, little_memory, tmp_path, refused):
+    path = tmp_path / "large.yaml"
+    with path.open("wb") as file:
+        file.truncate(2**28)  # of nothing
+    with little_memory():
+        assert call("--mode=audit", f"--claims={path}") == 1
+    refused("--mode=audit does not fit into memory", "config.train.batch_size")
