@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from dtc_jax.runs import whole_scans
+from dtc_jax.runs.figures import estimate
 from dtc_jax.statistics import detection, error_budget
 
 
@@ -50,7 +51,7 @@ def summary(figures: dict[str, Any]) -> Iterator[str]:
             yield from _budget(cohort, found["budget"])
         else:
             yield f"{cohort}, test: no lesion to decide on"
-        yield f"  false alarms (refractory) a scan  {_told(found['false_alarms_per_scan'])}"
+        yield f"  false alarms (refractory) a scan  {estimate(found['false_alarms_per_scan'])}"
         yield "  " + whole_scans.summary(found["detection"]).replace("\n", "\n  ")
     if figures["lesions_left_out"]:
         yield f"  left out, their regions covered by others: {figures['lesions_left_out']} lesions"
@@ -68,21 +69,14 @@ def _budget(cohort: str, budget: dict[str, Any]) -> Iterator[str]:
         dice = f"  Dice {one['dice']['value']:.3f}" if one.get("dice", {}).get("value") else ""
         if "changed" in one:
             dice += f", {one['changed']} regions changed"
-        yield f"  {name:<16} n {one['lesions']:<4} AUC {_told(one['auc'])}  accuracy " + (
-            f"{_told(one['accuracy'])}{dice}"
+        yield f"  {name:<16} n {one['lesions']:<4} AUC {estimate(one['auc'])}  accuracy " + (
+            f"{estimate(one['accuracy'])}{dice}"
         )
     for name, one in budget["differences"].items():
-        yield f"  AUC, {name}: {_told(one, '+') if one else 'n/a'}"
+        yield f"  AUC, {name}: {estimate(one, '+') if one else 'n/a'}"
     for name, one in budget["cascade"].items():
         yield (
             f"  of {one['lesions']} {name} lesions {one['found']} are found, "
             f"{one['found_and_right']} of these decided rightly (by hand: "
             f"{one['right_by_hand']} of {one['lesions']})"
         )
-
-
-def _told(one: dict[str, Any], sign: str = "") -> str:
-    if one["value"] is None:
-        return "n/a"
-    interval = "" if one["low"] is None else f" [{one['low']:{sign}.3f}, {one['high']:{sign}.3f}]"
-    return f"{one['value']:{sign}.3f}{interval}"

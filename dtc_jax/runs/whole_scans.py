@@ -18,6 +18,7 @@ from dtc_jax.report import drawing, outlines
 from dtc_jax.runs import data as data_lib
 from dtc_jax.runs import kept_scans, known_scan
 from dtc_jax.runs import networks as networks_lib
+from dtc_jax.runs.figures import estimate
 from dtc_jax.runs.fold import Network
 from dtc_jax.statistics import detection
 
@@ -145,11 +146,6 @@ def summary(figures: dict[str, Any]) -> str:
         head += (
             f"\n  left out, since the run has seen them: {figures['patients_left_out']} patients"
         )
-    return "\n".join([head, *(f"  {name:<26}{_estimate(row)}" for name, row in rows.items())])
-
-
-def _estimate(row: dict[str, Any]) -> str:
-    if row["value"] is None:
-        return f"n/a (n {row['n']})"
-    interval = "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
-    return f"{row['value']:.3f}{interval} (n {row['n']})"
+    return "\n".join(
+        [head, *(f"  {name:<26}{estimate(row)} (n {row['n']})" for name, row in rows.items())]
+    )
