@@ -7,53 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from configs import vnet
 from dtc_jax import runs
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.imaging import volume
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.runs import known_scan, whole_scans
 from dtc_jax.runs.fold import Network
-from dtc_jax.tasks import segmentation
 from dtc_jax.training.result import FitResult
-from tests import chests
 from tests.chests import AFFINE, SHAPE
-
-
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory):
-    """Three patients with a scan each, and two numbered nodules in every scan."""
-    folder = tmp_path_factory.mktemp("scans")
-    rows = []
-    for i in range(3):
-        hu = chests.empty()
-        labels = np.zeros(SHAPE, np.uint8)
-        for number, center in ((1, (14 + i, 28, 18)), (2, (18, 20, 46))):
-            labels[chests.ball(center, 12.0)] = number
-            rows.append((f"p{i}", f"p{i}-{number}", f"{i}.nii", f"{i}-mask.nii", number))
-        hu[labels > 0] = 30
-        volume.write(folder / f"{i}.nii", Volume(hu, AFFINE))
-        volume.write(folder / f"{i}-mask.nii", Volume(labels, AFFINE))
-    columns = ["patient_id", "lesion_id", "image", "mask", "mask_label"]
-    pd.DataFrame(rows, columns=columns).to_csv(folder / "lesions.csv", index=False)
-    return folder / "lesions.csv"
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    config = vnet.get_config("demo").unlock()
-    config.data.folder = str(tmp_path_factory.mktemp("data"))
-    config.model.update(widths=(4, 8), convolutions=(1, 1))
-    config.preprocess.update(crop_mm=(32, 32, 32), spacing_mm=4.0)
-    config.predict.update(crop_mm=(96, 96, 96), batch_size=2, mirror=False)
-    return config
-
-
-@pytest.fixture(scope="module")
-def network(config):
-    init = segmentation.make_task(config, np.array([0, 1])).init
-    params, batch_stats = jax.device_get(jax.jit(init)(jax.random.key(0)))
-    return Network(config, FitResult(params, batch_stats, 0, {}, []), {})
 
 
 def _biased(network, bias) -> Network:
@@ -130,17 +91,6 @@ def test_each_patient_of_a_k_fold_run_is_judged_by_a_network_that_has_not_seen_i
     scans = pd.read_csv(tmp_path / "scans" / "scans.csv").set_index("patient_id")
     assert scans.found_mm3["p0"] > 0
     assert scans.found_mm3["p1"] == scans.found_mm3["p2"] == 0
-
-
-def test_a_scan_without_lungs_is_named(network, manifest, tmp_path):
-    volume.write(tmp_path / "head.nii", Volume(np.full(SHAPE, 40, np.int16), AFFINE))
-    volume.write(tmp_path / "mask.nii", Volume(chests.ball((14, 28, 18), 12.0), AFFINE))
-    (tmp_path / "lesions.csv").write_text(
-        "patient_id,lesion_id,image,mask\nq,q-1,head.nii,mask.nii\n"
-    )
-    with pytest.raises(InputError, match=r"head\.nii: no lungs found"):
-        whole_scans.judge([network], [_split(x="train")], tmp_path / "lesions.csv", tmp_path / "o")
-    assert not (tmp_path / "o" / "scans").exists()
 
 
 def test_a_classifier_has_no_scans_to_segment(tmp_path):
@@ -241,54 +191,6 @@ def test_nothing_that_another_network_or_setting_found_is_told_as_new(network, m
     assert pd.read_csv(tmp_path / "scans" / "candidates.csv").empty
 
 
-def test_lungs_that_are_given_are_where_lesions_are_looked_for(network, manifest, tmp_path):
-    folder = manifest.parent
-    left = np.zeros(SHAPE, np.uint8)
-    left[:, :, :32] = 1
-    volume.write(folder / "left.nii", Volume(left, AFFINE))
-    table = pd.read_csv(manifest, dtype=str)
-    table["lungs"] = table.patient_id.map({"p0": "left.nii"})
-    table.to_csv(folder / "with-lungs.csv", index=False)
-    shares = {}
-    for name in ("lesions.csv", "with-lungs.csv"):
-        whole_scans.judge([network], [_split(p2="train")], folder / name, tmp_path)
-        for patient, i in (("p0", 0), ("p1", 1)):
-            found = volume.read_image(tmp_path / "scans" / "masks" / f"scan-00{i}.nii.gz").array
-            shares[name, patient] = [left[found == n].mean() for n in range(1, found.max() + 1)]
-    scans = pd.read_csv(tmp_path / "scans" / "scans.csv")
-    assert scans.lungs.tolist() == ["given", "found"]
-    assert min(shares["lesions.csv", "p0"]) == 0  # on the right
-    assert min(shares["with-lungs.csv", "p0"]) >= 0.25  # see `Instances.min_inside`
-    assert shares["with-lungs.csv", "p1"] == shares["lesions.csv", "p1"]
-
-
-@pytest.mark.parametrize(
-    ("array", "words"),
-    [
-        (
-            np.ones((3, 4, 5), np.uint8),
-            r"scan of lesion p1-1: .*bad\.nii: the mask has \(3, 4, 5\) voxels",
-        ),
-        (
-            np.zeros(SHAPE, np.uint8),
-            r"scan of lesion p1-1: .*bad\.nii: the mask is empty; draw the lungs",
-        ),
-    ],
-)
-def test_lungs_that_cannot_be_used_are_said_with_their_lesion(
-    network, manifest, tmp_path, array, words
-):
-    volume.write(manifest.parent / "bad.nii", Volume(array, AFFINE))
-    table = pd.read_csv(manifest, dtype=str)
-    table["lungs"] = table.patient_id.map({"p1": "bad.nii"})
-    table.to_csv(manifest.parent / "bad-lungs.csv", index=False)
-    with pytest.raises(InputError, match=words):
-        whole_scans.judge(
-            [network], [_split(x="train")], manifest.parent / "bad-lungs.csv", tmp_path
-        )
-    assert not (tmp_path / "scans").exists()
-
-
 def test_healthy_scans_alone_have_false_positives_alone(network, manifest, tmp_path, capsys):
     path = manifest.parent / "healthy.csv"
     path.write_text("patient_id,lesion_id,image,mask\nq0,,0.nii,\nq1,,1.nii,\n")
@@ -300,16 +202,3 @@ def test_healthy_scans_alone_have_false_positives_alone(network, manifest, tmp_p
     assert candidates.is_false.all()
     assert figures["false_positives_per_scan"]["value"] == len(candidates) / 2 > 0
     assert "without a lesion, for false positives alone: 2 scans" in capsys.readouterr().out
-
-
-def test_a_mask_that_lacks_a_lesion_is_said_with_its_scan(network, manifest, tmp_path):
-    table = pd.read_csv(manifest, dtype=str)
-    table.loc[table.lesion_id == "p1-2", "mask_label"] = "7"
-    table.to_csv(manifest.parent / "no-seven.csv", index=False)
-    with pytest.raises(
-        InputError, match=r"scan of lesion p1-1: .*1-mask\.nii: .* no voxel of label 7"
-    ):
-        whole_scans.judge(
-            [network], [_split(x="train")], manifest.parent / "no-seven.csv", tmp_path
-        )
-    assert len(list(tmp_path.glob("judged/*/scans.csv"))) == 1  # p0 is not judged again
