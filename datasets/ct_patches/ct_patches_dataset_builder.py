@@ -41,9 +41,11 @@ class CtPatchesConfig(cohorts.CohortConfig):
         return PatchParams(**{name: getattr(self, name) for name in names})
 
     def scans(self, data_dir: PathLike) -> list[extraction.Scan]:
-        """The scans, in the order of the records."""
-        id_column = "patch_id" if self.about == "cubes" else "lesion_id"
-        return extraction.scans(manifest.read_manifest(self.path(data_dir), id_column))
+        """The scans, in the order of the records; those without a lesion give patches, too."""
+        if self.about == "cubes":
+            return extraction.scans(manifest.read_manifest(self.path(data_dir), "patch_id"))
+        table = manifest.read_manifest(self.path(data_dir), healthy=True)
+        return extraction.scans(table, whole=self.lesion_share < 1)
 
 
 class Builder(records.RecordBuilder):

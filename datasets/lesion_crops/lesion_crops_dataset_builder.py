@@ -32,8 +32,8 @@ class LesionCropsConfig(cohorts.CohortConfig):
         return CropParams(self.size_mm, self.fill)
 
     def scans(self, data_dir: PathLike) -> list[extraction.Scan]:
-        """The scans, in the order of the records."""
-        return extraction.scans(manifest.read_manifest(self.path(data_dir)))
+        """The scans, in the order of the records; those without a lesion are for a segmenter."""
+        return extraction.scans(manifest.read_manifest(self.path(data_dir), healthy=True))
 
 
 class Builder(records.RecordBuilder):

@@ -4,11 +4,14 @@
 |---|---|---|
 | patient_id, lesion_id | required | pseudonyms of the study; lesion_id is unique |
 | image, mask | required | NIfTI, NRRD or MHA below the manifest's folder, relative to it |
+| lungs | | a mask of the scan's lungs, as `mask`; where it is empty they are found |
 | mask_label | | the lesion's number in an instance mask; default: all that is not zero |
 | label | | 1 RAI-refractory, 0 RAI-avid; empty: not known |
 | cohort, center | | default 'primary', 'unknown' |
 | split | | train, validation or test, where the split is given |
 | diameter_mm, age, sex, scan_order, scanner, kvp, slice_mm | | as known |
+
+A row with neither lesion_id nor mask is a scan without a lesion, where such are of use.
 
 An image may also be a folder of DICOM files, of which the largest axial CT series is read
 (`imaging.dicom.find`). The evidence columns are described in `selection`. Further columns are
@@ -44,7 +47,8 @@ _NUMBERS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "kvp": ("a positive number", lambda x: x > 0),
     "slice_mm": ("a positive number", lambda x: x > 0),
 }
-_OPTIONAL = (*_DEFAULTS, "split", "sex", "scanner", *_NUMBERS)
+_PATHS = ("image", "mask", "lungs")
+_OPTIONAL = (*_DEFAULTS, "lungs", "split", "sex", "scanner", *_NUMBERS)
 _NUMBERS |= dict.fromkeys(selection.FLAGS, ("0 or 1", lambda x: x in (0, 1)))
 _NUMBERS |= dict.fromkeys(selection.QUANTITIES, ("a number from 0 on", lambda x: x >= 0))
 _KNOWN = (*REQUIRED, *_OPTIONAL, *selection.EVIDENCE)
@@ -64,8 +68,9 @@ def read_manifest(
 
     Returns:
       One row a lesion, in the file's order. Ids and words are str, numbers float, what is empty is
-      NaN; `image` and `mask` are absolute paths. Columns of the table above that the file lacks are
-      there, empty or with their default. Of further columns, those of numbers alone are float.
+      NaN; `image`, `mask` and `lungs` are absolute paths. Columns of the table above that the file
+      lacks are there, empty or with their default. Of further columns, those of numbers alone are
+      float.
 
     Raises:
       InputError: there is no such file.
@@ -83,7 +88,7 @@ def read_manifest(
     if problems:
         raise ManifestError(path, problems)
     root = path.parent.resolve()
-    for column in ("image", "mask"):
+    for column in [c for c in _PATHS if c in cells]:
         cells[column] = [str(root / name) if name else "" for name in cells[column]]
     absent = pd.Series("", cells.index, dtype=str)
     columns = dict.fromkeys((*REQUIRED, *_OPTIONAL, *cells))
@@ -112,7 +117,10 @@ def validate(table: pd.DataFrame, folder: PathLike) -> list[Problem]:
         problems += _divided(filled, "patient_id", "cohort", "give a patient one cohort.")
     if {"patient_id", "image"} <= present:
         problems += _divided(table, "image", "patient_id", "give a scan one patient.")
-    for column in sorted({"image", "mask"} & present):
+    if {"image", "lungs"} <= present:
+        advice = "give all rows of a scan the same mask of its lungs, or none."
+        problems += _divided(table, "image", "lungs", advice, empty_counts=True)
+    for column in sorted({*_PATHS} & present):
         problems += _path_problems(table[column], column, pathlib.Path(folder))
     return sorted(problems, key=lambda problem: (problem.row, _KNOWN.index(problem.field)))
 
@@ -165,9 +173,11 @@ def _repeated(table: pd.DataFrame, columns: list[str], advice: str) -> Iterator[
             yield Problem(row, columns[0], f"{cells[row]!r} as in row {cells.index[0]}: {advice}")
 
 
-def _divided(table: pd.DataFrame, owner: str, column: str, advice: str) -> Iterator[Problem]:
+def _divided(
+    table: pd.DataFrame, owner: str, column: str, advice: str, empty_counts: bool = False
+) -> Iterator[Problem]:
     """Rows whose `column` differs from that of the first row of the same `owner`."""
-    filled = table[(table[owner] != "") & (table[column] != "")]
+    filled = table[(table[owner] != "") & (empty_counts | (table[column] != ""))]
     for name, cells in filled.groupby(owner)[column]:
         for row in cells.index[cells != cells.iloc[0]]:
             first = f"row {cells.index[0]} has {cells.iloc[0]!r} for the same {owner} {name!r}"

@@ -23,7 +23,12 @@ _MOST_FOLDS = 20  # of which a share is drawn: fine enough for 15 %
 _NAMED = 5  # patients or lesions in a message
 
 
-def assign(table: pd.DataFrame, split: Any, classes: tuple[str, str] = CLASSES) -> pd.DataFrame:
+def assign(
+    table: pd.DataFrame,
+    split: Any,
+    classes: tuple[str, str] = CLASSES,
+    each_side_needs_both: bool = True,
+) -> pd.DataFrame:
     """Assigns every labelled lesion to a split.
 
     Args:
@@ -39,6 +44,8 @@ def assign(table: pd.DataFrame, split: Any, classes: tuple[str, str] = CLASSES) 
         validation_fraction: of the development patients; of 'column' where it gives no validation.
         center: of 'center', the one left out.
       classes: what the labels 0 and 1 mean, for messages.
+      each_side_needs_both: whether a side without one of the classes is refused; where they are but
+        strata, what is given as it is needs not have both.
 
     Returns:
       lesion_id, fold, split, in the table's order; with 'kfold' every lesion once a fold.
@@ -62,7 +69,8 @@ def assign(table: pd.DataFrame, split: Any, classes: tuple[str, str] = CLASSES) 
     folds = []
     for fold, names in enumerate(_names(rows, split)):
         _refuse_divided_patients(rows, names, split.unit)
-        _refuse_missing_classes(rows, names, fold)
+        if each_side_needs_both:
+            _refuse_missing_classes(rows, names, fold)
         assigned = rows.assign(fold=fold, split=names)[["lesion_id", "fold", "split"]]
         folds.append(assigned.sort_index())
     return pd.concat(folds, ignore_index=True)

@@ -19,16 +19,33 @@ _SHOWN = 50  # bad lesions, at most
 
 @dataclasses.dataclass(frozen=True)
 class Scan:
-    """A scan and its lesions."""
+    """A scan and its lesions.
+
+    Attributes:
+      image: path.
+      lesions: of the scan; none of a healthy one.
+      lungs: path of the mask of the lungs; '' where it is not given, or does not matter.
+      patient_id: pseudonym.
+      name: what is drawn elsewhere than about a lesion begins with it: the id of the first lesion,
+        or of a scan without one PATIENT-healthy0, PATIENT-healthy1, …
+    """
 
     image: str
     lesions: tuple[record.Lesion, ...]
+    lungs: str = ""
+    patient_id: str = ""
+    name: str = ""
+
+    def __post_init__(self):
+        if self.lesions:
+            object.__setattr__(self, "patient_id", self.lesions[0].patient_id)
+            object.__setattr__(self, "name", self.lesions[0].lesion_id)
 
     def __len__(self) -> int:
         return len(self.lesions)
 
 
-def scans(table: pd.DataFrame) -> list[Scan]:
+def scans(table: pd.DataFrame, whole: bool = False) -> list[Scan]:
     """The scans of a manifest's table, in the order of the records.
 
     Lesions are sorted by id, scans by their first lesion: the order of the manifest's rows, and
@@ -36,13 +53,23 @@ def scans(table: pd.DataFrame) -> list[Scan]:
 
     Args:
       table: of `manifest.read_manifest`.
+      whole: whether the lungs matter beside the lesions. Then the scans have their masks of the
+        lungs, and those without a lesion are among them: the last, by patient and file.
     """
     found: dict[str, list[record.Lesion]] = {}
-    for row in table.sort_values("lesion_id").itertuples(index=False):
+    for row in table.dropna(subset="lesion_id").sort_values("lesion_id").itertuples(index=False):
         label = None if math.isnan(row.mask_label) else int(row.mask_label)
         lesion = record.Lesion(row.patient_id, row.lesion_id, row.mask, label)
         found.setdefault(row.image, []).append(lesion)
-    return [Scan(image, tuple(lesions)) for image, lesions in found.items()]
+    if not whole:
+        return [Scan(image, tuple(lesions)) for image, lesions in found.items()]
+    drawn = dict(zip(table.image, table.lungs.fillna(""), strict=True))
+    with_lesions = [Scan(image, tuple(own), drawn[image]) for image, own in found.items()]
+    return with_lesions + [
+        Scan(image, (), drawn[image], patient, f"{patient}-healthy{i}")
+        for patient, rows in table[table.lesion_id.isna()].groupby("patient_id")
+        for i, image in enumerate(sorted(rows.image))
+    ]
 
 
 def cut_scan(scan: Scan, params: record.CropParams) -> list[Record | InputError]:

@@ -24,21 +24,29 @@ _SETTLED_SECONDS = 2.0
 def of_scans(scans: Sequence[Scan], params: dict[str, Any], cache: storage.PathLike) -> str:
     """SHA-256 of the lesions, the contents of their images and masks, and the build parameters.
 
-    Where a file lies does not count, nor do the order and the other columns of the manifest.
+    Where a file lies does not count, nor do the order and the other columns of the manifest. Masks
+    of the lungs and scans without a lesion count where `scans` has them.
 
     Args:
       scans: of `extraction.scans`.
       params: of the build.
       cache: see `file_hashes`.
     """
-    paths = dict.fromkeys(p for s in scans for p in (s.image, *(one.mask for one in s.lesions)))
-    content = file_hashes(paths, cache)
-    rows = [
-        [content[s.image], content[one.mask], one.mask_label, one.patient_id, one.lesion_id]
-        for s in scans
-        for one in s.lesions
-    ]
-    return of_contents({"params": params, "lesions": rows})
+    files = ((s.image, s.lungs, *(one.mask for one in s.lesions)) for s in scans)
+    content = file_hashes(dict.fromkeys(p for own in files for p in own if p), cache)
+    known: dict[str, Any] = {
+        "lesions": [
+            [content[s.image], content[one.mask], one.mask_label, one.patient_id, one.lesion_id]
+            for s in scans
+            for one in s.lesions
+        ]
+    }
+    # Named only where they are there: without them the hash is what it was before they could be.
+    if any(s.lungs for s in scans):
+        known["lungs"] = [content[s.lungs] if s.lungs else None for s in scans]
+    if healthy := [s for s in scans if not s.lesions]:
+        known["healthy"] = [[content[s.image], s.patient_id, s.name] for s in healthy]
+    return of_contents({"params": params, **known})
 
 
 def of_contents(contents: dict[str, Any]) -> str:

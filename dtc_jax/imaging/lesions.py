@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 from typing import Literal
 
 import cc3d
@@ -45,6 +46,16 @@ def numbered(mask: np.ndarray) -> list[tuple[int, tuple[slice, ...]]]:
     """The numbers of an instance mask, rising, and the smallest box around each."""
     boxes = ndimage.find_objects(mask.astype(np.int32, copy=False))
     return [(number, box) for number, box in enumerate(boxes, start=1) if box is not None]
+
+
+def padded(
+    box: tuple[slice, ...], margin: Sequence[int] | np.ndarray, shape: tuple[int, ...]
+) -> tuple[slice, ...]:
+    """`box` with `margin` voxels more on both sides of each axis, as far as the volume goes."""
+    return tuple(
+        slice(max(0, side.start - int(more)), min(n, side.stop + int(more)))
+        for side, more, n in zip(box, margin, shape, strict=True)
+    )
 
 
 def measure(image: Volume, mask: Volume) -> Measures:

@@ -9,8 +9,9 @@ import edt
 import numpy as np
 from scipy import ndimage
 
+from dtc_jax import storage
 from dtc_jax.errors import InputError
-from dtc_jax.imaging import lesions
+from dtc_jax.imaging import lesions, volume
 from dtc_jax.imaging.resample import onto, resample
 from dtc_jax.imaging.volume import Volume
 
@@ -22,6 +23,24 @@ _TABLE_MM = 8.0  # shells of tables are thinner; so is, here and there, the wall
 _ENCLOSED_SHARE = 0.25  # of a piece of lung by those parts of the body that are thicker
 _TISSUE_CM2 = 15.0  # of lung in a slice; a windpipe's rim is less, and parts lungs from throat
 _APEX_MM = 20.0  # how far lungs may go beyond the last slice with as much
+
+
+def given_or_found(image: Volume, path: storage.PathLike = "") -> Volume:
+    """The lungs of a scan: those that were drawn, or else those that `lung_field` finds.
+
+    Args:
+      image: chest CT in HU.
+      path: of a mask on the grid of `image`, whose voxels that are not 0 are lung; '' for none.
+
+    Returns:
+      bool, on the grid of `image`.
+
+    Raises:
+      InputError: see `volume.read_mask` and `lung_field`.
+    """
+    if not path:
+        return lung_field(image)
+    return volume.read_mask(path, image, advice="draw the lungs, or leave the file out")
 
 
 def lung_field(image: Volume, *, closing_mm: float = 20.0, min_volume_ml: float = 100.0) -> Volume:

@@ -33,6 +33,15 @@ class Perturbation:
         if not (self.shift_mm >= 0 and self.grow_mm >= 0):
             raise UsageError(f"{self}: both lengths must be 0 or more.")
 
+    @property
+    def reach_mm(self) -> float:
+        """How far a perturbed region reaches beyond the region, at most."""
+        return self.shift_mm + self.grow_mm
+
+    def margin(self, spacing_mm: np.ndarray) -> np.ndarray:
+        """Voxels about a region's box in which the perturbed region lies. # [3] -> [3]"""
+        return np.ceil(self.reach_mm / spacing_mm).astype(int) + 1
+
 
 def perturbed(mask: Volume, spec: Perturbation, rng: np.random.Generator) -> Volume:
     """Moves one region, which has grown or shrunk, by less than a voxel as well.
@@ -49,13 +58,9 @@ def perturbed(mask: Volume, spec: Perturbation, rng: np.random.Generator) -> Vol
     direction = rng.normal(size=3)
     shift_mm = spec.shift_mm * direction / np.linalg.norm(direction)
     grow_mm = spec.grow_mm * rng.choice((-1, 1))
-    reach_mm = spec.shift_mm + spec.grow_mm
-    depth_mm = _depth_mm(mask, reach_mm)
-    margin = np.ceil(reach_mm / mask.spacing_mm).astype(int) + 1  # [3]
-    box = tuple(
-        slice(max(0, side.start - m), min(n, side.stop + m))
-        for side, m, n in zip(lesions.bounding_box(mask.array), margin, mask.shape, strict=True)
-    )
+    depth_mm = _depth_mm(mask, spec.reach_mm)
+    margin = spec.margin(mask.spacing_mm)
+    box = lesions.padded(lesions.bounding_box(mask.array), margin, mask.shape)
     step_mm = depth_mm.spacing_mm
     corner = depth_mm.index(mask.world([side.start for side in box])) - shift_mm / step_mm
     sampled = ndimage.affine_transform(

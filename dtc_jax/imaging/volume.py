@@ -2,10 +2,12 @@
 
 import dataclasses
 import gzip
+from collections.abc import Sequence
 
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from dtc_jax import storage
 from dtc_jax.errors import InputError
@@ -78,13 +80,19 @@ def read_image(path: storage.PathLike, series: int | str | None = None) -> Volum
     return dataclasses.replace(volume, array=array)
 
 
-def read_mask(path: storage.PathLike, like: Volume, label: int | None = None) -> Volume:
+def read_mask(
+    path: storage.PathLike,
+    like: Volume,
+    label: int | None = None,
+    advice: str = "draw the lesion, or remove its row",
+) -> Volume:
     """Reads the mask of one lesion that lies on the grid of the scan `like`.
 
     Args:
       path: NIfTI, NRRD or MHA.
       like: the scan, as read by `read_image`.
       label: the lesion's number in an instance mask; None for all that is not zero.
+      advice: what to do where the mask is empty, if it is not that of a lesion.
 
     Returns:
       A volume of bool.
@@ -92,20 +100,64 @@ def read_mask(path: storage.PathLike, like: Volume, label: int | None = None) ->
     Raises:
       InputError: as `read_image`; or the mask lies on another grid, or is empty.
     """
-    volume = _read(path)
-    check_same_grid(path, volume, like)
-    if volume.array.min() < 0:
-        raise InputError(f"{path}: holds negative numbers, so it is a scan and no mask.")
-    if label is None:
-        found = volume.array != 0
-    elif volume.array.dtype.kind == "f":
-        found = np.rint(volume.array) == label  # a scaled label need not come out whole
-    else:
-        found = volume.array == label
+    array = _read_numbers(path, like)
+    found = array != 0 if label is None else _whole(array) == label
     if not found.any():
-        what = f"has no voxel of label {label}" if label is not None else "is empty"
-        raise InputError(f"{path}: the mask {what}; draw the lesion, or remove its row.")
+        raise _empty(path, label, advice)
     return Volume(found, like.affine)
+
+
+def read_regions(
+    path: storage.PathLike, like: Volume, labels: Sequence[int | None]
+) -> list[tuple[tuple[slice, ...], np.ndarray]]:
+    """Reads several lesions of one mask, which is read and gone through but once.
+
+    Args:
+      path: see `read_mask`.
+      like: the same.
+      labels: the number of each lesion, see `read_mask`.
+
+    Returns:
+      For each of `labels` the smallest box around the lesion, and the lesion in it (bool).
+
+    Raises:
+      InputError: see `read_mask`.
+    """
+    array = _read_numbers(path, like)
+    numbers = _whole(array)
+    # Up to a number that is there: the list of boxes is as long as the highest one is large.
+    highest = min(max((one for one in labels if one is not None), default=0), int(numbers.max()))
+    boxes = ndimage.find_objects(numbers, max_label=highest) if highest > 0 else []
+    anything = ndimage.find_objects(array != 0, max_label=1) if None in labels else []
+    found = []
+    for label in labels:
+        of, number = (anything, 1) if label is None else (boxes, label)
+        box = of[number - 1] if number <= len(of) else None
+        if box is None:
+            raise _empty(path, label)
+        found.append((box, array[box] != 0 if label is None else numbers[box] == label))
+    return found
+
+
+def _read_numbers(path: storage.PathLike, like: Volume) -> np.ndarray:
+    """The numbers of a mask on the grid of `like`."""
+    mask = _read(path)
+    check_same_grid(path, mask, like)
+    if mask.array.min() < 0:
+        raise InputError(f"{path}: holds negative numbers, so it is a scan and no mask.")
+    return mask.array
+
+
+def _whole(array: np.ndarray) -> np.ndarray:
+    """Scaled labels need not come out whole."""
+    return np.rint(array) if array.dtype.kind == "f" else array
+
+
+def _empty(
+    path: storage.PathLike, label: int | None, advice: str = "draw the lesion, or remove its row"
+) -> InputError:
+    what = f"has no voxel of label {label}" if label is not None else "is empty"
+    return InputError(f"{path}: the mask {what}; {advice}.")
 
 
 def check_same_grid(path: storage.PathLike, mask: Volume, like: Volume) -> None:

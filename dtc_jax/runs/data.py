@@ -9,6 +9,7 @@ import ml_collections
 import pandas as pd
 
 from dtc_jax import storage
+from dtc_jax.cohort import healthy as healthy_lib
 from dtc_jax.cohort import manifest, phantom, selection, splits
 from dtc_jax.errors import InputError, UsageError, unknown_choice
 from dtc_jax.training.batches import Records
@@ -52,7 +53,11 @@ def load(config: ml_collections.ConfigDict) -> Data:
     elif config.data.source in ("phantom", "manifest"):
         path = manifest_path(config)
         notes = [_attainable(config)] if config.data.source == "phantom" else []
-        everyone = manifest.read_manifest(path)
+        everyone, healthy = with_lesions(manifest.read_manifest(path, healthy=True))
+        if everyone.empty:
+            raise InputError(f"{path}: has scans without a lesion alone; add rows of lesions.")
+        if len(healthy):
+            notes.append(f"scans without a lesion, of no use to a classifier: {len(healthy)}")
         size_mm = tuple(config.data.size_mm)
         built, stored = build("lesion_crops", {"manifest": str(path), "size_mm": size_mm}, folder)
         chosen = selection.select(everyone, config.selection)
@@ -64,10 +69,17 @@ def load(config: ml_collections.ConfigDict) -> Data:
     return Data(_join(table, stored), Records(built, cache=config.data.cache), flow, notes)
 
 
+def with_lesions(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of a manifest that are a lesion, and those that are a scan without one."""
+    is_lesion = table.lesion_id.notna()
+    return table[is_lesion].reset_index(drop=True), table[~is_lesion].reset_index(drop=True)
+
+
 def assign(
     config: ml_collections.ConfigDict,
     table: pd.DataFrame,
     classes: tuple[str, str] = splits.CLASSES,
+    each_side_needs_both: bool = True,
 ) -> pd.DataFrame:
     """`table` with fold and split; k-fold gives every lesion once a fold.
 
@@ -86,11 +98,34 @@ def assign(
     if own.empty:
         names = ", ".join(sorted(table.cohort.unique()))
         raise UsageError(f"config.split.cohort is {split.cohort!r}; the cohorts are: {names}.")
-    given = splits.assign(own, split, classes)
+    given = splits.assign(own, split, classes, each_side_needs_both)
     if split.folds == 0:
         others = table.loc[table.cohort != split.cohort, ["lesion_id"]]
         given = pd.concat([given, others.assign(fold=0, split="test")], ignore_index=True)
     return given.merge(table.drop(columns="split", errors="ignore"), on="lesion_id", how="left")
+
+
+def assign_healthy(
+    config: ml_collections.ConfigDict, healthy: pd.DataFrame, rows: pd.DataFrame
+) -> pd.DataFrame:
+    """On which side patients without a lesion are, see `healthy.assign`.
+
+    Args:
+      config: of a hold-out run.
+      healthy: rows of the manifest, of patients none of whose scans has a lesion.
+      rows: of `assign`.
+
+    Returns:
+      patient_id and split; patients outside config.split.cohort are test, as all others are.
+    """
+    split = config.split.copy_and_resolve_references()
+    if split.kind == "file":
+        healthy, split.kind = _from_file(healthy, split), "column"
+    is_own = healthy.cohort == split.cohort
+    own = rows[rows.cohort == split.cohort]
+    given = healthy_lib.assign(healthy[is_own], own, split)
+    others = healthy.loc[~is_own, ["patient_id"]].drop_duplicates().assign(split="test")
+    return pd.concat([given, others], ignore_index=True)
 
 
 def _from_file(table: pd.DataFrame, split: ml_collections.ConfigDict) -> pd.DataFrame:
@@ -141,9 +176,13 @@ def build(
             "the dataset builders were not found; run launch.py from the root of the repository."
         ) from error
     built = build.build(name, config, data_dir=folder)
-    ids = dict.fromkeys(("lesion_id", "patient_id"), str)  # as text, 'NA' too
-    stored = pd.read_csv(built / "lesions.csv", converters=ids)
+    stored = storage.read_table(built / "lesions.csv", ("lesion_id", "patient_id"))
     return built, stored.assign(position=range(len(stored)))
+
+
+def hashes(config: ml_collections.ConfigDict) -> pathlib.Path:
+    """Where the dataset builders remember the hashes of scans and masks."""
+    return pathlib.Path(config.data.folder) / "file_hashes.json"
 
 
 def existing(path: str, field: str) -> pathlib.Path:

@@ -17,7 +17,7 @@ def evaluate(workdir: storage.PathLike, scans: storage.PathLike = "") -> None:
     Args:
       workdir: of the run.
       scans: a manifest; if given, a segmenter is judged on its whole scans instead, and what comes
-        of it goes into `workdir`/scans.
+        of it goes into `workdir`/scans; see `whole_scans.judge`.
 
     Raises:
       InputError: `workdir` is not the folder of a run, nothing in it was evaluated yet, or its
@@ -37,7 +37,7 @@ def evaluate(workdir: storage.PathLike, scans: storage.PathLike = "") -> None:
     splits = [split for split, _ in fold.folders(config, rows, folder)]
     trained = networks.load(folder, config.task)
     if scans:
-        whole_scans.judge(trained, splits, scans, folder / "scans")
+        whole_scans.judge(trained, splits, scans, folder)
         return
     scored = [
         fold.predict(network, data, split) for network, split in zip(trained, splits, strict=True)

@@ -36,9 +36,16 @@ def summary(
     return "\n".join(lines + [f"  {note}" for note in figures["notes"]])
 
 
-def estimate(value: Figures) -> str:
-    """'0.879 [0.852, 0.906]': a figure with its 95 % interval, where it has one."""
+def estimate(value: Figures, sign: str = "") -> str:
+    """'0.879 [0.852, 0.906]': a figure with its 95 % interval, where it has one.
+
+    Args:
+      value: of `Estimate.as_dict`.
+      sign: '+' for a difference, which has one.
+    """
     middle, low, high = (value[key] for key in ("value", "low", "high"))
     if middle is None:
         return "n/a"
-    return f"{middle:.3f}" if low is None else f"{middle:.3f} [{low:.3f}, {high:.3f}]"
+    if low is None:
+        return f"{middle:{sign}.3f}"
+    return f"{middle:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"

@@ -1,14 +1,16 @@
 """What the classifier says of the lesions of a scan, by who drew their regions."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
-from dtc_jax.imaging import perturb
+from dtc_jax.imaging import lesions, perturb
 from dtc_jax.imaging.perturb import Perturbation
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.classify import Classifier, classify
 from dtc_jax.inference.segment import Segmenter
-from dtc_jax.runs import whole_scans
+from dtc_jax.runs import known_scan
 
 
 def of_scan(
@@ -28,52 +30,64 @@ def of_scan(
       that were classified; the last of each is NaN where the lesion was missed. Their `candidates`
       have `probability`.
     """
-    image, truth = whole_scans.read(rows)
-    found = whole_scans.find(segmenter, image, rows)
-    tables = whole_scans.compare(found, truth, rows)
-    moved = _perturbed(truth, rows, spec, seed)
+    scan = known_scan.read(rows)
+    found = known_scan.find(segmenter, scan)
+    tables = known_scan.compare(found, scan)
+    moved = _perturbed(scan.truth, scan.lesion_ids, spec, seed)
     manual, perturbed, automatic = (
-        {one.lesion_id: one.probability for one in classify(classifier, image, mask)}
-        for mask in (truth, moved, found.mask)
+        {one.lesion_id: one.probability for one in classify(classifier, scan.image, mask)}
+        for mask in (scan.truth, moved, found.mask)
     )
     tables["candidates"]["probability"] = tables["candidates"].lesion_id.map(automatic)
-    numbers = pd.Series(range(1, len(rows) + 1), rows.lesion_id.to_numpy())
+    numbers = pd.Series(range(1, len(scan.lesion_ids) + 1), scan.lesion_ids)
     own = tables["lesions"].lesion_id.map(numbers)
-    partners = own.map(lambda number: _partner(found.mask.array, truth.array == number))
+    drawn = _overlaps(scan.truth.array, moved.array, found.mask.array).reindex(own)
+    drawn.index = own.index
+    is_found = tables["lesions"].is_found
     tables["lesions"] = tables["lesions"].assign(
-        manual=own.map(manual),
-        perturbed=own.map(perturbed),
-        automatic=partners.map(automatic).where(tables["lesions"].is_found),
-        dice_perturbed=own.map(lambda n: _dice(moved.array == n, truth.array == n)),
-        dice_automatic=pd.Series(
-            [
-                _dice(found.mask.array == partner, truth.array == number)
-                for partner, number in zip(partners, own, strict=True)
-            ],
-            tables["lesions"].index,
-            dtype=float,
-        ).where(tables["lesions"].is_found),
+        manual=own.map(manual).astype(float),
+        perturbed=own.map(perturbed).astype(float),
+        automatic=drawn.partner.map(automatic).astype(float).where(is_found),
+        dice_perturbed=drawn.dice_perturbed,
+        dice_automatic=drawn.dice_automatic.where(is_found),
     )
     return tables
 
 
-def _perturbed(truth: Volume, rows: pd.DataFrame, spec: Perturbation, seed: int) -> Volume:
+def _perturbed(truth: Volume, lesion_ids: Sequence[str], spec: Perturbation, seed: int) -> Volume:
     """The instance mask with each region perturbed; where two meet, the later one stays."""
     array = np.zeros_like(truth.array)
-    for number, lesion_id in enumerate(rows.lesion_id, start=1):
-        own = Volume(truth.array == number, truth.affine)
-        if own.array.any():
-            rng = np.random.default_rng([seed, *str(lesion_id).encode()])
-            array[perturb.perturbed(own, spec, rng).array] = number
+    margin = spec.margin(truth.spacing_mm)
+    for number, inside in lesions.numbered(truth.array):
+        box = lesions.padded(inside, margin, truth.shape)
+        own = truth.part(box)
+        rng = np.random.default_rng([seed, *lesion_ids[number - 1].encode()])
+        region = perturb.perturbed(Volume(own.array == number, own.affine), spec, rng)
+        array[box][region.array] = number
     return Volume(array, truth.affine)
 
 
-def _partner(found: np.ndarray, lesion: np.ndarray) -> int:
-    """The found lesion that shares most voxels with a true one; 0 where none does."""
-    counts = np.bincount(found[lesion], minlength=1)
-    counts[0] = 0
-    return int(counts.argmax()) if counts.any() else 0
+def _overlaps(truth: np.ndarray, moved: np.ndarray, found: np.ndarray) -> pd.DataFrame:
+    """How far the other regions of each true lesion agree with it, by the lesion's number.
 
-
-def _dice(one: np.ndarray, other: np.ndarray) -> float:
-    return float(2 * (one & other).sum() / (one.sum() + other.sum()))
+    Returns:
+      `dice_perturbed`; `partner`, the found lesion that shares most voxels with it, 0 where none
+      does; and `dice_automatic`, of that one, 0 where there is none.
+    """
+    least = int(truth.max()) + 1
+    of_moved, of_found = (np.bincount(one[one > 0], minlength=least) for one in (moved, found))
+    rows = {}
+    for number, box in lesions.numbered(truth):
+        lesion = truth[box] == number
+        size = lesion.sum()
+        kept = (moved[box][lesion] == number).sum()
+        shared = np.bincount(found[box][lesion], minlength=1)
+        shared[0] = 0
+        partner = int(shared.argmax())  # 0 where all are 0
+        rows[number] = (
+            2 * kept / (size + of_moved[number]),
+            partner,
+            2 * shared[partner] / (size + of_found[partner]),
+        )
+    columns = ["dice_perturbed", "partner", "dice_automatic"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from dtc_jax import storage
 from dtc_jax.cohort import manifest, splits
-from dtc_jax.errors import UsageError, unknown_choice
+from dtc_jax.errors import InputError, UsageError, unknown_choice
 from dtc_jax.runs import data as data_lib
 from dtc_jax.runs import dice_baselines, segmentation_figures
 from dtc_jax.runs.data import Data
@@ -28,11 +28,12 @@ _SIZES = ("small: less lesion than most patients have (0)", "large (1)")
 def load(config: ml_collections.ConfigDict) -> Data:
     """Generates (phantom), reads and builds the patches that `config` names; does nothing twice.
 
-    Every lesion with a mask is used, whatever is known of its label.
+    Every lesion with a mask is used, whatever is known of its label, and so are scans without a
+    lesion, which give patches from the lungs alone.
 
     Returns:
       Its table has one row a patch: `label` is 1 where it shows lesion, and `stratum` whether its
-      patient has more lesion than the median patient, by which splits are stratified.
+      patient has more lesion than the median patient with lesions, by which splits are stratified.
 
     Raises:
       InputError: see the manifest, the scans and the dataset builders.
@@ -55,14 +56,19 @@ def load(config: ml_collections.ConfigDict) -> Data:
         },
         pathlib.Path(fields.folder),
     )
-    known = manifest.read_manifest(path, "patch_id" if cubes else "lesion_id")
+    known = manifest.read_manifest(path, "patch_id" if cubes else "lesion_id", healthy=not cubes)
     people = known.sort_values("scan_order").drop_duplicates("patient_id")
     people = people[["patient_id", "cohort", "center", "split", "scan_order"]]
     table = stored.merge(people, on="patient_id", how="left", validate="many_to_one")
     kept, notes = _leave_out(table, fields.exclude_patients)
+    if not kept.volume_mm3.any():
+        raise InputError(f"{path}: no patch shows a lesion; add scans with lesions to learn from.")
     volumes = kept.groupby("patient_id").volume_mm3.sum().sort_index()
-    large = (volumes.rank(method="first") > len(volumes) / 2).astype(int)
-    kept = kept.assign(label=(kept.volume_mm3 > 0).astype(int), stratum=kept.patient_id.map(large))
+    volumes = volumes[volumes > 0]
+    large = volumes.index[volumes.rank(method="first") > len(volumes) / 2]
+    kept = kept.assign(
+        label=(kept.volume_mm3 > 0).astype(int), stratum=kept.patient_id.isin(large).astype(int)
+    )
     return Data(kept, Records(built, cache=fields.cache), [], notes)
 
 
@@ -78,15 +84,28 @@ def _leave_out(table: pd.DataFrame, patients: Sequence[str]) -> tuple[pd.DataFra
 
 
 def assign(config: ml_collections.ConfigDict, table: pd.DataFrame) -> pd.DataFrame:
-    """`table` with fold and split: a patient's patches stay together; see `data.assign`."""
+    """`table` with fold and split: a patient's patches stay together; see `data.assign`.
+
+    Raises:
+      InputError: see `splits.assign`; or there is no lesion on one of the sides.
+    """
     if config.split.unit != "patient":
         raise UsageError("config.split.unit must be 'patient': patches of a scan overlap.")
     patients = table.drop_duplicates("patient_id")
     patients = patients.assign(lesion_id=patients.patient_id, label=patients.stratum)
-    given = data_lib.assign(config, patients, _SIZES)[["patient_id", "fold", "split"]]
-    return given.merge(table.drop(columns="split"), on="patient_id").sort_values(
-        ["fold", "position"], ignore_index=True
+    given = data_lib.assign(config, patients, _SIZES, each_side_needs_both=False)
+    rows = given[["patient_id", "fold", "split"]].merge(
+        table.drop(columns="split"), on="patient_id"
     )
+    own = rows[rows.cohort == config.split.cohort]
+    for fold, of_fold in own.groupby("fold"):
+        for name in manifest.SPLITS:
+            if not of_fold.label[of_fold.split == name].any():
+                raise InputError(
+                    f"split: no patch for {name} (fold {fold}) shows a lesion; add patients, or "
+                    "change config.split (seed, folds, fractions, center) or the column `split`."
+                )
+    return rows.sort_values(["fold", "position"], ignore_index=True)
 
 
 def judge(

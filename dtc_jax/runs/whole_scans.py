@@ -1,24 +1,29 @@
 """A segmentation run judged on whole scans: which lesions it finds, and what it finds besides."""
 
-import dataclasses
 import pathlib
+import shutil
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dtc_jax import progress, storage
+from dtc_jax import storage
 from dtc_jax.cohort import manifest
 from dtc_jax.errors import InputError
-from dtc_jax.imaging import agreement, volume
+from dtc_jax.imaging import volume
 from dtc_jax.imaging.volume import Volume
-from dtc_jax.inference.segment import Segmentation, Segmenter, make_segmenter, segment
+from dtc_jax.inference.segment import Segmenter, make_segmenter
 from dtc_jax.report import drawing, outlines
+from dtc_jax.runs import data as data_lib
+from dtc_jax.runs import kept_scans, known_scan
+from dtc_jax.runs import networks as networks_lib
+from dtc_jax.runs.figures import estimate
 from dtc_jax.runs.fold import Network
 from dtc_jax.statistics import detection
 
 _PICTURE = 4.3  # inches
+_MASK, _FIGURE = "found.nii.gz", "slice"  # of a kept scan
 _SEEN = ("train", "validation")  # the network was trained or chosen on them
 
 
@@ -26,20 +31,22 @@ def judge(
     networks: Sequence[Network],
     splits: Sequence[pd.DataFrame],
     path: storage.PathLike,
-    folder: pathlib.Path,
+    workdir: pathlib.Path,
 ) -> None:
     """Segments the scans of a manifest whose patients a network has not seen, and judges it.
 
     Writes scans.csv, lesions.csv (the true ones), candidates.csv (the found ones), metrics.json,
-    masks/, which number the found lesions, and figures/, a slice of each scan, into `folder`, which
-    they replace once all of them are there, and prints the figures.
+    masks/, which number the found lesions, and figures/, a slice of each scan, into
+    `workdir`/scans, which they replace once all of them are there, and prints the figures. What is
+    done of a call that was stopped is kept in `workdir`/judged; the same call goes on with it.
 
     Args:
       networks: of the run, one a fold.
       splits: patient_id and split of what each of them was given.
       path: of the manifest; every lesion of its scans has a row, whatever is known of its label. A
-        row with neither lesion_id nor mask is a scan without a lesion.
-      folder: see above.
+        row with neither lesion_id nor mask is a scan without a lesion. Its column `lungs` names
+        masks of the lungs, where they are not to be found.
+      workdir: of the run.
 
     Raises:
       InputError: see the manifest and the scans; or all its patients were seen.
@@ -53,33 +60,45 @@ def judge(
             "training or validation; name scans of others."
         )
     segmenters = [make_segmenter(network.config, network.result) for network in networks]
-    groups = kept.groupby("image", sort=False)
-    with storage.atomic_folder(folder) as partial:
-        figures = _judge_all(groups, judges, segmenters, partial)
-        figures["patients_left_out"] = int(table.patient_id.nunique() - len(judges))
+    known = [networks_lib.fingerprints([network]) for network in networks]
+    done = kept_scans.judge(
+        kept,
+        workdir / "judged",
+        data_lib.hashes(networks[0].config),
+        lambda rows: known[judges[rows.patient_id.iloc[0]]],
+        lambda rows, partial: _judge(segmenters[judges[rows.patient_id.iloc[0]]], rows, partial),
+    )
+    tables = kept_scans.gather(done)
+    figures = detection.detection(**tables)
+    figures["patients_left_out"] = int(table.patient_id.nunique() - len(judges))
+    with storage.atomic_folder(workdir / "scans") as partial:
+        _put_together(done, partial)
+        for kind, one in tables.items():
+            storage.write_table(partial / f"{kind}.csv", one)
         storage.write_json(partial / "metrics.json", figures)
     print(summary(figures))
 
 
-def _judge_all(
-    groups: Any, judges: dict[str, int], segmenters: Sequence[Segmenter], folder: pathlib.Path
-) -> dict[str, Any]:
-    """Judges each scan of `groups`, writes masks, pictures and tables, and gives the figures."""
-    parts: dict[str, list[pd.DataFrame]] = {"scans": [], "lesions": [], "candidates": []}
-    for number, (_, rows) in enumerate(progress.track(groups, "scans")):
-        patient, name = rows.patient_id.iloc[0], f"scan-{number:03d}"
-        image, truth = read(rows)
-        found = find(segmenters[judges[patient]], image, rows)
-        volume.write(folder / "masks" / f"{name}.nii.gz", found.mask)
-        _picture(image, found.mask, truth, folder / "figures" / name)
-        for kind, part in compare(found, truth, rows).items():
-            part.insert(0, "scan_id", name)
-            part.insert(0, "patient_id", patient)
-            parts[kind].append(part)
-    tables = {kind: pd.concat(found, ignore_index=True) for kind, found in parts.items()}
-    for kind, one in tables.items():
-        storage.write_table(folder / f"{kind}.csv", one)
-    return detection.detection(**tables)
+def _judge(
+    segmenter: Segmenter, rows: pd.DataFrame, folder: pathlib.Path
+) -> dict[str, pd.DataFrame]:
+    """Judges a scan, gives its tables, and writes what was found in it and a picture."""
+    scan = known_scan.read(rows)
+    found = known_scan.find(segmenter, scan)
+    volume.write(folder / _MASK, found.mask)
+    _picture(scan.image, found.mask, scan.truth, folder / _FIGURE)
+    return known_scan.compare(found, scan)
+
+
+def _put_together(done: Sequence[pathlib.Path], folder: pathlib.Path) -> None:
+    """Copies the masks and the pictures of all scans into masks/ and figures/."""
+    for name in ("masks", "figures"):
+        (folder / name).mkdir()
+    for number, kept in enumerate(done):
+        name = kept_scans.scan_id(number)
+        shutil.copyfile(kept / _MASK, folder / "masks" / f"{name}.nii.gz")
+        for suffix in (".png", ".svg"):
+            shutil.copyfile(kept / f"{_FIGURE}{suffix}", folder / "figures" / f"{name}{suffix}")
 
 
 def _judges(splits: Sequence[pd.DataFrame], patients: np.ndarray) -> dict[str, int]:
@@ -89,35 +108,6 @@ def _judges(splits: Sequence[pd.DataFrame], patients: np.ndarray) -> dict[str, i
         patient: [i for i, ids in enumerate(seen) if patient not in ids] for patient in patients
     }
     return {patient: numbers[0] for patient, numbers in blind.items() if numbers}
-
-
-def read(rows: pd.DataFrame) -> tuple[Volume, Volume]:
-    """The scan of a manifest's `rows`, and the instance mask that numbers them from 1 on."""
-    image = volume.read_image(rows.image.iloc[0])
-    truth = Volume(np.zeros(image.shape, np.uint16), image.affine)
-    for number, row in enumerate(rows.dropna(subset="mask").itertuples(), start=1):
-        label = None if np.isnan(row.mask_label) else int(row.mask_label)
-        truth.array[volume.read_mask(row.mask, image, label).array] = number
-    return image, truth
-
-
-def find(segmenter: Segmenter, image: Volume, rows: pd.DataFrame) -> Segmentation:
-    """`segment`, whose errors name the scan."""
-    try:
-        return segment(segmenter, image)
-    except InputError as error:
-        raise InputError(f"{rows.image.iloc[0]}: {error}") from error
-
-
-def compare(found: Segmentation, truth: Volume, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """A scan's part of each table of `statistics.detection`: scans, lesions and candidates."""
-    whole = pd.DataFrame([dataclasses.asdict(agreement.agreement(found.mask, truth))])
-    scores = found.lesions.set_index("lesion_id").max_probability
-    lesions, candidates = agreement.by_lesion(found.mask, truth, scores)
-    lesions["lesion_id"] = rows.lesion_id.to_numpy()[lesions.lesion_id - 1]
-    measures = found.lesions.drop(columns="max_probability")
-    candidates = candidates.merge(measures, on="lesion_id", validate="one_to_one")
-    return {"scans": whole, "lesions": lesions, "candidates": candidates}
 
 
 def _picture(image: Volume, found: Volume, truth: Volume, path: pathlib.Path) -> None:
@@ -147,15 +137,15 @@ def summary(figures: dict[str, Any]) -> str:
         f"{figures['scans']} whole scans of {figures['patients']} patients, "
         f"{figures['lesions']} lesions; 95 % intervals"
     )
+    if figures["empty_scans"]:
+        head += (
+            f"\n  without a lesion, for false positives alone: {figures['empty_scans']} scans, "
+            f"something found in {figures['empty_scans_with_finding']}"
+        )
     if figures.get("patients_left_out"):
         head += (
             f"\n  left out, since the run has seen them: {figures['patients_left_out']} patients"
         )
-    return "\n".join([head, *(f"  {name:<26}{_estimate(row)}" for name, row in rows.items())])
-
-
-def _estimate(row: dict[str, Any]) -> str:
-    if row["value"] is None:
-        return f"n/a (n {row['n']})"
-    interval = "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
-    return f"{row['value']:.3f}{interval} (n {row['n']})"
+    return "\n".join(
+        [head, *(f"  {name:<26}{estimate(row)} (n {row['n']})" for name, row in rows.items())]
+    )

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import ml_collections
@@ -13,8 +13,9 @@ from dtc_jax import storage
 from dtc_jax.cohort import splits
 from dtc_jax.errors import InputError
 
+_DATA = "data.json"
 # Of whole scans: no part of training, nor of its figures.
-_OF_SCANS = ("predict.overlap", "predict.connectivity", "predict.min_volume_mm3")
+OF_SCANS = ("predict.overlap", "predict.connectivity", "predict.min_volume_mm3")
 # Fields that say how, not what, to compute: they may change when a run is resumed.
 FREE_FIELDS = (
     *(
@@ -26,13 +27,37 @@ FREE_FIELDS = (
         "train.log_every_steps",
     ),
     "write_report",
-    *_OF_SCANS,
+    *OF_SCANS,
     *("report.patient_truth", "report.diameter_rounding", "report.margin"),
 )
 
 
-def claim(workdir: storage.PathLike, config: ml_collections.ConfigDict) -> pathlib.Path:
+def claim(
+    workdir: storage.PathLike,
+    config: ml_collections.ConfigDict,
+    free: Collection[str] = FREE_FIELDS,
+) -> pathlib.Path:
     """Makes `workdir` the folder of `config`, or checks that it already is.
+
+    Raises:
+      InputError: see `check`.
+    """
+    folder = check(workdir, config, free)
+    storage.write_json(folder / "config.json", _plain(config))
+    return folder
+
+
+def check(
+    workdir: storage.PathLike,
+    config: ml_collections.ConfigDict,
+    free: Collection[str] = FREE_FIELDS,
+) -> pathlib.Path:
+    """Checks that `workdir` is the folder of `config`, or free for it; writes nothing.
+
+    Args:
+      workdir: of the run.
+      config: of the run.
+      free: full names of the fields in which it may differ from that of before.
 
     Raises:
       InputError: the folder holds the run of another configuration (the fields are named), or
@@ -40,13 +65,11 @@ def claim(workdir: storage.PathLike, config: ml_collections.ConfigDict) -> pathl
     """
     folder = pathlib.Path(workdir)
     path = folder / "config.json"
-    new = _plain(config)
     if path.exists():
-        old = _stored(path)
         different = [
             f"{field}: {old_value!r} there, {new_value!r} now"
-            for field, old_value, new_value in _differences(old, new)
-            if field not in FREE_FIELDS
+            for field, old_value, new_value in _differences(_stored(path), _plain(config))
+            if field not in free
         ]
         if different:
             raise InputError(
@@ -57,7 +80,6 @@ def claim(workdir: storage.PathLike, config: ml_collections.ConfigDict) -> pathl
         raise InputError(f"{folder}: is a file. Name a new --workdir.")
     elif folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"{folder}: holds files but no config.json. Name a new --workdir.")
-    storage.write_json(path, new)
     return folder
 
 
@@ -65,6 +87,19 @@ def claim_data(
     folder: pathlib.Path, config: ml_collections.ConfigDict, rows: pd.DataFrame, crops: str
 ) -> None:
     """Binds a run to its data: on other labels or splits its test would no longer be one.
+
+    Raises:
+      InputError: see `check_data`.
+    """
+    new = check_data(folder, config, rows, crops)
+    if not (folder / _DATA).exists():
+        storage.write_json(folder / _DATA, new)
+
+
+def check_data(
+    folder: pathlib.Path, config: ml_collections.ConfigDict, rows: pd.DataFrame, crops: str
+) -> dict[str, Any]:
+    """What binds a run to its data, held against what the run was started on; writes nothing.
 
     Args:
       folder: of the run.
@@ -84,9 +119,8 @@ def claim_data(
         ).hexdigest(),
         "crops": crops,
     }
-    path = folder / "data.json"
-    if path.exists():
-        old = storage.read_json(path)
+    if (folder / _DATA).exists():
+        old = storage.read_json(folder / _DATA)
         different = [field for field, value in new.items() if value != old.get(field)]
         if different:
             raise InputError(
@@ -94,8 +128,7 @@ def claim_data(
                 f"{config.data.source} data have changed since. Name a new --workdir, or delete "
                 "this one to start again."
             )
-        return
-    storage.write_json(path, new)
+    return new
 
 
 def read_config(workdir: storage.PathLike) -> ml_collections.ConfigDict:
@@ -112,7 +145,7 @@ def read_config(workdir: storage.PathLike) -> ml_collections.ConfigDict:
 
 def essence(config: ml_collections.ConfigDict) -> dict[str, Any]:
     """The fields, by their full names, that decide what is computed from a scan."""
-    how = set(FREE_FIELDS) - set(_OF_SCANS)
+    how = set(FREE_FIELDS) - set(OF_SCANS)
     where = ("data.manifest", "data.npz")
     fields = dict(_flat(_plain(config)))
     return {name: value for name, value in fields.items() if name not in how.union(where)}

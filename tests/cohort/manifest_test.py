@@ -44,7 +44,7 @@ def test_the_smallest_manifest_gets_every_optional_column(folder):
     assert row.image == str(folder.resolve() / "a.nii.gz")
     assert row["mask"] == str(folder.resolve() / "am.nii.gz")
     assert (row.cohort, row.center) == ("primary", "unknown")
-    empty = ["mask_label", "label", "split", "diameter_mm", "age", "sex", "scan_order"]
+    empty = ["lungs", "mask_label", "label", "split", "diameter_mm", "age", "sex", "scan_order"]
     assert row[[*empty, "scanner", "kvp", "slice_mm"]].isna().all()
     assert table.label.dtype == np.float64
 
@@ -185,3 +185,36 @@ def test_the_real_nodules_are_a_manifest():
     assert len(table) == 814
     assert [(table.label == 0).sum(), (table.label == 1).sum()] == [354, 336]  # the rest: no label
     assert table.mean_malignancy_rating[table.label == 1].between(3, 5).all()
+
+
+def test_a_mask_of_the_lungs_is_a_path_like_the_others_and_one_a_scan(folder):
+    table = manifest.read_manifest(
+        _write(
+            folder,
+            f"{HEADER},mask_label,lungs",
+            "P1,L1,a.nii.gz,am.nii.gz,1,bm.nii.gz",
+            "P1,L2,a.nii.gz,am.nii.gz,2,bm.nii.gz",
+            "P2,L3,b.nii.gz,bm.nii.gz,,",
+        )
+    )
+    assert table.lungs.tolist()[:2] == [str(folder.resolve() / "bm.nii.gz")] * 2
+    assert pd.isna(table.lungs[2])
+    lines = [
+        f"{HEADER},mask_label,lungs",
+        "P1,L1,a.nii.gz,am.nii.gz,1,bm.nii.gz",
+        "P1,L2,a.nii.gz,am.nii.gz,2,",
+        "P1,L3,a.nii.gz,am.nii.gz,3,am.nii.gz",
+        "P2,L4,b.nii.gz,bm.nii.gz,1,gone.nii.gz",
+        "P2,L5,b.nii.gz,bm.nii.gz,2,../outside.nii.gz",
+    ]
+    assert _problems(folder, *lines) == [
+        *((row, "lungs") for row in (3, 4, 5)),
+        *((6, "lungs"), (6, "lungs")),
+    ]
+
+
+def test_a_scan_without_a_lesion_may_have_lungs(folder):
+    path = _write(folder, f"{HEADER},lungs", "P1,,a.nii.gz,,am.nii.gz")
+    table = manifest.read_manifest(path, healthy=True)
+    assert table.lesion_id.isna().all()
+    assert table.lungs[0].endswith("am.nii.gz")

@@ -79,3 +79,26 @@ def test_a_long_list_of_bad_lesions_is_cut(scan):
         list(extraction.extract(CUT, [missing]))
     assert len(str(caught.value).split("\n")) == 52
     assert str(caught.value).endswith("… and 30 more")
+
+
+def test_whole_scans_have_their_lungs_and_those_without_a_lesion_come_last():
+    columns = ["patient_id", "lesion_id", "image", "mask", "mask_label", "lungs"]
+    nan = float("nan")
+    rows = [
+        ("p3", nan, "h2.nii", nan, nan, nan),
+        ("p2", "b", "2.nii", "m2.nii", 1.0, "l2.nii"),
+        ("p3", nan, "h1.nii", nan, nan, "l3.nii"),
+        ("p1", "a", "1.nii", "m1.nii", 1.0, nan),
+    ]
+    table = pd.DataFrame(rows, columns=columns)
+    scans = extraction.scans(table, whole=True)
+    assert scans == extraction.scans(table[::-1], whole=True)
+    told = [(one.image, one.lungs, one.patient_id, one.name, len(one)) for one in scans]
+    assert told == [
+        ("1.nii", "", "p1", "a", 1),
+        ("2.nii", "l2.nii", "p2", "b", 1),
+        ("h1.nii", "l3.nii", "p3", "p3-healthy0", 0),
+        ("h2.nii", "", "p3", "p3-healthy1", 0),
+    ]
+    assert [one.image for one in extraction.scans(table)] == ["1.nii", "2.nii"]
+    assert not any(one.lungs for one in extraction.scans(table))

@@ -4,7 +4,7 @@ import os
 import pathlib
 import shutil
 
-from dtc_jax.crops import fingerprint
+from dtc_jax.crops import extraction, fingerprint
 
 PARAMS = {"size_mm": [8, 8, 8]}
 
@@ -78,3 +78,24 @@ def test_missing_files_and_a_damaged_cache_stop_nothing(tmp_path):
     hashes = fingerprint.file_hashes([str(path), "/nowhere", str(empty)], cache)
     assert hashes["/nowhere"] == hashes[str(empty)] == ""
     assert len(hashes[str(path)]) == 64
+
+
+def test_lungs_and_scans_without_a_lesion_count_where_there_are_any(scan, tmp_path):
+    mark = _mark(scan, tmp_path)
+    content = fingerprint.file_hashes([scan.image, scan.lesions[0].mask], tmp_path / "h.json")
+    rows = [
+        [content[scan.image], content[one.mask], one.mask_label, one.patient_id, one.lesion_id]
+        for one in scan.lesions
+    ]
+    assert mark == fingerprint.of_contents({"params": PARAMS, "lesions": rows})  # as ever
+    lungs = tmp_path / "lungs.nii.gz"
+    lungs.write_bytes(b"left")
+    with_lungs = dataclasses.replace(scan, lungs=str(lungs))
+    left = _mark(with_lungs, tmp_path)
+    lungs.write_bytes(b"both")
+    both = _mark(with_lungs, tmp_path)
+    healthy = extraction.Scan(scan.image, (), "", "p9", "p9-healthy0")
+    more = fingerprint.of_scans([scan, healthy], PARAMS, tmp_path / "hashes.json")
+    other = dataclasses.replace(healthy, patient_id="p8", name="p8-healthy0")
+    others = fingerprint.of_scans([scan, other], PARAMS, tmp_path / "hashes.json")
+    assert len({mark, left, both, more, others}) == 5

@@ -142,3 +142,40 @@ def test_bad_scans_and_masks_are_named(scan):
 def test_wrong_parameters_are_said(fields, message):
     with pytest.raises(UsageError, match=message):
         patches.PatchParams(**fields)
+
+
+def test_the_others_lie_in_the_lungs_that_are_given(scans, tmp_path):
+    image = volume.read_image(scans[0].image)
+    field = lungs.lung_field(image).array
+    field[:, :, : image.shape[2] // 2] = False
+    volume.write(tmp_path / "lungs.nii.gz", volume.Volume(field, image.affine))
+    given = dataclasses.replace(scans[0], lungs=str(tmp_path / "lungs.nii.gz"))
+    (part,) = patches.parts([given], PARAMS)
+    found = patches.cut(part, PARAMS)[len(given) :]
+    assert len(found) == len(part.kinds) > 5
+    for one in found:
+        assert field[tuple(np.rint(image.index(one["center_mm"])).astype(int))]
+    volume.write(tmp_path / "lungs.nii.gz", volume.Volume(field[1:], image.affine))
+    *_, error = patches.cut(part, PARAMS)
+    assert f"scan of lesion {given.lesions[0].lesion_id}" in str(error)
+    assert "lungs.nii.gz: the mask has" in str(error)
+
+
+def test_a_scan_without_a_lesion_gives_patches_without_lesion(scans):
+    healthy = extraction.Scan(scans[0].image, (), "", "p9", "p9-healthy0")
+    (part,) = patches.parts([healthy], PARAMS)
+    found = patches.cut(part, PARAMS)
+    assert len(found) == len(part) == 3  # as a scan of one lesion, less that about the lesion
+    assert {one["patient_id"] for one in found} == {"p9"}
+    assert all(one["lesion_id"].startswith("p9-healthy0-") for one in found)
+    assert len({one["lesion_id"] for one in found}) == 3
+    assert not any(one["mask"].any() for one in found)
+    field = lungs.lung_field(volume.read_image(healthy.image)).array
+    image = volume.read_image(healthy.image)
+    for one in found:
+        assert field[tuple(np.rint(image.index(one["center_mm"])).astype(int))]
+    alone = dataclasses.replace(PARAMS, lesion_share=1.0)
+    assert patches.cut(patches.parts([healthy], alone)[0], alone) == []
+    missing = dataclasses.replace(healthy, image="/nowhere.nii")
+    (error,) = patches.cut(patches.parts([missing], PARAMS)[0], PARAMS)
+    assert "scan without a lesion of patient p9: /nowhere.nii" in str(error)

@@ -7,7 +7,8 @@ import pytest
 from datasets import build
 from dtc_jax.cohort import manifest
 from dtc_jax.crops import extraction, patches
-from dtc_jax.errors import UsageError
+from dtc_jax.errors import InputError, UsageError
+from dtc_jax.imaging import volume
 from dtc_jax.training.batches import Records
 
 
@@ -53,3 +54,35 @@ def test_wrong_use_is_said(tmp_path, fields):
         build.build("ct_patches", fields | {"lesion_shares": 1}, tmp_path)
     with pytest.raises(UsageError, match="not both"):
         build.build("ct_patches", {}, tmp_path)
+
+
+def test_lungs_and_scans_without_a_lesion_rebuild_patches_and_no_crops(cohort, fields, tmp_path):
+    """With lesion_share 1 nothing is drawn from the lungs, so that neither matters."""
+    crops = {"manifest": fields["manifest"], "size_mm": (8, 10, 12)}
+    drawn = fields | {"lesion_share": 0.5}
+    with pytest.raises(InputError, match="no lungs found"):  # random HU are no chest
+        build.build("ct_patches", drawn, tmp_path / "data")
+    kept = [build.build("ct_patches", fields, tmp_path / "data")]
+    kept.append(build.build("lesion_crops", crops, tmp_path / "data"))
+    lungs = np.zeros((12, 14, 16), np.uint8)
+    lungs[:, :, 2:] = 1
+    volume.write(cohort.parent / "lungs.nii.gz", volume.Volume(lungs, np.eye(4)))
+    table = pd.read_csv(cohort, dtype=str).assign(lungs="lungs.nii.gz")
+    table.loc[len(table)] = {"patient_id": "p5", "image": "p5.nii.gz", "lungs": "lungs.nii.gz"}
+    hu = np.random.default_rng(5).integers(-1000, 400, lungs.shape).astype(np.int16)
+    volume.write(cohort.parent / "p5.nii.gz", volume.Volume(hu, np.eye(4)))
+    table.to_csv(cohort, index=False)
+    assert build.build("ct_patches", fields, tmp_path / "data") == kept[0]
+    assert build.build("lesion_crops", crops, tmp_path / "data") == kept[1]
+    first = build.build("ct_patches", drawn, tmp_path / "data")
+    stored = pd.read_csv(first / "lesions.csv")
+    assert stored.lesion_id[stored.patient_id == "p5"].str.startswith("p5-healthy0-").all()
+    assert (stored.volume_mm3[stored.patient_id == "p5"] == 0).all()
+    assert stored.patient_id.tolist().count("p5") == 1
+    lungs[:, :, :9] = 0
+    volume.write(cohort.parent / "lungs.nii.gz", volume.Volume(lungs, np.eye(4)))
+    second = build.build("ct_patches", drawn, tmp_path / "data")
+    assert second != first
+    others = pd.read_csv(second / "lesions.csv")
+    others = others[others.diameter_mm.isna()]
+    assert (others.center_mm_z >= 9).all()  # the last axis of these arrays

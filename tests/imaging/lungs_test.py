@@ -10,7 +10,7 @@ from scipy import ndimage
 from dtc_jax.cohort.phantom import chest, grid
 from dtc_jax.errors import InputError
 from dtc_jax.imaging import volume
-from dtc_jax.imaging.lungs import lung_field
+from dtc_jax.imaging.lungs import given_or_found, lung_field
 from dtc_jax.imaging.volume import Volume
 
 SPACING_MM = (4.0, 3.0, 3.0)
@@ -194,3 +194,19 @@ def test_a_real_lung_alone_is_found_with_its_nodule():
     assert _dice(coarse, field.array[::2]) > 0.97
     with pytest.raises(InputError, match="no lungs found"):  # the abdomen below it, with its gas
         lung_field(Volume(scan.array[:12], scan.affine))
+
+
+def test_lungs_that_are_given_are_taken_as_they_are(tmp_path):
+    hu, field = _chest(LEFT, RIGHT)
+    affine = AFFINE[[2, 1, 0, 3]]  # index (z, y, x) to world x, y, z
+    image = Volume(_scan(hu).array, affine)
+    half = field & (X < 0)
+    volume.write(tmp_path / "lungs.nii", Volume(half * np.uint8(3), affine))
+    np.testing.assert_array_equal(given_or_found(image, tmp_path / "lungs.nii").array, half)
+    np.testing.assert_array_equal(given_or_found(image).array, lung_field(image).array)
+    volume.write(tmp_path / "lungs.nii", Volume(half[:-1], affine))
+    with pytest.raises(InputError, match=r"lungs\.nii: the mask has \(59, .* its scan \(60,"):
+        given_or_found(image, tmp_path / "lungs.nii")
+    volume.write(tmp_path / "lungs.nii", Volume(half & False, affine))
+    with pytest.raises(InputError, match=r"lungs\.nii: the mask is empty; draw the lungs, or"):
+        given_or_found(image, tmp_path / "lungs.nii")

@@ -192,3 +192,25 @@ def test_a_scan_is_no_mask(tmp_path):
     scan = volume.read_image(tmp_path / "scan.nii")
     with pytest.raises(InputError, match="negative numbers"):
         volume.read_mask(tmp_path / "scan.nii", scan)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float32])
+def test_lesions_that_are_read_together_are_those_read_one_by_one(tmp_path, dtype):
+    numbers = np.zeros(SIDES, dtype)
+    numbers[1:4, 2, 3:9], numbers[6:8, 5:9, 1], numbers[0, 13, 14] = 7, 2, 200
+    affine = np.eye(4)[[2, 1, 0, 3]]  # index (z, y, x) to world x, y, z
+    like = Volume(np.zeros(SIDES, np.int16), affine)
+    volume.write(tmp_path / "mask.nii", Volume(numbers, affine))
+    labels = [200, None, 7, 2, 7]
+    found = volume.read_regions(tmp_path / "mask.nii", like, labels)
+    for label, (box, lesion) in zip(labels, found, strict=True):
+        alone = volume.read_mask(tmp_path / "mask.nii", like, label).array
+        assert box == lesions.bounding_box(alone)
+        np.testing.assert_array_equal(lesion, alone[box])
+    for absent in (3, 201, 10**12):
+        with pytest.raises(InputError, match=rf"no voxel of label {absent}; draw the lesion"):
+            volume.read_regions(tmp_path / "mask.nii", like, [7, absent])
+    volume.write(tmp_path / "empty.nii", Volume(np.zeros(SIDES, np.uint8), affine))
+    for label, words in ((None, "the mask is empty"), (1, "no voxel of label 1")):
+        with pytest.raises(InputError, match=words):
+            volume.read_regions(tmp_path / "empty.nii", like, [label])

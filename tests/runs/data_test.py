@@ -1,12 +1,14 @@
-"""A split that several runs share: a file that says on which side a patient is."""
+"""What a run works on: the cohort as the manifest has it, and a split that several runs share."""
 
 import ml_collections
+import numpy as np
 import pandas as pd
 import pytest
 
-from configs import senet
+from configs import senet, vnet
 from dtc_jax.errors import InputError, UsageError
-from dtc_jax.runs import data
+from dtc_jax.imaging import volume
+from dtc_jax.runs import data, segmentation
 
 
 @pytest.fixture
@@ -59,3 +61,26 @@ def test_the_file_must_be_there(table):
     found.split.kind = "file"
     with pytest.raises(UsageError, match="file is empty"):
         data.assign(found, table)
+
+
+def test_scans_without_a_lesion_are_counted_and_no_part_of_a_classifiers_data(study, tmp_path):
+    whole = pd.read_csv(study, dtype=str)
+    path = study.parent / f"{tmp_path.name}.csv"
+    healthy = {"patient_id": "h", "image": "h.nii.gz", "lungs": "h-lungs.nii.gz"}
+    hu = np.full((16, 20, 32), -850, np.int16)
+    volume.write(study.parent / "h.nii.gz", volume.Volume(hu, np.eye(4)))
+    volume.write(study.parent / "h-lungs.nii.gz", volume.Volume(hu < 0, np.eye(4)))
+    pd.concat([whole, pd.DataFrame([healthy])]).to_csv(path, index=False)
+    found = senet.get_config("demo")
+    found.data.update(source="manifest", manifest=str(path), folder=str(tmp_path))
+    loaded = data.load(found)
+    assert len(loaded.table) == len(whole) - 1  # one has no label
+    assert "h" not in set(loaded.table.patient_id)
+    assert "scans without a lesion, of no use to a classifier: 1" in loaded.notes
+    path.write_text("patient_id,lesion_id,image,mask,lungs\nh,,h.nii.gz,,h-lungs.nii.gz\n")
+    with pytest.raises(InputError, match="has scans without a lesion alone; add rows of lesions"):
+        data.load(found)
+    segmenter = vnet.get_config("demo")
+    segmenter.data.update(source="manifest", manifest=str(path), folder=str(tmp_path))
+    with pytest.raises(InputError, match="no patch shows a lesion; add scans with lesions"):
+        segmentation.load(segmenter)

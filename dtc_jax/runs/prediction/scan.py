@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 
 from dtc_jax.errors import InputError, no_memory_is_an_input_error
-from dtc_jax.imaging import volume
+from dtc_jax.imaging import lungs
 from dtc_jax.imaging.dicom import seg
-from dtc_jax.imaging.lungs import lung_field
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.segment import segment
 from dtc_jax.runs import environment
@@ -52,9 +51,9 @@ def _answer(
     clock: Clock,
 ) -> Answer:
     """Makes and writes the answer to a scan that is read."""
-    lungs = _lungs(request, scan)
+    field = _lungs(request, scan)
     clock.lap("lungs")
-    found = segment(own.segmenter, scan.image, lungs)
+    found = segment(own.segmenter, scan.image, field)
     clock.lap("segment")
     answer = answer_lib.judge(own.classifier, scan.image, found.mask, found.lesions)
     clock.lap("classify and heat maps")
@@ -140,9 +139,9 @@ def is_done(request: Request, own: Tools, folder: pathlib.Path, keep_identity: b
 
 
 def _lungs(request: Request, scan: Scan) -> Volume:
-    if request.lungs:
-        return volume.read_mask(request.lungs, scan.image)
     try:
-        return lung_field(scan.image)
+        return lungs.given_or_found(scan.image, request.lungs)
     except InputError as error:
+        if request.lungs:
+            raise
         raise InputError(f"{request.path}: {error}") from error

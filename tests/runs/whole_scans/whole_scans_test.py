@@ -7,62 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from configs import vnet
 from dtc_jax import runs
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.imaging import volume
 from dtc_jax.imaging.volume import Volume
-from dtc_jax.runs import whole_scans
+from dtc_jax.runs import known_scan, whole_scans
 from dtc_jax.runs.fold import Network
-from dtc_jax.tasks import segmentation
 from dtc_jax.training.result import FitResult
-
-SHAPE, SPACING_MM = (32, 50, 64), np.array([5.0, 3.6, 3.6])
-AFFINE = np.zeros((4, 4))
-AFFINE[[2, 1, 0, 3], [0, 1, 2, 3]] = (*SPACING_MM, 1.0)  # (z, y, x) to RAS
-
-
-def _ball(center, radii_mm) -> np.ndarray:
-    away_mm = (np.moveaxis(np.indices(SHAPE), 0, -1) - center) * SPACING_MM
-    return ((away_mm / radii_mm) ** 2).sum(axis=-1) < 1
-
-
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory):
-    """Three patients with a scan each, and two numbered nodules in every scan."""
-    folder = tmp_path_factory.mktemp("scans")
-    rows = []
-    for i in range(3):
-        _, y, x = np.indices(SHAPE)
-        hu = np.where(((y - 25) / 23) ** 2 + ((x - 32) / 30) ** 2 < 1, 40, -1000).astype(np.int16)
-        for center in ((16, 25, 18), (16, 25, 46)):
-            hu[_ball(center, (70.0, 65.0, 40.0))] = -860
-        labels = np.zeros(SHAPE, np.uint8)
-        for number, center in ((1, (14 + i, 28, 18)), (2, (18, 20, 46))):
-            labels[_ball(center, 12.0)] = number
-            rows.append((f"p{i}", f"p{i}-{number}", f"{i}.nii", f"{i}-mask.nii", number))
-        hu[labels > 0] = 30
-        volume.write(folder / f"{i}.nii", Volume(hu, AFFINE))
-        volume.write(folder / f"{i}-mask.nii", Volume(labels, AFFINE))
-    columns = ["patient_id", "lesion_id", "image", "mask", "mask_label"]
-    pd.DataFrame(rows, columns=columns).to_csv(folder / "lesions.csv", index=False)
-    return folder / "lesions.csv"
-
-
-@pytest.fixture(scope="module")
-def config():
-    config = vnet.get_config("demo").unlock()
-    config.model.update(widths=(4, 8), convolutions=(1, 1))
-    config.preprocess.update(crop_mm=(32, 32, 32), spacing_mm=4.0)
-    config.predict.update(crop_mm=(96, 96, 96), batch_size=2, mirror=False)
-    return config
-
-
-@pytest.fixture(scope="module")
-def network(config):
-    init = segmentation.make_task(config, np.array([0, 1])).init
-    params, batch_stats = jax.device_get(jax.jit(init)(jax.random.key(0)))
-    return Network(config, FitResult(params, batch_stats, 0, {}, []), {})
+from tests.chests import AFFINE, SHAPE
 
 
 def _biased(network, bias) -> Network:
@@ -81,9 +33,9 @@ def _split(**patients) -> pd.DataFrame:
 def test_scans_of_patients_that_were_seen_are_left_out(network, manifest, tmp_path):
     split = _split(p0="train", p1="validation", p2="test")
     whole_scans.judge([network], [split], manifest, tmp_path)
-    scans = pd.read_csv(tmp_path / "scans.csv")
+    scans = pd.read_csv(tmp_path / "scans" / "scans.csv")
     assert scans.patient_id.tolist() == ["p2"]
-    assert json.loads((tmp_path / "metrics.json").read_text())["patients_left_out"] == 2
+    assert json.loads((tmp_path / "scans" / "metrics.json").read_text())["patients_left_out"] == 2
     with pytest.raises(InputError, match="has seen all of its 3 patients"):
         whole_scans.judge(
             [network], [_split(p0="train", p1="train", p2="train")], manifest, tmp_path
@@ -93,9 +45,10 @@ def test_scans_of_patients_that_were_seen_are_left_out(network, manifest, tmp_pa
 def test_figures_are_those_of_the_tables_and_of_the_masks(network, manifest, tmp_path, capsys):
     whole_scans.judge([network], [_split(x="train")], manifest, tmp_path)
     scans, lesions, candidates = (
-        pd.read_csv(tmp_path / f"{name}.csv") for name in ("scans", "lesions", "candidates")
+        pd.read_csv(tmp_path / "scans" / f"{name}.csv")
+        for name in ("scans", "lesions", "candidates")
     )
-    figures = json.loads((tmp_path / "metrics.json").read_text())
+    figures = json.loads((tmp_path / "scans" / "metrics.json").read_text())
     assert figures["scans"] == figures["patients"] == len(scans) == 3
     assert lesions.lesion_id.tolist() == [f"p{i}-{n}" for i in range(3) for n in (1, 2)]
     assert figures["sensitivity"]["value"] == pytest.approx(lesions.is_found.mean())
@@ -106,7 +59,7 @@ def test_figures_are_those_of_the_tables_and_of_the_masks(network, manifest, tmp
         image = volume.read_image(manifest.parent / f"{i}.nii")
         truth = volume.read_mask(manifest.parent / table["mask"][2 * i], image).array
         mine = candidates[candidates.scan_id == row.scan_id]
-        found = volume.read_image(tmp_path / "masks" / f"{row.scan_id}.nii.gz")
+        found = volume.read_image(tmp_path / "scans" / "masks" / f"{row.scan_id}.nii.gz")
         np.testing.assert_allclose(found.affine, image.affine)
         assert set(np.unique(found.array)) == {0, *mine.lesion_id}
         dice = 2 * (truth & (found.array > 0)).sum() / (truth.sum() + (found.array > 0).sum())
@@ -119,8 +72,8 @@ def test_figures_are_those_of_the_tables_and_of_the_masks(network, manifest, tmp
 
 def test_a_network_that_finds_nothing_has_empty_tables_and_figures(network, manifest, tmp_path):
     whole_scans.judge([_biased(network, -50.0)], [_split(x="train")], manifest, tmp_path)
-    candidates = pd.read_csv(tmp_path / "candidates.csv")
-    figures = json.loads((tmp_path / "metrics.json").read_text())
+    candidates = pd.read_csv(tmp_path / "scans" / "candidates.csv")
+    figures = json.loads((tmp_path / "scans" / "metrics.json").read_text())
     assert len(candidates) == 0
     assert {"patient_id", "score", "volume_mm3", "is_false"} <= set(candidates)
     assert figures["scans_all_missed"] == 3
@@ -135,20 +88,9 @@ def test_each_patient_of_a_k_fold_run_is_judged_by_a_network_that_has_not_seen_i
     splits.append(_split(p0="validation", p1="train", p2="test"))
     silent = _biased(network, -50.0)
     whole_scans.judge([network, silent, silent], splits, manifest, tmp_path)
-    scans = pd.read_csv(tmp_path / "scans.csv").set_index("patient_id")
+    scans = pd.read_csv(tmp_path / "scans" / "scans.csv").set_index("patient_id")
     assert scans.found_mm3["p0"] > 0
     assert scans.found_mm3["p1"] == scans.found_mm3["p2"] == 0
-
-
-def test_a_scan_without_lungs_is_named(network, manifest, tmp_path):
-    volume.write(tmp_path / "head.nii", Volume(np.full(SHAPE, 40, np.int16), AFFINE))
-    volume.write(tmp_path / "mask.nii", Volume(_ball((14, 28, 18), 12.0), AFFINE))
-    (tmp_path / "lesions.csv").write_text(
-        "patient_id,lesion_id,image,mask\nq,q-1,head.nii,mask.nii\n"
-    )
-    with pytest.raises(InputError, match=r"head\.nii: no lungs found"):
-        whole_scans.judge([network], [_split(x="train")], tmp_path / "lesions.csv", tmp_path / "o")
-    assert not (tmp_path / "o").exists()
 
 
 def test_a_classifier_has_no_scans_to_segment(tmp_path):
@@ -164,18 +106,18 @@ def test_a_scan_without_a_lesion_counts_for_false_positives_alone(network, manif
     path = manifest.parent / "with-healthy.csv"
     table.to_csv(path, index=False)
     whole_scans.judge([network], [_split(x="train")], path, tmp_path)
-    figures = json.loads((tmp_path / "metrics.json").read_text())
+    figures = json.loads((tmp_path / "scans" / "metrics.json").read_text())
     assert figures["scans"] == 3
     assert figures["lesions"] == figures["sensitivity"]["n"] == 4
     assert figures["empty_scans"] == figures["empty_scans_with_finding"] == 1
     assert figures["dice"]["n"] == 2
-    candidates = pd.read_csv(tmp_path / "candidates.csv")
+    candidates = pd.read_csv(tmp_path / "scans" / "candidates.csv")
     assert candidates.is_false[candidates.patient_id == "healthy"].all()
 
 
 def test_what_an_earlier_judgement_left_is_replaced_whole(network, manifest, tmp_path):
     folder = tmp_path / "scans"
-    whole_scans.judge([network], [_split(x="train")], manifest, folder)
+    whole_scans.judge([network], [_split(x="train")], manifest, tmp_path)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     bad = manifest.parent / "bad.csv"
     table = pd.read_csv(manifest, dtype=str)
@@ -184,9 +126,9 @@ def test_what_an_earlier_judgement_left_is_replaced_whole(network, manifest, tmp
     table.loc[len(table)] = ["air", "", "air.nii", "", ""]
     table.to_csv(bad, index=False)
     with pytest.raises(InputError, match=r"air\.nii"):
-        whole_scans.judge([network], [_split(x="train")], bad, folder)
+        whole_scans.judge([network], [_split(x="train")], bad, tmp_path)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
-    whole_scans.judge([network], [_split(p0="train", p1="train")], manifest, folder)
+    whole_scans.judge([network], [_split(p0="train", p1="train")], manifest, tmp_path)
     assert [path.name for path in (folder / "masks").iterdir()] == ["scan-000.nii.gz"]
 
 
@@ -197,3 +139,66 @@ def test_a_scan_is_not_both_healthy_and_with_a_lesion(network, manifest, tmp_pat
     table.to_csv(path, index=False)
     with pytest.raises(InputError, match="the scan has another row"):
         whole_scans.judge([network], [_split(x="train")], path, tmp_path)
+
+
+def _files(folder) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_stopped_judgement_leaves_the_former_one_and_goes_on_to_the_same_end(
+    network, manifest, tmp_path, monkeypatch
+):
+    split = _split(x="train")
+    whole_scans.judge([network], [split], manifest, tmp_path / "whole")
+    whole_scans.judge([network], [_split(p0="train", p2="train")], manifest, tmp_path / "run")
+    former = _files(tmp_path / "run" / "scans")
+    find, seen = known_scan.find, []
+
+    def stopping(segmenter, scan):
+        seen.append(scan.lesion_ids[0])
+        if scan.lesion_ids[0] == "p2-1":
+            raise KeyboardInterrupt
+        return find(segmenter, scan)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(known_scan, "find", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            whole_scans.judge([network], [split], manifest, tmp_path / "run")
+    assert seen == ["p0-1", "p2-1"]  # p1 was judged before
+    assert _files(tmp_path / "run" / "scans") == former
+    seen.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(known_scan, "find", lambda *given: seen.append(given) or find(*given))
+        whole_scans.judge([network], [split], manifest, tmp_path / "run")
+    assert len(seen) == 1
+    assert _files(tmp_path / "run" / "scans") == _files(tmp_path / "whole" / "scans")
+
+
+def test_nothing_that_another_network_or_setting_found_is_told_as_new(network, manifest, tmp_path):
+    split = _split(x="train")
+    whole_scans.judge([network], [split], manifest, tmp_path)
+    assert len(pd.read_csv(tmp_path / "scans" / "candidates.csv"))
+    whole_scans.judge([_biased(network, -50.0)], [split], manifest, tmp_path)
+    assert pd.read_csv(tmp_path / "scans" / "candidates.csv").empty
+    strict = network.config.copy_and_resolve_references()
+    strict.predict.min_volume_mm3 = 1e9
+    whole_scans.judge([network], [split], manifest, tmp_path)
+    whole_scans.judge([Network(strict, network.result, {})], [split], manifest, tmp_path)
+    assert pd.read_csv(tmp_path / "scans" / "candidates.csv").empty
+
+
+def test_healthy_scans_alone_have_false_positives_alone(network, manifest, tmp_path, capsys):
+    path = manifest.parent / "healthy.csv"
+    path.write_text("patient_id,lesion_id,image,mask\nq0,,0.nii,\nq1,,1.nii,\n")
+    whole_scans.judge([network], [_split(x="train")], path, tmp_path)
+    figures = json.loads((tmp_path / "scans" / "metrics.json").read_text())
+    assert figures["scans"] == figures["empty_scans"] == 2
+    assert figures["sensitivity"]["value"] is figures["froc"]["mean"]["value"] is None
+    candidates = pd.read_csv(tmp_path / "scans" / "candidates.csv")
+    assert candidates.is_false.all()
+    assert figures["false_positives_per_scan"]["value"] == len(candidates) / 2 > 0
+    assert "without a lesion, for false positives alone: 2 scans" in capsys.readouterr().out

@@ -1,0 +1,83 @@
+"""A scan of a manifest with its true lesions, and how far a segmentation agrees with them."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pandas as pd
+
+from dtc_jax.errors import InputError
+from dtc_jax.imaging import agreement, lungs, volume
+from dtc_jax.imaging.volume import Volume
+from dtc_jax.inference.segment import Segmentation, Segmenter, segment
+
+
+@dataclasses.dataclass(frozen=True)
+class KnownScan:
+    """A scan of a manifest as it was read, and what is known of its lesions.
+
+    Attributes:
+      image: HU.
+      truth: instance mask that numbers the lesions from 1 on, in the order of `lesion_ids`.
+      lesion_ids: of all lesions, also of one whose voxels all lie in later ones.
+      lungs: that were drawn, bool; None where they are to be found.
+      name: of the scan, for messages.
+    """
+
+    image: Volume
+    truth: Volume
+    lesion_ids: tuple[str, ...]
+    lungs: Volume | None
+    name: str
+
+
+def read(rows: pd.DataFrame) -> KnownScan:
+    """The scan of a manifest's `rows`.
+
+    Raises:
+      InputError: see `volume.read_image` and `volume.read_mask`; names a lesion of the scan, or the
+        patient where there is none.
+    """
+    first = rows.iloc[0]
+    image = volume.read_image(first.image)
+    truth = Volume(np.zeros(image.shape, np.uint16), image.affine)
+    with_mask = rows.dropna(subset="mask")
+    ids = tuple(with_mask.lesion_id)
+    named = (
+        f"scan of lesion {ids[0]}"
+        if ids
+        else f"scan without a lesion of patient {first.patient_id}"
+    )
+    number = 0
+    try:
+        # Lesions that follow each other in one file are read together.
+        for path, own in itertools.groupby(with_mask.itertuples(), key=lambda row: row.mask):
+            labels = [None if np.isnan(row.mask_label) else int(row.mask_label) for row in own]
+            for box, lesion in volume.read_regions(path, image, labels):
+                number += 1
+                truth.array[box][lesion] = number
+        drawn = None if pd.isna(first.lungs) else lungs.given_or_found(image, first.lungs)
+    except InputError as error:
+        raise InputError(f"{named}: {error}") from error
+    return KnownScan(image, truth, ids, drawn, first.image)
+
+
+def find(segmenter: Segmenter, scan: KnownScan) -> Segmentation:
+    """`segment`, whose errors name the scan."""
+    try:
+        return segment(segmenter, scan.image, scan.lungs)
+    except InputError as error:
+        raise InputError(f"{scan.name}: {error}") from error
+
+
+def compare(found: Segmentation, scan: KnownScan) -> dict[str, pd.DataFrame]:
+    """A scan's part of each table of `statistics.detection`: scans, lesions and candidates."""
+    whole = pd.DataFrame([dataclasses.asdict(agreement.agreement(found.mask, scan.truth))])
+    whole["lungs"] = "found" if scan.lungs is None else "given"
+    scores = found.lesions.set_index("lesion_id").max_probability
+    lesions, candidates = agreement.by_lesion(found.mask, scan.truth, scores)
+    ids = np.array(scan.lesion_ids, object)
+    lesions["lesion_id"] = ids[lesions.lesion_id.to_numpy(int) - 1]
+    measures = found.lesions.drop(columns="max_probability")
+    candidates = candidates.merge(measures, on="lesion_id", validate="one_to_one")
+    return {"scans": whole, "lesions": lesions, "candidates": candidates}
