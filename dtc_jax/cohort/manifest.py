@@ -11,7 +11,8 @@
 | split | | train, validation or test, where the split is given |
 | diameter_mm, age, sex, scan_order, scanner, kvp, slice_mm | | as known |
 
-A row with neither lesion_id nor mask is a scan without a lesion, where such are of use.
+A row with neither lesion_id nor mask is a scan without a lesion, where such are of use; it says
+nothing else of a lesion either. A file may be spelled in several ways; it counts as one.
 
 An image may also be a folder of DICOM files, of which the largest axial CT series is read
 (`imaging.dicom.find`). The evidence columns are described in `selection`. Further columns are
@@ -52,6 +53,7 @@ _OPTIONAL = (*_DEFAULTS, "lungs", "split", "sex", "scanner", *_NUMBERS)
 _NUMBERS |= dict.fromkeys(selection.FLAGS, ("0 or 1", lambda x: x in (0, 1)))
 _NUMBERS |= dict.fromkeys(selection.QUANTITIES, ("a number from 0 on", lambda x: x >= 0))
 _KNOWN = (*REQUIRED, *_OPTIONAL, *selection.EVIDENCE)
+_OF_A_LESION = ("label", "mask_label", "diameter_mm", "uptake", "uptake_percent")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _CODE = re.compile(r"[+-]?0\d.*")  # 007 looks like a number, but its zeros count
 
@@ -78,6 +80,7 @@ def read_manifest(
     """
     path = pathlib.Path(path)
     cells, problems = read_cells(path)
+    cells = _spelled_alike(cells, path.parent.resolve())
     if "lesion_id" not in cells:
         cells = cells.rename(columns={id_column: "lesion_id"})
     found = validate(cells, path.parent)
@@ -125,6 +128,26 @@ def validate(table: pd.DataFrame, folder: PathLike) -> list[Problem]:
     return sorted(problems, key=lambda problem: (problem.row, _KNOWN.index(problem.field)))
 
 
+def _spelled_alike(table: pd.DataFrame, root: pathlib.Path) -> pd.DataFrame:
+    """`table` with each file named as where it is first named: a.nii and ./a.nii are one scan.
+
+    Otherwise a scan could have two patients, or be on two sides of a split.
+    """
+    first: dict[pathlib.Path, str] = {}
+
+    @functools.cache  # many lesions share a scan
+    def spelled(name: str) -> str:
+        if not name or pathlib.Path(name).is_absolute():  # which is refused
+            return name
+        try:
+            return first.setdefault((root / name).resolve(), name)
+        except (OSError, RuntimeError, ValueError):  # so is what cannot be looked up
+            return name
+
+    columns = [column for column in _PATHS if column in table]
+    return table.assign(**{column: table[column].map(spelled) for column in columns})
+
+
 def _of_healthy_scan(table: pd.DataFrame, problem: Problem) -> bool:
     """Whether it is but the empty lesion_id or mask of a row that has neither."""
     if problem.field not in ("lesion_id", "mask") or not {"lesion_id", "mask"} <= {*table}:
@@ -133,12 +156,21 @@ def _of_healthy_scan(table: pd.DataFrame, problem: Problem) -> bool:
 
 
 def _contradictions(table: pd.DataFrame) -> Iterator[Problem]:
-    """Rows that say a scan has no lesion, where another row is of the same scan."""
-    if {"image", "mask"} <= {*table}:
-        again = table.image.duplicated(keep=False) & (table["mask"] == "")
-        for row in table.index[again]:
-            message = "is empty, but the scan has another row; delete one of them."
-            yield Problem(row, "mask", message)
+    """Rows of scans without a lesion that say something of one, or whose scan has another row."""
+    if not {"lesion_id", "image", "mask"} <= {*table}:
+        return
+    healthy = table[(table.lesion_id == "") & (table["mask"] == "")]
+    again = healthy.image.isin(table.image[table.image.duplicated()])
+    for row in healthy.index[again]:
+        message = "is empty, but the scan has another row; delete one of them."
+        yield Problem(row, "mask", message)
+    for column in [c for c in _OF_A_LESION if c in table]:
+        for row in healthy.index[healthy[column] != ""]:
+            message = (
+                f"is {healthy[column][row]!r}, but a row with neither lesion_id nor mask is a scan "
+                "without a lesion; fill these in, or empty this cell."
+            )
+            yield Problem(row, column, message)
 
 
 def _missing_columns(table: pd.DataFrame) -> Iterator[Problem]:

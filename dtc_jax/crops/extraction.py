@@ -27,7 +27,7 @@ class Scan:
       lungs: path of the mask of the lungs; '' where it is not given, or does not matter.
       patient_id: pseudonym.
       name: what is drawn elsewhere than about a lesion begins with it: the id of the first lesion,
-        or of a scan without one PATIENT-healthy0, PATIENT-healthy1, …
+        or of a scan without one PATIENT-healthy0, PATIENT-healthy1, … in the order of their paths.
     """
 
     image: str
@@ -49,7 +49,7 @@ def scans(table: pd.DataFrame, whole: bool = False) -> list[Scan]:
     """The scans of a manifest's table, in the order of the records.
 
     Lesions are sorted by id, scans by their first lesion: the order of the manifest's rows, and
-    the place of its files, change nothing.
+    the place of its files, change nothing (but for the order of a patient's scans without lesion).
 
     Args:
       table: of `manifest.read_manifest`.

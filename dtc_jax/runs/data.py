@@ -11,6 +11,7 @@ import pandas as pd
 from dtc_jax import storage
 from dtc_jax.cohort import healthy as healthy_lib
 from dtc_jax.cohort import manifest, phantom, selection, splits
+from dtc_jax.cohort.cells import ManifestError, read_cells
 from dtc_jax.errors import InputError, UsageError, unknown_choice
 from dtc_jax.training.batches import Records
 
@@ -131,7 +132,9 @@ def assign_healthy(
 def _from_file(table: pd.DataFrame, split: ml_collections.ConfigDict) -> pd.DataFrame:
     """`table` with the split of each patient of the cohort, as config.split.file has it."""
     path = existing(split.file, "config.split.file")
-    sides = pd.read_csv(path, dtype=str, keep_default_na=False)
+    sides, problems = read_cells(path)
+    if problems:
+        raise ManifestError(path, problems)
     if not {"patient_id", "split"} <= {*sides}:
         raise InputError(f"{path}: needs the columns patient_id and split.")
     if sides.patient_id.duplicated().any():

@@ -218,3 +218,23 @@ def test_a_scan_without_a_lesion_may_have_lungs(folder):
     table = manifest.read_manifest(path, healthy=True)
     assert table.lesion_id.isna().all()
     assert table.lungs[0].endswith("am.nii.gz")
+
+
+@pytest.mark.parametrize("cell", ["label", "mask_label", "diameter_mm", "uptake_percent"])
+def test_a_forgotten_lesion_is_no_scan_without_one(folder, cell):
+    path = _write(folder, f"{HEADER},{cell}", "P1,,a.nii.gz,,1")
+    with pytest.raises(manifest.ManifestError, match=rf"{cell}: is '1', but a row with neither"):
+        manifest.read_manifest(path, healthy=True)
+
+
+@pytest.mark.parametrize("again", ["./a.nii.gz", "gone/../a.nii.gz", "link.nii.gz"])
+def test_a_scan_is_one_however_it_is_spelled(folder, again):
+    (folder / "link.nii.gz").symlink_to(folder / "a.nii.gz")
+    first = "P1,L1,a.nii.gz,am.nii.gz"
+    assert _problems(folder, HEADER, first, f"P2,L2,{again},bm.nii.gz") == [(3, "patient_id")]
+    assert _problems(folder, HEADER, first, f"P1,L2,{again},am.nii.gz") == [(3, "mask")]
+    table = manifest.read_manifest(_write(folder, HEADER, first, f"P1,L2,{again},bm.nii.gz"))
+    assert table.image.nunique() == 1
+    both = _write(folder, HEADER, first, f"P1,,{again},")
+    with pytest.raises(manifest.ManifestError, match="the scan has another row"):
+        manifest.read_manifest(both, healthy=True)
