@@ -34,6 +34,7 @@ from dtc_jax.runs import workdir as workdir_lib
 from dtc_jax.runs.train import train
 
 _TASKS = ("segmenter", "classifier")
+_FIGURES, _REGIONS = "pipeline.json", "regions.csv"
 _JUDGED = ("patient_id", "lesion_id", "cohort", "label", "fold")
 
 
@@ -64,6 +65,7 @@ def pipeline(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> No
     shared, judged = isolation.share_split(config, rows, people)
     _check_data(folder, configs, shared)
     workdir_lib.claim(workdir, config, _free(config))
+    _drop_figures_of_others(folder)
     storage.write_table(folder / isolation.SPLIT, shared)
     for name, own in configs.items():
         print(f"--- {name}", flush=True)
@@ -71,19 +73,20 @@ def pipeline(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> No
         train(own, folder / name)
     hashes = isolation.isolated(folder, judged)
     scans = people[people.patient_id.isin(judged)]
-    tables = _tables(folder, scans, perturbation, config.seed)
+    known, tables = _tables(folder, scans, perturbation, config.seed)
     tested = rows.loc[rows.split == "test", list(_JUDGED)]
     threshold = networks.threshold(folder / "classifier")
     table = _joined(tables["lesions"], tested, threshold)
-    storage.write_table(folder / "regions.csv", table)
+    storage.write_table(folder / _REGIONS, table)
     figures = {
         "split": hashes,
+        "networks": known,
         "mask": configs["classifier"].preprocess.mask,
         "lesions_left_out": len(tested) - len(table),
         "cohorts": pipeline_figures.by_cohort(table, tables, scans, threshold),
         "perturbation": config.perturb.to_dict(),
     }
-    storage.write_json(folder / "pipeline.json", figures)
+    storage.write_json(folder / _FIGURES, figures)
     print("\n".join(pipeline_figures.summary(figures)))
 
 
@@ -139,17 +142,32 @@ def _check_data(
             workdir_lib.check_data(folder / name, own, rows, data.fingerprint)
 
 
+def _drop_figures_of_others(folder: pathlib.Path) -> None:
+    """Deletes the figures of networks that are no longer there, until there are those of new ones.
+
+    Who deletes a network to train it again would else find the old figures beside the new network.
+    """
+    if not all((folder / name / "data.json").is_file() for name in _TASKS):
+        for name in (_FIGURES, _REGIONS):
+            (folder / name).unlink(missing_ok=True)
+
+
 def _tables(
     folder: pathlib.Path, scans: pd.DataFrame, perturbation: Perturbation, seed: int
-) -> dict[str, pd.DataFrame]:
-    """`regions.of_scan` of all scans; those of an earlier call that was stopped are kept."""
+) -> tuple[dict[str, dict[str, str]], dict[str, pd.DataFrame]]:
+    """The networks' fingerprints, and `regions.of_scan` of all scans.
+
+    Scans of an earlier call that was stopped are kept.
+    """
     (segmenter,) = networks.load(folder / "segmenter", "segmentation")
     (classifier,) = networks.load(folder / "classifier", "classification")
     threshold = networks.threshold(folder / "classifier")
     find = make_segmenter(segmenter.config, segmenter.result)
     decide = make_classifier([(classifier.config, classifier.result)], threshold)
+    trained = dict(zip(_TASKS, (segmenter, classifier), strict=True))
+    prints = {name: networks.fingerprints([one]) for name, one in trained.items()}
     known: dict[str, Any] = {
-        "networks": [networks.fingerprints([one]) for one in (segmenter, classifier)],
+        "networks": list(prints.values()),
         "perturbation": dataclasses.asdict(perturbation),
         "seed": seed,
     }
@@ -160,7 +178,7 @@ def _tables(
         lambda rows: known,
         lambda rows, partial: regions.of_scan(find, decide, rows, perturbation, seed),
     )
-    return kept_scans.gather(done)
+    return prints, kept_scans.gather(done)
 
 
 def _joined(lesions: pd.DataFrame, tested: pd.DataFrame, threshold: float) -> pd.DataFrame:

@@ -70,6 +70,7 @@ def judge(
     )
     tables = kept_scans.gather(done)
     figures = detection.detection(**tables)
+    figures["networks"] = known
     figures["patients_left_out"] = int(table.patient_id.nunique() - len(judges))
     with storage.atomic_folder(workdir / "scans") as partial:
         _put_together(done, partial)

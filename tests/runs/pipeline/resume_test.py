@@ -5,6 +5,7 @@ import pathlib
 import pickle
 import shutil
 import signal
+import sys
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from scipy import ndimage
 
 from dtc_jax import runs
 from dtc_jax.cohort.manifest import read_manifest
-from dtc_jax.errors import InputError
+from dtc_jax.errors import InputError, Stopped
 from dtc_jax.imaging import volume
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.runs import known_scan
@@ -71,6 +72,20 @@ def test_networks_trained_again_on_other_masks_are_judged_again(run, config, coh
         pathlib.Path(row.mask).write_bytes(text)
     after = pd.read_csv(tmp_path / "run" / "regions.csv").set_index("lesion_id")
     assert after.volume_mm3[lesion] > before.volume_mm3[lesion]
+
+
+def test_figures_do_not_outlive_their_networks(run, config, tmp_path, monkeypatch):
+    shutil.copytree(run, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "classifier")
+
+    def stopped(*args):
+        raise Stopped("while it trained")
+
+    monkeypatch.setattr(sys.modules[runs.pipeline.__module__], "train", stopped)
+    with pytest.raises(Stopped):
+        runs.pipeline(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "pipeline.json").exists()
+    assert not (tmp_path / "run" / "regions.csv").exists()
 
 
 @pytest.mark.parametrize("column", ["label", "split"])
