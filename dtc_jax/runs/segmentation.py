@@ -17,6 +17,7 @@ from dtc_jax.runs.fold import Network
 from dtc_jax.statistics import dice
 from dtc_jax.training.batches import Records
 
+CASES = "cases.csv"  # of a run's folder: all its patches, with their split and Dice
 COLUMNS = (
     *("run", "cohort", "split", "fold", "patient_id", "lesion_id", "center", "diameter_mm"),
     *("true_voxels", "found_voxels", "overlap_voxels", "dice", "loss"),
@@ -137,7 +138,7 @@ def judge(
         "candidates": [network.candidates for network in networks if network.candidates],
         "notes": data.notes,
     }
-    storage.write_table(folder / "cases.csv", table)
+    storage.write_table(folder / CASES, table)
     storage.write_json(folder / "metrics.json", figures)
     segmentation_figures.write(data, networks, scored, folder)
     print(summary(figures, "SE V-Net", _head, _line, _empty))

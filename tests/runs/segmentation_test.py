@@ -83,11 +83,19 @@ def test_a_run_reports_held_out_dice_beside_baselines_and_says_it_again(
             assert len(told) == (4 if split == "train" else 2)  # once an epoch, every second one
     runs.evaluate(folder)
     assert json.loads((folder / "metrics.json").read_text()) == figures
-    (cubes.parent / "scans.csv").write_text(
-        "patient_id,lesion_id,image,mask\nq,q-1,0.nii,0-mask.nii\n"
-    )
+    scans = cubes.parent / "scans.csv"
+    text = "patient_id,lesion_id,image,mask\n{0},{0}-1,0.nii,0-mask.nii\n"
+    hidden = cubes.rename(cubes.parent / "hidden.csv")  # whole scans need no data of the training
+    scans.write_text(text.format("q"))
     with pytest.raises(InputError, match=r"0\.nii: no lungs found"):  # a cube is no chest
-        runs.evaluate(folder, cubes.parent / "scans.csv")
+        runs.evaluate(folder, scans)
+    scans.write_text(text.format(cases.patient_id[cases.split == "validation"].iloc[0]))
+    with pytest.raises(InputError, match="has seen all of its 1 patients"):
+        runs.evaluate(folder, scans)
+    (folder / "cases.csv").unlink()
+    with pytest.raises(InputError, match="nothing else says whom the run has seen"):
+        runs.evaluate(folder, scans)
+    hidden.rename(cubes)
 
 
 def test_patients_left_out_are_nowhere(config):
