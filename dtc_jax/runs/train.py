@@ -21,11 +21,11 @@ def train(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> None:
     start = time.monotonic()
     environment.prepare()
     preflight.check(config)
-    folder = workdir_lib.claim(workdir, config)
     kind = kinds.of(config)
-    data = kind.load(config)
-    rows = kind.assign(config, data.table)
-    workdir_lib.claim_data(folder, config, rows, data.fingerprint)
+    with workdir_lib.starting(workdir, config) as folder:
+        data = kind.load(config)
+        rows = kind.assign(config, data.table)
+        workdir_lib.claim_data(folder, config, rows, data.fingerprint)
     environment.announce(config, rows, data.flow)
     networks, scored = [], []
     for split, home in fold.folders(config, rows, folder):

@@ -1,8 +1,10 @@
 """A run's folder: it belongs to one configuration, kept in `config.json`."""
 
+import contextlib
 import hashlib
 import json
 import pathlib
+import shutil
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -11,8 +13,9 @@ import pandas as pd
 
 from dtc_jax import storage
 from dtc_jax.cohort import splits
-from dtc_jax.errors import InputError
+from dtc_jax.errors import InputError, UsageError
 
+_CONFIG = "config.json"
 _DATA = "data.json"
 # Of whole scans: no part of training, nor of its figures.
 OF_SCANS = ("predict.overlap", "predict.connectivity", "predict.min_volume_mm3")
@@ -43,8 +46,26 @@ def claim(
       InputError: see `check`.
     """
     folder = check(workdir, config, free)
-    storage.write_json(folder / "config.json", _plain(config))
+    storage.write_json(folder / _CONFIG, _plain(config))
     return folder
+
+
+@contextlib.contextmanager
+def starting(
+    workdir: storage.PathLike, config: ml_collections.ConfigDict
+) -> Iterator[pathlib.Path]:
+    """`claim`, which is taken back where the block refuses what a new run was given.
+
+    Who mends the path of the manifest, say, is then not told that the folder is of another run.
+    """
+    is_new = not (pathlib.Path(workdir) / _CONFIG).exists()
+    folder = claim(workdir, config)
+    try:
+        yield folder
+    except (InputError, UsageError):
+        if is_new and [path.name for path in folder.iterdir()] == [_CONFIG]:
+            shutil.rmtree(folder)
+        raise
 
 
 def check(
@@ -64,7 +85,7 @@ def check(
         files of something else.
     """
     folder = pathlib.Path(workdir)
-    path = folder / "config.json"
+    path = folder / _CONFIG
     if path.exists():
         different = [
             f"{field}: {old_value!r} there, {new_value!r} now"
@@ -137,7 +158,7 @@ def read_config(workdir: storage.PathLike) -> ml_collections.ConfigDict:
     Raises:
       InputError: the folder is not that of a run.
     """
-    path = pathlib.Path(workdir) / "config.json"
+    path = pathlib.Path(workdir) / _CONFIG
     if not path.exists():
         raise InputError(f"{workdir}: not the folder of a run (it has no config.json).")
     return ml_collections.ConfigDict(_stored(path), convert_dict=True).lock()
