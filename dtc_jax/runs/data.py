@@ -9,8 +9,7 @@ import ml_collections
 import pandas as pd
 
 from dtc_jax import storage
-from dtc_jax.cohort import healthy as healthy_lib
-from dtc_jax.cohort import manifest, phantom, selection, splits
+from dtc_jax.cohort import manifest, phantom, selection, splits, unlabelled
 from dtc_jax.cohort.cells import ManifestError, read_cells
 from dtc_jax.errors import InputError, UsageError, unknown_choice
 from dtc_jax.training.batches import Records
@@ -106,14 +105,14 @@ def assign(
     return given.merge(table.drop(columns="split", errors="ignore"), on="lesion_id", how="left")
 
 
-def assign_healthy(
-    config: ml_collections.ConfigDict, healthy: pd.DataFrame, rows: pd.DataFrame
+def assign_unlabelled(
+    config: ml_collections.ConfigDict, table: pd.DataFrame, rows: pd.DataFrame
 ) -> pd.DataFrame:
-    """On which side patients without a lesion are, see `healthy.assign`.
+    """On which side patients without a labelled lesion are, see `unlabelled.assign`.
 
     Args:
       config: of a hold-out run.
-      healthy: rows of the manifest, of patients none of whose scans has a lesion.
+      table: rows of the manifest, of patients none of whom is in `rows`.
       rows: of `assign`.
 
     Returns:
@@ -121,11 +120,11 @@ def assign_healthy(
     """
     split = config.split.copy_and_resolve_references()
     if split.kind == "file":
-        healthy, split.kind = _from_file(healthy, split), "column"
-    is_own = healthy.cohort == split.cohort
+        table, split.kind = _from_file(table, split), "column"
+    is_own = table.cohort == split.cohort
     own = rows[rows.cohort == split.cohort]
-    given = healthy_lib.assign(healthy[is_own], own, split)
-    others = healthy.loc[~is_own, ["patient_id"]].drop_duplicates().assign(split="test")
+    given = unlabelled.assign(table[is_own], own, split)
+    others = table.loc[~is_own, ["patient_id"]].drop_duplicates().assign(split="test")
     return pd.concat([given, others], ignore_index=True)
 
 

@@ -1,9 +1,11 @@
 """One split of the patients for two networks, and the check that both of them kept to it.
 
 Patients of whom the manifest has scans without a lesion alone take part: they are split as the
-others are (`cohort.healthy`). In training they give the segmenter patches without lesion, in the
-test they count for false positives and false alarms. A patient whose lesions have no label helps to
-train the segmenter.
+others are (`cohort.unlabelled`). In training they give the segmenter patches without lesion, in the
+test they count for false positives and false alarms. Patients whose lesions take no part in the
+classifier, since they have no label or were not selected, are not judged. Where the split is drawn
+they help to train the segmenter; where it follows a rule (given, by centre, by time) so do they, and
+those of a centre or a time that is tested train nothing.
 """
 
 import pathlib
@@ -35,11 +37,15 @@ def share_split(
     """
     lesions, healthy = data_lib.with_lesions(people)
     healthy = healthy[~healthy.patient_id.isin(lesions.patient_id)]
-    given = pd.concat([rows, data_lib.assign_healthy(config, healthy, rows)])
+    judged = pd.concat([rows, data_lib.assign_unlabelled(config, healthy, rows)])
+    given = judged
+    if config.split.kind != "holdout":
+        idle = people[~people.patient_id.isin(judged.patient_id)]
+        given = pd.concat([judged, data_lib.assign_unlabelled(config, idle, rows)])
     sides = given.drop_duplicates("patient_id").set_index("patient_id").split
     own = people.patient_id[people.cohort == config.split.cohort].drop_duplicates()
     shared = pd.DataFrame({"patient_id": own, "split": own.map(sides).fillna("train")})
-    return shared.sort_values("patient_id"), set(sides.index[sides == "test"])
+    return shared.sort_values("patient_id"), set(judged.patient_id[judged.split == "test"])
 
 
 def isolated(folder: pathlib.Path, judged: set[str]) -> dict[str, str]:

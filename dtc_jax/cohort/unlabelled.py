@@ -1,7 +1,7 @@
-"""On which side of a hold-out split patients without a lesion are.
+"""On which side of a hold-out split patients without a labelled lesion are, healthy ones among them.
 
 They have no label by which they could be stratified, and so no part in the split of the others,
-which stays the same whoever is healthy. They follow its rule as far as it can be followed.
+which stays the same whoever they are. They follow its rule as far as it can be followed.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ _COLUMNS = {"column": "split", "temporal": "scan_order", "center": "center"}  # 
 
 
 def assign(table: pd.DataFrame, others: pd.DataFrame, split: Any) -> pd.DataFrame:
-    """Assigns patients without a lesion to training, validation and test.
+    """Assigns patients without a labelled lesion to training, validation and test.
 
     With kind 'column' their side is the one that is given. With 'temporal' those are tested whose
     first scan is not before that of every other tested patient; with 'center' those of the centre
@@ -70,7 +70,7 @@ def _check_filled(rows: pd.DataFrame, kind: str) -> None:
     if len(gaps):
         raise InputError(
             f"config.split.kind is {kind!r}, but {column} is empty for {len(gaps)} of {len(rows)} "
-            f"scans without a lesion (such as one of patient {gaps.iloc[0]}); fill it in, or "
+            f"rows of patients without a labelled lesion (such as one of patient {gaps.iloc[0]}); fill it in, or "
             "choose another kind."
         )
 
@@ -82,7 +82,7 @@ def _by_patient(rows: pd.DataFrame, names: pd.Series) -> pd.Series:
     divided = divided.index[divided > 1]
     if len(divided):
         raise InputError(
-            f"split: {len(divided)} patients without a lesion are on more than one side, such as "
+            f"split: {len(divided)} patients without a labelled lesion are on more than one side, such as "
             f"{divided[0]}; give all scans of a patient the same side."
         )
     found = sides.first().astype(object)

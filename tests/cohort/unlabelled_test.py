@@ -1,11 +1,11 @@
-"""Patients without a lesion follow the split of the others, and change nothing in it."""
+"""Patients without a labelled lesion follow the split of the others, and change nothing in it."""
 
 import types
 
 import pandas as pd
 import pytest
 
-from dtc_jax.cohort import healthy
+from dtc_jax.cohort import unlabelled
 from dtc_jax.errors import InputError
 
 OTHERS = pd.DataFrame(
@@ -29,7 +29,7 @@ def _table(count, **columns):
 
 
 def _sides(table, **change):
-    return healthy.assign(table, OTHERS, _split(**change)).set_index("patient_id").split
+    return unlabelled.assign(table, OTHERS, _split(**change)).set_index("patient_id").split
 
 
 def test_shares_are_those_of_the_others_and_hang_on_ids_and_seed_alone():
@@ -68,7 +68,7 @@ def test_the_centre_that_is_left_out_is_the_test():
 @pytest.mark.parametrize(
     ("kind", "columns", "words"),
     [
-        ("column", {"split": ["train", None]}, "split is empty for 1 of 2 scans .* patient h01"),
+        ("column", {"split": ["train", None]}, "split is empty for 1 of 2 rows .* patient h01"),
         ("temporal", {"scan_order": [None, None]}, "scan_order is empty for 2 of 2"),
         ("column", {"split": ["train", "tests"]}, "Did you mean 'test'"),
     ],
@@ -84,5 +84,5 @@ def test_gaps_and_wrong_words_are_said(kind, columns, words):
 )
 def test_a_patient_on_two_sides_is_refused(kind, columns):
     table = _table(2, **columns).assign(patient_id="h")
-    with pytest.raises(InputError, match="1 patients without a lesion are on more than one side"):
+    with pytest.raises(InputError, match="1 patients without a labelled lesion are on more than one side"):
         _sides(table, kind=kind, center="Rome")
