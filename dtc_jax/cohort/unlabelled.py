@@ -1,4 +1,4 @@
-"""On which side of a hold-out split patients without a labelled lesion are, healthy ones among them.
+"""On which side of a hold-out split patients without a labelled lesion are, or without any.
 
 They have no label by which they could be stratified, and so no part in the split of the others,
 which stays the same whoever they are. They follow its rule as far as it can be followed.
@@ -70,8 +70,8 @@ def _check_filled(rows: pd.DataFrame, kind: str) -> None:
     if len(gaps):
         raise InputError(
             f"config.split.kind is {kind!r}, but {column} is empty for {len(gaps)} of {len(rows)} "
-            f"rows of patients without a labelled lesion (such as one of patient {gaps.iloc[0]}); fill it in, or "
-            "choose another kind."
+            f"rows of patients without a labelled lesion (such as one of patient {gaps.iloc[0]}); "
+            "fill it in, or choose another kind."
         )
 
 
@@ -82,8 +82,8 @@ def _by_patient(rows: pd.DataFrame, names: pd.Series) -> pd.Series:
     divided = divided.index[divided > 1]
     if len(divided):
         raise InputError(
-            f"split: {len(divided)} patients without a labelled lesion are on more than one side, such as "
-            f"{divided[0]}; give all scans of a patient the same side."
+            f"split: {len(divided)} patients without a labelled lesion are on more than one side, "
+            f"such as {divided[0]}; give all scans of a patient the same side."
         )
     found = sides.first().astype(object)
     for name in found:

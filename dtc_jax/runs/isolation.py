@@ -3,9 +3,8 @@
 Patients of whom the manifest has scans without a lesion alone take part: they are split as the
 others are (`cohort.unlabelled`). In training they give the segmenter patches without lesion, in the
 test they count for false positives and false alarms. Patients whose lesions take no part in the
-classifier, since they have no label or were not selected, are not judged. Where the split is drawn
-they help to train the segmenter; where it follows a rule (given, by centre, by time) so do they, and
-those of a centre or a time that is tested train nothing.
+classifier, since they have no label or were not selected, are not judged. They help to train the
+segmenter, unless the split follows a rule (given, by centre, by time) that has them in the test.
 """
 
 import pathlib

@@ -2,6 +2,7 @@
 
 import pathlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import ml_collections
 import pandas as pd
@@ -58,8 +59,7 @@ def load(config: ml_collections.ConfigDict) -> Data:
         pathlib.Path(fields.folder),
     )
     known = manifest.read_manifest(path, "patch_id" if cubes else "lesion_id", healthy=not cubes)
-    people = known.sort_values("scan_order").drop_duplicates("patient_id")
-    people = people[["patient_id", "cohort", "center", "split", "scan_order"]]
+    people = _people(known, config.split)
     table = stored.merge(people, on="patient_id", how="left", validate="many_to_one")
     kept, notes = _leave_out(table, fields.exclude_patients)
     if not kept.volume_mm3.any():
@@ -71,6 +71,29 @@ def load(config: ml_collections.ConfigDict) -> Data:
         label=(kept.volume_mm3 > 0).astype(int), stratum=kept.patient_id.isin(large).astype(int)
     )
     return Data(kept, Records(built, cache=fields.cache), [], notes)
+
+
+def _people(known: pd.DataFrame, split: Any) -> pd.DataFrame:
+    """A row a patient of the manifest `known`, with what decides on the side.
+
+    That is the earliest of the patient's scans; what it leaves empty, the next one says.
+
+    Raises:
+      InputError: rows of a patient are on different sides; an empty cell is on none.
+    """
+    side = {"column": known.split, "center": known.center == split.center}.get(split.kind)
+    if side is not None and split.folds == 0:
+        sides = side[known.cohort == split.cohort].groupby(known.patient_id).nunique()
+        divided = sorted(sides.index[sides > 1])
+        if divided:
+            raise InputError(
+                f"split: {len(divided)} patients have scans on more than one side, such as "
+                f"{divided[0]}; give all rows of a patient the same {split.kind}, or choose "
+                "another config.split.kind."
+            )
+    columns = ["cohort", "center", "split", "scan_order"]
+    earliest = known.sort_values(["scan_order", "image"])
+    return earliest.groupby("patient_id")[columns].first().reset_index()
 
 
 def _leave_out(table: pd.DataFrame, patients: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:

@@ -84,5 +84,7 @@ def test_gaps_and_wrong_words_are_said(kind, columns, words):
 )
 def test_a_patient_on_two_sides_is_refused(kind, columns):
     table = _table(2, **columns).assign(patient_id="h")
-    with pytest.raises(InputError, match="1 patients without a labelled lesion are on more than one side"):
+    with pytest.raises(
+        InputError, match="1 patients without a labelled lesion are on more than one side"
+    ):
         _sides(table, kind=kind, center="Rome")

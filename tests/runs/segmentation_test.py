@@ -98,6 +98,32 @@ def test_a_run_reports_held_out_dice_beside_baselines_and_says_it_again(
     hidden.rename(cubes)
 
 
+@pytest.mark.parametrize(
+    ("kind", "one", "other"), [("column", "train", "test"), ("center", "A", "B")]
+)
+def test_a_patient_on_two_sides_is_refused_and_a_blank_is_none(config, cubes, kind, one, other):
+    column = {"column": "split"}.get(kind, kind)
+    table = pd.read_csv(cubes).assign(**{column: one})
+    table.loc[table.patient_id.isin(["p05", "p06", "p07", "p08", "p09"]), column] = other
+    config.data.manifest = str(cubes.parent / "given.csv")
+    config.split.update(kind=kind, center="B")
+    first = table.index[table.patient_id == "p00"][0]
+
+    def sides() -> dict[str, set[str]]:
+        table.to_csv(config.data.manifest, index=False)
+        assigned = segmentation.assign(config, segmentation.load(config).table)
+        return assigned.groupby("patient_id").split.agg(set).to_dict()
+
+    table.loc[first, column] = None
+    assert sides()["p05"] == {"test"}
+    assert "test" not in sides()["p00"]
+    table.loc[first, column] = other
+    with pytest.raises(
+        InputError, match="1 patients have scans on more than one side, such as p00"
+    ):
+        sides()
+
+
 def test_patients_left_out_are_nowhere(config):
     whole = segmentation.load(config)
     config.data.exclude_patients = ("p03", "p11")
