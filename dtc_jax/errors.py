@@ -46,9 +46,9 @@ def no_memory_is_an_input_error(what: str, advice: str) -> Iterator[None]:
         if isinstance(error, OSError):
             known, text = error.errno == errno.ENOMEM, ""  # its own would name a file
         else:
-            text = " ".join(str(error).split())[:200]
+            text = " ".join(str(error).split())
             known = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text  # XLA's
         if not known:
             raise
-        detail = f" ({text})" if text else ""
+        detail = f" ({text[:200]})" if text else ""
         raise InputError(f"{what} does not fit into memory{detail}. {advice}") from error

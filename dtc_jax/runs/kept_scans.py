@@ -5,6 +5,7 @@ or how they are used have changed, or its rows, its image or a mask, there is no
 scan is judged anew, and what nobody asks for any more is deleted once all scans are done.
 """
 
+import contextlib
 import hashlib
 import json
 import pathlib
@@ -17,11 +18,13 @@ import pandas as pd
 
 from dtc_jax import progress, storage
 from dtc_jax.crops import fingerprint
+from dtc_jax.errors import InputError
 
-_FORMAT = 1  # raised whenever the same scan and networks would give other tables
+_FORMAT = 2  # raised whenever the same scan and networks would give other tables
 _TABLES = {"scans": (), "lesions": ("lesion_id",), "candidates": ()}  # and their ids that are text
 _FLAGS = {"lesions": "is_found", "candidates": "is_false"}
 _COLUMNS = ("patient_id", "lesion_id", "mask_label")  # of the manifest: those that count
+_CONTENTS = "contents.json"
 _NAME = re.compile(r"[0-9a-f]{12}")
 
 Judge = Callable[[pd.DataFrame, pathlib.Path], dict[str, pd.DataFrame]]
@@ -64,6 +67,7 @@ def judge(
             for kind, one in judge_one(rows, partial).items():
                 one.insert(0, "patient_id", rows.patient_id.iloc[0])
                 storage.write_table(partial / f"{kind}.csv", one)
+            storage.write_json(partial / _CONTENTS, _sizes(partial))
     for folder in home.glob("*"):
         if _NAME.fullmatch(folder.name) and folder.name not in names:
             shutil.rmtree(folder, ignore_errors=True)
@@ -93,7 +97,17 @@ def scan_id(number: int) -> str:
 
 def _is_kept(folder: pathlib.Path) -> bool:
     """It appears whole; but somebody may have tidied up in it."""
-    return all((folder / f"{kind}.csv").is_file() for kind in _TABLES)
+    if not (folder / _CONTENTS).is_file():
+        return False
+    with contextlib.suppress(InputError):  # damaged
+        return bool(storage.read_json(folder / _CONTENTS) == _sizes(folder))
+    return False
+
+
+def _sizes(folder: pathlib.Path) -> dict[str, int]:
+    """The files of a scan but the one that lists them, in bytes."""
+    files = [path for path in folder.iterdir() if path.name != _CONTENTS]
+    return {path.name: path.stat().st_size for path in sorted(files)}
 
 
 def _names(

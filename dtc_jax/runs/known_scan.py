@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,8 @@ from dtc_jax.imaging import agreement, lungs, volume
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.segment import Segmentation, Segmenter, segment
 
+Region = tuple[tuple[slice, ...], np.ndarray]  # of `volume.read_regions`
+
 
 @dataclasses.dataclass(frozen=True)
 class KnownScan:
@@ -19,7 +22,8 @@ class KnownScan:
     Attributes:
       image: HU.
       truth: instance mask that numbers the lesions from 1 on, in the order of `lesion_ids`.
-      lesion_ids: of all lesions, also of one whose voxels all lie in later ones.
+      lesion_ids: of all lesions.
+      shared_voxels: how many lie in another lesion as well; they count to the smaller one.
       lungs: that were drawn, bool; None where they are to be found.
       name: of the scan, for messages.
     """
@@ -27,6 +31,7 @@ class KnownScan:
     image: Volume
     truth: Volume
     lesion_ids: tuple[str, ...]
+    shared_voxels: int
     lungs: Volume | None
     name: str
 
@@ -40,7 +45,6 @@ def read(rows: pd.DataFrame) -> KnownScan:
     """
     first = rows.iloc[0]
     image = volume.read_image(first.image)
-    truth = Volume(np.zeros(image.shape, np.uint16), image.affine)
     with_mask = rows.dropna(subset="mask")
     ids = tuple(with_mask.lesion_id)
     named = (
@@ -48,18 +52,37 @@ def read(rows: pd.DataFrame) -> KnownScan:
         if ids
         else f"scan without a lesion of patient {first.patient_id}"
     )
-    number = 0
+    regions = list[Region]()
     try:
         # Lesions that follow each other in one file are read together.
         for path, own in itertools.groupby(with_mask.itertuples(), key=lambda row: row.mask):
             labels = [None if np.isnan(row.mask_label) else int(row.mask_label) for row in own]
-            for box, lesion in volume.read_regions(path, image, labels):
-                number += 1
-                truth.array[box][lesion] = number
+            regions += volume.read_regions(path, image, labels)
+        truth = _numbered(regions, ids, image)
         drawn = None if pd.isna(first.lungs) else lungs.given_or_found(image, first.lungs)
     except InputError as error:
         raise InputError(f"{named}: {error}") from error
-    return KnownScan(image, truth, ids, drawn, first.image)
+    shared = sum(int(lesion.sum()) for _, lesion in regions) - int((truth.array > 0).sum())
+    return KnownScan(image, truth, ids, shared, drawn, first.image)
+
+
+def _numbered(regions: Sequence[Region], ids: Sequence[str], like: Volume) -> Volume:
+    """The regions as one instance mask; a voxel of several belongs to the smallest of them.
+
+    So it does not hang on their ids which one is cut, and none vanishes in a larger one.
+    """
+    array = np.zeros(like.shape, np.uint16)
+    sizes = [lesion.sum() for _, lesion in regions]
+    for i in np.argsort(sizes, kind="stable")[::-1]:
+        box, lesion = regions[i]
+        array[box][lesion] = i + 1
+    for number, (box, _) in enumerate(regions, start=1):
+        if not (array[box] == number).any():
+            raise InputError(
+                f"all voxels of lesion {ids[number - 1]} lie in other lesions of the scan; draw "
+                "each lesion once, or number them in one mask and fill in mask_label."
+            )
+    return Volume(array, like.affine)
 
 
 def find(segmenter: Segmenter, scan: KnownScan) -> Segmentation:
@@ -73,6 +96,7 @@ def find(segmenter: Segmenter, scan: KnownScan) -> Segmentation:
 def compare(found: Segmentation, scan: KnownScan) -> dict[str, pd.DataFrame]:
     """A scan's part of each table of `statistics.detection`: scans, lesions and candidates."""
     whole = pd.DataFrame([dataclasses.asdict(agreement.agreement(found.mask, scan.truth))])
+    whole["shared_voxels"] = scan.shared_voxels
     whole["lungs"] = "found" if scan.lungs is None else "given"
     scores = found.lesions.set_index("lesion_id").max_probability
     lesions, candidates = agreement.by_lesion(found.mask, scan.truth, scores)

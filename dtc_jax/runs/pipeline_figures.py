@@ -36,7 +36,10 @@ def by_cohort(
         rows = lesions[lesions.cohort == cohort]
         found[str(cohort)] = {
             **({"budget": error_budget.error_budget(rows)} if len(rows) else {}),
-            "detection": detection.detection(**own),
+            "detection": {
+                **detection.detection(**own),
+                "shared_voxels": int(own["scans"].shared_voxels.sum()),
+            },
             "false_alarms_per_scan": detection.false_positives(
                 own["scans"], alarms, **how
             ).as_dict(),

@@ -71,6 +71,7 @@ def judge(
     tables = kept_scans.gather(done)
     figures = detection.detection(**tables)
     figures["networks"] = known
+    figures["shared_voxels"] = int(tables["scans"].shared_voxels.sum())
     figures["patients_left_out"] = int(table.patient_id.nunique() - len(judges))
     with storage.atomic_folder(workdir / "scans") as partial:
         _put_together(done, partial)
@@ -142,6 +143,11 @@ def summary(figures: dict[str, Any]) -> str:
         head += (
             f"\n  without a lesion, for false positives alone: {figures['empty_scans']} scans, "
             f"something found in {figures['empty_scans_with_finding']}"
+        )
+    if figures["shared_voxels"]:
+        head += (
+            f"\n  masks of lesions overlap in {figures['shared_voxels']} voxels, which count to "
+            "the smaller one"
         )
     if figures.get("patients_left_out"):
         head += (

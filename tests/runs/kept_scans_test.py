@@ -190,3 +190,17 @@ def test_nothing_that_is_kept_says_how_a_file_is_called(cohort):
     for path in folders[0].parent.rglob("*"):
         assert ".nii" not in path.name
         assert path.is_dir() or ".nii" not in path.read_text()
+
+
+@pytest.mark.parametrize("name", ["note.txt", "lesions.csv", "contents.json"])
+@pytest.mark.parametrize("what", ["gone", "empty"])
+def test_a_kept_scan_of_which_a_file_is_not_as_it_was_is_judged_again(cohort, name, what):
+    first, *_ = _judge(cohort, Judge())
+    if what == "gone":
+        (first / name).unlink()
+    else:
+        (first / name).write_text("")
+    again = Judge()
+    _judge(cohort, again)
+    assert again.seen == ["NA"]
+    assert (first / "note.txt").read_text() == "NA"
