@@ -23,7 +23,8 @@ class KnownScan:
       image: HU.
       truth: instance mask that numbers the lesions from 1 on, in the order of `lesion_ids`.
       lesion_ids: of all lesions.
-      shared_voxels: how many lie in another lesion as well; they count to the smaller one.
+      shared_voxels: by how many the masks exceed what they cover together; a voxel of several
+        lesions counts to the smallest of them.
       lungs: that were drawn, bool; None where they are to be found.
       name: of the scan, for messages.
     """
