@@ -85,6 +85,31 @@ def fingerprint(assignment: pd.DataFrame) -> str:
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
+def refuse_two_sides(table: pd.DataFrame, split: Any) -> None:
+    """Refuses patients whose rows, labelled or not, are on several sides of a split by rule.
+
+    Args:
+      table: patient_id, cohort, split and center of all rows of a manifest. An empty `split` is on
+        no side.
+      split: see `assign`, with `cohort`, to which the rule applies. Only of kind 'column' and
+        'center' can it divide a patient.
+
+    Raises:
+      InputError: there are such patients; names one.
+    """
+    side = {"column": table.split, "center": table.center == split.center}.get(split.kind)
+    if side is None or split.folds > 0:
+        return
+    sides = side[table.cohort == split.cohort].groupby(table.patient_id).nunique()
+    divided = sorted(sides.index[sides > 1])
+    if divided:
+        raise InputError(
+            f"split: {len(divided)} patients have scans on more than one side, such as "
+            f"{divided[0]}; give all rows of a patient the same {split.kind}, or choose another "
+            "config.split.kind."
+        )
+
+
 def _names(rows: pd.DataFrame, split: Any) -> list[np.ndarray]:
     """The split of every row, for each fold. # [N] str"""
     if split.kind == "column":

@@ -33,7 +33,11 @@ def share_split(
 
     Returns:
       patient_id and split; and the patients who are judged, of all cohorts.
+
+    Raises:
+      InputError: see `splits.refuse_two_sides` and `unlabelled.assign`.
     """
+    splits.refuse_two_sides(people, config.split)
     lesions, healthy = data_lib.with_lesions(people)
     healthy = healthy[~healthy.patient_id.isin(lesions.patient_id)]
     judged = pd.concat([rows, data_lib.assign_unlabelled(config, healthy, rows)])

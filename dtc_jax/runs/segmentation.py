@@ -79,18 +79,9 @@ def _people(known: pd.DataFrame, split: Any) -> pd.DataFrame:
     That is the earliest of the patient's scans; what it leaves empty, the next one says.
 
     Raises:
-      InputError: rows of a patient are on different sides; an empty cell is on none.
+      InputError: see `splits.refuse_two_sides`.
     """
-    side = {"column": known.split, "center": known.center == split.center}.get(split.kind)
-    if side is not None and split.folds == 0:
-        sides = side[known.cohort == split.cohort].groupby(known.patient_id).nunique()
-        divided = sorted(sides.index[sides > 1])
-        if divided:
-            raise InputError(
-                f"split: {len(divided)} patients have scans on more than one side, such as "
-                f"{divided[0]}; give all rows of a patient the same {split.kind}, or choose "
-                "another config.split.kind."
-            )
+    splits.refuse_two_sides(known, split)
     columns = ["cohort", "center", "split", "scan_order"]
     earliest = known.sort_values(["scan_order", "image"])
     return earliest.groupby("patient_id")[columns].first().reset_index()

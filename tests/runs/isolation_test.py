@@ -59,3 +59,16 @@ def test_a_file_without_them_is_refused(people, tmp_path):
     rows = data.assign(config, people[people.label.notna()])
     with pytest.raises(InputError, match=r"no row for 1 patients .* idle-b"):
         isolation.share_split(config, rows, people)
+
+
+@pytest.mark.parametrize("kind", ["column", "center"])
+@pytest.mark.parametrize("lesion_id", ["p0-2", None])
+def test_a_training_patient_with_another_scan_in_the_test_is_refused(
+    people, tmp_path, kind, lesion_id
+):
+    further = people[people.patient_id == "p5"].assign(
+        patient_id="p0", lesion_id=lesion_id, label=None
+    )
+    both = pd.concat([people, further], ignore_index=True)
+    with pytest.raises(InputError, match="1 patients have scans on more than one side, such as p0"):
+        _split(both, tmp_path / "split.csv", kind)
