@@ -6,7 +6,7 @@ import pandas as pd
 
 from dtc_jax import storage
 from dtc_jax.errors import InputError, UsageError
-from dtc_jax.runs import environment, fold, kinds, networks, segmentation, whole_scans
+from dtc_jax.runs import environment, fold, kinds, networks, whole_scans
 from dtc_jax.runs import workdir as workdir_lib
 from dtc_jax.tasks import registry
 
@@ -48,7 +48,7 @@ def evaluate(workdir: storage.PathLike, scans: storage.PathLike = "") -> None:
 
 def _splits(folder: pathlib.Path) -> list[pd.DataFrame]:
     """What each network of a segmentation run was given, by fold."""
-    path = folder / segmentation.CASES
+    path = folder / workdir_lib.CASES
     if not path.is_file():
         raise InputError(
             f"{path}: no such file, and nothing else says whom the run has seen; give "

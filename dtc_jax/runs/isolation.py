@@ -16,6 +16,7 @@ from dtc_jax import storage
 from dtc_jax.cohort import splits
 from dtc_jax.errors import InputError
 from dtc_jax.runs import data as data_lib
+from dtc_jax.runs import workdir
 
 SPLIT = "split.csv"
 _IDS = ("patient_id", "lesion_id")
@@ -67,7 +68,7 @@ def isolated(folder: pathlib.Path, judged: set[str]) -> dict[str, str]:
     shared = storage.read_table(folder / SPLIT, _IDS)
     rows = shared.assign(lesion_id=shared.patient_id, fold=0)
     hashes = {"patients": splits.fingerprint(rows)}
-    for name, table in (("segmenter", "cases.csv"), ("classifier", "predictions.csv")):
+    for name, table in (("segmenter", workdir.CASES), ("classifier", workdir.PREDICTIONS)):
         stored = storage.read_table(folder / name / table, _IDS)
         seen = set(stored.patient_id[stored.split != "test"]) & judged
         if seen:
@@ -75,5 +76,5 @@ def isolated(folder: pathlib.Path, judged: set[str]) -> dict[str, str]:
                 f"{folder / name}: trained or chosen on {len(seen)} patients of the test, such as "
                 f"{min(seen)}. Name a new --workdir."
             )
-        hashes[name] = str(storage.read_json(folder / name / "data.json")["split"])
+        hashes[name] = str(storage.read_json(folder / name / workdir.DATA)["split"])
     return hashes

@@ -14,6 +14,7 @@ from dtc_jax.runs.data import Data
 from dtc_jax.runs.figures import Figures, estimate, summary
 from dtc_jax.runs.fold import Network
 from dtc_jax.runs.report import report
+from dtc_jax.runs.workdir import PREDICTIONS
 from dtc_jax.statistics import baselines, tables, threshold
 
 COLUMNS = (
@@ -58,13 +59,13 @@ def write(
         "notes": _notes(config, data),
         "flow": [vars(step) for step in data.flow],
     }
-    storage.write_table(folder / "predictions.csv", table)
+    storage.write_table(folder / PREDICTIONS, table)
     storage.write_table(folder / "baselines.csv", compared)
     storage.write_json(folder / "metrics.json", figures)
     storage.write_table(folder / "lesions.csv", _lesions(data))
     print(summary(figures, "SE-Net", _head, _line))
     if config.get("write_report", True):
-        report([folder / "predictions.csv"], folder / "report")
+        report([folder / PREDICTIONS], folder / "report")
 
 
 def _lesions(data: Data) -> pd.DataFrame:

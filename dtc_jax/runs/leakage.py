@@ -16,6 +16,7 @@ from dtc_jax.runs import data as data_lib
 from dtc_jax.runs import fold
 from dtc_jax.runs.report import report
 from dtc_jax.runs.train import train
+from dtc_jax.runs.workdir import PREDICTIONS
 from dtc_jax.statistics import leakage as leakage_lib
 from dtc_jax.statistics import predictions_table
 
@@ -38,13 +39,13 @@ def leakage(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> Non
     for unit, own in configs.items():
         print(f"--- {own.split.folds} folds of {unit}s", flush=True)
         train(own, folder / unit)
-        tested[unit] = predictions_table.read(folder / unit / "predictions.csv")
+        tested[unit] = predictions_table.read(folder / unit / PREDICTIONS)
     found = {
         "gap": leakage_lib.gap(tested["lesion"], tested["patient"]),
         "identity": _identity(configs["patient"], folder / "patient"),
     }
     storage.write_json(folder / "leakage.json", found)
-    report([folder / unit / "predictions.csv" for unit in _UNITS], folder / "report")
+    report([folder / unit / PREDICTIONS for unit in _UNITS], folder / "report")
     print(_summary(found))
 
 

@@ -65,7 +65,7 @@ def threshold(workdir: storage.PathLike) -> float:
     Raises:
       InputError: the run was not judged yet.
     """
-    path = pathlib.Path(workdir) / "predictions.csv"
+    path = pathlib.Path(workdir) / workdir_lib.PREDICTIONS
     if not path.is_file():
         raise InputError(
             f"{path}: no such file, so the run has no threshold yet; let its training end, or run "

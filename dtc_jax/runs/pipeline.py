@@ -147,7 +147,7 @@ def _drop_figures_of_others(folder: pathlib.Path) -> None:
 
     Who deletes a network to train it again would else find the old figures beside the new network.
     """
-    if not all((folder / name / "data.json").is_file() for name in _TASKS):
+    if not all((folder / name / workdir_lib.DATA).is_file() for name in _TASKS):
         for name in (_FIGURES, _REGIONS):
             (folder / name).unlink(missing_ok=True)
 

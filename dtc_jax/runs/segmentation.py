@@ -15,10 +15,10 @@ from dtc_jax.runs import dice_baselines, segmentation_figures
 from dtc_jax.runs.data import Data
 from dtc_jax.runs.figures import Figures, estimate, summary
 from dtc_jax.runs.fold import Network
+from dtc_jax.runs.workdir import CASES
 from dtc_jax.statistics import dice
 from dtc_jax.training.batches import Records
 
-CASES = "cases.csv"  # of a run's folder: all its patches, with their split and Dice
 COLUMNS = (
     *("run", "cohort", "split", "fold", "patient_id", "lesion_id", "center", "diameter_mm"),
     *("true_voxels", "found_voxels", "overlap_voxels", "dice", "loss"),

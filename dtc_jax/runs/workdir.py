@@ -16,7 +16,9 @@ from dtc_jax.cohort import splits
 from dtc_jax.errors import InputError, UsageError
 
 _CONFIG = "config.json"
-_DATA = "data.json"
+DATA = "data.json"  # what a run was started on; see `claim_data`
+PREDICTIONS = "predictions.csv"  # of a classifier: all lesions, with their split and score
+CASES = "cases.csv"  # of a segmenter: all patches, with their split and Dice
 # Of whole scans: no part of training, nor of its figures.
 OF_SCANS = ("predict.overlap", "predict.connectivity", "predict.min_volume_mm3")
 # Fields that say how, not what, to compute: they may change when a run is resumed.
@@ -113,8 +115,8 @@ def claim_data(
       InputError: see `check_data`.
     """
     new = check_data(folder, config, rows, crops)
-    if not (folder / _DATA).exists():
-        storage.write_json(folder / _DATA, new)
+    if not (folder / DATA).exists():
+        storage.write_json(folder / DATA, new)
 
 
 def check_data(
@@ -140,8 +142,8 @@ def check_data(
         ).hexdigest(),
         "crops": crops,
     }
-    if (folder / _DATA).exists():
-        old = storage.read_json(folder / _DATA)
+    if (folder / DATA).exists():
+        old = storage.read_json(folder / DATA)
         different = [field for field, value in new.items() if value != old.get(field)]
         if different:
             raise InputError(
