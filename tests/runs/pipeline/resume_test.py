@@ -145,6 +145,9 @@ def test_fields_that_change_a_figure_are_refused(run, config, field, value):
 def stop_at(monkeypatch):
     """Has a scan of the given number in turn send the process a signal while it is segmented."""
 
+    # Who runs the tests in the background has SIGINT ignored, and so would they.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
     def stop_at(number, which):
         find, seen = known_scan.find, []
 
@@ -158,6 +161,7 @@ def stop_at(monkeypatch):
 
     yield stop_at
     monkeypatch.undo()
+    signal.signal(signal.SIGINT, before)
 
 
 def test_a_signal_while_scans_are_judged_is_exit_code_75_and_what_is_done_is_kept(
