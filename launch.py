@@ -1,14 +1,14 @@
 """The command line: flags and dispatch, no logic.
 
-python launch.py --config=configs/senet.py:demo            train, judge, print where the results lie
+python launch.py --config=configs/senet.py:demo             train, evaluate, write the results
 python launch.py --mode=evaluate --workdir=runs/senet-demo  the figures of a trained run, again
-python launch.py --mode=evaluate --workdir=runs/vnet --scans=CSV  its segmenter on whole scans
+python launch.py --mode=evaluate --workdir=runs/vnet --scans=CSV    its segmenter on whole scans
 python launch.py --mode=predict --scan=CT --segmenter=RUN --classifier=RUN --out=DIR   CT to answer
-python launch.py --mode=predict --out=DIR --review=CSV      the reviewed lesions become final
+python launch.py --mode=predict --out=DIR --review=CSV      from a review to the final answer
 python launch.py --mode=report --predictions=a.csv,b.csv --out=report   the study in figures
 python launch.py --mode=audit --claims=configs/claims/dtc_study.yaml    do a paper's figures agree?
-python launch.py --mode=pipeline --config=configs/pipeline.py:demo  both networks on one split
-python launch.py --mode=leakage --config=configs/senet.py:demo   by how much leaking splits flatter
+python launch.py --mode=pipeline --config=configs/pipeline.py:demo      both networks on one split
+python launch.py --mode=leakage --config=configs/senet.py:demo    what a split by lesions would gain
 
 Exit codes: 0 done; 1 failed; 2 wrong use; 75 stopped by a signal, the same command goes on.
 """
@@ -59,7 +59,7 @@ flags.DEFINE_alias("keep-identity", "keep_identity")
 _HELP = flags.DEFINE_bool("help", False, "Show this text.", short_name="h")
 
 _SMALLER = (
-    "End what else runs there, use a machine or an accelerator with more memory, or do less at "
+    "Stop other programs there, use a machine or an accelerator with more memory, or do less at "
     "once: config.train.batch_size, config.predict.batch_size, config.preprocess.crop_mm."
 )
 
@@ -90,18 +90,19 @@ def main(argv: list[str]) -> int:
 
 def _run(argv: list[str]) -> None:
     """Calls the function of the mode with its flags."""
-    from dtc_jax import runs  # after the flags: JAX takes seconds to import
+    # After the flags: JAX takes seconds to import.
+    from dtc_jax.runs import audit, evaluate, leakage, pipeline, predict, report, train
 
     if _MODE.value == "train":
-        runs.train(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name(argv)}")
+        train.run(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name(argv)}")
     elif _MODE.value == "leakage":
-        runs.leakage(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name(argv)}-leakage")
+        leakage.run(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name(argv)}-leakage")
     elif _MODE.value == "pipeline":
-        runs.pipeline(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name(argv)}")
+        pipeline.run(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name(argv)}")
     elif _MODE.value == "evaluate":
-        runs.evaluate(_WORKDIR.value or "", _SCANS.value or "")
+        evaluate.run(_WORKDIR.value or "", _SCANS.value or "")
     elif _MODE.value == "predict" and _REVIEW.value:
-        runs.review(
+        predict.review(
             _OUT.value or "",
             _REVIEW.value,
             mask=_MASK.value or "",
@@ -111,7 +112,7 @@ def _run(argv: list[str]) -> None:
             keep_identity=_KEEP_IDENTITY.value,
         )
     elif _MODE.value == "predict":
-        runs.predict(
+        predict.run(
             _OUT.value or "",
             _SEGMENTER.value or "",
             _CLASSIFIER.value or "",
@@ -122,9 +123,9 @@ def _run(argv: list[str]) -> None:
             keep_identity=_KEEP_IDENTITY.value,
         )
     elif _MODE.value == "report":
-        runs.report(_PREDICTIONS.value or [], _OUT.value or "", _THRESHOLD.value)
+        report.run(_PREDICTIONS.value or [], _OUT.value or "", _THRESHOLD.value)
     elif _MODE.value == "audit":
-        runs.audit(_CLAIMS.value or "", _OUT.value)
+        audit.run(_CLAIMS.value or "", _OUT.value)
 
 
 def _parse(argv: list[str]) -> None:
@@ -160,7 +161,7 @@ def _check() -> None:
     if _MODE.value in ("train", "leakage", "pipeline"):
         if _CONFIG.value is None:
             raise _usage(
-                f"--mode={_MODE.value} needs --config=FILE; begin with --config=configs/"
+                f"--mode={_MODE.value} needs --config=FILE; start with --config=configs/"
                 f"{'pipeline' if _MODE.value == 'pipeline' else 'senet'}.py:demo"
             )
         if _SCANS.value is not None:
@@ -176,7 +177,7 @@ def _check() -> None:
     elif _WORKDIR.value is None:
         raise _usage(f"--mode={_MODE.value} needs --workdir=DIR, the folder of a trained run.")
     elif _CONFIG.value is not None:
-        raise _usage(f"--mode={_MODE.value} has the configuration of --workdir; omit --config.")
+        raise _usage(f"--mode={_MODE.value} takes the configuration of --workdir; omit --config.")
 
 
 def _check_predict() -> None:
@@ -184,12 +185,14 @@ def _check_predict() -> None:
     if _OUT.value is None:
         raise _usage("--mode=predict needs --out=DIR, the folder of the answer.")
     if _THRESHOLD.value is not None:
-        raise _usage("--mode=predict decides at the threshold of --classifier; omit --threshold.")
+        raise _usage("--mode=predict uses the threshold of --classifier; omit --threshold.")
     if _CONFIG.value is not None or _WORKDIR.value is not None:
-        raise _usage("--mode=predict has its networks from --segmenter and --classifier.")
+        raise _usage("--mode=predict takes its networks from --segmenter and --classifier.")
     if _REVIEW.value is not None:
         if _SEGMENTER.value or _SCANS.value or _LUNGS.value:
-            raise _usage("--review is of one predicted scan, and segments nothing again.")
+            raise _usage(
+                "--review is for one predicted scan; omit --segmenter, --scans and --lungs."
+            )
         return
     if bool(_SCAN.value) == bool(_SCANS.value):
         raise _usage("--mode=predict needs --scan=PATH for one scan, or --scans=CSV for many.")

@@ -10,9 +10,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from dtc_jax.runs import data as data_lib
-from dtc_jax.runs import workdir
+from dtc_jax.experiment import workdir
 from dtc_jax.statistics import roc
+from dtc_jax.tasks import registry
+from dtc_jax.tasks.sources import Data
 
 _COLUMNS = 4
 _WINDOW = (-1000, 400)  # HU
@@ -24,7 +25,8 @@ def main(run: str, out: str) -> None:
     folder = pathlib.Path(run)
     predictions = pd.read_csv(folder / "predictions.csv")
     baselines = pd.read_csv(folder / "baselines.csv")
-    data = data_lib.load(workdir.read_config(folder))
+    config = workdir.read_config(folder)
+    data = registry.of(config).load(config)
     figure = plt.figure(figsize=(9.6, 3.6), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1.5, 1))
     _draw_lesions(left, data, predictions)
@@ -32,7 +34,7 @@ def main(run: str, out: str) -> None:
     figure.savefig(out, dpi=110)
 
 
-def _draw_lesions(figure, data: data_lib.Data, predictions: pd.DataFrame) -> None:
+def _draw_lesions(figure, data: Data, predictions: pd.DataFrame) -> None:
     """The largest test lesions of each class, a row a class, with the network's probability."""
     test = predictions[(predictions.split == "test") & (predictions.cohort == "primary")]
     positions = data.table.set_index("lesion_id").position

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from dtc_jax.errors import InputError
+from dtc_jax.errors import InputError, UsageError
 
 PathLike = str | os.PathLike[str]
 
@@ -144,3 +144,26 @@ def read_table(path: PathLike, ids: Collection[str]) -> pd.DataFrame:
         keep_default_na=False,
         na_values={column: [""] for column in columns if column not in ids},
     )
+
+
+def existing_file(path: str, field: str) -> pathlib.Path:
+    """`path` if it is a file.
+
+    Args:
+      path: as it was given.
+      field: where it was given, such as `config.data.manifest`.
+
+    Raises:
+      InputError: there is no such file.
+      UsageError: `path` is empty, or names DTC_JAX_DATA, which is not set.
+    """
+    if not path:
+        raise UsageError(f"{field} is empty; give the file's path.")
+    if "$DTC_JAX_DATA" in path and "DTC_JAX_DATA" not in os.environ:
+        raise UsageError(
+            f"{field} is {path}, but the environment variable DTC_JAX_DATA is not set; set it to "
+            f"the folder of the data, or give --{field}=PATH."
+        )
+    if not pathlib.Path(path).is_file():
+        raise InputError(f"{path}: no such file (named by {field}).")
+    return pathlib.Path(path)

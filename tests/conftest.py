@@ -27,6 +27,8 @@ import pytest
 
 from dtc_jax.imaging import volume
 
+pytest_plugins = ("tests.trained_runs",)
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
@@ -36,7 +38,7 @@ def call() -> Callable[..., int]:
     from absl import flags
     from absl.testing import flagsaver
 
-    import dtc_jax.runs  # noqa: F401  it defines flags of Grain, which flagsaver must see before
+    import dtc_jax.runs.train  # noqa: F401  it defines flags of Grain, which flagsaver must see before
     import launch
 
     def call(*arguments: object) -> int:

@@ -65,7 +65,7 @@ def violations(root: pathlib.Path) -> list[str]:
     for file, target in sorted(owner.items()):
         for node in ast.walk(ast.parse((root / file).read_text())):
             for module in _imported(node):
-                wrong = _judge(module, file, target, owner)
+                wrong = _refusal(module, file, target, owner)
                 if wrong:
                     found.append(f"{file}:{node.lineno}: {wrong}")
     return found
@@ -81,7 +81,7 @@ def _imported(node: ast.AST) -> list[str]:
     return []
 
 
-def _judge(module: str, file: str, target: Target, owner: dict[str, Target]) -> str | None:
+def _refusal(module: str, file: str, target: Target, owner: dict[str, Target]) -> str | None:
     if module.startswith("."):
         return f"relative import {module}: write the full name"
     top = module.split(".")[0]

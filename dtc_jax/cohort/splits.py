@@ -15,8 +15,6 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from dtc_jax.errors import InputError, UsageError, unknown_choice
 
-_KINDS = ("holdout", "kfold", "temporal", "center", "column")
-_UNITS = ("patient", "lesion")
 _SPLITS = ("train", "validation", "test")
 CLASSES = ("RAI-avid (0)", "RAI-refractory (1)")
 _MOST_FOLDS = 20  # of which a share is drawn: fine enough for 15 %
@@ -34,15 +32,7 @@ def assign(
     Args:
       table: lesions of one cohort: lesion_id, patient_id, label (NaN: left out) and, where the kind
         needs it, scan_order, center or split.
-      split: has the attributes
-        kind: 'holdout'; 'kfold'; 'temporal', the latest patients are the test; 'center', one centre
-          is the test; or 'column', as the manifest gives it.
-        unit: 'patient', or 'lesion', whose figures flatter, since a patient is on both sides.
-        folds: of 'kfold'.
-        seed: of what is drawn.
-        test_fraction: of 'holdout' and 'temporal'.
-        validation_fraction: of the development patients; of 'column' where it gives no validation.
-        center: of 'center', the one left out.
+      split: a `split_rule.Rule`, of any kind but 'file'.
       classes: what the labels 0 and 1 mean, for messages.
       each_side_needs_both: whether a side without one of the classes is refused; where they are but
         strata, what is given as it is needs not have both.
@@ -53,9 +43,8 @@ def assign(
     Raises:
       InputError: a patient would be on both sides, a split lacks a class, or the column that the
         kind needs has gaps.
-      UsageError: a field of `split` is out of its range, or there are fewer patients than folds.
+      UsageError: there are fewer patients than folds.
     """
-    _check(split)
     labelled = table[table.label.notna()].reset_index(drop=True)
     if labelled.empty:
         raise InputError("split: no lesion has a label; fill in the manifest's column `label`.")
@@ -83,31 +72,6 @@ def fingerprint(assignment: pd.DataFrame) -> str:
         (str(lesion), int(fold), str(name)) for lesion, fold, name in zip(*columns, strict=True)
     )
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
-
-
-def refuse_two_sides(table: pd.DataFrame, split: Any) -> None:
-    """Refuses patients whose rows, labelled or not, are on several sides of a split by rule.
-
-    Args:
-      table: patient_id, cohort, split and center of all rows of a manifest. An empty `split` is on
-        no side.
-      split: see `assign`, with `cohort`, to which the rule applies. Only of kind 'column' and
-        'center' can it divide a patient.
-
-    Raises:
-      InputError: there are such patients; names one.
-    """
-    side = {"column": table.split, "center": table.center == split.center}.get(split.kind)
-    if side is None or split.folds > 0:
-        return
-    sides = side[table.cohort == split.cohort].groupby(table.patient_id).nunique()
-    divided = sorted(sides.index[sides > 1])
-    if divided:
-        raise InputError(
-            f"split: {len(divided)} patients have scans on more than one side, such as "
-            f"{divided[0]}; give all rows of a patient the same {split.kind}, or choose another "
-            "config.split.kind."
-        )
 
 
 def _names(rows: pd.DataFrame, split: Any) -> list[np.ndarray]:
@@ -260,15 +224,3 @@ def _some(names: Any) -> str:
     names = sorted(map(str, names))
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
-
-
-def _check(split: Any) -> None:
-    for field, choices in (("kind", _KINDS), ("unit", _UNITS)):
-        if getattr(split, field) not in choices:
-            raise unknown_choice(f"config.split.{field}", getattr(split, field), choices)
-    for field in ("test_fraction", "validation_fraction"):
-        if not 0 < getattr(split, field) < 1:
-            value = getattr(split, field)
-            raise UsageError(f"config.split.{field} is {value}; it must be between 0 and 1.")
-    if not 0 <= split.seed < 2**31:
-        raise UsageError(f"config.split.seed is {split.seed}; it must be from 0 to 2**31 - 1.")

@@ -6,51 +6,49 @@ from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 from scipy import special
 
 from dtc_jax import progress
 from dtc_jax.crops import record
-from dtc_jax.errors import UsageError
 from dtc_jax.imaging import lesions
 from dtc_jax.imaging.preprocess import preprocess
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference import saliency
 from dtc_jax.tasks import classification
-from dtc_jax.training.result import FitResult
+from dtc_jax.tasks.trained import Member, TrainedNetwork
 from dtc_jax.training.task import PyTree
 
 Arrays = tuple[jax.Array, jax.Array]  # image in HU, mask: [B, d, h, w] at 1 mm
 
 
 @dataclasses.dataclass(frozen=True)
-class Member:
-    """One of the networks that decide together.
+class HeatMap:
+    """Where one of the networks looks.
 
     Attributes:
-      logit: (image, mask) [B, d, h, w] -> [B]; jitted.
-      heat: the same -> Grad-CAM on the network's own grid [B, D, H, W]; jitted.
+      of: (image, mask) [B, d, h, w] -> Grad-CAM on the network's own grid [B, D, H, W]; jitted.
       spacing_mm: of that grid.
     """
 
-    logit: Callable[..., jax.Array]
-    heat: Callable[..., jax.Array]
+    of: Callable[..., jax.Array]
     spacing_mm: float
 
 
 @dataclasses.dataclass(frozen=True)
 class Classifier:
-    """Trained networks, and how they are used on a lesion.
+    """A trained network, and how it is used on a lesion.
 
     Attributes:
-      members: the probability is that of the mean of their logits.
+      network: gives the probability.
+      heat_maps: one a member of the network; what is shown is their mean.
       crop: how a lesion is cut out, as it was for training.
-      batch: lesions that the networks see at once.
+      batch: lesions that the network sees at once.
       threshold: a probability at or above it is the decision 'refractory'.
     """
 
-    members: tuple[Member, ...]
+    network: TrainedNetwork
+    heat_maps: tuple[HeatMap, ...]
     crop: record.CropParams
     batch: int
     threshold: float
@@ -58,7 +56,7 @@ class Classifier:
 
 @dataclasses.dataclass(frozen=True)
 class Classified:
-    """A lesion and what the classifier says of it.
+    """A lesion and its classification.
 
     Attributes:
       lesion_id: its number in the instance mask.
@@ -73,44 +71,33 @@ class Classified:
     heat: Volume | None = None
 
 
-def make_classifier(
-    networks: Sequence[tuple[ml_collections.ConfigDict, FitResult]], threshold: float
-) -> Classifier:
+def make_classifier(network: TrainedNetwork) -> Classifier:
     """The classifier of a run.
 
     Args:
-      networks: configuration and trained network of each fold; the configurations may differ where
-        a run chose among candidates, but for `data.size_mm`.
-      threshold: of the decision.
-
-    Raises:
-      UsageError: there is no network.
+      network: with its threshold. The configurations of its members may differ where a run chose
+        among candidates, except in `data.size_mm`.
     """
-    if not networks:
-        raise UsageError("a classifier needs at least one network.")
-    config = networks[0][0]
-    size_mm = tuple(config.data.size_mm)
-    members = tuple(_member(own, result) for own, result in networks)
-    return Classifier(members, record.CropParams(size_mm), config.predict.batch_size, threshold)
+    if network.threshold is None:
+        raise ValueError("a classifier needs a threshold.")
+    crop = record.CropParams(tuple(network.config.data.size_mm))
+    heat_maps = tuple(_heat_map(member) for member in network.members)
+    return Classifier(
+        network, heat_maps, crop, network.config.predict.batch_size, network.threshold
+    )
 
 
-def _member(config: ml_collections.ConfigDict, network: FitResult) -> Member:
-    spec = classification.make_preprocess(config)
-    forward, senet = classification.make_forward(config), classification.make_network(config)
-
-    @jax.jit
-    def logit(params: PyTree, batch_stats: PyTree, image: jax.Array, mask: jax.Array) -> jax.Array:
-        return forward(params, batch_stats, preprocess(image, mask, spec, jnp))
+def _heat_map(member: Member) -> HeatMap:
+    spec = classification.make_preprocess(member.config)
+    senet = classification.make_network(member.config)
 
     @jax.jit
     def heat(params: PyTree, batch_stats: PyTree, image: jax.Array, mask: jax.Array) -> jax.Array:
         x = preprocess(image, mask, spec, jnp)  # [B, D, H, W, C]
         return saliency.heat_maps(senet, params, batch_stats, x)
 
-    variables = jax.device_put((network.params, network.batch_stats))
-    return Member(
-        functools.partial(logit, *variables), functools.partial(heat, *variables), spec.spacing_mm
-    )
+    variables = jax.device_put((member.params, member.batch_stats))
+    return HeatMap(functools.partial(heat, *variables), spec.spacing_mm)
 
 
 def classify(
@@ -124,23 +111,23 @@ def classify(
       mask: whole numbers on the grid of `image`, 0 outside the lesions.
       heat: whether to make the heat maps as well.
     """
-    found = lesions.numbered(mask.array)
-    for first in progress.track(range(0, len(found), classifier.batch), "batches of lesions"):
-        some = found[first : first + classifier.batch]
-        crops = [cut(image, mask, *one, classifier.crop) for one in some]
+    boxes = lesions.numbered(mask.array)
+    for first in progress.track(range(0, len(boxes), classifier.batch), "batches of lesions"):
+        batch = boxes[first : first + classifier.batch]
+        crops = [cut(image, mask, number, box, classifier.crop) for number, box in batch]
         # The last batch is filled up with copies: its shape is compiled already.
         padded = crops + crops[-1:] * (classifier.batch - len(crops))
         arrays = (
             jnp.asarray(np.stack([crop.array for crop, _ in padded])),
             jnp.asarray(np.stack([region.array for _, region in padded])),
         )
-        logits = [np.asarray(one.logit(*arrays), float) for one in classifier.members]
-        probabilities = special.expit(np.mean(logits, axis=0))  # [B]
-        maps: Sequence[Volume | None] = [None] * len(some)
+        logits = np.asarray(classifier.network.on_device(*arrays), float)
+        probabilities = special.expit(logits)  # [B]
+        maps: Sequence[Volume | None] = [None] * len(batch)
         if heat:
             maps = _heat(classifier, arrays, [crop for crop, _ in crops])
-        for (number, _), probability, one in zip(some, probabilities, maps, strict=False):
-            yield Classified(number, float(probability), one)
+        for (number, _), probability, lesion_heat in zip(batch, probabilities, maps, strict=False):
+            yield Classified(number, float(probability), lesion_heat)
 
 
 def cut(
@@ -164,7 +151,7 @@ def cut(
     """
     center_mm = image.world([(side.start + side.stop - 1) / 2 for side in box])
     part = mask.part(box)
-    lesion = Volume(part.array == number, part.affine)  # nothing of it lies outside its box
+    lesion = Volume(part.array == number, part.affine)  # it is all inside its box
     shown = record.about_lesion(image, lesion, center_mm, crop)
     affine = image.affine.copy()
     affine[:3, :3] /= image.spacing_mm
@@ -175,10 +162,10 @@ def cut(
 def _heat(classifier: Classifier, arrays: Arrays, crops: Sequence[Volume]) -> list[Volume]:
     """The mean of the members' maps on the grid of each crop. # [d, h, w]"""
     maps = [np.zeros(crop.shape, np.float32) for crop in crops]
-    for member in classifier.members:
-        found = np.asarray(member.heat(*arrays))  # [B, D, H, W]
-        for own, crop, total in zip(found, crops, maps, strict=False):
+    for heat_map in classifier.heat_maps:
+        heat = np.asarray(heat_map.of(*arrays))  # [B, D, H, W]
+        for crop_heat, crop, total in zip(heat, crops, maps, strict=False):
             middle_mm = crop.world((np.array(crop.shape) - 1) / 2)
-            total += saliency.on_scan(own, middle_mm, member.spacing_mm, crop).array
-    share = np.float32(1 / len(classifier.members))
+            total += saliency.on_scan(crop_heat, middle_mm, heat_map.spacing_mm, crop).array
+    share = np.float32(1 / len(classifier.heat_maps))
     return [Volume(total * share, crop.affine) for total, crop in zip(maps, crops, strict=True)]

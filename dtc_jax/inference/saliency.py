@@ -83,17 +83,17 @@ def on_scan(heat: np.ndarray, center_mm: np.ndarray, spacing_mm: float, scan: Vo
 def resemblance_to_random(
     network: SENet, params: PyTree, batch_stats: PyTree, x: jax.Array, key: jax.Array
 ) -> np.ndarray:
-    """How much the maps resemble those of the same network with weights drawn anew.
+    """How much the maps resemble those of the same network with random weights.
 
-    The model parameter randomization test of Adebayo et al. 2018 (sec. 4): a map that stays as it
-    is when all that was learned is gone shows edges of the picture, not what the network uses.
+    The model parameter randomization test of Adebayo et al. 2018 (sec. 4): a map that stays the
+    same when all that was learned is gone shows edges of the picture, not what the network uses.
 
     Returns:
       [B]: the absolute rank correlation (Spearman) of both maps; near 0 is good, 1 means that the
       map does not depend on what was learned.
     """
     drawn = network.init(key, x[:1], train=False)
-    found = contributions(network, params, batch_stats, x, False)
+    trained = contributions(network, params, batch_stats, x, False)
     random = contributions(network, drawn["params"], drawn.get("batch_stats", {}), x, False)
-    pairs = zip(np.asarray(found), np.asarray(random), strict=True)
+    pairs = zip(np.asarray(trained), np.asarray(random), strict=True)
     return np.array([abs(stats.spearmanr(a, b, axis=None).statistic) for a, b in pairs])

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +13,11 @@ from dtc_jax.errors import InputError, UsageError
 from dtc_jax.imaging import instances
 from dtc_jax.imaging.instances import Instances
 from dtc_jax.imaging.lungs import lung_field
-from dtc_jax.imaging.preprocess import normalize
 from dtc_jax.imaging.resample import onto, resample
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.sliding_window import Predict, SlidingWindow, sliding_window
 from dtc_jax.tasks import segmentation
-from dtc_jax.training.result import FitResult
-from dtc_jax.training.task import PyTree
+from dtc_jax.tasks.trained import TrainedNetwork, Variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,66 +52,45 @@ class Segmentation:
     lungs: Volume
 
 
-def make_segmenter(config: ml_collections.ConfigDict, network: FitResult) -> Segmenter:
+def make_segmenter(network: TrainedNetwork) -> Segmenter:
     """The segmenter of a run: windows of `config.predict.crop_mm`, mirrored where it says so.
 
     Args:
-      config: of the run, see configs/vnet.py. Runs from before `predict` had overlap, connectivity
-        and min_volume_mm3 have the defaults of `SlidingWindow` and `Instances`.
-      network: the run's best.
-    """
-    spec = segmentation.make_predict_preprocess(config)
-    forward = segmentation.make_forward(config)
-
-    @jax.jit
-    def probability(params: PyTree, batch_stats: PyTree, hu: jax.Array) -> jax.Array:
-        logits = forward(params, batch_stats, normalize(hu, None, spec, jnp))  # [B, d, h, w]
-        return jax.nn.sigmoid(logits.astype(jnp.float32))
-
-    variables = jax.device_put((network.params, network.batch_stats))
-    return Segmenter(
-        functools.partial(probability, *variables),
-        spec.spacing_mm,
-        *whole_scan(config),
-    )
-
-
-def whole_scan(config: ml_collections.ConfigDict) -> tuple[SlidingWindow, Instances]:
-    """How `config.predict` has a scan cut into windows, and probability made lesions.
+      network: of one or several members, see configs/vnet.py.
 
     Raises:
-      UsageError: a field has no possible value.
+      UsageError: the members see windows of different size or spacing.
     """
-    known, spec = config.predict, segmentation.make_predict_preprocess(config)
-    return (
-        SlidingWindow(spec.shape, known.get("overlap", SlidingWindow.overlap), known.batch_size),
-        Instances(
-            known.threshold,
-            known.get("connectivity", Instances.connectivity),
-            known.get("min_volume_mm3", Instances.min_volume_mm3),
-        ),
-    )
-
-
-def together(segmenters: Sequence[Segmenter]) -> Segmenter:
-    """The segmenters of a run's folds as one, by the mean of their probabilities.
-
-    Raises:
-      UsageError: they see windows of different size or spacing.
-    """
-    first = segmenters[0]
-    if any(
-        (one.spacing_mm, one.windows) != (first.spacing_mm, first.windows) for one in segmenters
-    ):
+    specs = [segmentation.make_predict_preprocess(member.config) for member in network.members]
+    if any((s.spacing_mm, s.shape) != (specs[0].spacing_mm, specs[0].shape) for s in specs):
         raise UsageError(
             "the run chose segmenters with windows of different size or spacing in its folds, "
             "which cannot be used together; train one without folds."
         )
 
-    def mean(hu: jax.Array) -> jax.Array:
-        return sum((one.predict(hu) for one in segmenters), jnp.zeros(())) / len(segmenters)
+    @jax.jit
+    def probability(variables: Variables, hu: jax.Array) -> jax.Array:
+        logits = network.logit(variables, hu, jnp.zeros(hu.shape, jnp.uint8))  # [B, d, h, w]
+        return jax.nn.sigmoid(logits.astype(jnp.float32))
 
-    return dataclasses.replace(first, predict=mean)
+    predict = functools.partial(probability, jax.device_put(network.variables))
+    return Segmenter(predict, specs[0].spacing_mm, *whole_scan(network.config))
+
+
+def whole_scan(config: ml_collections.ConfigDict) -> tuple[SlidingWindow, Instances]:
+    """How `config.predict` has a scan cut into windows, and probability made lesions.
+
+    Runs from before `predict` had these fields have the defaults.
+
+    Raises:
+      UsageError: a field has no possible value.
+    """
+    overlap = config.predict.get("overlap", SlidingWindow.overlap)
+    shape = segmentation.make_predict_preprocess(config).shape
+    return (
+        SlidingWindow(shape, overlap, config.predict.batch_size),
+        segmentation.make_instances(config),
+    )
 
 
 def segment(segmenter: Segmenter, image: Volume, lungs: Volume | None = None) -> Segmentation:

@@ -1,6 +1,6 @@
 """A whole volume through a network that sees a window at a time.
 
-Windows overlap and are blended with Gaussian weights, so that a voxel is judged mostly by the
+Windows overlap and are blended with Gaussian weights, so that a voxel is decided mostly by the
 windows that see what surrounds it (as in nnU-Net, Isensee et al., Nature Methods 2021, and MONAI).
 The network is compiled once, for a fixed batch of windows; stitching once for each size of volume,
 rounded up, so that the next scan of about the same size compiles nothing.
@@ -51,7 +51,7 @@ class SlidingWindow:
 def sliding_window(
     predict: Predict, image: np.ndarray, spec: SlidingWindow, field: np.ndarray | None = None
 ) -> np.ndarray:
-    """Runs `predict` over `image` and blends what it says of each voxel.
+    """Runs `predict` over `image` and blends its output at each voxel.
 
     A volume smaller than a window is padded with its outermost voxels. Every window that a voxel of
     `field` lies in is computed, so inside the field the result is that of the windows around it,
@@ -161,8 +161,8 @@ def _stitch(
         share = weights * counts[i]  # [d, h, w]
 
         def plus(into: jax.Array, what: jax.Array) -> jax.Array:
-            there = jax.lax.dynamic_slice(into, starts[i], what.shape)
-            return jax.lax.dynamic_update_slice(into, there + what, starts[i])
+            before = jax.lax.dynamic_slice(into, starts[i], what.shape)
+            return jax.lax.dynamic_update_slice(into, before + what, starts[i])
 
         return plus(sums[0], share * probability[i]), plus(sums[1], share)
 

@@ -1,41 +1,17 @@
 """Figures of segmented slices: what was found around what is there."""
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import axes, figure, lines
 
+from dtc_jax.imaging.outlined import Outlined
 from dtc_jax.report import drawing
 
 _ACROSS = 3  # pictures in a row
 _SIDE = 2.1  # inches, of a picture
 _WINDOW_HU = (-1000.0, 400.0)
 _FOUND, _TRUE = drawing.SERIES[5], drawing.SERIES[4]  # told apart on any grey
-
-
-@dataclasses.dataclass(frozen=True)
-class Outlined:
-    """An axial slice.
-
-    Attributes:
-      hu: [Y, X], as the arrays of this project lie: from the back, from the left.
-      found: [Y, X] bool.
-      true: [Y, X] bool.
-      pixel_mm: along y, x.
-      title: says which slice it is; never whose.
-    """
-
-    hu: np.ndarray
-    found: np.ndarray
-    true: np.ndarray
-    pixel_mm: tuple[float, float]
-    title: str
-
-
-def largest_slice(mask: np.ndarray) -> int:
-    """Number of the axial slice that shows most of a mask. # [Z, Y, X]"""
-    return int(mask.sum(axis=(1, 2)).argmax())
 
 
 def outlines(slices: Sequence[Outlined], side: float = _SIDE) -> figure.Figure:

@@ -10,7 +10,7 @@ from dtc_jax.errors import InputError
 from dtc_jax.statistics import audit as audit_lib
 
 
-def audit(claims: storage.PathLike, out: storage.PathLike | None = None) -> dict[str, Any]:
+def run(claims: storage.PathLike, out: storage.PathLike | None = None) -> dict[str, Any]:
     """Prints what follows from a paper's figures and what does not.
 
     Args:

@@ -1,57 +1,64 @@
 """`--mode=evaluate`: the figures of a trained run, computed again from its best checkpoints."""
 
 import pathlib
+from typing import Any
 
 import pandas as pd
 
 from dtc_jax import storage
+from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.errors import InputError, UsageError
-from dtc_jax.runs import environment, fold, kinds, networks, whole_scans
-from dtc_jax.runs import workdir as workdir_lib
+from dtc_jax.evaluation import whole_scans
+from dtc_jax.experiment import environment, folds, network, results
+from dtc_jax.experiment import workdir as workdir_lib
 from dtc_jax.tasks import registry
 
 
-def evaluate(workdir: storage.PathLike, scans: storage.PathLike = "") -> None:
+def run(workdir: storage.PathLike, scans: storage.PathLike = "") -> dict[str, Any]:
     """Predicts every row with the run's best networks and writes its figures again.
 
     Args:
       workdir: of the run.
-      scans: a manifest; if given, a segmenter is judged on its whole scans instead, and what comes
-        of it goes into `workdir`/scans; see `whole_scans.judge`. The data of the run are not
-        needed: whom it has seen says its cases.csv.
+      scans: a manifest; if given, a segmenter is evaluated on its whole scans instead, and the
+        results go into `workdir`/scans; see `whole_scans.evaluate`. The data of the run are not
+        needed: its table of examples says whom it has seen.
+
+    Returns:
+      The figures, as they are in metrics.json.
 
     Raises:
       InputError: `workdir` is not the folder of a run, nothing in it was evaluated yet, or its
-        data have changed since; or see `whole_scans.judge`.
+        data have changed since; or see `whole_scans.evaluate`.
       UsageError: the run trained a classifier, and `scans` is given; or it is a pipeline's.
     """
     environment.prepare()
     config = workdir_lib.read_config(workdir)
-    if scans and config.task != "segmentation":
-        raise UsageError("--scans judges a segmenter on whole scans; this run has none.")
-    registry.of(config)
+    task, rule = registry.of(config), make_rule(config.split)
     folder = pathlib.Path(workdir)
     if scans:
-        whole_scans.judge(networks.load(folder, config.task), _splits(folder), scans, folder)
-        return
-    kind = kinds.of(config)
-    data = kind.load(config)
-    rows = kind.assign(config, data.table)
+        if config.task != "segmentation":
+            raise UsageError("--scans evaluates a segmenter on whole scans; this run has none.")
+        seen = _splits(folder, task.table)
+        return whole_scans.evaluate(network.load(folder), seen, scans, folder)
+    data = task.load(config)
+    rows = task.split(config, data.table)
     workdir_lib.claim_data(folder, config, rows, data.fingerprint)
-    splits = [split for split, _ in fold.folders(config, rows, folder)]
-    trained = networks.load(folder, config.task)
-    scored = [
-        fold.predict(network, data, split) for network, split in zip(trained, splits, strict=True)
+    splits = [split for split, _ in folds.folders(rule, rows, folder)]
+    trained = network.load(folder)
+    predicted = [
+        folds.predict(member, data, split)
+        for member, split in zip(trained.members, splits, strict=True)
     ]
-    kind.judge(config, data, trained, pd.concat(scored, ignore_index=True), folder)
+    rows = pd.concat(predicted, ignore_index=True)
+    return results.evaluate(config, data, trained, rows, folder).metrics
 
 
-def _splits(folder: pathlib.Path) -> list[pd.DataFrame]:
-    """What each network of a segmentation run was given, by fold."""
-    path = folder / workdir_lib.CASES
+def _splits(folder: pathlib.Path, table: str) -> list[pd.DataFrame]:
+    """What each network of a run was given, by fold."""
+    path = folder / table
     if not path.is_file():
         raise InputError(
-            f"{path}: no such file, and nothing else says whom the run has seen; give "
+            f"{path}: no such file, and nothing else says whom the run has seen; run "
             f"--mode=evaluate --workdir={folder} without --scans first."
         )
     cases = storage.read_table(path, ("patient_id", "lesion_id"))

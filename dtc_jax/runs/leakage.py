@@ -1,4 +1,4 @@
-"""`--mode=leakage`: by how much a split by lesions flatters, and whether patients are recognised.
+"""`--mode=leakage`: how much a split by lesions gains, and whether the network knows patients.
 
 The same network is trained twice in cross-validation, on folds of patients and on folds of lesions,
 so that both runs test the same lesions and their AUCs are compared in pairs. Then the networks of
@@ -6,67 +6,77 @@ the folds of patients are asked whether lesions of one patient, all unseen, look
 """
 
 import pathlib
+from typing import Any
 
 import ml_collections
 import numpy as np
 import pandas as pd
 
 from dtc_jax import storage
-from dtc_jax.runs import data as data_lib
-from dtc_jax.runs import fold
-from dtc_jax.runs.report import report
-from dtc_jax.runs.train import train
-from dtc_jax.runs.workdir import PREDICTIONS
+from dtc_jax.cohort.split_rule import make_rule
+from dtc_jax.errors import UsageError
+from dtc_jax.experiment import folds, network, report
+from dtc_jax.runs import train
 from dtc_jax.statistics import leakage as leakage_lib
 from dtc_jax.statistics import predictions_table
+from dtc_jax.tasks import registry
+from dtc_jax.tasks.lesion_figures import PREDICTIONS
 
 _FOLDS = 3  # where the configuration has a hold-out split: both runs must test the same lesions
 _UNITS = ("lesion", "patient")
 
 
-def leakage(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> None:
+def run(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> dict[str, Any]:
     """Trains on both kinds of split in `workdir`/lesion and /patient and writes leakage.json.
 
     The same call goes on with a stopped audit.
 
+    Returns:
+      The figures of leakage.json.
+
     Raises:
       InputError: see `train`.
+      UsageError: the configuration is not a classifier's.
       Stopped: a signal came; the state is saved.
     """
+    if registry.of(config).make_features is None:
+        raise UsageError(f"--mode=leakage is for a classifier; config.task is {config.task!r}.")
     folder = pathlib.Path(workdir)
     configs = {unit: split_by(config, unit) for unit in _UNITS}
     tested = {}
-    for unit, own in configs.items():
-        print(f"--- {own.split.folds} folds of {unit}s", flush=True)
-        train(own, folder / unit)
+    for unit, of_unit in configs.items():
+        print(f"--- {of_unit.split.folds} folds of {unit}s", flush=True)
+        train.run(of_unit, folder / unit)
         tested[unit] = predictions_table.read(folder / unit / PREDICTIONS)
-    found = {
+    figures = {
         "gap": leakage_lib.gap(tested["lesion"], tested["patient"]),
         "identity": _identity(configs["patient"], folder / "patient"),
     }
-    storage.write_json(folder / "leakage.json", found)
-    report([folder / unit / PREDICTIONS for unit in _UNITS], folder / "report")
-    print(_summary(found))
+    storage.write_json(folder / "leakage.json", figures)
+    report.write([folder / unit / PREDICTIONS for unit in _UNITS], folder / "report")
+    print(_summary(figures))
+    return figures
 
 
 def split_by(config: ml_collections.ConfigDict, unit: str) -> ml_collections.ConfigDict:
     """`config` in cross-validation on folds of `unit`s."""
-    own = config.copy_and_resolve_references()
-    own.split.unit = unit
-    own.split.folds = config.split.folds or _FOLDS
-    return own
+    of_unit = config.copy_and_resolve_references()
+    of_unit.split.update(unit=unit, folds=make_rule(config.split).folds or _FOLDS)
+    return of_unit
 
 
 def _identity(config: ml_collections.ConfigDict, folder: pathlib.Path) -> dict[str, object]:
     """`statistics.leakage.probe` of the test lesions of every fold, by that fold's network."""
-    data = data_lib.load(config)
-    rows = data_lib.assign(config, data.table)
-    parts, seen = [], []
-    for split, home in fold.folders(config, rows, folder):
-        network = fold.choose(config, home, fold.read)
-        parts.append(fold.features(network, data, split))
-        seen.append(split[split.split == "test"])
-    lesions = pd.concat(seen)
+    task = registry.of(config)
+    data = task.load(config)
+    rows = task.split(config, data.table)
+    trained = network.load(folder)
+    splits = [split for _, split in rows.groupby("fold")]
+    parts = [
+        folds.features(member, data, split)
+        for member, split in zip(trained.members, splits, strict=True)
+    ]
+    lesions = pd.concat([split[split.split == "test"] for split in splits])
     arrays = (lesions.patient_id, lesions.label, lesions.fold)
     return leakage_lib.probe(_padded(parts), *(column.to_numpy() for column in arrays))
 
@@ -77,8 +87,8 @@ def _padded(parts: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in parts])
 
 
-def _summary(found: dict[str, dict]) -> str:
-    gap, probe = found["gap"], found["identity"]
+def _summary(figures: dict[str, dict]) -> str:
+    gap, probe = figures["gap"], figures["identity"]
     difference, chance = gap["auc_gap"], probe["chance"]
     lines = [
         f"split by lesion: {gap['siblings']:.0%} of the tested lesions "

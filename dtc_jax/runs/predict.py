@@ -1,19 +1,19 @@
-"""`--mode=predict`: CT in, an answer for each lesion out; then the review, and the final answer."""
+"""`--mode=predict`: from a CT to an answer for each lesion, and from a review to the final one."""
 
 import os
 import pathlib
 from collections.abc import Sequence
 
 from dtc_jax.errors import InputError, UsageError
-from dtc_jax.runs import environment
-from dtc_jax.runs.prediction import batch, requests, reviewed, tools
-from dtc_jax.runs.prediction import folder as folder_lib
-from dtc_jax.runs.prediction import scan as scan_lib
-from dtc_jax.runs.prediction.answer import NOTICE, Answer
+from dtc_jax.experiment import environment
+from dtc_jax.prediction import batch, predictors, requests, reviewed
+from dtc_jax.prediction import folder as folder_lib
+from dtc_jax.prediction import scan as scan_lib
+from dtc_jax.prediction.answer import NOTICE, Answer
 from dtc_jax.storage import PathLike
 
 
-def predict(
+def run(
     out: PathLike,
     segmenter: PathLike,
     classifier: PathLike,
@@ -38,7 +38,7 @@ def predict(
 
     Raises:
       InputError: a network, a scan or `out` cannot be used; of many scans, if some failed.
-      UsageError: not one of `scan` and `scans` is given, or `out` lies in the folder of a scan.
+      UsageError: not one of `scan` and `scans` is given, or `out` is inside the folder of a scan.
     """
     if bool(scan) == bool(scans):
         raise UsageError("give --scan=PATH for one scan, or --scans=CSV for many.")
@@ -46,18 +46,18 @@ def predict(
     folder = pathlib.Path(out).resolve()
     wanted = requests.read_csv(scans) if scans else [requests.single(scan, series, lungs)]
     _check_apart(folder, out, wanted)
-    own = tools.load(segmenter, classifier)
+    networks = predictors.load(segmenter, classifier)
     if scans:
-        batch.predict(wanted, own, folder, keep_identity)
+        batch.predict(wanted, networks, folder, keep_identity)
         return
     (request,) = wanted
-    if scan_lib.is_done(request, own, folder, keep_identity):
+    if scan_lib.is_done(request, networks, folder, keep_identity):
         folder_lib.mark_current(folder)
-        print(f"{out}: holds this answer already; nothing was computed again.")
+        print(f"{out}: already contains this answer; nothing was computed again.")
         return
     batch.check_free(folder)
-    answer = scan_lib.predict(request, own, folder, keep_identity)
-    _tell(answer, folder)
+    answer = scan_lib.predict(request, networks, folder, keep_identity)
+    _report(answer, folder)
 
 
 def review(
@@ -78,24 +78,26 @@ def review(
     environment.prepare()
     folder = pathlib.Path(out).resolve()
     if (folder / batch.CLAIM).is_file():
-        raise InputError(f"{out}: holds many scans; give the folder of the reviewed one in it.")
+        raise InputError(f"{out}: contains many scans; give the folder of the reviewed one in it.")
     answer = reviewed.apply(folder, decisions, mask, scan, series, classifier, keep_identity)
-    _tell(answer, folder / reviewed.FOLDER)
+    _report(answer, folder / reviewed.FOLDER)
 
 
 def _check_apart(folder: pathlib.Path, out: PathLike, wanted: Sequence[requests.Request]) -> None:
     """Refuses to write among the files of a scan.
 
-    What is written there would count as the scan's: it would never be the same again, so that the
-    same command would not find its own answer.
+    What is written there would count as part of the scan, which would then look changed to the same
+    command.
     """
     for request in wanted:
         for path in filter(None, (request.path, request.lungs)):
             if os.path.isdir(path) and folder.is_relative_to(pathlib.Path(path).resolve()):
-                raise UsageError(f"--out={out}: lies in {path}, a scan; name a folder beside it.")
+                raise UsageError(
+                    f"--out={out}: is inside {path}, a scan; choose a folder beside it."
+                )
 
 
-def _tell(answer: Answer, folder: pathlib.Path) -> None:
+def _report(answer: Answer, folder: pathlib.Path) -> None:
     record = folder_lib.read_record(folder)
     if record["scan"]["series"]:
         print(record["scan"]["series"])
@@ -104,8 +106,8 @@ def _tell(answer: Answer, folder: pathlib.Path) -> None:
     if of_review and record["review"]["without_reviewer"]:
         numbers = ", ".join(map(str, record["review"]["without_reviewer"]))
         print(
-            f"No reviewer is named for lesion {numbers}; the review's column reviewer is for that. "
-            "A lesion that the mask alone has may have a row there, too."
+            f"No reviewer is named for lesion {numbers}; fill in the review's column reviewer. A "
+            "lesion that is only in the mask may have a row there, too."
         )
     if record.get("dicom_seg", "").startswith("not written"):
         print(f"DICOM SEG {record['dicom_seg']}")

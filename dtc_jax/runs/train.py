@@ -7,12 +7,29 @@ import ml_collections
 import pandas as pd
 
 from dtc_jax import storage
-from dtc_jax.runs import environment, fold, kinds, preflight
-from dtc_jax.runs import workdir as workdir_lib
+from dtc_jax.cohort.split_rule import make_rule
+from dtc_jax.experiment import checks, environment, folds, initial, results
+from dtc_jax.experiment import workdir as workdir_lib
+from dtc_jax.tasks import registry
+from dtc_jax.tasks.definition import Evaluation
+from dtc_jax.tasks.trained import TrainedNetwork
+from dtc_jax.training.loop import OnEvaluation
 
 
-def train(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> None:
-    """Trains, judges and writes `workdir`; the same call goes on with a stopped run.
+def run(
+    config: ml_collections.ConfigDict,
+    workdir: storage.PathLike,
+    on_evaluation: OnEvaluation | None = None,
+) -> Evaluation:
+    """Trains, evaluates and writes `workdir`; the same call goes on with a stopped run.
+
+    Args:
+      config: see configs/.
+      workdir: of the run.
+      on_evaluation: called at each evaluation of each network; it may end that network's training.
+
+    Returns:
+      The figures, as they are in `workdir`.
 
     Raises:
       InputError: bad input, or `workdir` belongs to another configuration or other data.
@@ -20,17 +37,23 @@ def train(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> None:
     """
     start = time.monotonic()
     environment.prepare()
-    preflight.check(config)
-    kind = kinds.of(config)
+    checks.check(config)
+    task, rule = registry.of(config), make_rule(config.split)
     with workdir_lib.starting(workdir, config) as folder:
-        data = kind.load(config)
-        rows = kind.assign(config, data.table)
+        data = task.load(config)
+        rows = task.split(config, data.table)
+        first = initial.prepare(config, rows, folder)
         workdir_lib.claim_data(folder, config, rows, data.fingerprint)
-    environment.announce(config, rows, data.flow)
-    networks, scored = [], []
-    for split, home in fold.folders(config, rows, folder):
-        fit = functools.partial(fold.fit, data=data, split=split)
-        networks.append(fold.choose(config, home, fit))
-        scored.append(fold.predict(networks[-1], data, split))
-    kind.judge(config, data, networks, pd.concat(scored, ignore_index=True), folder)
+    environment.announce(config, rule, rows, data.flow)
+    members, predicted = [], []
+    for split, home in folds.folders(rule, rows, folder):
+        fit = functools.partial(
+            folds.fit, data=data, split=split, initial=first, on_evaluation=on_evaluation
+        )
+        members.append(folds.choose(config, home, fit))
+        predicted.append(folds.predict(members[-1], data, split))
+    network = TrainedNetwork(task, tuple(members))
+    rows = pd.concat(predicted, ignore_index=True)
+    evaluation = results.evaluate(config, data, network, rows, folder)
     print(f"{time.monotonic() - start:.0f} s. Everything is in {folder}/ (metrics.json first).")
+    return evaluation

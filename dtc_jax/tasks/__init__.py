@@ -1,1 +1,1 @@
-"""What is trained: each module here is one `Task`."""
+"""The tasks: each file is all that a task is, and `registry` names them."""

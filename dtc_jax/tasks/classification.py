@@ -1,34 +1,107 @@
-"""SE-Net as a `Task`: the probability that a lesion is RAI-refractory (the positive class)."""
+"""SE-Net: the probability that a lesion is RAI-refractory (the positive class)."""
 
+import pathlib
 from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
+import pandas as pd
 
-from dtc_jax.imaging.preprocess import Preprocess, normalize, preprocess
+from dtc_jax import storage
+from dtc_jax.cohort import manifest, phantom, selection
+from dtc_jax.cohort.split_rule import make_rule
+from dtc_jax.errors import InputError, UsageError, unknown_choice
+from dtc_jax.imaging.preprocess import normalize, preprocess
 from dtc_jax.models.senet import SENet
-from dtc_jax.statistics import roc
-from dtc_jax.tasks.inputs import make_preprocess, network_fields, views
-from dtc_jax.training import losses
+from dtc_jax.statistics import roc, study, threshold
+from dtc_jax.tasks import lesion_figures, losses, sources
+from dtc_jax.tasks.definition import Columns, Definition, Logit, Monitors, Words
+from dtc_jax.tasks.inputs import make_preprocess, mean_of_views, network_fields, views
+from dtc_jax.tasks.sources import Data
 from dtc_jax.training.augment import augment
+from dtc_jax.training.batches import Records
 from dtc_jax.training.task import Batch, LossOut, PyTree, Task
 
-NETWORK = SENet
-MONITORS = ("auc", "loss", "accuracy")
+_SOURCES = ("phantom", "manifest", "medmnist3d")
+_MONITORS: Monitors = {"auc": "max", "loss": "min", "accuracy": "max"}
 
 
-def make_task(config: ml_collections.ConfigDict, training_labels: np.ndarray) -> Task:
-    """The task of `config` (fields preprocess, augment, model, loss, predict, train.monitor).
+def load(config: ml_collections.ConfigDict) -> Data:
+    """Generates (phantom), reads, selects and builds what `config` names; does nothing twice.
+
+    Returns:
+      Its table has one row a labelled lesion of the study: the manifest's columns and the measures
+      of its stored crop.
+
+    Raises:
+      InputError: see the manifest, the scans and the dataset builders.
+      UsageError: config.data.source is unknown.
+    """
+    folder = pathlib.Path(config.data.folder)
+    if config.data.source == "medmnist3d":
+        npz = storage.existing_file(config.data.npz, "config.data.npz")
+        built, stored = sources.build("medmnist3d", {"npz": npz}, folder)
+        table, flow, notes = stored.assign(cohort="primary"), [], []
+    elif config.data.source in ("phantom", "manifest"):
+        path = sources.manifest_path(config)
+        notes = [_attainable(config)] if config.data.source == "phantom" else []
+        rows = manifest.read_manifest(path, healthy=True)
+        with_lesion, healthy = sources.split_by_lesion(rows)
+        if with_lesion.empty:
+            raise InputError(f"{path}: has scans without a lesion alone; add rows of lesions.")
+        if len(healthy):
+            notes.append(f"scans without a lesion, of no use to a classifier: {len(healthy)}")
+        size_mm = tuple(config.data.size_mm)
+        parameters = {"manifest": str(path), "size_mm": size_mm}
+        built, stored = sources.build("lesion_crops", parameters, folder)
+        chosen = selection.select(with_lesion, config.selection)
+        table, flow = chosen.table, chosen.flow
+    else:
+        raise unknown_choice("config.data.source", config.data.source, _SOURCES)
+    return Data(_join(table, stored), Records(built, cache=config.data.cache), flow, notes)
+
+
+def _attainable(config: ml_collections.ConfigDict) -> str:
+    auc = phantom.attainable_auc(sources.phantom_spec(config))
+    return f"phantom cohort: attainable AUC {auc:.3f}"
+
+
+def _join(table: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
+    """Adds the stored measures and the record's position; the mask's diameter replaces none.
+
+    A diameter given in the manifest stays apart, as `diameter_given_mm`.
+    """
+    table = table.rename(columns={"diameter_mm": "diameter_given_mm"})
+    new = [c for c in stored.columns if c == "lesion_id" or c not in table.columns]
+    joined = table.merge(stored[new], on="lesion_id", how="left", validate="one_to_one")
+    if joined.position.isna().any():
+        missing = joined.lesion_id[joined.position.isna()].iloc[0]
+        raise InputError(f"lesion {missing} is not among the built crops; delete the built folder.")
+    return joined.astype({"position": int})
+
+
+def split(config: ml_collections.ConfigDict, table: pd.DataFrame) -> pd.DataFrame:
+    """`table` with fold and split, see `split_rule.Rule.assign`."""
+    return make_rule(config.split).assign(table)
+
+
+def weights(config: ml_collections.ConfigDict, training: pd.DataFrame) -> np.ndarray:
+    """The weight of each training lesion in the loss, by its class. # [N]"""
+    label = training.label.to_numpy()
+    negative, positive = losses.class_weights(label, config.loss.class_weight)
+    return np.where(label == 1, positive, negative)
+
+
+def make_task(config: ml_collections.ConfigDict) -> Task:
+    """What the trainer knows of the task (fields preprocess, augment, model, loss, train.monitor).
 
     Args:
       config: see configs/senet.py.
-      training_labels: [N] of 0 and 1, of the training split alone; they set the class weights.
     """
     spec = make_preprocess(config)
-    network, forward = make_network(config), make_forward(config)
-    weights = losses.class_weights(training_labels, config.loss.class_weight)
+    network, logit_of = make_network(config), make_logit(config)
 
     def init(key: jax.Array) -> tuple[PyTree, PyTree]:
         x = jnp.zeros((1, *spec.shape, spec.channels))
@@ -52,7 +125,7 @@ def make_task(config: ml_collections.ConfigDict, training_labels: np.ndarray) ->
             mutable=["batch_stats"],
         )
         total, weight = losses.sigmoid_cross_entropy(
-            logits, batch["label"], batch["valid"], weights, config.loss.label_smoothing
+            logits, batch["label"], batch["valid"] * batch["weight"], config.loss.label_smoothing
         )
         correct = ((logits > 0) == (batch["label"] > 0.5)) * batch["valid"]
         metrics = {
@@ -62,8 +135,7 @@ def make_task(config: ml_collections.ConfigDict, training_labels: np.ndarray) ->
         return LossOut(total, weight, metrics, updates.get("batch_stats", {}))
 
     def predict(params: PyTree, batch_stats: PyTree, batch: Batch) -> dict[str, jax.Array]:
-        x = preprocess(batch["image"], batch["mask"], spec, jnp)  # [B, D, H, W, C]
-        logit = forward(params, batch_stats, x)  # [B]
+        logit = logit_of(params, batch_stats, batch["image"], batch["mask"])  # [B]
         return {"index": batch["index"], "label": batch["label"], "logit": logit}
 
     def summarize(outputs: Sequence[dict[str, np.ndarray]]) -> dict[str, float]:
@@ -77,12 +149,7 @@ def make_task(config: ml_collections.ConfigDict, training_labels: np.ndarray) ->
         }
 
     monitor = config.train.monitor
-    return Task(init, loss, predict, summarize, monitor, "min" if monitor == "loss" else "max")
-
-
-def make_predict_preprocess(config: ml_collections.ConfigDict) -> Preprocess:
-    """A lesion is predicted from the field of view it is trained on."""
-    return make_preprocess(config)
+    return Task(init, loss, predict, summarize, monitor, _MONITORS[monitor])
 
 
 def make_features(
@@ -106,25 +173,53 @@ def make_network(config: ml_collections.ConfigDict) -> SENet:
     return SENet(**network_fields(config))
 
 
-def make_forward(
-    config: ml_collections.ConfigDict,
-) -> Callable[[PyTree, PyTree, jax.Array], jax.Array]:
-    """(params, batch_stats, x [B, D, H, W, C] in [0, 1]) -> logits [B].
+def make_logit(config: ml_collections.ConfigDict) -> Logit:
+    """From stored crops (HU at 1 mm) and masks to logits [B], the mean over mirror images."""
+    spec, network, mirrored = make_preprocess(config), make_network(config), config.predict.mirror
 
-    With `config.predict.mirror` they are the mean over `x` and its mirror images.
-    """
-    network = make_network(config)
-
-    def forward(params: PyTree, batch_stats: PyTree, x: jax.Array) -> jax.Array:
+    def logit(params: PyTree, batch_stats: PyTree, image: jax.Array, mask: jax.Array) -> jax.Array:
+        x = preprocess(image, mask, spec, jnp)  # [B, D, H, W, C]
         variables = {"params": params, "batch_stats": batch_stats}
-        logits = network.apply(variables, views(x, config.predict.mirror), train=False)  # [V * B]
+        logits = network.apply(variables, views(x, mirrored), train=False)  # [V * B]
         assert isinstance(logits, jax.Array)  # apply may return a pair, but not this one
-        return logits.reshape(-1, len(x)).mean(axis=0)
+        return mean_of_views(logits, x.shape[0], mirrored)
 
-    return forward
+    return logit
 
 
-def columns(outputs: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """What `predict` says of each lesion, by column: its score, the probability. # [N]"""
+def columns(outputs: Sequence[dict[str, np.ndarray]]) -> Columns:
+    """The outputs of `predict` by column: the score of each lesion, its probability. # [N]"""
     logit = np.concatenate([out["logit"] for out in outputs]).astype(np.float64)
     return {"score": 1.0 / (1.0 + np.exp(-logit))}
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+    """Raises UsageError if config.threshold or config.report has an impossible value."""
+    if "threshold" in config:
+        threshold.parse(config.threshold)
+    if "report" in config:
+        try:
+            study.Settings(**config.report)
+        except UsageError as error:
+            raise UsageError(f"config.report.{error}") from error
+
+
+DEFINITION = Definition(
+    words=Words("a classifier", "--classifier", "SE-Net", "lesion"),
+    network=SENet,
+    monitors=_MONITORS,
+    table=lesion_figures.PREDICTIONS,
+    cpu_flops=4e10,
+    check=check,
+    load=load,
+    split=split,
+    weights=weights,
+    make_task=make_task,
+    make_network=make_network,
+    make_preprocess=make_preprocess,
+    make_predict_preprocess=make_preprocess,
+    make_logit=make_logit,
+    columns=columns,
+    evaluate=lesion_figures.evaluate,
+    make_features=make_features,
+)

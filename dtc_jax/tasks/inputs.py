@@ -26,6 +26,25 @@ def views(x: jax.Array, on: bool) -> jax.Array:
     return jnp.concatenate([jnp.flip(x, axes) for axes in mirrors(on)])
 
 
+def mean_of_views(logits: jax.Array, batch: Any, on: bool) -> jax.Array:
+    """The mean of the network's outputs on `views`, flipped back where they are images.
+
+    Args:
+      logits: [V * B], or [V * B, D, H, W].
+      batch: B, a number or a symbolic dimension.
+      on: whether there are mirror images.
+
+    Returns:
+      [B], or [B, D, H, W].
+    """
+    flips = mirrors(on)
+    seen = logits.reshape(len(flips), batch, *logits.shape[1:])
+    if logits.ndim > 1:
+        flipped = [jnp.flip(seen[view], axes) for view, axes in enumerate(flips)]
+        return sum(flipped, jnp.zeros(())) / len(flips)
+    return seen.mean(axis=0)
+
+
 def network_fields(config: ml_collections.ConfigDict) -> dict[str, Any]:
     """The fields of `config.model` as a network takes them: lists from JSON are tuples again."""
     fields = config.model.to_dict() | {"dtype": jnp.dtype(config.model.dtype)}

@@ -1,24 +1,38 @@
 """The tasks by the name that `config.task` gives."""
 
-from types import ModuleType
-
 import ml_collections
 
 from dtc_jax.errors import unknown_choice
 from dtc_jax.tasks import classification, segmentation
+from dtc_jax.tasks.definition import Definition
 
-_TASKS = {"classification": classification, "segmentation": segmentation}
+_TASKS: dict[str, Definition] = {}
 
 
-def of(config: ml_collections.ConfigDict) -> ModuleType:
-    """The module of the task. Each has
+def register(name: str, definition: Definition) -> None:
+    """Makes `config.task = name` mean `definition`."""
+    _TASKS[name] = definition
 
-    make_task, make_network, make_preprocess, make_predict_preprocess and columns, with the same
-    arguments; NETWORK, the network's class; MONITORS, the metrics that can choose a checkpoint.
+
+def get(name: str) -> Definition:
+    """The task of that name.
 
     Raises:
-      UsageError: there is no such task.
+      UsageError: there is none.
     """
-    if config.task not in _TASKS:
-        raise unknown_choice("config.task", config.task, _TASKS)
-    return _TASKS[config.task]
+    if name not in _TASKS:
+        raise unknown_choice("config.task", name, _TASKS)
+    return _TASKS[name]
+
+
+def of(config: ml_collections.ConfigDict) -> Definition:
+    """The task of `config.task`.
+
+    Raises:
+      UsageError: there is none.
+    """
+    return get(config.task)
+
+
+register("classification", classification.DEFINITION)
+register("segmentation", segmentation.DEFINITION)

@@ -28,7 +28,7 @@ class Records:
           cache: whether decoded records are kept in memory (0.75 MB each at the default size).
 
         Raises:
-          InputError: the folder holds no such dataset.
+          InputError: the folder contains no such dataset.
         """
         self.folder = pathlib.Path(folder)
         try:
@@ -81,10 +81,12 @@ class View:
     Attributes:
       positions: of the records. # [N] int
       labels: 0 or 1. # [N]
+      weights: of each in the loss. # [N]
     """
 
     positions: np.ndarray
     labels: np.ndarray
+    weights: np.ndarray
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -103,6 +105,7 @@ class _Examples:
         position = int(self._view.positions[i])
         return self._records[position] | {
             "label": np.float32(self._view.labels[i]),
+            "weight": np.float32(self._view.weights[i]),
             "index": np.int32(position),
             "valid": np.float32(1.0),
         }

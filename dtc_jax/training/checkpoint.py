@@ -65,7 +65,7 @@ class Checkpoints:
         """Writes a checkpoint of `state` in the background.
 
         Args:
-          state: on the host, in memory that nobody writes to any more.
+          state: on the host, in memory that is not written to any more.
           progress: plain JSON values.
           best_step: the checkpoint that must outlive newer ones; None while there is none.
 
@@ -168,7 +168,7 @@ def read_model(folder: PathLike, step: int) -> Model:
     """
     folder = pathlib.Path(folder).absolute()
     if not (folder / str(step)).is_dir():
-        raise InputError(f"{folder}: holds no checkpoint of step {step}. Train first.")
+        raise InputError(f"{folder}: contains no checkpoint of step {step}. Train first.")
     with contextlib.closing(_manager(folder, _LatestAndBest(), read_only=True)) as manager:
         try:
             read = manager.restore(step, args=ocp.args.Composite(model=ocp.args.StandardRestore()))[
@@ -195,7 +195,7 @@ def read_progress(folder: PathLike) -> dict[str, Any]:
                     return manager.restore(
                         step, args=ocp.args.Composite(progress=ocp.args.JsonRestore())
                     )["progress"]
-    raise InputError(f"{folder}: holds no readable checkpoint. Train first.")
+    raise InputError(f"{folder}: contains no readable checkpoint. Train first.")
 
 
 class _LatestAndBest:
@@ -234,7 +234,7 @@ def _manager(
 
 
 def _trainer(state: TrainState) -> dict[str, PyTree]:
-    """What the item `model` does not already hold."""
+    """What is not already in the item `model`."""
     rest = {
         "step": state.step,
         "opt_state": state.opt_state,

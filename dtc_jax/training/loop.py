@@ -19,7 +19,7 @@ from dtc_jax.storage import PathLike
 from dtc_jax.training import checkpoint, interrupt, logs, predictions, result, steps
 from dtc_jax.training import parallel as parallel_lib
 from dtc_jax.training import state as state_lib
-from dtc_jax.training.task import Batch, Task
+from dtc_jax.training.task import Batch, PyTree, Task
 
 
 class TrainBatches(Protocol):
@@ -33,6 +33,27 @@ class TrainBatches(Protocol):
 
     def set_state(self, state: Any) -> None:
         """Goes to a position that `get_state` gave."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluated:
+    """What `fit` reports at each evaluation.
+
+    Attributes:
+      step: updates so far.
+      total_steps: updates in all.
+      metrics: of the validation split.
+      is_best: whether the monitored one is better than at every evaluation before.
+    """
+
+    step: int
+    total_steps: int
+    metrics: dict[str, float]
+    is_best: bool
+
+
+OnEvaluation = Callable[[Evaluated], bool]  # whether to end the training here
+Initial = Callable[[PyTree, PyTree], tuple[PyTree, PyTree]]  # params, batch_stats on the host
 
 
 def fit(
@@ -52,6 +73,8 @@ def fit(
     ema_decay: float = 0.0,
     parallel: str = "jit",
     devices: Sequence[jax.Device] | None = None,
+    initial: Initial | None = None,
+    on_evaluation: OnEvaluation | None = None,
 ) -> result.FitResult:
     """Trains `task`, or goes on where `workdir` stands; a finished run returns at once.
 
@@ -71,6 +94,9 @@ def fit(
       ema_decay: decay of the moving average of the parameters; 0 for none.
       parallel: 'jit' or 'pmap'.
       devices: those to use; None for all.
+      initial: changes the first parameters and running statistics; a resumed run has its own.
+      on_evaluation: called after each evaluation. Where it returns True the training ends there,
+        for good: the same call on `workdir` returns at once.
 
     Raises:
       InputError: the loss or the monitored metric is not finite, the disk is full, or the
@@ -87,13 +113,14 @@ def fit(
         checkpoint_every=checkpoint_every,
         patience=patience,
         parallel=parallel_lib.make(parallel, devices),
+        on_evaluation=on_evaluation,
     )
     workdir = pathlib.Path(workdir)
     with (
         interrupt.watch() as stop,
         checkpoint.Checkpoints(workdir / "checkpoints") as checkpoints,
     ):
-        run.start(checkpoints, optimizer, seed, ema_decay)
+        run.start(checkpoints, optimizer, seed, ema_decay, initial)
         if not run.finished:
             progress = run.progress
             with logs.Logs(
@@ -121,6 +148,7 @@ class _Run:
     checkpoint_every: int
     patience: int
     parallel: parallel_lib.Parallel
+    on_evaluation: OnEvaluation | None = None
 
     def start(
         self,
@@ -128,6 +156,7 @@ class _Run:
         optimizer: optax.GradientTransformation,
         seed: int,
         ema_decay: float,
+        initial: Initial | None,
     ) -> None:
         """Restores the newest checkpoint or makes the first state, and compiles the steps."""
 
@@ -138,6 +167,8 @@ class _Run:
         restored = checkpoints.restore(jax.eval_shape(create))
         if restored is None:
             state = jax.tree.map(np.array, jax.device_get(jax.jit(create)()))
+            if initial is not None:
+                state = state_lib.started_from(state, *initial(state.params, state.batch_stats))
         else:
             state, progress = restored
             self.progress = result.Progress(**progress)
@@ -160,7 +191,11 @@ class _Run:
     def finished(self) -> bool:
         """Whether nothing is left to do: not a step, and not the evaluation of the last one."""
         early = 0 < self.patience <= self.progress.since_best
-        return early or (self.step >= self.total_steps and not self._evaluation_is_due())
+        return (
+            early
+            or self.progress.is_ended
+            or (self.step >= self.total_steps and not self._evaluation_is_due())
+        )
 
     def _evaluation_is_due(self) -> bool:
         at_one = self.step % self.evaluate_every == 0 or self.step >= self.total_steps
@@ -174,9 +209,9 @@ class _Run:
             while True:
                 if self.step % self.log_every == 0 or self.step == self.total_steps:
                     self._log(checkpoints, log)
-                is_new_best = self._evaluation_is_due() and self._evaluate(checkpoints, log, stop)
+                must_save = self._evaluation_is_due() and self._evaluate(checkpoints, log, stop)
                 last = bool(stop) or self.finished
-                if last or is_new_best or self.step % self.checkpoint_every == 0:
+                if last or must_save or self.step % self.checkpoint_every == 0:
                     self._save(checkpoints, log)
                 if last:
                     checkpoints.wait()
@@ -229,7 +264,7 @@ class _Run:
     def _evaluate(
         self, checkpoints: checkpoint.Checkpoints, log: logs.Logs, stop: interrupt.Interrupt
     ) -> bool:
-        """Evaluates unless a signal comes in between; says whether this is the best so far."""
+        """Evaluates unless a signal comes in between; returns whether the state must be saved."""
         self._check_finite(checkpoints)
         predicted = predictions.predict_placed(
             self.parallel,
@@ -256,7 +291,10 @@ class _Run:
         progress.since_best = 0 if is_better else progress.since_best + 1
         if is_better:
             progress.best_step, progress.best_metrics = self.step, metrics
-        return is_better
+        if self.on_evaluation is not None:
+            report = Evaluated(self.step, self.total_steps, metrics, is_better)
+            progress.is_ended = self.on_evaluation(report)
+        return is_better or progress.is_ended
 
     def _save(self, checkpoints: checkpoint.Checkpoints, log: logs.Logs) -> None:
         progress = self.progress

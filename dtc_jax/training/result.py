@@ -23,6 +23,7 @@ class Progress:
       rows: rows of metrics.jsonl written.
       seconds: seconds of training.
       batches: position of the training batches.
+      is_ended: whether the callback at an evaluation has ended the training.
     """
 
     evaluated_step: int = 0
@@ -33,6 +34,7 @@ class Progress:
     rows: int = 0
     seconds: float = 0.0
     batches: Any = None
+    is_ended: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +64,7 @@ def read_best(workdir: PathLike, progress: Progress | None = None) -> FitResult:
       progress: that of the run; None to read it.
 
     Raises:
-      InputError: `workdir` holds no evaluated checkpoint.
+      InputError: `workdir` contains no evaluated checkpoint.
     """
     folder = pathlib.Path(workdir) / "checkpoints"
     if progress is None:

@@ -1,10 +1,12 @@
 """Everything a training step carries from one step to the next, and how it starts."""
 
+import dataclasses
 from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from dtc_jax.training.task import Task
@@ -35,7 +37,7 @@ class TrainState:
 
     @property
     def evaluated_params(self) -> Any:
-        """The parameters to judge and to ship: the moving average where there is one."""
+        """The parameters to evaluate and to ship: the moving average where there is one."""
         return self.params if self.ema is None else self.ema
 
 
@@ -52,3 +54,9 @@ def create(
         ema=jax.tree.map(jnp.copy, params) if ema else None,  # its own buffers: both are donated
         first_bad_step=jnp.full((), NEVER, jnp.int32),
     )
+
+
+def started_from(state: TrainState, params: Any, batch_stats: Any) -> TrainState:
+    """The first state with other parameters and running statistics, all on the host."""
+    ema = None if state.ema is None else jax.tree.map(np.array, params)
+    return dataclasses.replace(state, params=params, batch_stats=batch_stats, ema=ema)

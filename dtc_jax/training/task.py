@@ -5,8 +5,9 @@ and segmentation share one trainer.
 
 A batch is a dict of arrays of one global batch of B examples:
   image int16 [B, d, h, w] (HU), mask uint8 [B, d, h, w], extent int32 [B, 3, 2],
-  label float32 [B], index int32 [B] (the example's number in the data set, from which its random
-  numbers come), valid float32 [B] (0 for the rows that pad the last batch of an evaluation).
+  label float32 [B], weight float32 [B] (of the example in the loss), index int32 [B] (the example's
+  number in the data set, from which its random numbers come), valid float32 [B] (0 for the rows
+  that pad the last batch of an evaluation).
 """
 
 import dataclasses
@@ -23,7 +24,7 @@ PyTree = Any
 
 @flax.struct.dataclass
 class LossOut:
-    """What a loss says of its rows: sums and counts, never means, so that devices can be added up.
+    """The loss of some rows: sums and counts, never means, so that devices can be added up.
 
     Attributes:
       sum: scalar; the summed, weighted loss. The step minimises sum / weight of the global batch.
@@ -44,7 +45,7 @@ class Task:
 
     Attributes:
       init: key -> (params, batch_stats).
-      loss: (params, batch_stats, batch, keys [B], axis_name) -> LossOut. `keys` holds one key for
+      loss: (params, batch_stats, batch, keys [B], axis_name) -> LossOut. `keys` has one key for
         each example, for augmentation and dropout; `axis_name` is the mapped axis over which
         batch normalisation must average, or None when the whole global batch is in sight.
       predict: (params, batch_stats, batch) -> dict of arrays [B, ...].

@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import types
 
 import hypothesis
 import numpy as np
@@ -11,15 +10,14 @@ import pytest
 from hypothesis import strategies as st
 
 from dtc_jax.cohort import manifest, splits
+from dtc_jax.cohort.split_rule import Rule
 from dtc_jax.errors import InputError, UsageError
 
 KINDS = ("holdout", "kfold", "temporal")
 
 
-def _split(**change) -> types.SimpleNamespace:
-    fields = {"kind": "holdout", "unit": "patient", "folds": 0, "seed": 0, "center": ""}
-    fields |= {"test_fraction": 0.3, "validation_fraction": 0.15}
-    return types.SimpleNamespace(**(fields | change))
+def _split(**change) -> Rule:
+    return Rule(**change)
 
 
 def _cohort(patients: int = 120, seed: int = 0, both: float = 0.2) -> pd.DataFrame:

@@ -86,7 +86,7 @@ def test_a_truncated_scan_is_named(study, train, tmp_path, refused):
 def test_a_folder_of_something_else_is_not_written_into(train, tmp_path, refused):
     (tmp_path / "thesis.txt").write_text("mine")
     assert train(tmp_path) == 1
-    refused("holds files but no config.json")
+    refused("contains files but no config.json")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 

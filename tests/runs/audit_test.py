@@ -5,14 +5,14 @@ import pathlib
 
 import pytest
 
-from dtc_jax import runs
 from dtc_jax.errors import InputError
+from dtc_jax.runs import audit
 
 CLAIMS = pathlib.Path(__file__).parents[2] / "configs/claims/dtc_study.yaml"
 
 
 def test_the_shipped_claims_are_audited(tmp_path, capsys):
-    runs.audit(CLAIMS, tmp_path)
+    audit.run(CLAIMS, tmp_path)
     text = capsys.readouterr().out
     assert "TP 208, FN 63, TN 277, FP 67 (n = 615), the only one that fits\n" in text
     assert "TP 60, FN 23, TN 25, FP 15 (n = 123), the only one that fits all but npv\n" in text
@@ -25,7 +25,7 @@ def test_the_shipped_claims_are_audited(tmp_path, capsys):
 def test_claims_that_agree_are_said_to(tmp_path, capsys):
     path = tmp_path / "claims.yaml"
     path.write_text("sums:\n  - {name: lesions, total: 123, parts: [40, 83]}\n")
-    runs.audit(path)
+    audit.run(path)
     text = capsys.readouterr().out
     assert (
         text
@@ -40,7 +40,7 @@ def test_trailing_zeros_count(tmp_path, capsys):
         path.write_text(
             f"tables:\n  - {{name: t, positives: 6, negatives: 1, sensitivity: {text}}}\n"
         )
-        runs.audit(path)
+        audit.run(path)
         assert said in capsys.readouterr().out
 
 
@@ -58,5 +58,5 @@ def test_files_that_are_no_claims_are_named(tmp_path, content, message):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match=message) as error:
-        runs.audit(path)
+        audit.run(path)
     assert "claims.yaml" in str(error.value)

@@ -24,7 +24,7 @@ def test_the_features_are_those_that_the_last_layer_sees():
     config.preprocess.update(crop_mm=(16, 16, 16), spacing_mm=2.0)
     config.model.update(width=2, stages=2)
     config.predict.mirror = False
-    task = classification.make_task(config, np.array([0.0, 1.0]))
+    task = classification.make_task(config)
     params, batch_stats = jax.jit(task.init)(jax.random.key(0))
     rng = np.random.default_rng(0)
     batch = {

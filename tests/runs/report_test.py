@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dtc_jax import runs
 from dtc_jax.errors import InputError
-from dtc_jax.runs import artefacts
+from dtc_jax.experiment import artefacts
+from dtc_jax.runs import report
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def table() -> pd.DataFrame:
 
 def test_four_columns_are_enough_and_the_threshold_is_the_one_given(table, tmp_path, capsys):
     table.to_csv(tmp_path / "theirs.csv", index=False)
-    runs.report([tmp_path / "theirs.csv"], tmp_path / "out", threshold=0.4)
+    report.run([tmp_path / "theirs.csv"], tmp_path / "out", threshold=0.4)
     assert f"{tmp_path}/out/report.html" in capsys.readouterr().out
     found = json.loads((tmp_path / "out/statistics.json").read_text())
     section = found["runs"]["theirs"]["primary"]["test"]
@@ -41,7 +41,7 @@ def test_four_columns_are_enough_and_the_threshold_is_the_one_given(table, tmp_p
 def test_a_table_that_contradicts_itself_is_refused_and_nothing_is_written(table, tmp_path):
     table.assign(score=table.score + 1).to_csv(tmp_path / "bad.csv", index=False)
     with pytest.raises(InputError, match=r"bad\.csv: row 2, score"):
-        runs.report([tmp_path / "bad.csv"], tmp_path / "out")
+        report.run([tmp_path / "bad.csv"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -73,4 +73,4 @@ def test_a_damaged_file_of_the_run_is_named(table, tmp_path):
     table.to_csv(tmp_path / "predictions.csv", index=False)
     (tmp_path / "metrics.json").write_text("{")
     with pytest.raises(InputError, match=r"metrics\.json: not valid JSON"):
-        runs.report([tmp_path / "predictions.csv"], tmp_path / "out")
+        report.run([tmp_path / "predictions.csv"], tmp_path / "out")

@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 
 from configs import senet, vnet
-from dtc_jax import runs
 from dtc_jax.errors import InputError, UsageError
+from dtc_jax.experiment import checks, workdir
 from dtc_jax.imaging import volume
-from dtc_jax.runs import dice_baselines, preflight, segmentation, workdir
+from dtc_jax.runs import evaluate, train
+from dtc_jax.tasks import dice_baselines, segmentation
 
 SIDE = 16
 PATIENTS = 12
@@ -56,7 +57,7 @@ def test_a_run_reports_held_out_dice_beside_baselines_and_says_it_again(
     config, cubes, tmp_path, capsys
 ):
     folder = tmp_path / "run"
-    runs.train(config, folder)
+    train.run(config, folder)
     printed = capsys.readouterr().out
     figures = json.loads((folder / "metrics.json").read_text())
     cases = pd.read_csv(folder / "cases.csv")
@@ -81,20 +82,20 @@ def test_a_run_reports_held_out_dice_beside_baselines_and_says_it_again(
         for name in ("dice", "loss"):
             told = [row[f"{split}/{name}"] for row in rows if f"{split}/{name}" in row]
             assert len(told) == (4 if split == "train" else 2)  # once an epoch, every second one
-    runs.evaluate(folder)
+    evaluate.run(folder)
     assert json.loads((folder / "metrics.json").read_text()) == figures
     scans = cubes.parent / "scans.csv"
     text = "patient_id,lesion_id,image,mask\n{0},{0}-1,0.nii,0-mask.nii\n"
     hidden = cubes.rename(cubes.parent / "hidden.csv")  # whole scans need no data of the training
     scans.write_text(text.format("q"))
     with pytest.raises(InputError, match=r"0\.nii: no lungs found"):  # a cube is no chest
-        runs.evaluate(folder, scans)
+        evaluate.run(folder, scans)
     scans.write_text(text.format(cases.patient_id[cases.split == "validation"].iloc[0]))
     with pytest.raises(InputError, match="has seen all of its 1 patients"):
-        runs.evaluate(folder, scans)
+        evaluate.run(folder, scans)
     (folder / "cases.csv").unlink()
     with pytest.raises(InputError, match="nothing else says whom the run has seen"):
-        runs.evaluate(folder, scans)
+        evaluate.run(folder, scans)
     hidden.rename(cubes)
 
 
@@ -111,7 +112,7 @@ def test_a_patient_on_two_sides_is_refused_and_a_blank_is_none(config, cubes, ki
 
     def sides() -> dict[str, set[str]]:
         table.to_csv(config.data.manifest, index=False)
-        assigned = segmentation.assign(config, segmentation.load(config).table)
+        assigned = segmentation.split(config, segmentation.load(config).table)
         return assigned.groupby("patient_id").split.agg(set).to_dict()
 
     table.loc[first, column] = None
@@ -133,13 +134,13 @@ def test_patients_left_out_are_nowhere(config):
     assert "2" in data.notes[0]
     assert data.table.lesion_id.tolist() == data.records.lesion_ids[data.table.position].tolist()
     config.data.exclude_patients = ("p99",)
-    with pytest.raises(UsageError, match="1 patients that the data have not"):
+    with pytest.raises(UsageError, match="1 patients who are not in the data"):
         segmentation.load(config)
 
 
 def test_folds_test_each_patient_once_and_keep_sizes_mixed(config):
     config.split.folds = 3
-    rows = segmentation.assign(config, segmentation.load(config).table)
+    rows = segmentation.split(config, segmentation.load(config).table)
     tested = rows[rows.split == "test"]
     assert sorted(tested.lesion_id) == sorted(rows.lesion_id.unique())
     assert rows.groupby(["fold", "patient_id"]).split.nunique().max() == 1
@@ -150,14 +151,14 @@ def test_folds_test_each_patient_once_and_keep_sizes_mixed(config):
 def test_a_split_by_lesion_is_refused(config):
     config.split.unit = "lesion"
     with pytest.raises(UsageError, match="'patient'"):
-        segmentation.assign(config, segmentation.load(config).table)
+        segmentation.split(config, segmentation.load(config).table)
 
 
 def test_too_few_patients_are_said_in_terms_of_size(config):
     config.data.exclude_patients = tuple(f"p{i:02d}" for i in range(1, PATIENTS))
     table = segmentation.load(config).table
     with pytest.raises(InputError, match=r"small|large"):
-        segmentation.assign(config, table)
+        segmentation.split(config, table)
 
 
 def test_an_unknown_source_and_a_wrong_field_are_said(config):
@@ -177,7 +178,7 @@ def test_an_unknown_source_and_a_wrong_field_are_said(config):
         changed = config.copy_and_resolve_references()
         changed.update_from_flattened_dict({field: value})
         with pytest.raises(UsageError, match=message):
-            preflight.check(changed)
+            checks.check(changed)
 
 
 def test_baselines_are_fitted_on_the_training_patches_of_their_fold():
@@ -208,7 +209,7 @@ def test_baselines_are_fitted_on_the_training_patches_of_their_fold():
 def test_the_variants_of_the_config_pass_the_check(variant):
     config = vnet.get_config(variant)
     config.train.batch_size = 8  # shared by as many devices here
-    preflight.check(config)
+    checks.check(config)
 
 
 def test_patches_of_scans_follow_their_patient_and_other_cohorts_are_test_only(tmp_path):
@@ -219,7 +220,7 @@ def test_patches_of_scans_follow_their_patient_and_other_cohorts_are_test_only(t
             patients=6, external_patients=1, matrix=(64, 92, 108), spacing_mm=(2.0, 1.5, 1.5)
         )
     data = segmentation.load(config)
-    rows = segmentation.assign(config, data.table)
+    rows = segmentation.split(config, data.table)
     in_middle = rows.diameter_mm.notna()
     assert (rows.label[in_middle] == 1).all()
     assert 0.3 < in_middle.mean() < 0.7  # half of many
@@ -240,5 +241,5 @@ def test_a_run_from_before_there_was_a_second_task_is_a_classification(tmp_path)
     path.write_text(json.dumps(fields))
     assert workdir.read_config(tmp_path / "run").task == "classification"
     workdir.claim(tmp_path / "run", config)
-    with pytest.raises(InputError, match="task: 'classification' there, 'segmentation' now"):
+    with pytest.raises(InputError, match="task: 'classification' before, 'segmentation' now"):
         workdir.claim(tmp_path / "run", vnet.get_config("demo"))

@@ -38,12 +38,13 @@ def batch():
         "label": label,
         "index": np.arange(8, dtype=np.int32),
         "valid": np.ones(8, np.float32),
+        "weight": np.ones(8, np.float32),
     }
 
 
 @pytest.fixture(scope="module")
 def task(config, batch):
-    return classification.make_task(config, batch["label"])
+    return classification.make_task(config)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ def test_the_summary_is_that_of_the_pooled_rows(task):
 def test_the_monitored_metric_knows_which_way_is_better(config, batch, monitor, mode):
     changed = config.copy_and_resolve_references()
     changed.train.monitor = monitor
-    task = classification.make_task(changed, batch["label"])
+    task = classification.make_task(changed)
     assert (task.monitor, task.mode) == (monitor, mode)
 
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pandas as pd
 import pytest
 
 from configs import vnet
@@ -26,7 +27,7 @@ def config():
 
 @pytest.fixture(scope="module")
 def task(config):
-    return segmentation.make_task(config, np.array([0, 1]))
+    return segmentation.make_task(config)
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,7 @@ def _batch(rows=4):
         "label": mask.any(axis=(1, 2, 3)).astype(np.float32),
         "index": np.arange(10, 10 + rows, dtype=np.int32),
         "valid": np.array([1.0] * (rows - 1) + [0.0], np.float32),
+        "weight": np.ones(rows, np.float32),
     }
 
 
@@ -133,7 +135,7 @@ def test_levels_of_deep_supervision_share_one_loss(config):
     def loss(deep):
         changed = config.copy_and_resolve_references()
         changed.model.deep_supervision = deep
-        task = segmentation.make_task(changed, np.array([1]))
+        task = segmentation.make_task(changed)
         params, batch_stats = jax.jit(task.init)(jax.random.key(0))
         params = jax.tree.map(jnp.zeros_like, params)  # every logit is 0, at every level
         keys = jax.random.split(jax.random.key(3), 4)
@@ -145,12 +147,12 @@ def test_levels_of_deep_supervision_share_one_loss(config):
 
 
 def test_training_patches_without_any_lesion_are_said(config):
-    with pytest.raises(InputError, match="none of the 3 training patches holds a lesion"):
-        segmentation.make_task(config, np.zeros(3))
+    with pytest.raises(InputError, match="none of the 3 training patches shows a lesion"):
+        segmentation.weights(config, pd.DataFrame({"label": np.zeros(3)}))
 
 
 def test_tasks_go_by_name(config):
-    assert registry.of(config) is segmentation
+    assert registry.of(config) is segmentation.DEFINITION
     changed = config.copy_and_resolve_references()
     changed.task = "segmentatoin"
     with pytest.raises(UsageError, match="Did you mean 'segmentation'"):

@@ -70,7 +70,8 @@ def records(folder):
 @pytest.fixture
 def view():
     positions = np.array([12, 0, 3, 5, 7, 8, 9, 10])
-    return batches.View(positions, (positions % 2).astype(np.float32))
+    weights = np.ones(len(positions), np.float32)
+    return batches.View(positions, (positions % 2).astype(np.float32), weights)
 
 
 def _take(iterator, n):

@@ -207,3 +207,43 @@ def test_resumed_on_many_devices(tiny, tmp_path, uninterrupted, parallel, count)
         fitted.params,
         uninterrupted[1].params,
     )
+
+
+def test_a_callback_sees_each_evaluation_and_may_end_the_training_for_good(tiny, tmp_path):
+    seen = []
+
+    def end(evaluated):
+        seen.append(evaluated)
+        return evaluated.step >= 8
+
+    fitted = _fit(tiny, tmp_path, on_evaluation=end)
+    assert [report.step for report in seen] == [4, 8]
+    assert all(report.total_steps == 12 for report in seen)
+    assert seen[0].is_best
+    assert seen[0].metrics["n"] == 10
+    assert max(row["step"] for row in fitted.history) == 8
+    again = _fit(tiny, tmp_path, on_evaluation=end)  # and is not asked again
+    assert len(seen) == 2
+    assert again.best_step == fitted.best_step
+
+
+def test_a_callback_that_ends_nothing_changes_nothing(tiny, uninterrupted, tmp_path):
+    _fit(tiny, tmp_path, on_evaluation=lambda evaluated: False)
+    _assert_same_run(tiny, tmp_path, uninterrupted[0])
+
+
+def test_a_run_starts_from_given_weights_and_resumes_from_its_own(tiny, tmp_path):
+    def initial(params, batch_stats):
+        return jax.tree.map(np.zeros_like, params), batch_stats
+
+    with pytest.raises(KeyError):
+        _fit(tiny, tmp_path, tiny.TrainBatches(break_at=0), initial=initial, total_steps=1)
+    _fit(tiny, tmp_path, initial=initial, total_steps=1, evaluate_every=1, ema_decay=0.0)
+    current, _ = _last_state(tiny, tmp_path, ema=False)
+    kernel = current.params["Dense_0"]["kernel"]
+    np.testing.assert_array_equal(kernel, 0)  # behind a layer of zeros no gradient reaches it
+
+    def never(params, batch_stats):
+        raise AssertionError("a resumed run has weights of its own")
+
+    _fit(tiny, tmp_path, initial=never, total_steps=2, evaluate_every=1, ema_decay=0.0)

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from configs import pipeline as pipeline_config
-from dtc_jax import runs
 from dtc_jax.imaging import volume
 from dtc_jax.imaging.volume import Volume
+from dtc_jax.runs import pipeline
 from tests import chests
 from tests.chests import AFFINE, SHAPE
 
@@ -68,5 +68,5 @@ def config(cohort):
 @pytest.fixture(scope="session")
 def run(config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pipeline") / "run"
-    runs.pipeline(config, folder)
+    pipeline.run(config, folder)
     return folder

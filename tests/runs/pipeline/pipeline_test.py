@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dtc_jax import runs
 from dtc_jax.cohort import splits
 from dtc_jax.cohort.manifest import read_manifest
 from dtc_jax.errors import InputError, UsageError
-from dtc_jax.runs import segmentation
-from dtc_jax.runs.isolation import isolated
+from dtc_jax.evaluation.isolation import isolated
+from dtc_jax.runs import evaluate, leakage, pipeline, train
 from dtc_jax.runs.pipeline import composed
+from dtc_jax.tasks import segmentation
 
 PATIENTS, UNLABELLED = 14, 1
 HEALTHY = ("h0", "h1", "h2", "h3", "h4")  # the last of another cohort
@@ -109,16 +109,16 @@ def test_a_split_that_does_not_keep_patients_apart_once_is_refused(change, confi
     other = config.copy_and_resolve_references()
     other.split.update(change)
     with pytest.raises(UsageError, match="unit must be 'patient'"):
-        runs.pipeline(other, tmp_path / "run")
+        pipeline.run(other, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_the_configuration_of_one_network_is_refused(config, tmp_path):
     with pytest.raises(UsageError, match=r"configs/pipeline\.py"):
-        runs.pipeline(config.classifier, tmp_path / "run")
+        pipeline.run(config.classifier, tmp_path / "run")
 
 
-@pytest.mark.parametrize("mode", [runs.train, runs.leakage])
+@pytest.mark.parametrize("mode", [train.run, leakage.run])
 def test_other_modes_refuse_the_configuration_of_both(mode, config, tmp_path):
     with pytest.raises(UsageError, match=r"config\.task is 'pipeline'"):
         mode(config, tmp_path / "run")
@@ -126,7 +126,7 @@ def test_other_modes_refuse_the_configuration_of_both(mode, config, tmp_path):
 
 def test_evaluate_refuses_the_folder_of_both(run):
     with pytest.raises(UsageError, match=r"config\.task is 'pipeline'"):
-        runs.evaluate(run)
+        evaluate.run(run)
 
 
 def test_patients_without_a_lesion_are_stratified_as_those_with_least(config):

@@ -5,19 +5,18 @@ import pathlib
 import pickle
 import shutil
 import signal
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import ndimage
 
-from dtc_jax import runs
 from dtc_jax.cohort.manifest import read_manifest
 from dtc_jax.errors import InputError, Stopped
+from dtc_jax.evaluation import reference_scan
 from dtc_jax.imaging import volume
 from dtc_jax.imaging.volume import Volume
-from dtc_jax.runs import known_scan
+from dtc_jax.runs import pipeline
 
 
 def _files(folder) -> dict[str, bytes]:
@@ -35,7 +34,7 @@ def test_the_same_command_keeps_what_is_done(run, config, tmp_path, capsys):
     for name in ("regions.csv", "pipeline.json"):
         (tmp_path / "run" / name).unlink()
     shutil.rmtree(other.parent)
-    runs.pipeline(config, tmp_path / "run")
+    pipeline.run(config, tmp_path / "run")
     assert (tmp_path / "run" / "pipeline.json").read_bytes() == (run / "pipeline.json").read_bytes()
     assert kept.stat().st_mtime_ns == written
     assert "whom neither network has seen" in capsys.readouterr().out
@@ -47,7 +46,7 @@ def test_a_manifest_in_another_order_takes_no_scan_for_another_ones(run, config,
     shutil.rmtree(min(tmp_path.glob("run/regions/*/")))
     try:
         pd.read_csv(cohort).iloc[::-1].to_csv(cohort, index=False)
-        runs.pipeline(config, tmp_path / "run")
+        pipeline.run(config, tmp_path / "run")
     finally:
         cohort.write_text(text)
     after = pd.read_csv(tmp_path / "run" / "regions.csv").set_index("lesion_id")
@@ -67,7 +66,7 @@ def test_networks_trained_again_on_other_masks_are_judged_again(run, config, coh
     try:
         for name in ("segmenter", "classifier"):  # what the errors about other data advise
             shutil.rmtree(tmp_path / "run" / name)
-        runs.pipeline(config, tmp_path / "run")
+        pipeline.run(config, tmp_path / "run")
     finally:
         pathlib.Path(row.mask).write_bytes(text)
     after = pd.read_csv(tmp_path / "run" / "regions.csv").set_index("lesion_id")
@@ -81,9 +80,9 @@ def test_figures_do_not_outlive_their_networks(run, config, tmp_path, monkeypatc
     def stopped(*args):
         raise Stopped("while it trained")
 
-    monkeypatch.setattr(sys.modules[runs.pipeline.__module__], "train", stopped)
+    monkeypatch.setattr(pipeline.train, "run", stopped)
     with pytest.raises(Stopped):
-        runs.pipeline(config, tmp_path / "run")
+        pipeline.run(config, tmp_path / "run")
     assert not (tmp_path / "run" / "pipeline.json").exists()
     assert not (tmp_path / "run" / "regions.csv").exists()
 
@@ -101,8 +100,10 @@ def test_a_refused_call_leaves_the_folder_as_it_was(run, config, cohort, tmp_pat
         table = table[table.patient_id != "p03"]
     try:
         table.to_csv(cohort, index=False)
-        with pytest.raises(InputError, match=r"holds a run on other data \(different: .*split|lab"):
-            runs.pipeline(other, tmp_path / "run")
+        with pytest.raises(
+            InputError, match=r"contains a run on other data \(different: .*split|lab"
+        ):
+            pipeline.run(other, tmp_path / "run")
     finally:
         cohort.write_text(text)
     assert _files(tmp_path / "run") == before
@@ -116,7 +117,7 @@ def test_fields_that_change_no_figure_may_change_when_a_run_goes_on(run, config,
     other.classifier.write_report = True
     other.segmenter.train.log_every_steps = 3
     other.segmenter.split.seed = 9  # that of config.split counts
-    runs.pipeline(other, tmp_path / "run")
+    pipeline.run(other, tmp_path / "run")
     assert (tmp_path / "run" / "pipeline.json").read_bytes() == (run / "pipeline.json").read_bytes()
     assert (tmp_path / "run" / "classifier" / "report" / "report.html").is_file()
     assert {path.name for path in tmp_path.glob("run/regions/*/")} == kept
@@ -138,7 +139,7 @@ def test_fields_that_change_a_figure_are_refused(run, config, field, value):
     other = config.copy_and_resolve_references()
     other.update_from_flattened_dict({field: value})
     with pytest.raises(InputError, match=f"another configuration .*{field}"):
-        runs.pipeline(other, run)
+        pipeline.run(other, run)
 
 
 @pytest.fixture
@@ -149,7 +150,7 @@ def stop_at(monkeypatch):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def stop_at(number, which):
-        find, seen = known_scan.find, []
+        find, seen = reference_scan.find, []
 
         def stopping(*given):
             seen.append(given)
@@ -157,7 +158,7 @@ def stop_at(monkeypatch):
                 signal.raise_signal(which)
             return find(*given)
 
-        monkeypatch.setattr(known_scan, "find", stopping)
+        monkeypatch.setattr(reference_scan, "find", stopping)
 
     yield stop_at
     monkeypatch.undo()

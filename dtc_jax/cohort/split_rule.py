@@ -1,0 +1,187 @@
+"""The rule by which patients are divided: read and checked once, from `config.split`.
+
+Nobody else reads that field. A run makes one `Rule` and asks it on which side a lesion or a patient
+is, whether the run is a cross-validation, and what to say of the split in its figures.
+"""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import pandas as pd
+
+from dtc_jax import storage
+from dtc_jax.cohort import splits, unlabelled
+from dtc_jax.cohort.cells import ManifestError, read_cells
+from dtc_jax.errors import InputError, UsageError, unknown_choice
+
+_KINDS = ("holdout", "kfold", "temporal", "center", "column", "file")
+_UNITS = ("patient", "lesion")
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """How the lesions of a study are divided into training, validation and test.
+
+    Attributes:
+      cohort: that is divided; lesions of every other cohort are test only.
+      kind: 'holdout'; 'kfold'; 'temporal', the latest patients are the test; 'center', one centre
+        is the test; 'column', as the manifest gives it; 'file', as `file` gives it.
+      unit: 'patient', or 'lesion', whose figures are optimistically biased, since a patient is on
+        both sides.
+      folds: of 'kfold', else 0.
+      seed: of what is drawn.
+      test_fraction: of 'holdout' and 'temporal'.
+      validation_fraction: of the development patients; of 'column' and 'file' where they name no
+        validation.
+      center: of 'center', the one left out.
+      file: of 'file', a CSV of patient_id and split.
+    """
+
+    cohort: str = "primary"
+    kind: str = "holdout"
+    unit: str = "patient"
+    folds: int = 0
+    seed: int = 0
+    test_fraction: float = 0.3
+    validation_fraction: float = 0.15
+    center: str = ""
+    file: str = ""
+
+    def __post_init__(self):
+        for field, choices in (("kind", _KINDS), ("unit", _UNITS)):
+            if getattr(self, field) not in choices:
+                raise unknown_choice(f"config.split.{field}", getattr(self, field), choices)
+        for field in ("test_fraction", "validation_fraction"):
+            value = getattr(self, field)
+            if not 0 < value < 1:
+                raise UsageError(f"config.split.{field} is {value}; it must be between 0 and 1.")
+        if not 0 <= self.seed < 2**31:
+            raise UsageError(f"config.split.seed is {self.seed}; it must be from 0 to 2**31 - 1.")
+
+    @property
+    def is_cross_validation(self) -> bool:
+        """Whether each lesion of the cohort is tested once, by one of several networks."""
+        return self.kind == "kfold"
+
+    def describe(self) -> dict[str, str]:
+        """What metrics.json says of the split."""
+        return {"kind": self.kind, "unit": self.unit}
+
+    def of_cohort(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The rows of `table` that belong to the divided cohort."""
+        return table[table.cohort == self.cohort]
+
+    def home(self, workdir: pathlib.Path, fold: int) -> pathlib.Path:
+        """The folder of a fold's network: `workdir` itself, or folds/00, folds/01, … in it."""
+        return workdir / "folds" / f"{fold:02d}" if self.is_cross_validation else workdir
+
+    def homes(self, workdir: pathlib.Path) -> list[pathlib.Path]:
+        """The folder of each network of a run, by fold."""
+        return [self.home(workdir, fold) for fold in range(max(self.folds, 1))]
+
+    def assign(
+        self,
+        table: pd.DataFrame,
+        classes: tuple[str, str] = splits.CLASSES,
+        each_side_needs_both: bool = True,
+    ) -> pd.DataFrame:
+        """`table` with `fold` and `split`; in a cross-validation every lesion once a fold.
+
+        Lesions outside `cohort` are test lesions; in a cross-validation, where no single network
+        stands for the run, they are left out.
+
+        Args:
+          table: the lesions of all cohorts, see `splits.assign`, with `cohort`.
+          classes: what the labels 0 and 1 mean, for messages.
+          each_side_needs_both: see `splits.assign`.
+
+        Raises:
+          InputError: see `splits.assign` and `_sides_of_file`.
+          UsageError: no lesion is of `cohort`.
+        """
+        rule = self
+        if self.kind == "file":
+            table, rule = self._with_sides_of_file(table), dataclasses.replace(self, kind="column")
+        in_cohort = self.of_cohort(table)
+        if in_cohort.empty:
+            names = ", ".join(sorted(table.cohort.unique()))
+            raise UsageError(f"config.split.cohort is {self.cohort!r}; the cohorts are: {names}.")
+        sides = splits.assign(in_cohort, rule, classes, each_side_needs_both)
+        if not self.is_cross_validation:
+            others = table.loc[table.cohort != self.cohort, ["lesion_id"]]
+            sides = pd.concat([sides, others.assign(fold=0, split="test")], ignore_index=True)
+        return sides.merge(table.drop(columns="split", errors="ignore"), on="lesion_id", how="left")
+
+    def assign_unlabelled(self, table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+        """The side of patients without a labelled lesion, see `unlabelled.assign`.
+
+        Args:
+          table: rows of the manifest, of patients none of whom is in `rows`.
+          rows: of `assign`.
+
+        Returns:
+          patient_id and split; patients outside `cohort` are test, as all others are.
+        """
+        rule = self
+        if self.kind == "file":
+            table, rule = self._with_sides_of_file(table), dataclasses.replace(self, kind="column")
+        sides = unlabelled.assign(self.of_cohort(table), self.of_cohort(rows), rule)
+        others = table.loc[table.cohort != self.cohort, ["patient_id"]].drop_duplicates()
+        return pd.concat([sides, others.assign(split="test")], ignore_index=True)
+
+    def refuse_two_sides(self, table: pd.DataFrame) -> None:
+        """Refuses patients whose rows, labelled or not, are on several sides.
+
+        Args:
+          table: patient_id, cohort, split and center of all rows of a manifest. An empty `split` is
+            on no side.
+
+        Raises:
+          InputError: there are such patients; names one.
+        """
+        side = {"column": table.split, "center": table.center == self.center}.get(self.kind)
+        if side is None:
+            return
+        sides = side[table.cohort == self.cohort].groupby(table.patient_id).nunique()
+        divided = sorted(sides.index[sides > 1])
+        if divided:
+            raise InputError(
+                f"split: {len(divided)} patients have scans on more than one side, such as "
+                f"{divided[0]}; give all rows of a patient the same {self.kind}, or choose another "
+                "config.split.kind."
+            )
+
+    def _with_sides_of_file(self, table: pd.DataFrame) -> pd.DataFrame:
+        """`table` with the split of each patient of the cohort, as `file` gives it."""
+        path = storage.existing_file(self.file, "config.split.file")
+        sides, problems = read_cells(path)
+        if problems:
+            raise ManifestError(path, problems)
+        if not {"patient_id", "split"} <= {*sides}:
+            raise InputError(f"{path}: needs the columns patient_id and split.")
+        if sides.patient_id.duplicated().any():
+            raise InputError(f"{path}: a patient has several rows; give each patient one.")
+        absent = sorted(set(self.of_cohort(table).patient_id) - set(sides.patient_id))
+        if absent:
+            raise InputError(
+                f"{path}: has no row for {len(absent)} patients of the cohort {self.cohort!r}, "
+                f"such as {absent[0]}; add them."
+            )
+        return table.assign(split=table.patient_id.map(sides.set_index("patient_id").split))
+
+
+def make_rule(split: Any) -> Rule:
+    """The rule of `config.split`: a cross-validation where `folds` is above 0.
+
+    Raises:
+      UsageError: a field has no possible value; names it.
+    """
+    fields = split.to_dict()
+    if fields["folds"] < 0:
+        raise UsageError(f"config.split.folds is {fields['folds']}; it must be 0 or more.")
+    if fields["folds"] > 0:
+        fields["kind"] = "kfold"
+    elif fields["kind"] == "kfold":
+        raise UsageError("config.split.kind is 'kfold'; give config.split.folds as well.")
+    return Rule(**fields)

@@ -1,0 +1,1 @@
+"""Networks evaluated on whole scans whose lesions are known."""

@@ -1,0 +1,81 @@
+"""One split of the patients for two networks, and the check that both of them kept to it.
+
+Patients who only have scans without a lesion take part: they are split as the others are
+(`cohort.unlabelled`). In training they give the segmenter patches without lesion, in the test they
+count for false positives and false alarms. Patients whose lesions the classifier does not use,
+since they have no label or were not selected, are not tested. They help to train the segmenter,
+unless the split follows a rule (given, by centre, by time) that puts them in the test.
+"""
+
+import pathlib
+
+import pandas as pd
+
+from dtc_jax import storage
+from dtc_jax.cohort import splits
+from dtc_jax.cohort.split_rule import Rule
+from dtc_jax.errors import InputError
+from dtc_jax.experiment import workdir
+from dtc_jax.tasks import registry, sources
+
+SPLIT = "split.csv"
+TASKS = {"segmenter": "segmentation", "classifier": "classification"}  # folder -> task
+_IDS = ("patient_id", "lesion_id")
+
+
+def share_split(
+    rule: Rule, rows: pd.DataFrame, manifest: pd.DataFrame
+) -> tuple[pd.DataFrame, set[str]]:
+    """On which side each patient of the cohort is; see the head of this file.
+
+    Args:
+      rule: of the pipeline.
+      rows: the classifier's lesions with their split.
+      manifest: all of its rows.
+
+    Returns:
+      patient_id and split; and the patients who are tested, of all cohorts.
+
+    Raises:
+      InputError: see `Rule.refuse_two_sides` and `unlabelled.assign`.
+    """
+    rule.refuse_two_sides(manifest)
+    lesions, healthy = sources.split_by_lesion(manifest)
+    healthy = healthy[~healthy.patient_id.isin(lesions.patient_id)]
+    tested = pd.concat([rows, rule.assign_unlabelled(healthy, rows)])
+    assigned = tested
+    if rule.kind != "holdout":
+        idle = manifest[~manifest.patient_id.isin(tested.patient_id)]
+        assigned = pd.concat([tested, rule.assign_unlabelled(idle, rows)])
+    sides = assigned.drop_duplicates("patient_id").set_index("patient_id").split
+    in_cohort = rule.of_cohort(manifest).patient_id.drop_duplicates()
+    shared = pd.DataFrame({"patient_id": in_cohort, "split": in_cohort.map(sides).fillna("train")})
+    return shared.sort_values("patient_id"), set(tested.patient_id[tested.split == "test"])
+
+
+def isolated(folder: pathlib.Path, tested: set[str]) -> dict[str, str]:
+    """Compares the splits that both trainings stored with the patients of the test.
+
+    Args:
+      folder: of the run.
+      tested: all patients one of whose scans is evaluated, those without a lesion among them.
+
+    Returns:
+      The fingerprint of the patients' split, and of each network's split of its lesions or patches.
+
+    Raises:
+      InputError: a network was trained or chosen on a patient of the test.
+    """
+    shared = storage.read_table(folder / SPLIT, _IDS)
+    rows = shared.assign(lesion_id=shared.patient_id, fold=0)
+    hashes = {"patients": splits.fingerprint(rows)}
+    for name, task in TASKS.items():
+        stored = storage.read_table(folder / name / registry.get(task).table, _IDS)
+        seen = set(stored.patient_id[stored.split != "test"]) & tested
+        if seen:
+            raise InputError(
+                f"{folder / name}: trained or chosen on {len(seen)} patients of the test, such as "
+                f"{min(seen)}. Choose another --workdir."
+            )
+        hashes[name] = str(storage.read_json(folder / name / workdir.DATA)["split"])
+    return hashes

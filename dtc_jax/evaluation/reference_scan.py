@@ -1,0 +1,108 @@
+"""A scan of a manifest with its reference lesions, and how far a segmentation agrees with them."""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from dtc_jax.errors import InputError
+from dtc_jax.imaging import agreement, lungs, volume
+from dtc_jax.imaging.volume import Volume
+from dtc_jax.inference.segment import Segmentation, Segmenter, segment
+
+Region = tuple[tuple[slice, ...], np.ndarray]  # of `volume.read_regions`
+
+
+@dataclasses.dataclass(frozen=True)
+class ReferenceScan:
+    """A scan of a manifest as it was read, and what is known of its lesions.
+
+    Attributes:
+      image: HU.
+      truth: instance mask that numbers the lesions from 1 on, in the order of `lesion_ids`.
+      lesion_ids: of all lesions.
+      shared_voxels: by how many the masks exceed what they cover together; a voxel of several
+        lesions counts to the smallest of them.
+      lungs: that were drawn, bool; None where they are to be found.
+      name: of the scan, for messages.
+    """
+
+    image: Volume
+    truth: Volume
+    lesion_ids: tuple[str, ...]
+    shared_voxels: int
+    lungs: Volume | None
+    name: str
+
+
+def read(rows: pd.DataFrame) -> ReferenceScan:
+    """The scan of a manifest's `rows`.
+
+    Raises:
+      InputError: see `volume.read_image` and `volume.read_mask`; names a lesion of the scan, or the
+        patient where there is none.
+    """
+    first = rows.iloc[0]
+    image = volume.read_image(first.image)
+    with_mask = rows.dropna(subset="mask")
+    ids = tuple(with_mask.lesion_id)
+    named = (
+        f"scan of lesion {ids[0]}"
+        if ids
+        else f"scan without a lesion of patient {first.patient_id}"
+    )
+    regions = list[Region]()
+    try:
+        # Lesions that follow each other in one file are read together.
+        for path, own in itertools.groupby(with_mask.itertuples(), key=lambda row: row.mask):
+            labels = [None if np.isnan(row.mask_label) else int(row.mask_label) for row in own]
+            regions += volume.read_regions(path, image, labels)
+        truth = _numbered(regions, ids, image)
+        drawn = None if pd.isna(first.lungs) else lungs.given_or_found(image, first.lungs)
+    except InputError as error:
+        raise InputError(f"{named}: {error}") from error
+    shared = sum(int(lesion.sum()) for _, lesion in regions) - int((truth.array > 0).sum())
+    return ReferenceScan(image, truth, ids, shared, drawn, first.image)
+
+
+def _numbered(regions: Sequence[Region], ids: Sequence[str], like: Volume) -> Volume:
+    """The regions as one instance mask; a voxel of several belongs to the smallest of them.
+
+    So their ids do not decide which one is cut, and none vanishes in a larger one.
+    """
+    array = np.zeros(like.shape, np.uint16)
+    sizes = [lesion.sum() for _, lesion in regions]
+    for i in np.argsort(sizes, kind="stable")[::-1]:
+        box, lesion = regions[i]
+        array[box][lesion] = i + 1
+    for number, (box, _) in enumerate(regions, start=1):
+        if not (array[box] == number).any():
+            raise InputError(
+                f"all voxels of lesion {ids[number - 1]} are in other lesions of the scan; draw "
+                "each lesion once, or number them in one mask and fill in mask_label."
+            )
+    return Volume(array, like.affine)
+
+
+def find(segmenter: Segmenter, scan: ReferenceScan) -> Segmentation:
+    """`segment`, whose errors name the scan."""
+    try:
+        return segment(segmenter, scan.image, scan.lungs)
+    except InputError as error:
+        raise InputError(f"{scan.name}: {error}") from error
+
+
+def compare(found: Segmentation, scan: ReferenceScan) -> dict[str, pd.DataFrame]:
+    """A scan's part of each table of `statistics.detection`: scans, lesions and candidates."""
+    whole = pd.DataFrame([dataclasses.asdict(agreement.agreement(found.mask, scan.truth))])
+    whole["shared_voxels"] = scan.shared_voxels
+    whole["lungs"] = "found" if scan.lungs is None else "given"
+    scores = found.lesions.set_index("lesion_id").max_probability
+    lesions, candidates = agreement.by_lesion(found.mask, scan.truth, scores)
+    ids = np.array(scan.lesion_ids, object)
+    lesions["lesion_id"] = ids[lesions.lesion_id.to_numpy(int) - 1]
+    measures = found.lesions.drop(columns="max_probability")
+    candidates = candidates.merge(measures, on="lesion_id", validate="one_to_one")
+    return {"scans": whole, "lesions": lesions, "candidates": candidates}

@@ -1,0 +1,133 @@
+"""Whole scans evaluated one by one, each cached once it is done: a stopped call goes on from there.
+
+A scan is cached under a name that is the hash of all that its results depend on. Where the networks
+or how they are used have changed, or its rows, its image or a mask, there is no such folder: the
+scan is evaluated again, and what is not needed any more is deleted once all scans are done.
+"""
+
+import contextlib
+import hashlib
+import json
+import pathlib
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from dtc_jax import progress, storage
+from dtc_jax.crops import fingerprint
+from dtc_jax.errors import InputError
+
+_FORMAT = 2  # raised whenever the same scan and networks would give other tables
+_TABLES = {"scans": (), "lesions": ("lesion_id",), "candidates": ()}  # and their ids that are text
+_FLAGS = {"lesions": "is_found", "candidates": "is_false"}
+_COLUMNS = ("patient_id", "lesion_id", "mask_label")  # of the manifest: those that count
+_CONTENTS = "contents.json"
+_NAME = re.compile(r"[0-9a-f]{12}")
+
+EvaluateScan = Callable[[pd.DataFrame, pathlib.Path], dict[str, pd.DataFrame]]
+
+
+def evaluate(
+    table: pd.DataFrame,
+    home: pathlib.Path,
+    hashes: pathlib.Path,
+    depends_on: Callable[[pd.DataFrame], Any],
+    evaluate_scan: EvaluateScan,
+) -> list[pathlib.Path]:
+    """Evaluates the scans of a manifest's `table`, except those that are in `home` already.
+
+    Args:
+      table: rows of `manifest.read_manifest`.
+      home: folder of the cached scans, and of nothing else.
+      hashes: cache of `fingerprint.file_hashes`. It names files, so it is kept with the data.
+      depends_on: a scan's rows -> what its results depend on besides them and their files, as JSON
+        values: the networks, and how they are used.
+      evaluate_scan: (a scan's rows in the order of their ids, an empty folder) -> the tables of
+        `statistics.detection`; it may write further files into the folder.
+
+    Returns:
+      The folder of each scan, in the order of the table, for `gather`.
+
+    Raises:
+      InputError: of `evaluate_scan`; or `home` cannot be written. The scans before it are cached.
+    """
+    # By lesion_id, so that the order of the manifest's rows does not change a lesion's number.
+    scans = [rows.sort_values("lesion_id") for _, rows in table.groupby("image", sort=False)]
+    names = _names(scans, hashes, depends_on)
+    cached = sum(_is_cached(home / name) for name in names)
+    if cached:
+        print(f"{cached} of {len(scans)} scans were evaluated before.", flush=True)
+    for name, rows in progress.track(list(zip(names, scans, strict=True)), "scans"):
+        if _is_cached(home / name):
+            continue
+        with storage.atomic_folder(home / name) as partial:
+            for kind, part in evaluate_scan(rows, partial).items():
+                part.insert(0, "patient_id", rows.patient_id.iloc[0])
+                storage.write_table(partial / f"{kind}.csv", part)
+            storage.write_json(partial / _CONTENTS, _sizes(partial))
+    for folder in home.glob("*"):
+        if _NAME.fullmatch(folder.name) and folder.name not in names:
+            shutil.rmtree(folder, ignore_errors=True)
+    return [home / name for name in names]
+
+
+def gather(folders: Sequence[pathlib.Path]) -> dict[str, pd.DataFrame]:
+    """The tables of all scans together, with a column `scan_id`, see `scan_id`; ids are text."""
+    tables = {}
+    for kind, ids in _TABLES.items():
+        parts = []
+        for number, folder in enumerate(folders):
+            part = storage.read_table(folder / f"{kind}.csv", ["patient_id", *ids])
+            part.insert(1, "scan_id", scan_id(number))
+            parts.append(part)
+        # A table without rows does not say what type its columns have.
+        tables[kind] = pd.concat([p for p in parts if len(p)] or parts[:1], ignore_index=True)
+        if kind in _FLAGS:
+            tables[kind] = tables[kind].astype({_FLAGS[kind]: bool})
+    return tables
+
+
+def scan_id(number: int) -> str:
+    """What a scan is called in the tables, by its number among the scans."""
+    return f"scan-{number:03d}"
+
+
+def _is_cached(folder: pathlib.Path) -> bool:
+    """Whether a scan's folder is complete: files that were written may be gone since."""
+    if not (folder / _CONTENTS).is_file():
+        return False
+    with contextlib.suppress(InputError):  # damaged
+        return bool(storage.read_json(folder / _CONTENTS) == _sizes(folder))
+    return False
+
+
+def _sizes(folder: pathlib.Path) -> dict[str, int]:
+    """The files of a scan but the one that lists them, in bytes."""
+    files = [path for path in folder.iterdir() if path.name != _CONTENTS]
+    return {path.name: path.stat().st_size for path in sorted(files)}
+
+
+def _names(
+    scans: Sequence[pd.DataFrame], hashes: pathlib.Path, depends_on: Callable[[pd.DataFrame], Any]
+) -> list[str]:
+    """The name of each scan's folder; it depends on the contents of the files, not their place."""
+    files = [rows[["image", "lungs", "mask"]] for rows in scans]
+    paths = {path for cells in files for path in cells.to_numpy().ravel() if pd.notna(path)}
+    contents = fingerprint.file_hashes(sorted(paths), hashes)
+    names = []
+    for rows, paths_of_scan in zip(scans, files, strict=True):
+        cells = rows[list(_COLUMNS)]
+        key = {
+            "format": _FORMAT,
+            "hangs_on": depends_on(rows),
+            "rows": [[None if pd.isna(x) else x for x in row] for row in cells.to_numpy(object)],
+            "files": [
+                [contents.get(path) for path in row] for row in paths_of_scan.to_numpy(object)
+            ],
+        }
+        text = json.dumps(key, sort_keys=True)
+        names.append(hashlib.sha256(text.encode()).hexdigest()[:12])
+    return names

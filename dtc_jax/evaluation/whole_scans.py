@@ -1,0 +1,163 @@
+"""A segmenter evaluated on whole scans: which lesions it finds, and what it finds besides."""
+
+import pathlib
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dtc_jax import storage
+from dtc_jax.cohort import manifest
+from dtc_jax.errors import InputError
+from dtc_jax.evaluation import reference_scan, scan_cache
+from dtc_jax.imaging import volume
+from dtc_jax.imaging.outlined import Outlined, largest_slice
+from dtc_jax.imaging.volume import Volume
+from dtc_jax.inference.segment import Segmenter, make_segmenter
+from dtc_jax.report import drawing, outlines
+from dtc_jax.statistics import detection
+from dtc_jax.tasks import sources
+from dtc_jax.tasks.summary import estimate
+from dtc_jax.tasks.trained import TrainedNetwork
+
+_PICTURE = 4.3  # inches
+_MASK, _FIGURE = "found.nii.gz", "slice"  # of a cached scan
+_SEEN = ("train", "validation")  # the network was trained or chosen on them
+
+
+def evaluate(
+    network: TrainedNetwork,
+    splits: Sequence[pd.DataFrame],
+    path: storage.PathLike,
+    workdir: pathlib.Path,
+) -> dict[str, Any]:
+    """Segments the scans of a manifest whose patients a network has not seen, and evaluates it.
+
+    Writes scans.csv, lesions.csv (the reference ones), candidates.csv (the found ones),
+    metrics.json, masks/, which number the found lesions, and figures/, a slice of each scan, into
+    `workdir`/scans, which they replace once all of them are there, and prints the figures. What is
+    done of a stopped call is cached in `workdir`/judged; the same call goes on with it.
+
+    Args:
+      network: of the run, with a member a fold.
+      splits: patient_id and split of what each member was given.
+      path: of the manifest; every lesion of its scans has a row, whatever is known of its label. A
+        row with neither lesion_id nor mask is a scan without a lesion. Its column `lungs` names
+        masks of the lungs, where they are not to be found.
+      workdir: of the run.
+
+    Returns:
+      The figures of metrics.json.
+
+    Raises:
+      InputError: see the manifest and the scans; or all its patients were seen.
+    """
+    table = manifest.read_manifest(path, healthy=True)
+    blind = _first_blind(splits, table.patient_id.unique())
+    unseen = table[table.patient_id.isin(blind)]
+    if unseen.empty:
+        raise InputError(
+            f"{path}: the run has seen all of its {table.patient_id.nunique()} patients in "
+            "training or validation; give scans of others."
+        )
+    members = [network.member(number) for number in range(len(network.members))]
+    segmenters = [make_segmenter(member) for member in members]
+    fingerprints = [member.fingerprints for member in members]
+    folders = scan_cache.evaluate(
+        unseen,
+        workdir / "judged",
+        sources.file_hashes(network.config),
+        lambda rows: fingerprints[blind[rows.patient_id.iloc[0]]],
+        lambda rows, partial: _evaluate(segmenters[blind[rows.patient_id.iloc[0]]], rows, partial),
+    )
+    tables = scan_cache.gather(folders)
+    figures = detection.detection(**tables)
+    figures["networks"] = fingerprints
+    figures["shared_voxels"] = int(tables["scans"].shared_voxels.sum())
+    figures["patients_left_out"] = int(table.patient_id.nunique() - len(blind))
+    with storage.atomic_folder(workdir / "scans") as partial:
+        _put_together(folders, partial)
+        for kind, part in tables.items():
+            storage.write_table(partial / f"{kind}.csv", part)
+        storage.write_json(partial / "metrics.json", figures)
+    print(summary(figures))
+    return figures
+
+
+def _evaluate(
+    segmenter: Segmenter, rows: pd.DataFrame, folder: pathlib.Path
+) -> dict[str, pd.DataFrame]:
+    """The tables of a scan; writes the mask of what was found in it, and a picture."""
+    scan = reference_scan.read(rows)
+    found = reference_scan.find(segmenter, scan)
+    volume.write(folder / _MASK, found.mask)
+    _picture(scan.image, found.mask, scan.truth, folder / _FIGURE)
+    return reference_scan.compare(found, scan)
+
+
+def _put_together(cached: Sequence[pathlib.Path], folder: pathlib.Path) -> None:
+    """Copies the masks and the pictures of all scans into masks/ and figures/."""
+    for name in ("masks", "figures"):
+        (folder / name).mkdir()
+    for number, scan in enumerate(cached):
+        name = scan_cache.scan_id(number)
+        shutil.copyfile(scan / _MASK, folder / "masks" / f"{name}.nii.gz")
+        for suffix in (".png", ".svg"):
+            shutil.copyfile(scan / f"{_FIGURE}{suffix}", folder / "figures" / f"{name}{suffix}")
+
+
+def _first_blind(splits: Sequence[pd.DataFrame], patients: np.ndarray) -> dict[str, int]:
+    """The first network for each patient that has not seen the patient, if there is one."""
+    seen = [set(rows.patient_id[rows.split.isin(_SEEN)]) for rows in splits]
+    blind = {
+        patient: [i for i, ids in enumerate(seen) if patient not in ids] for patient in patients
+    }
+    return {patient: numbers[0] for patient, numbers in blind.items() if numbers}
+
+
+def _picture(image: Volume, found: Volume, truth: Volume, path: pathlib.Path) -> None:
+    """Draws the axial slice that shows most of the true lesions."""
+    z = largest_slice(truth.array > 0)
+    _, height, width = image.spacing_mm
+    side = (float(height), float(width))
+    title = f"slice {z}, {len(np.unique(found.array[z])) - 1} found"
+    shown = Outlined(image.array[z], found.array[z] > 0, truth.array[z] > 0, side, title)
+    with drawing.style():
+        drawing.save(outlines.outlines([shown], side=_PICTURE), path)
+
+
+def summary(figures: dict[str, Any]) -> str:
+    """The figures of `statistics.detection`, a line each."""
+    rows = {
+        "Dice of a scan": figures["dice"],
+        "surface Dice at 1 mm": figures["surface_dice"],
+        "95 % Hausdorff, mm": figures["hausdorff_95_mm"],
+        "Dice of a lesion": figures["lesion_dice"],
+        "sensitivity": figures["sensitivity"],
+        **{f"  {row['diameter']}": row for row in figures["sensitivity_by_diameter"]},
+        "false positives a scan": figures["false_positives_per_scan"],
+        "FROC score": figures["froc"]["mean"],
+    }
+    head = (
+        f"{figures['scans']} whole scans of {figures['patients']} patients, "
+        f"{figures['lesions']} lesions; 95 % intervals"
+    )
+    if figures["empty_scans"]:
+        head += (
+            f"\n  without a lesion, for false positives alone: {figures['empty_scans']} scans, "
+            f"something found in {figures['empty_scans_with_finding']}"
+        )
+    if figures["shared_voxels"]:
+        head += (
+            f"\n  masks of lesions overlap in {figures['shared_voxels']} voxels, which count to "
+            "the smaller one"
+        )
+    if figures.get("patients_left_out"):
+        head += (
+            f"\n  left out, since the run has seen them: {figures['patients_left_out']} patients"
+        )
+    return "\n".join(
+        [head, *(f"  {name:<26}{estimate(row)} (n {row['n']})" for name, row in rows.items())]
+    )

@@ -1,0 +1,89 @@
+"""What can be found wrong with a configuration before any data is touched."""
+
+import functools
+import typing
+
+import jax
+import ml_collections
+
+from dtc_jax.cohort.split_rule import make_rule
+from dtc_jax.errors import UsageError, unknown_choice
+from dtc_jax.experiment import folds
+from dtc_jax.tasks import registry
+from dtc_jax.training import optimizer, parallel
+
+_AT_LEAST_ONE = (
+    *("train.epochs", "train.batch_size", "train.evaluate_every_epochs"),
+    *("train.checkpoint_every_epochs", "predict.batch_size"),
+)
+_TRIPLES = (  # z, y, x
+    *("data.size_mm", "preprocess.crop_mm"),
+    *("augment.flip", "augment.rotate_deg", "augment.visible_extent"),
+)
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+    """Refuses a configuration that would fail only after its data are generated and built.
+
+    Raises:
+      UsageError: names the field.
+    """
+    registry.of(config)
+    make_rule(config.split)
+    for name, variant in folds.variants(config).items():
+        try:
+            _check(variant)
+        except UsageError as error:
+            if not name:
+                raise
+            raise UsageError(f"config.candidates.{name}: {error}") from error
+
+
+def _check(config: ml_collections.ConfigDict) -> None:
+    for field in _AT_LEAST_ONE:
+        if _value(config, field) < 1:
+            raise UsageError(f"config.{field} is {_value(config, field)}; it must be at least 1.")
+    for field in _TRIPLES:
+        if len(_value(config, field)) != 3:
+            raise UsageError(f"config.{field} is {_value(config, field)}; give it for z, y and x.")
+    if config.train.log_every_steps < 0:
+        raise UsageError("config.train.log_every_steps must be at least 1, or 0 for once an epoch.")
+    definition = registry.of(config)
+    if config.train.monitor not in definition.monitors:
+        raise unknown_choice("config.train.monitor", config.train.monitor, definition.monitors)
+    _check_model(config, typing.get_type_hints(definition.network))
+    definition.check(config)
+    optimizer.make_optimizer(config.optimizer, total_steps=1)
+    devices = len(parallel.make(config.parallel).devices)
+    for field in ("train.batch_size", "predict.batch_size"):
+        if _value(config, field) % devices:
+            raise UsageError(
+                f"config.{field} is {_value(config, field)}, which the {devices} devices cannot "
+                f"share evenly; choose a multiple of {devices}."
+            )
+    try:
+        task = definition.make_task(config)
+        jax.eval_shape(task.init, jax.random.key(0))
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        text = " ".join(str(error).split())
+        raise UsageError(f"config.preprocess, config.model: {text[:300]}") from error
+
+
+def _check_model(config: ml_collections.ConfigDict, hints: dict[str, typing.Any]) -> None:
+    """Holds the fields of `config.model` against the types of the network's."""
+    for field, hint in hints.items():
+        if field not in config.model:  # a module's own, such as its name
+            continue
+        value = config.model[field]
+        origin, args = typing.get_origin(hint), typing.get_args(hint)
+        if origin is typing.Literal and value not in args:
+            raise unknown_choice(f"config.model.{field}", value, args)
+        if origin is tuple and args[-1] is not Ellipsis and len(value) != len(args):
+            raise UsageError(f"config.model.{field} is {value}; give it for z, y and x.")
+        numbers = value if origin is tuple else [value] if hint is int else []
+        if any(number < 1 for number in numbers):
+            raise UsageError(f"config.model.{field} is {value}; it must be at least 1.")
+
+
+def _value(config: ml_collections.ConfigDict, field: str) -> typing.Any:
+    return functools.reduce(lambda inner, key: inner[key], field.split("."), config)

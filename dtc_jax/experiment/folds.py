@@ -1,0 +1,184 @@
+"""One split of the cohort: train on it, choose among candidates on its validation, predict it."""
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Callable, Iterator
+
+import ml_collections
+import numpy as np
+import pandas as pd
+
+from dtc_jax.cohort.split_rule import Rule
+from dtc_jax.errors import UsageError
+from dtc_jax.tasks import registry
+from dtc_jax.tasks.sources import Data
+from dtc_jax.tasks.trained import Member
+from dtc_jax.training import batches, loop, optimizer, predictions
+from dtc_jax.training.loop import OnEvaluation
+from dtc_jax.training.result import FitResult
+from dtc_jax.training.task import Batch, PyTree, Task
+
+
+def folders(
+    rule: Rule, rows: pd.DataFrame, workdir: pathlib.Path
+) -> Iterator[tuple[pd.DataFrame, pathlib.Path]]:
+    """The rows and the folder of each split of a run, see `Rule.home`."""
+    for fold, split in rows.groupby("fold"):
+        yield split, rule.home(workdir, int(fold))
+
+
+def variants(config: ml_collections.ConfigDict) -> dict[str, ml_collections.ConfigDict]:
+    """The configuration of each candidate by name; {'': config} where there are none.
+
+    Raises:
+      UsageError: a candidate has a field that the configuration does not have, or one of another
+        type.
+    """
+    configs = {}
+    for name, fields in sorted(config.candidates.items()):
+        configs[name] = config.copy_and_resolve_references()
+        try:
+            configs[name].update(fields)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            # ml_collections lists all fields before its suggestion.
+            text = re.sub(r'Other fields present: ".*"(\n|$)', "", str(error.args[0]), flags=re.S)
+            raise UsageError(
+                f"config.candidates.{name} does not fit the config: {' '.join(text.split())}"
+            ) from error
+    return configs or {"": config}
+
+
+def choose(
+    config: ml_collections.ConfigDict, folder: pathlib.Path, get: Callable[..., FitResult]
+) -> Member:
+    """The network of a split: the only one, or the best of `config.candidates` on validation.
+
+    The choice sees the training and validation rows of this split alone, so in cross-validation
+    the tested fold has no part in it.
+
+    Args:
+      config: its `candidates` map a name to the fields in which that candidate differs.
+      folder: of the split; candidates are in candidates/NAME below it.
+      get: called with a `config` and its `folder`: `fit`, with the split's data, to train what is
+        not trained yet, or `network.read` to read what is.
+    """
+    if not config.candidates:
+        return _member(config, get(config=config, folder=folder), {})
+    trained = {
+        name: (variant, get(config=variant, folder=folder / "candidates" / name))
+        for name, variant in variants(config).items()
+    }
+    monitor = config.train.monitor
+    values = {name: result.best_metrics[monitor] for name, (_, result) in trained.items()}
+    is_loss = registry.of(config).monitors[monitor] == "min"
+    best = (min if is_loss else max)(values, key=values.__getitem__)
+    return _member(*trained[best], values)
+
+
+def _member(
+    config: ml_collections.ConfigDict, result: FitResult, candidates: dict[str, float]
+) -> Member:
+    return Member(config, result.params, result.batch_stats, result.best_metrics, candidates)
+
+
+def fit(
+    config: ml_collections.ConfigDict,
+    folder: pathlib.Path,
+    data: Data,
+    split: pd.DataFrame,
+    initial: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]] | None = None,
+    on_evaluation: OnEvaluation | None = None,
+) -> FitResult:
+    """Trains on the training rows of `split`, watched by its validation rows; resumes in `folder`.
+
+    Args:
+      config: see configs/.
+      folder: gets checkpoints/, metrics.jsonl and TensorBoard's event files.
+      data: the examples.
+      split: their rows, with split, label and position.
+      initial: changes the first parameters and running statistics.
+      on_evaluation: called at each evaluation; it may stop the training.
+
+    Raises:
+      UsageError: the training rows do not fill one batch.
+    """
+    rows = split[split.split == "train"]
+    task = registry.of(config)
+    steps_per_epoch = len(rows) // config.train.batch_size
+    if steps_per_epoch == 0:
+        raise UsageError(
+            f"config.train.batch_size is {config.train.batch_size}, but there are only {len(rows)} "
+            "lesions or patches to train on; lower it."
+        )
+    total_steps = steps_per_epoch * config.train.epochs
+    view = _view(rows, task.weights(config, rows))
+    return loop.fit(
+        task.make_task(config),
+        optimizer.make_optimizer(config.optimizer, total_steps),
+        batches.train_batches(
+            data.records, view, config.train.batch_size, config.seed, config.data.workers
+        ),
+        lambda: _padded_batches(config, data, split[split.split == "validation"]),
+        folder,
+        seed=config.seed,
+        total_steps=total_steps,
+        steps_per_epoch=steps_per_epoch,
+        evaluate_every=steps_per_epoch * config.train.evaluate_every_epochs,
+        checkpoint_every=steps_per_epoch * config.train.checkpoint_every_epochs,
+        log_every=config.train.log_every_steps or steps_per_epoch,
+        patience=config.train.patience,
+        ema_decay=config.train.ema_decay,
+        parallel=config.parallel,
+        initial=initial,
+        on_evaluation=on_evaluation,
+    )
+
+
+def predict(member: Member, data: Data, split: pd.DataFrame) -> pd.DataFrame:
+    """`split` with the network's outputs for every row, in the task's columns (such as `score`)."""
+    task = registry.of(member.config)
+    outputs = _outputs(member, task.make_task(member.config), data, split)
+    index = np.concatenate([out["index"] for out in outputs])
+    columns = task.columns(outputs).items()
+    return split.assign(**{k: split.position.map(pd.Series(v, index)) for k, v in columns})
+
+
+def features(member: Member, data: Data, split: pd.DataFrame) -> np.ndarray:
+    """What the network's last layer sees of the test rows of `split`. # [N, C]
+
+    Raises:
+      UsageError: the task has no such features.
+    """
+    definition, rows = registry.of(member.config), split[split.split == "test"]
+    if definition.make_features is None:
+        raise UsageError(f"config.task is {member.config.task!r}; it has no features of lesions.")
+    task = dataclasses.replace(
+        definition.make_task(member.config), predict=definition.make_features(member.config)
+    )
+    outputs = _outputs(member, task, data, rows)
+    values = np.concatenate([out["features"] for out in outputs])
+    place = {index: i for i, index in enumerate(np.concatenate([out["index"] for out in outputs]))}
+    return values[[place[position] for position in rows.position]]
+
+
+def _outputs(member: Member, task: Task, data: Data, rows: pd.DataFrame) -> predictions.Predictions:
+    return predictions.predict(
+        task,
+        member.params,
+        member.batch_stats,
+        _padded_batches(member.config, data, rows),
+        member.config.parallel,
+    )
+
+
+def _view(rows: pd.DataFrame, weights: np.ndarray) -> batches.View:
+    labels = rows.label.to_numpy(np.float32)
+    return batches.View(rows.position.to_numpy(), labels, weights.astype(np.float32))
+
+
+def _padded_batches(
+    config: ml_collections.ConfigDict, data: Data, rows: pd.DataFrame
+) -> Iterator[Batch]:
+    view = _view(rows, np.ones(len(rows)))
+    return batches.eval_batches(data.records, view, config.predict.batch_size)

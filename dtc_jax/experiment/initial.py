@@ -1,0 +1,152 @@
+"""Weights to start from: those of another run, where the shapes fit (`config.init_from`).
+
+The other run may be of other data: a phantom cohort, or public nodules. What it has seen, and what
+the runs before it have seen, must not be evaluated here; `init.json` remembers it.
+"""
+
+import json
+import pathlib
+from typing import Any
+
+import jax
+import ml_collections
+import pandas as pd
+
+from dtc_jax import storage
+from dtc_jax.errors import InputError
+from dtc_jax.experiment import folds, network
+from dtc_jax.tasks import registry
+from dtc_jax.tasks.trained import Member, TrainedNetwork
+from dtc_jax.training.loop import Initial
+from dtc_jax.training.task import PyTree
+
+RECORD = "init.json"
+_NAMED = 3  # arrays in a message
+
+
+def prepare(
+    config: ml_collections.ConfigDict, rows: pd.DataFrame, folder: pathlib.Path
+) -> Initial | None:
+    """What changes a new network's weights into those of `config.init_from`; None without it.
+
+    Writes `init.json` into `folder`: which arrays were taken and which start at random, the
+    fingerprint of the weights, and the patients whom they have seen.
+
+    Args:
+      config: of the run.
+      rows: patient_id and split of its examples.
+      folder: of the run.
+
+    Raises:
+      InputError: `init_from` is no trained run, has several networks, has seen a patient who is
+        evaluated here, has no array that fits, or has changed since this run was started.
+    """
+    source = config.get("init_from", "")
+    if not source:
+        return None
+    trained = network.load(source)
+    if len(trained.members) != 1:
+        raise InputError(
+            f"config.init_from: {source} has {len(trained.members)} networks; give a run without "
+            "folds, or the folder of one of its folds' trainings as a run of its own."
+        )
+    seen = _seen(trained, pathlib.Path(source))
+    _refuse_seen(config, rows, seen, source)
+    (member,) = trained.members
+    fits = {name: _fit(variant, member) for name, variant in folds.variants(config).items()}
+    for fit in fits.values():
+        _refuse_none(fit, source)
+    name = pathlib.Path(source).resolve().name
+    record = {"run": name, **trained.fingerprints, "arrays": fits, "seen": seen}
+    _check_record(folder / RECORD, record, source)
+    storage.write_json(folder / RECORD, record)
+    for fit in fits.values():
+        print(_sentence(fit, name), flush=True)
+    return lambda params, batch_stats: overlay((params, batch_stats), member)
+
+
+def overlay(new: tuple[PyTree, PyTree], member: Member) -> tuple[PyTree, PyTree]:
+    """`new` (params, batch_stats) with the arrays of `member` of the same place and shape."""
+    given = dict(_arrays((member.params, member.batch_stats)))
+
+    def pick(place: Any, leaf: Any) -> Any:
+        other = given.get(jax.tree_util.keystr(place))
+        return leaf if other is None or other.shape != leaf.shape else other.astype(leaf.dtype)
+
+    return jax.tree_util.tree_map_with_path(pick, new)
+
+
+def _arrays(tree: PyTree) -> list[tuple[str, Any]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return [(jax.tree_util.keystr(place), leaf) for place, leaf in leaves]
+
+
+def _fit(config: ml_collections.ConfigDict, member: Member) -> dict[str, Any]:
+    """How many arrays of a network are taken, and which are not."""
+    task = registry.of(config).make_task(config)
+    wanted = network.shapes(jax.eval_shape(task.init, jax.random.key(0)))
+    given = network.shapes((member.params, member.batch_stats))
+    random = [name for name, shape in wanted.items() if given.get(name) != shape]
+    return {"taken": len(wanted) - len(random), "random": random}
+
+
+def _sentence(fit: dict[str, Any], run: str) -> str:
+    text = f"start from {run}: {fit['taken']} arrays taken"
+    if fit["random"]:
+        more = len(fit["random"]) - _NAMED
+        names = ", ".join(fit["random"][:_NAMED]) + (f" and {more} more" if more > 0 else "")
+        text += f", {len(fit['random'])} start at random, since their shapes differ: {names}"
+    return text
+
+
+def _refuse_none(fit: dict[str, Any], source: str) -> None:
+    if not fit["taken"]:
+        raise InputError(
+            f"config.init_from: no array of {source} has the shape of one here; give a run of a "
+            "similar config.model, or leave the field empty."
+        )
+
+
+def _population(config: ml_collections.ConfigDict) -> str:
+    """Where equal ids mean equal patients: phantom cohorts differ by how they are made."""
+    if config.data.source == "phantom":
+        return f"phantom {json.dumps(config.data.phantom.to_dict(), sort_keys=True)}"
+    return "medmnist3d" if config.data.source == "medmnist3d" else "patients"
+
+
+def _seen(trained: TrainedNetwork, source: pathlib.Path) -> dict[str, list[str]]:
+    """The patients whom a run and those before it were trained or chosen on, by population."""
+    path = source / trained.task.table
+    if not path.is_file():
+        raise InputError(
+            f"config.init_from: {path} is missing, and nothing else records whom it has seen; "
+            f"run --mode=evaluate --workdir={source} first."
+        )
+    table = storage.read_table(path, ("patient_id", "lesion_id"))
+    patients = set(table.patient_id[table.split != "test"].dropna())
+    seen = {_population(trained.config): patients}
+    if (source / RECORD).is_file():
+        for population, before in storage.read_json(source / RECORD)["seen"].items():
+            seen[population] = seen.get(population, set()) | set(before)
+    return {population: sorted(ids) for population, ids in seen.items()}
+
+
+def _refuse_seen(
+    config: ml_collections.ConfigDict, rows: pd.DataFrame, seen: dict[str, list[str]], source: str
+) -> None:
+    held_out = set(rows.patient_id[rows.split != "train"].dropna())
+    both = held_out & set(seen.get(_population(config), ()))
+    if both:
+        raise InputError(
+            f"config.init_from: {source} was trained or chosen on {len(both)} patients who are in "
+            f"validation or test here, such as {min(both)}; start from a run on other patients, or "
+            "give both runs one split (config.split.kind='file')."
+        )
+
+
+def _check_record(path: pathlib.Path, record: dict[str, Any], source: str) -> None:
+    if path.is_file() and storage.read_json(path)["weights"] != record["weights"]:
+        raise InputError(
+            f"config.init_from: {source} has changed since the run in {path.parent} was started "
+            "from it; choose another --workdir, or delete this one to start again."
+        )

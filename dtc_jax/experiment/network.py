@@ -1,0 +1,120 @@
+"""The trained network of a run, from its folder alone: it may be moved to another machine."""
+
+import pathlib
+
+import jax
+import numpy as np
+import pandas as pd
+
+from dtc_jax import storage
+from dtc_jax.cohort.split_rule import make_rule
+from dtc_jax.errors import InputError
+from dtc_jax.experiment import folds
+from dtc_jax.experiment import workdir as workdir_lib
+from dtc_jax.tasks import lesion_figures, registry
+from dtc_jax.tasks.definition import Config
+from dtc_jax.tasks.trained import TrainedNetwork
+from dtc_jax.training import result
+from dtc_jax.training.result import FitResult
+from dtc_jax.training.task import PyTree
+
+_LEAST = 1e-6  # and the largest is one less this: where the logit of a threshold is cut off
+
+
+def load(workdir: storage.PathLike, task: str = "") -> TrainedNetwork:
+    """The network of a run, a member a fold, each the best candidate of its fold.
+
+    Args:
+      workdir: of the run; its data are not needed.
+      task: that it must have been trained for, such as 'segmentation'; '' for any.
+
+    Raises:
+      InputError: `workdir` is not the folder of a run, its run is of another task, it is not
+        trained yet, or its checkpoints do not fit its configuration.
+    """
+    config = workdir_lib.read_config(workdir)
+    if task and config.task != task:
+        raise InputError(_of_another_task(workdir, config.task, task))
+    try:
+        homes = make_rule(config.split).homes(pathlib.Path(workdir))
+        members = tuple(folds.choose(config, home, read) for home in homes)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        text = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{workdir}: its config.json does not fit this version of dtc-jax ({text}); use the "
+            "version that trained it, or train again."
+        ) from error
+    return TrainedNetwork(registry.of(config), members)
+
+
+def load_with_threshold(workdir: storage.PathLike, task: str) -> TrainedNetwork:
+    """`load`, with the threshold that the run chose on validation.
+
+    The folds of a k-fold run have one each. Their networks decide together by the mean of their
+    logits, so the threshold is the mean of theirs on that scale. It was not chosen for the
+    mean of the networks: no lesion of the run could be used for that, as some network was trained
+    on each.
+
+    Raises:
+      InputError: see `load`; or the run was not evaluated yet.
+    """
+    trained = load(workdir, task)
+    return TrainedNetwork(trained.task, trained.members, _threshold(workdir))
+
+
+def read(config: Config, folder: pathlib.Path) -> FitResult:
+    """What `folds.fit` made in `folder` with the same `config`.
+
+    Raises:
+      InputError: nothing in `folder` was evaluated yet, or it is of another network.
+    """
+    trained = result.read_best(folder)
+    task = registry.of(config).make_task(config)
+    wanted = shapes(jax.eval_shape(task.init, jax.random.key(0)))
+    stored = shapes((trained.params, trained.batch_stats))
+    for name in sorted(wanted.keys() | stored.keys()):
+        if wanted.get(name) != stored.get(name):
+            raise InputError(
+                f"{folder}: is of another network than its config.json: {name} has shape "
+                f"{stored.get(name, 'none')}, the config asks for {wanted.get(name, 'none')}. Take "
+                "the whole folder of a run as it was trained."
+            )
+    return trained
+
+
+def shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
+    """The shape of each array by its place in the network."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(name): tuple(leaf.shape) for name, leaf in leaves}
+
+
+def _of_another_task(workdir: storage.PathLike, stored: str, wanted: str) -> str:
+    words = registry.get(wanted).words
+    try:
+        noun, flag = (registry.get(stored).words.noun, registry.get(stored).words.flag)
+    except InputError:
+        noun, flag = f"something else ({stored})", "another flag"
+    return (
+        f"{workdir}: contains the run of {noun}, and {words.noun} is needed; give it as {flag}, "
+        f"and as {words.flag} the folder of {words.noun}."
+    )
+
+
+def _threshold(workdir: storage.PathLike) -> float:
+    path = pathlib.Path(workdir) / lesion_figures.PREDICTIONS
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no such file, so the run has no threshold yet; let its training end, or run "
+            f"--mode=evaluate --workdir={workdir}."
+        )
+    try:
+        chosen = pd.read_csv(path, usecols=["fold", "threshold"]).dropna()
+        values = chosen.groupby("fold").threshold.first().to_numpy(float)  # [folds]
+    except (ValueError, pd.errors.ParserError) as error:
+        raise InputError(f"{path}: cannot be read; run --mode=evaluate again.") from error
+    if not len(values):
+        raise InputError(f"{path}: has no threshold; run --mode=evaluate again.")
+    if len(values) == 1:
+        return float(values[0])
+    inside = np.clip(values, _LEAST, 1 - _LEAST)
+    return float(1 / (1 + np.exp(-np.log(inside / (1 - inside)).mean())))

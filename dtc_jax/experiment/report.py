@@ -1,0 +1,48 @@
+"""The study's report of tables of predictions, with what their runs left beside them."""
+
+import pathlib
+from collections.abc import Sequence
+
+import pandas as pd
+
+from dtc_jax import storage
+from dtc_jax.experiment import artefacts
+from dtc_jax.report import study_report
+from dtc_jax.report.subject import Artefacts
+from dtc_jax.statistics import predictions_table
+from dtc_jax.statistics.study import Settings, study
+
+
+def write(
+    predictions: Sequence[storage.PathLike], out: storage.PathLike, threshold: float | None = None
+) -> pathlib.Path:
+    """Writes the report of the runs in `predictions`; see `report.study_report`.
+
+    What a run left beside its predictions.csv is used as far as it is there; the settings are those
+    of the first run's `config.report`.
+
+    Args:
+      predictions: CSV files, see `statistics.predictions_table`. The others are compared with the
+        first run.
+      out: folder of the report.
+      threshold: of the decisions where a table has none; None: 0.5.
+
+    Returns:
+      The page.
+
+    Raises:
+      InputError: a table is not as it must be; names the place.
+    """
+    tables: list[pd.DataFrame] = []
+    by_run: dict[str, Artefacts] = {}
+    for path in map(pathlib.Path, predictions):
+        table = predictions_table.read(path)
+        left = artefacts.read(path)
+        by_run |= {run: left for run in table.run.unique() if run not in by_run}
+        tables.append(table)
+    complete = predictions_table.complete(pd.concat(tables, ignore_index=True), threshold)
+    config = by_run[complete.run.iloc[0]].config or {} if len(complete) else {}
+    figures = study(complete, Settings(threshold=threshold, **config.get("report", {})))
+    page = study_report.write(complete, figures, by_run, out)
+    print(f"Report: {page} (open it in a browser)")
+    return page

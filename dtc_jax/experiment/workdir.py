@@ -1,0 +1,165 @@
+"""A run's folder: it belongs to one configuration, kept in `config.json`."""
+
+import contextlib
+import hashlib
+import pathlib
+import shutil
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import ml_collections
+import pandas as pd
+
+from dtc_jax import storage
+from dtc_jax.cohort import splits
+from dtc_jax.errors import InputError, UsageError
+from dtc_jax.tasks import fields
+
+_CONFIG = "config.json"
+DATA = "data.json"  # what a run was started on; see `claim_data`
+# Fields that later versions added, and what runs without them did.
+_ADDED: dict[str, Any] = {"init_from": ""}
+
+
+def claim(
+    workdir: storage.PathLike,
+    config: ml_collections.ConfigDict,
+    free: Collection[str] = fields.FREE,
+) -> pathlib.Path:
+    """Makes `workdir` the folder of `config`, or checks that it already is.
+
+    Raises:
+      InputError: see `check`.
+    """
+    folder = check(workdir, config, free)
+    storage.write_json(folder / _CONFIG, fields.plain(config))
+    return folder
+
+
+@contextlib.contextmanager
+def starting(
+    workdir: storage.PathLike, config: ml_collections.ConfigDict
+) -> Iterator[pathlib.Path]:
+    """`claim`, which is undone where the block refuses what a new run was given.
+
+    Someone who then corrects the path of the manifest, say, is not told that the folder belongs to
+    another run.
+    """
+    is_new = not (pathlib.Path(workdir) / _CONFIG).exists()
+    folder = claim(workdir, config)
+    try:
+        yield folder
+    except (InputError, UsageError):
+        if is_new and [path.name for path in folder.iterdir()] == [_CONFIG]:
+            shutil.rmtree(folder)
+        raise
+
+
+def check(
+    workdir: storage.PathLike,
+    config: ml_collections.ConfigDict,
+    free: Collection[str] = fields.FREE,
+) -> pathlib.Path:
+    """Checks that `workdir` is the folder of `config`, or free for it; writes nothing.
+
+    Args:
+      workdir: of the run.
+      config: of the run.
+      free: full names of the fields in which it may differ from that of before.
+
+    Raises:
+      InputError: the folder contains a run with another configuration (the fields are named),
+        or files of something else.
+    """
+    folder = pathlib.Path(workdir)
+    path = folder / _CONFIG
+    if path.exists():
+        different = [
+            f"{field}: {old_value!r} before, {new_value!r} now"
+            for field, old_value, new_value in _differences(_stored(path), fields.plain(config))
+            if field not in free
+        ]
+        if different:
+            raise InputError(
+                f"{folder}: contains a run with another configuration ({'; '.join(different)}). "
+                "Choose another --workdir, or delete this one to start again."
+            )
+    elif folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file. Choose another --workdir.")
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{folder}: contains files but no config.json. Choose another --workdir.")
+    return folder
+
+
+def claim_data(
+    folder: pathlib.Path, config: ml_collections.ConfigDict, rows: pd.DataFrame, crops: str
+) -> None:
+    """Binds a run to its data: on other labels or splits its test would no longer be one.
+
+    Raises:
+      InputError: see `check_data`.
+    """
+    new = check_data(folder, config, rows, crops)
+    if not (folder / DATA).exists():
+        storage.write_json(folder / DATA, new)
+
+
+def check_data(
+    folder: pathlib.Path, config: ml_collections.ConfigDict, rows: pd.DataFrame, crops: str
+) -> dict[str, Any]:
+    """What binds a run to its data, held against what the run was started on; writes nothing.
+
+    Args:
+      folder: of the run.
+      config: of the run.
+      rows: lesion_id, fold, split and label of the run's lesions.
+      crops: fingerprint of the stored crops.
+
+    Raises:
+      InputError: the run was started on other data; names what differs.
+    """
+    labels = rows.drop_duplicates("lesion_id").sort_values("lesion_id")
+    new = {
+        "lesions": len(labels),
+        "split": splits.fingerprint(rows),
+        "labels": hashlib.sha256(
+            "\n".join(f"{row.lesion_id} {row.label:.0f}" for row in labels.itertuples()).encode()
+        ).hexdigest(),
+        "crops": crops,
+    }
+    if (folder / DATA).exists():
+        old = storage.read_json(folder / DATA)
+        different = [field for field, value in new.items() if value != old.get(field)]
+        if different:
+            raise InputError(
+                f"{folder}: contains a run on other data (different: {', '.join(different)}); the "
+                f"{config.data.source} data have changed since. Choose another --workdir, or "
+                "delete this one to start again."
+            )
+    return new
+
+
+def read_config(workdir: storage.PathLike) -> ml_collections.ConfigDict:
+    """The configuration that `workdir` belongs to.
+
+    Raises:
+      InputError: the folder is not that of a run.
+    """
+    path = pathlib.Path(workdir) / _CONFIG
+    if not path.exists():
+        raise InputError(f"{workdir}: not the folder of a run (it has no config.json).")
+    return ml_collections.ConfigDict(_stored(path), convert_dict=True).lock()
+
+
+def _stored(path: pathlib.Path) -> dict[str, Any]:
+    """A stored configuration; one without a task dates from when there was only one."""
+    return {"task": "classification"} | storage.read_json(path)
+
+
+def _differences(old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
+    olds, news = dict(fields.flat(old)), dict(fields.flat(new))
+    for field in sorted(olds.keys() | news.keys()):
+        added = [value for name, value in _ADDED.items() if f".{field}".endswith(f".{name}")]
+        before = olds.get(field, added[0] if added else None)
+        if before != news.get(field):
+            yield field, before, news.get(field)

@@ -1,0 +1,148 @@
+"""Many scans: a folder each, a bad one does not stop the rest, a stopped batch goes on."""
+
+import pathlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import pandas as pd
+
+from dtc_jax import progress, storage
+from dtc_jax.errors import InputError
+from dtc_jax.prediction import folder as folder_lib
+from dtc_jax.prediction import predictors as predictors_lib
+from dtc_jax.prediction import scan as scan_lib
+from dtc_jax.prediction.answer import COLUMNS, NOTICE
+from dtc_jax.prediction.predictors import Predictors
+from dtc_jax.prediction.requests import Request
+
+CLAIM = "batch.json"
+
+
+def predict(
+    requests: Sequence[Request], predictors: Predictors, out: pathlib.Path, keep_identity: bool
+) -> None:
+    """Predicts each scan into `out`/SCAN_ID, and lists them in scans.csv and lesions.csv.
+
+    Raises:
+      InputError: `out` belongs to something else; or some scans failed, once all others are done.
+    """
+    _claim(out, predictors, keep_identity)
+    rows: list[dict[str, Any]] = []
+    for request in progress.track(requests, "scans"):
+        rows.append(_one(request, predictors, out / request.scan_id, keep_identity))
+        storage.write_table(out / "scans.csv", pd.DataFrame(rows).assign(notice=NOTICE))
+        print(f"{request.scan_id}: {_outcome(rows[-1])}", flush=True)
+    _write_lesions(requests, rows, out)
+    failed = [row for row in rows if row["status"] == "failed"]
+    print(f"{len(rows) - len(failed)} of {len(rows)} scans are done; see {out / 'scans.csv'}.")
+    print(f"{NOTICE}.")
+    if failed:
+        raise InputError(
+            f"{len(failed)} of {len(rows)} scans failed; see {out / 'scans.csv'} for the reasons. "
+            "Fix them and run the same command again; finished scans are not repeated."
+        )
+
+
+def _one(
+    request: Request, predictors: Predictors, folder: pathlib.Path, keep_identity: bool
+) -> dict[str, Any]:
+    """The row of a scan in scans.csv."""
+    start = time.monotonic()
+    row: dict[str, Any] = {"scan_id": request.scan_id, "patient_id": request.patient_id}
+    try:
+        if scan_lib.is_done(request, predictors, folder, keep_identity):
+            folder_lib.mark_current(folder)
+            figures = storage.read_json(folder / "summary.json")
+            seconds = sum(folder_lib.read_record(folder)["seconds"].values())
+            return row | _done(figures["lesions"], seconds, "was done before")
+        folder_lib.check_own(folder)
+        answer = scan_lib.predict(request, predictors, folder, keep_identity)
+    except (InputError, OSError, jax.errors.JaxRuntimeError) as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        text = _unnamed(text, request)
+        if folder_lib.mark_older(folder):
+            text = (
+                f"{text.rstrip('.')}. {request.scan_id}/ contains an older answer, not this run's."
+            )
+        failed = {"status": "failed", "message": text, "lesions": None}
+        return row | failed | {"seconds": round(time.monotonic() - start, 1)}
+    return row | _done(len(answer.table), time.monotonic() - start, "")
+
+
+def _unnamed(text: str, request: Request) -> str:
+    """A message without the paths of a scan, which may identify the patient.
+
+    The table is passed on more often than what the terminal shows.
+    """
+    named = [(request.path, "the scan"), (request.lungs, "the lungs")]
+    for path, name in sorted(named, key=lambda pair: -len(pair[0])):  # longest first
+        text = text.replace(path, name) if path else text
+    return text
+
+
+def _done(lesions: int, seconds: float, message: str) -> dict[str, Any]:
+    done = {"status": "done", "message": message, "lesions": lesions}
+    return done | {"seconds": round(seconds, 1)}
+
+
+def _outcome(row: dict[str, Any]) -> str:
+    if row["status"] == "failed":
+        return f"failed: {row['message']}"
+    count = "1 lesion" if row["lesions"] == 1 else f"{row['lesions']} lesions"
+    return f"{count}, {row['message'] or str(row['seconds']) + ' s'}"
+
+
+def _claim(out: pathlib.Path, predictors: Predictors, keep_identity: bool) -> None:
+    """Makes `out` the folder of a batch by these networks, or checks that it already is."""
+    networks = predictors_lib.essence(predictors.networks)
+    path = out / CLAIM
+    if path.is_file():
+        former = storage.read_json(path)
+        if not isinstance(former, dict) or not {"networks", "keep_identity"} <= set(former):
+            raise InputError(f"{path}: is not that of a batch; choose another --out.")
+        different = [
+            name
+            for name, description in networks.items()
+            if description != former["networks"].get(name)
+        ]
+        if keep_identity != former["keep_identity"]:
+            different.append("--keep_identity")
+        if different:
+            raise InputError(
+                f"{out}: contains a batch with another {' and another '.join(different)}; choose "
+                "another --out."
+            )
+        return
+    check_free(out)
+    storage.write_json(
+        path, {"networks": networks, "keep_identity": keep_identity, "notice": NOTICE}
+    )
+
+
+def check_free(out: pathlib.Path) -> None:
+    """Refuses to write into a folder that is not empty.
+
+    Raises:
+      InputError: it is not, or it is a file.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; choose another --out.")
+    if out.is_dir() and any(out.iterdir()):
+        raise InputError(f"{out}: already contains something else; choose another --out.")
+
+
+def _write_lesions(
+    requests: Sequence[Request], rows: Sequence[dict[str, Any]], out: pathlib.Path
+) -> None:
+    """Writes the lesions of all scans that are done as one table."""
+    parts = [pd.DataFrame(columns=["scan_id", "patient_id", *COLUMNS])]
+    for request, row in zip(requests, rows, strict=True):
+        if row["status"] == "done" and row["lesions"]:
+            part = folder_lib.read_lesions(out / request.scan_id)
+            part.insert(0, "patient_id", request.patient_id)
+            part.insert(0, "scan_id", request.scan_id)
+            parts.append(part)
+    lesions = pd.concat(parts[1:] or parts, ignore_index=True)
+    storage.write_table(out / "lesions.csv", lesions)

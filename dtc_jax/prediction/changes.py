@@ -1,0 +1,120 @@
+"""What a review changes: what became of each lesion, and who decided."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import pandas as pd
+
+from dtc_jax.imaging import lesions
+from dtc_jax.imaging.volume import Volume
+from dtc_jax.prediction.answer import NOTICE
+
+CHANGES = ("accepted", "rejected", "redrawn", "added", "removed", "unreviewed")
+_COLUMNS = [
+    *("lesion_id", "change", "volume_before_mm3", "volume_after_mm3", "probability_before"),
+    *("probability_after", "reviewer", "comment", "notice"),
+]
+_RUNS = tuple("=+-@＝＋－＠")  # a spreadsheet would run a cell that begins so
+
+Box = tuple[slice, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What a review is made from.
+
+    Attributes:
+      image: HU.
+      old: the lesions' numbers as predicted.
+      drawn: the same as edited, or `old`.
+      table: lesions.csv of the prediction.
+      verdicts: of `review.read_decisions`.
+    """
+
+    image: Volume
+    old: Volume
+    drawn: Volume
+    table: pd.DataFrame
+    verdicts: pd.DataFrame
+
+    @functools.cached_property
+    def _boxes(self) -> tuple[dict[int, Box], dict[int, Box]]:
+        """The smallest box around each lesion that was predicted, and that is drawn."""
+        return dict(lesions.numbered(self.old.array)), dict(lesions.numbered(self.drawn.array))
+
+    @property
+    def numbers(self) -> list[int]:
+        """Of all lesions that were predicted or are drawn, rising."""
+        return sorted({*self.table.lesion_id, *self._boxes[1]})
+
+    def is_drawn(self, number: int) -> bool:
+        """Whether a lesion has voxels in the drawn mask."""
+        return number in self._boxes[1]
+
+    def is_same(self, number: int) -> bool:
+        """Whether a lesion has the same voxels, and any, as predicted and as drawn."""
+        was, box = (boxes.get(number) for boxes in self._boxes)
+        if box is None or was != box:
+            return False
+        return np.array_equal(self.old.array[box] == number, self.drawn.array[box] == number)
+
+
+def table(inputs: Inputs, after: pd.DataFrame) -> pd.DataFrame:
+    """A row for each lesion before or after the review: what became of it, and who decided."""
+    verdicts = inputs.verdicts.set_index("lesion_id")
+    was, now = (rows.set_index("lesion_id") for rows in (inputs.table, after))
+    rows = [
+        {
+            "lesion_id": number,
+            "change": _change(inputs, number, verdicts.verdict.get(number)),
+            "volume_before_mm3": was.volume_mm3.get(number),
+            "volume_after_mm3": now.volume_mm3.get(number),
+            "probability_before": was.refractory_probability.get(number),
+            "probability_after": now.refractory_probability.get(number),
+            "reviewer": _guarded(verdicts.reviewer.get(number, "")),
+            "comment": _guarded(verdicts.comment.get(number, "")),
+            "notice": NOTICE,
+        }
+        for number in inputs.numbers
+    ]
+    return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def _change(inputs: Inputs, number: int, verdict: str | None) -> str:
+    """What became of a lesion.
+
+    Args:
+      inputs: of the review.
+      number: of the lesion.
+      verdict: of the reader; None where the review has no row for a lesion that was drawn.
+    """
+    if number not in set(inputs.table.lesion_id):
+        return "added"
+    if verdict == "reject":
+        return "rejected"
+    if not inputs.is_drawn(number):
+        return "removed"
+    if not inputs.is_same(number):
+        return "redrawn"
+    return "accepted" if verdict == "accept" else "unreviewed"
+
+
+def counts(changes: pd.DataFrame) -> str:
+    """The number of changes of each kind, in words, and how many have no reviewer's name."""
+    numbers = changes.change.value_counts()
+    named = [f"{numbers[name]} {name}" for name in CHANGES if name in numbers]
+    missing = len(nameless(changes))
+    unnamed = f"; {missing} of them without a reviewer's name" if missing else ""
+    return (", ".join(named) or "of no lesion") + unnamed
+
+
+def nameless(changes: pd.DataFrame) -> list[int]:
+    """The lesions with a decision for which the review names no reviewer."""
+    unnamed = (changes.reviewer == "") & (changes.change != "unreviewed")
+    return changes.lesion_id[unnamed].tolist()
+
+
+def _guarded(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.lstrip().startswith(_RUNS) else text

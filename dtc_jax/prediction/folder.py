@@ -1,0 +1,224 @@
+"""The folder of a scan's answer: it appears complete, or not at all."""
+
+import contextlib
+import importlib.util
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from dtc_jax import progress, storage
+from dtc_jax.errors import InputError
+from dtc_jax.imaging import volume
+from dtc_jax.imaging.dicom import Series, seg
+from dtc_jax.prediction import answer as answer_lib
+from dtc_jax.prediction.answer import NOTICE, Answer, Clock
+from dtc_jax.report import review
+
+RECORD = "run.json"
+_OLDER = "OLDER-ANSWER.txt"
+_OWN = {
+    *("scan.nii.gz", "lesions.nii.gz", "lesions.csv", "lesions.dcm", "heat_maps", "changes.csv"),
+    *("review.html", "summary.json", RECORD, _OLDER),
+}
+_OLDER_TEXT = (
+    "This answer is an older one. Predicting the scan again has failed; see scans.csv in the\n"
+    "folder above for the reason."
+)
+KINDS = ("prediction", "review")
+_KEYS = {"scan", "lungs", "networks", "keep_identity", "seconds"}
+
+
+def write(
+    folder: pathlib.Path,
+    answer: Answer,
+    record: dict[str, Any],
+    clock: Clock,
+    *,
+    title: str,
+    facts: list[tuple[str, str]],
+    dicom: tuple[Series, seg.Origin] | None,
+    patient_id: str = "",
+    keep_identity: bool = False,
+    tables: Mapping[str, pd.DataFrame] | None = None,
+) -> None:
+    """Writes an answer into `folder`; the files appear there together, once all are written.
+
+    Args:
+      folder: not there yet, or what is to be replaced.
+      answer: to write.
+      record: of run.json; 'dicom_seg', 'seconds' and 'notice' are added.
+      clock: of the work so far.
+      title: of the review page.
+      facts: of its head, after those of the answer.
+      dicom: what the DICOM SEG refers to, and who drew it; None where the scan is not DICOM.
+      patient_id: pseudonym, for the DICOM SEG.
+      keep_identity: whether the DICOM SEG identifies the patient as the series does.
+      tables: further ones, by file name.
+
+    Raises:
+      InputError: the disk is full, or `folder` cannot be written.
+    """
+    with storage.atomic_folder(folder) as partial:
+        axes = answer.image.axes  # so that they fit the user's own file voxel by voxel
+        volume.write(partial / "scan.nii.gz", answer.image, axes=axes)
+        volume.write(partial / "lesions.nii.gz", answer.mask, axes=axes)
+        storage.write_table(partial / "lesions.csv", answer.table)
+        for name, further in (tables or {}).items():
+            storage.write_table(partial / name, further)
+        for number, heat in progress.track(answer.heat.items(), "heat maps"):
+            volume.write(partial / "heat_maps" / f"lesion-{number:03d}.nii.gz", heat)
+        if dicom is not None:
+            record["dicom_seg"] = _write_seg(
+                partial / "lesions.dcm", answer, *dicom, patient_id, keep_identity
+            )
+        figures = answer_lib.summary(answer)
+        lines = [*_facts(figures), *facts]
+        about = review.About(title, answer.threshold, lines)
+        review.write_page(partial / "review.html", answer_lib.findings(answer), about)
+        storage.write_json(partial / "summary.json", figures)
+        clock.lap("write")
+        record |= {"seconds": clock.seconds, "notice": NOTICE}
+        storage.write_json(partial / RECORD, record)
+
+
+def check_own(folder: pathlib.Path) -> None:
+    """Refuses to replace what `write` has not written, such as an edited mask kept beside it.
+
+    Raises:
+      InputError: `folder` is a file, or contains such files.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file, and a folder is needed there; move it away.")
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    count = sum(not name.startswith(".") for name in names - _OWN)
+    if count:
+        raise InputError(
+            f"{folder}: is to be written again, but contains {count} files or folders beside the "
+            "answer; move them away first."
+        )
+
+
+def mark_older(folder: pathlib.Path) -> bool:
+    """Marks the answer in a folder, if there is one, as not that of the last run.
+
+    The answer stays where it is, with whatever a person has put beside it: if the disk was the
+    problem and not the scan, the next run finds it valid again.
+
+    Returns:
+      Whether there is one.
+    """
+    if not (folder / RECORD).is_file():
+        return False
+    with contextlib.suppress(InputError, OSError):  # scans.csv says so as well
+        storage.write_text(folder / _OLDER, f"{_OLDER_TEXT}\n{NOTICE}.\n")
+    return True
+
+
+def mark_current(folder: pathlib.Path) -> None:
+    """Undoes `mark_older`."""
+    (folder / _OLDER).unlink(missing_ok=True)
+
+
+def read_record(folder: pathlib.Path) -> dict[str, Any]:
+    """The run.json of `write`.
+
+    Raises:
+      InputError: `folder` is not that of a scan's answer.
+    """
+    if not (folder / RECORD).is_file():
+        raise InputError(f"{folder}: not the folder of a predicted scan (it has no {RECORD}).")
+    record = storage.read_json(folder / RECORD)
+    whole = isinstance(record, dict) and _KEYS.issubset(record)
+    if not whole or record.get("kind") not in KINDS:
+        raise InputError(f"{folder}: its {RECORD} is not that of a predicted scan.")
+    return record
+
+
+def read_lesions(folder: pathlib.Path) -> pd.DataFrame:
+    """The lesions.csv of `write`.
+
+    Raises:
+      InputError: it is missing, or not as it was written.
+    """
+    path = folder / "lesions.csv"
+    try:
+        table = pd.read_csv(path)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path}: no such file; put it back, or predict into another --out."
+        ) from error
+    except ValueError as error:
+        raise InputError(f"{path}: cannot be read; predict the scan into another --out.") from error
+    missing = [name for name in answer_lib.COLUMNS if name not in table]
+    if missing:
+        raise InputError(
+            f"{path}: has lost the column {missing[0]}; put the file back as it was, or predict "
+            "the scan into another --out."
+        )
+    return table
+
+
+def table(answer: Answer, none: str, shown: int = 20) -> str:
+    """The lesions as a few lines of text; `none` where there are none."""
+    if answer.table.empty:
+        return none
+    lines = ["lesion  diameter mm  volume mm3  P(refractory)  decision"]
+    for row in answer.table.head(shown).itertuples():
+        lines.append(
+            f"{row.lesion_id:>6}  {row.diameter_mm:>11.1f}  {row.volume_mm3:>10.0f}  "
+            f"{row.refractory_probability:>13.3f}  {row.decision}"
+        )
+    if len(answer.table) > shown:
+        lines.append(f"… and {len(answer.table) - shown} more")
+    return "\n".join(lines)
+
+
+def _facts(figures: dict[str, Any]) -> list[tuple[str, str]]:
+    if not figures["lesions"]:
+        return [("Lesions", "none")]
+    return [
+        ("Lesions", str(figures["lesions"])),
+        (
+            "Predicted refractory",
+            f"{figures['refractory_lesions']} ({figures['refractory_share']:.0%} of the lesions, "
+            f"{figures['refractory_volume_share']:.0%} of their volume)",
+        ),
+        (
+            "Probability of refractory",
+            f"highest {figures['highest_probability']:.3f}, mean {figures['mean_probability']:.3f}",
+        ),
+    ]
+
+
+def _write_seg(
+    path: pathlib.Path,
+    answer: Answer,
+    series: Series,
+    origin: seg.Origin,
+    patient_id: str,
+    keep_identity: bool,
+) -> str:
+    """Writes the DICOM SEG, or returns why not; the same lesions are in the NIfTI file."""
+    if answer.table.empty:
+        return "not written: there is no lesion"
+    if importlib.util.find_spec("highdicom") is None:
+        return "not written: highdicom is not installed; pip install 'dtc-jax[dicom]'"
+    try:
+        seg.write_seg(
+            path,
+            answer.mask,
+            series,
+            origin,
+            patient_id=patient_id,
+            keep_identity=keep_identity,
+        )
+    except InputError as error:
+        return f"not written: {str(error).removeprefix(f'{os.fspath(path)}: ')}"
+    except MemoryError:  # not the series' fault
+        raise
+    except Exception as error:  # an unusual header; highdicom's own message may quote it
+        return f"not written: highdicom cannot refer to this series ({type(error).__name__})"
+    return path.name

@@ -1,0 +1,154 @@
+"""One scan from its files to the folder of its answer."""
+
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from dtc_jax.errors import InputError, no_memory_is_an_input_error
+from dtc_jax.experiment import environment
+from dtc_jax.imaging import lungs
+from dtc_jax.imaging.dicom import seg
+from dtc_jax.imaging.volume import Volume
+from dtc_jax.inference.segment import segment
+from dtc_jax.prediction import answer as answer_lib
+from dtc_jax.prediction import folder as folder_lib
+from dtc_jax.prediction import predictors as predictors_lib
+from dtc_jax.prediction import requests
+from dtc_jax.prediction.answer import Answer, Clock
+from dtc_jax.prediction.predictors import Predictors
+from dtc_jax.prediction.requests import Request, Scan
+
+_SMALLER = (
+    "Stop other programs there, use a machine or an accelerator with more memory, or crop the scan "
+    "to the chest."
+)
+
+
+def predict(
+    request: Request, predictors: Predictors, folder: pathlib.Path, keep_identity: bool
+) -> Answer:
+    """Finds and classifies the lesions of a scan, and writes what `folder.write` writes.
+
+    Raises:
+      InputError: the scan or the mask of its lungs cannot be used, no lungs were found, or memory
+        is too small.
+    """
+    clock = Clock()
+    what = f"{request.path}: a scan that takes {request.size()} on disk"
+    with no_memory_is_an_input_error(what, _SMALLER):
+        scan = requests.read(request.path, request.series)
+    clock.lap("read")
+    shape = " × ".join(map(str, scan.image.shape))
+    what = f"{request.path}: a scan of {shape} voxels (z, y, x)"
+    with no_memory_is_an_input_error(what, _SMALLER):
+        return _answer(request, scan, predictors, folder, keep_identity, clock)
+
+
+def _answer(
+    request: Request,
+    scan: Scan,
+    predictors: Predictors,
+    folder: pathlib.Path,
+    keep_identity: bool,
+    clock: Clock,
+) -> Answer:
+    """Makes and writes the answer to a scan that is read."""
+    field = _lungs(request, scan)
+    clock.lap("lungs")
+    found = segment(predictors.segmenter, scan.image, field)
+    clock.lap("segment")
+    answer = answer_lib.make(predictors.classifier, scan.image, found.mask, found.lesions)
+    clock.lap("classify and heat maps")
+    record = {
+        "kind": "prediction",
+        "scan": describe(request, scan),
+        "lungs": "given" if request.lungs else "found",
+        "networks": predictors.networks,
+        "keep_identity": keep_identity,
+        "versions": environment.versions(),
+    }
+    folder_lib.write(
+        folder,
+        answer,
+        record,
+        clock,
+        title=request.title,
+        facts=facts(record),
+        dicom=(scan.series, origin(predictors.networks)) if scan.series else None,
+        patient_id=request.patient_id,
+        keep_identity=keep_identity,
+    )
+    return answer
+
+
+def describe(request: Request, scan: Scan) -> dict[str, Any]:
+    """What is remembered of a scan; nothing in it identifies the patient."""
+    return {
+        "scan_id": request.scan_id,
+        "patient_id": request.patient_id,
+        "stamp": request.stamp(),
+        "fingerprint": scan.fingerprint(),
+        "shape_zyx": list(scan.image.shape),
+        "spacing_mm_zyx": np.round(scan.image.spacing_mm, 4).tolist(),
+        "series": scan.series.statement if scan.series else None,
+    }
+
+
+def facts(record: dict[str, Any]) -> list[tuple[str, str]]:
+    """Lines for the head of a review page."""
+    networks, scan = record["networks"], record["scan"]
+    lines = [("Threshold", f"{networks['classifier']['threshold']:.3f}, of the classifier's run")]
+    if scan["series"]:
+        lines.append(("Series", scan["series"]))
+    shape = " × ".join(map(str, scan["shape_zyx"]))
+    spacing = " × ".join(f"{side:.2f}" for side in scan["spacing_mm_zyx"])
+    lines.append(("Scan", f"{shape} voxels of {spacing} mm (z, y, x); lungs {record['lungs']}"))
+    for name, network in networks.items():
+        count = "" if network["networks"] == 1 else f"{network['networks']} networks, "
+        lines.append((name.capitalize(), f"{count}weights {network['weights'][:12]}"))
+    lines.append(("Software", f"dtc-jax {record['versions'].get('dtc-jax', 'from a clone')}"))
+    return lines
+
+
+def origin(networks: dict[str, dict[str, Any]], reviewed: bool = False) -> seg.Origin:
+    """Who drew the lesions, for the DICOM SEG."""
+    version = environment.versions().get("dtc-jax", "clone")
+    weights = networks["segmenter"]["weights"][:12]
+    return seg.Origin("dtc-jax SE V-Net", f"{version}, weights {weights}", reviewed)
+
+
+def is_done(
+    request: Request, predictors: Predictors, folder: pathlib.Path, keep_identity: bool
+) -> bool:
+    """Whether `folder` contains the answer to this very request by the same networks.
+
+    Raises:
+      InputError: it contains another answer that has been reviewed already.
+    """
+    if not (folder / folder_lib.RECORD).is_file():
+        return False
+    record = folder_lib.read_record(folder)
+    same = (
+        record["kind"] == "prediction"
+        and predictors_lib.essence(record["networks"])
+        == predictors_lib.essence(predictors.networks)
+        and record["keep_identity"] == keep_identity
+        and record["scan"]["stamp"] == request.stamp()
+        and record["scan"]["patient_id"] == request.patient_id
+    )
+    if not same and (folder / "reviewed").exists():
+        raise InputError(
+            f"{folder}: contains a reviewed answer to an earlier version of the scan or of the "
+            "networks; choose another --out."
+        )
+    return same
+
+
+def _lungs(request: Request, scan: Scan) -> Volume:
+    try:
+        return lungs.given_or_found(scan.image, request.lungs)
+    except InputError as error:
+        if request.lungs:
+            raise
+        raise InputError(f"{request.path}: {error}") from error

@@ -1,0 +1,105 @@
+"""The figures of a classifier: decisions at a threshold from validation, beside the baselines'."""
+
+from typing import Any
+
+import ml_collections
+import numpy as np
+import pandas as pd
+
+from dtc_jax import progress
+from dtc_jax.cohort import splits
+from dtc_jax.cohort.split_rule import make_rule
+from dtc_jax.imaging import features
+from dtc_jax.statistics import baselines, tables, threshold
+from dtc_jax.tasks.definition import Evaluation
+from dtc_jax.tasks.sources import Data
+from dtc_jax.tasks.summary import Figures, estimate, summary
+from dtc_jax.tasks.trained import TrainedNetwork
+
+PREDICTIONS = "predictions.csv"  # all lesions, with their split and score
+_COLUMNS = (
+    *("run", "cohort", "split", "fold", "patient_id", "lesion_id", "center", "diameter_mm"),
+    *("age", "sex", "label", "score", "threshold", "threshold_source", "decision"),
+)
+_DETAILS = (
+    *("scanner", "kvp", "slice_mm", "diameter_given_mm", "volume_mm3", "mean_hu"),
+    "label_reason",
+)
+
+
+def evaluate(
+    config: ml_collections.ConfigDict,
+    data: Data,
+    network: TrainedNetwork,
+    rows: pd.DataFrame,
+    run: str,
+) -> Evaluation:
+    """The figures beside the baselines'; thresholds are chosen on validation.
+
+    Args:
+      config: see configs/senet.py.
+      data: the cohort and its crops.
+      network: with a member a fold.
+      rows: all lesions with fold, split and score.
+      run: its name, for the tables.
+    """
+    decided = threshold.apply(rows.assign(run=run), config.threshold)
+    table = decided.reindex(columns=_COLUMNS).astype({"label": int, "decision": int})
+    compared = baselines.predict(table, _baseline_inputs(data, rows), config.threshold)
+    rule = make_rule(config.split)
+    fingerprint = splits.fingerprint(rows[["lesion_id", "fold", "split"]])
+    figures = {
+        "network": tables.metrics(table),
+        "baselines": {name: tables.metrics(part) for name, part in compared.groupby("run")},
+        "split": {**rule.describe(), "fingerprint": fingerprint},
+        "candidates": [member.candidates for member in network.members if member.candidates],
+        "notes": [*data.notes, *_bias(rule.unit)],
+        "flow": [vars(step) for step in data.flow],
+    }
+    present = [column for column in _DETAILS if column in data.table]
+    details = data.table[["patient_id", "lesion_id", *present]]
+    return Evaluation(
+        figures,
+        {PREDICTIONS: table, "baselines.csv": compared, "lesions.csv": details},
+        summary(figures, "SE-Net", _head, _line),
+        report_of=PREDICTIONS,
+    )
+
+
+def _bias(unit: str) -> list[str]:
+    if unit != "lesion":
+        return []
+    return [
+        "split by LESION: lesions of one patient are on both sides, so every figure is "
+        "optimistically biased"
+    ]
+
+
+def _baseline_inputs(data: Data, rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """What the baselines see; the features are computed once a lesion, from its stored crop."""
+    by_position: dict[int, Any] = {}
+    for position in progress.track(
+        rows.drop_duplicates("position").position, "features for the baselines"
+    ):
+        record = data.records[position]
+        by_position[position] = features.features(record["image"], record["mask"], record["extent"])
+    return baselines.inputs(
+        diameter_mm=rows.diameter_mm.to_numpy(),
+        box_mm=rows[[f"box_mm_{axis}" for axis in "zyx"]].to_numpy(),
+        scan_box_mm=rows[[f"scan_box_mm_{axis}" for axis in "zyx"]].to_numpy(),
+        features=np.stack([by_position[position] for position in rows.position]),
+        age=rows.age.to_numpy() if "age" in rows else None,
+        sex=rows.sex.to_numpy() if "sex" in rows else None,
+    )
+
+
+def _head(test: Figures) -> str:
+    return (
+        f"{test['lesions']} lesions of {test['patients']} patients ({test['positives']} positive), "
+        "95 % intervals"
+    )
+
+
+def _line(row: Figures) -> str:
+    names = {"auc": "AUC", "accuracy": "accuracy", "sensitivity": "sens", "specificity": "spec"}
+    return "  ".join(f"{short} {estimate(row[name])}" for name, short in names.items())

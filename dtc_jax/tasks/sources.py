@@ -1,0 +1,84 @@
+"""Where a task's examples come from: the manifest, the phantom cohort, and the built datasets."""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import ml_collections
+import pandas as pd
+
+from dtc_jax import storage
+from dtc_jax.cohort import phantom, selection
+from dtc_jax.errors import InputError
+from dtc_jax.training.batches import Records
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What a run learns from and is evaluated on.
+
+    Attributes:
+      table: one row an example: patient_id, lesion_id, label, cohort, the measures of its record,
+        and `position`, its number among the records.
+      records: random access to the stored crops or patches.
+      flow: the flowchart's counts, from the manifest to `table`; empty where nothing is selected.
+      notes: what a reader of the figures has to know about the data.
+    """
+
+    table: pd.DataFrame
+    records: Records
+    flow: list[selection.Step]
+    notes: list[str]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the stored records: their contents, ids and build parameters."""
+        return str(storage.read_json(self.records.folder / "fingerprint.json")["fingerprint"])
+
+
+def split_by_lesion(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of a manifest that are a lesion, and those that are a scan without one."""
+    is_lesion = table.lesion_id.notna()
+    return table[is_lesion].reset_index(drop=True), table[~is_lesion].reset_index(drop=True)
+
+
+def manifest_path(config: ml_collections.ConfigDict) -> pathlib.Path:
+    """The manifest that `config.data` names; a phantom cohort is generated.
+
+    Raises:
+      InputError: there is no such file, or the phantom's folder contains something else.
+    """
+    if config.data.source != "phantom":
+        return storage.existing_file(config.data.manifest, "config.data.manifest")
+    return phantom.generate_in(config.data.folder, phantom_spec(config))
+
+
+def phantom_spec(config: ml_collections.ConfigDict) -> phantom.PhantomSpec:
+    """The phantom cohort of `config.data.phantom`."""
+    return phantom.PhantomSpec(**config.data.phantom.to_dict())
+
+
+def build(
+    name: str, parameters: dict[str, Any], folder: pathlib.Path
+) -> tuple[pathlib.Path, pd.DataFrame]:
+    """The folder of a built dataset, and its lesions.csv with the records' `position`.
+
+    Args:
+      name: of a builder in datasets/.
+      parameters: of the builder.
+      folder: `config.data.folder`.
+    """
+    try:
+        from datasets import build  # not installed with the package: see the README
+    except ImportError as error:
+        raise InputError(
+            "the dataset builders were not found; run launch.py from the root of the repository."
+        ) from error
+    built = build.build(name, parameters, data_dir=folder)
+    stored = storage.read_table(built / "lesions.csv", ("lesion_id", "patient_id"))
+    return built, stored.assign(position=range(len(stored)))
+
+
+def file_hashes(config: ml_collections.ConfigDict) -> pathlib.Path:
+    """Where the dataset builders remember the hashes of scans and masks."""
+    return pathlib.Path(config.data.folder) / "file_hashes.json"

@@ -1,0 +1,121 @@
+"""A trained network: what evaluation, prediction, the leakage audit and export take as it is."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from dtc_jax.tasks import fields
+from dtc_jax.tasks.definition import Definition
+from dtc_jax.training.task import PyTree
+
+Variables = tuple[tuple[PyTree, PyTree], ...]  # (params, batch_stats) of each member
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Member:
+    """One network.
+
+    Attributes:
+      config: it was trained with: the run's, with the fields of the chosen candidate.
+      params: on the host; the moving average where it was on.
+      batch_stats: on the host.
+      metrics: of its checkpoint on validation.
+      candidates: monitored validation metric of every candidate; empty where there were none.
+    """
+
+    config: ml_collections.ConfigDict
+    params: PyTree
+    batch_stats: PyTree
+    metrics: dict[str, float]
+    candidates: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainedNetwork:
+    """The networks of a run, which decide together by the mean of their logits.
+
+    Attributes:
+      task: what they were trained for.
+      members: one a fold; a run without folds has one.
+      threshold: from which probability on a case is positive, as the run chose it on validation;
+        None where the task has no threshold of its own.
+    """
+
+    task: Definition
+    members: tuple[Member, ...]
+    threshold: float | None = None
+
+    def __post_init__(self):
+        if not self.members:
+            raise ValueError("a trained network needs at least one member.")
+
+    @property
+    def config(self) -> ml_collections.ConfigDict:
+        """Of the first member; others may differ by their candidate, never in task and data."""
+        return self.members[0].config
+
+    @property
+    def variables(self) -> Variables:
+        """Parameters and running statistics of each member."""
+        return tuple((member.params, member.batch_stats) for member in self.members)
+
+    def member(self, number: int) -> "TrainedNetwork":
+        """The network of one fold alone."""
+        return dataclasses.replace(self, members=(self.members[number],))
+
+    def logit(self, variables: Variables, image: jax.Array, mask: jax.Array) -> jax.Array:
+        """From HU and mask to the logit: preprocessing, mirror images and members are inside.
+
+        A pure function of arrays, to be jitted or exported; B may be symbolic.
+
+        Args:
+          variables: `self.variables`, or the same on a device.
+          image: int16 HU [B, d, h, w]: stored records of the classifier at 1 mm; windows of the
+            scan on the network's grid for the segmenter.
+          mask: uint8 [B, d, h, w], where the task uses it.
+
+        Returns:
+          [B], or [B, d, h, w] for the segmenter; the mean over the members.
+        """
+        makers = [self.task.make_logit(member.config) for member in self.members]
+        logits = [
+            make(params, batch_stats, image, mask)
+            for make, (params, batch_stats) in zip(makers, variables, strict=True)
+        ]
+        return sum(logits[1:], logits[0]) / len(logits)
+
+    @functools.cached_property
+    def on_device(self) -> "functools.partial[jax.Array]":
+        """`logit`, jitted, with the variables on the default device: (image, mask) -> logit."""
+        return functools.partial(jax.jit(self.logit), jax.device_put(self.variables))
+
+    def probability(self, image: Any, mask: Any) -> jax.Array:
+        """Probability of the positive class; arguments as `logit` has them."""
+        return jax.nn.sigmoid(self.on_device(image, mask).astype(jnp.float32))
+
+    @functools.cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """SHA-256 of what the networks were made with ('config') and of their numbers ('weights').
+
+        What may change when a run is resumed, such as where its data are, does not count; what is
+        done with whole scans does.
+        """
+        weights = hashlib.sha256()
+        for variables in self.variables:
+            for place, leaf in jax.tree_util.tree_leaves_with_path(variables):
+                weights.update(jax.tree_util.keystr(place).encode())
+                weights.update(np.ascontiguousarray(leaf).tobytes())
+        text = json.dumps(
+            [fields.essence(member.config) for member in self.members], sort_keys=True
+        )
+        return {
+            "config": hashlib.sha256(text.encode()).hexdigest(),
+            "weights": weights.hexdigest(),
+        }

@@ -1,0 +1,98 @@
+"""Runs of an earlier version still evaluate, predict and are reviewed, with the same figures.
+
+`tests/data/earlier_runs.tar.gz` was made by version 0.1.0 before its rooms were redrawn: a
+classifier and a two-fold run with candidates on the fixture `study`, a segmenter of known weights
+and a trained one on cubes, and what they predicted of the fixture `chests`.
+"""
+
+import json
+import pathlib
+import shutil
+import tarfile
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from dtc_jax.runs import evaluate, predict
+
+ARCHIVE = pathlib.Path(__file__).parents[1] / "data" / "earlier_runs.tar.gz"
+
+
+@pytest.fixture(scope="module")
+def earlier(study, tmp_path_factory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("earlier")
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(folder, filter="data")
+    for name in ("classifier", "folds"):
+        path = folder / name / "config.json"
+        config = json.loads(path.read_text())
+        config["data"].update(manifest=str(study), folder=str(folder / "data"))
+        path.write_text(json.dumps(config))
+    return folder
+
+
+def _same(new, old, tolerance=1e-6):
+    """Equal but for numbers within `tolerance`."""
+    if isinstance(old, dict):
+        assert new.keys() == old.keys()
+        for key in old:
+            _same(new[key], old[key], tolerance)
+    elif isinstance(old, list):
+        assert len(new) == len(old)
+        for pair in zip(new, old, strict=True):
+            _same(*pair, tolerance)
+    elif isinstance(old, float):
+        assert new == pytest.approx(old, abs=tolerance)
+    else:
+        assert new == old
+
+
+@pytest.mark.parametrize("name", ["classifier", "folds"])
+def test_evaluation_gives_the_same_figures(earlier, name, tmp_path):
+    shutil.copytree(earlier / name, tmp_path / name)
+    evaluate.run(tmp_path / name)
+    new, old = (pd.read_csv(folder / name / "predictions.csv") for folder in (tmp_path, earlier))
+    pd.testing.assert_frame_equal(new, old, atol=1e-6, rtol=0)
+    new, old = (
+        json.loads((folder / name / "metrics.json").read_text()) for folder in (tmp_path, earlier)
+    )
+    for figures in (new, old):
+        del figures["notes"]
+    _same(new, old)
+
+
+@pytest.mark.parametrize(
+    ("answer", "segmenter", "classifier"),
+    [
+        ("answer", "segmenter", "classifier"),
+        ("answer_folds", "segmenter", "folds"),
+        ("answer_cubes", "cubes_segmenter", "classifier"),
+    ],
+)
+def test_prediction_gives_the_same_answer(earlier, chests, answer, segmenter, classifier, tmp_path):
+    predict.run(
+        tmp_path / "out", earlier / segmenter, earlier / classifier, scan=chests / "0.nii.gz"
+    )
+    new, old = (
+        pd.read_csv(folder / "lesions.csv") for folder in (tmp_path / "out", earlier / answer)
+    )
+    pd.testing.assert_frame_equal(new, old, atol=1e-5, rtol=0)
+    if answer == "answer":
+        new, old = (
+            nib.load(folder / "lesions.nii.gz").get_fdata()
+            for folder in (tmp_path / "out", earlier / answer)
+        )
+        np.testing.assert_array_equal(new, old)
+
+
+def test_an_unfinished_review_goes_on(earlier, tmp_path):
+    shutil.copytree(earlier / "answer", tmp_path / "answer")
+    (tmp_path / "review.csv").write_text(
+        "lesion_id,verdict,comment,reviewer\n1,accept,,A\n2,reject,,A\n"
+    )
+    predict.review(tmp_path / "answer", tmp_path / "review.csv", classifier=earlier / "classifier")
+    final = pd.read_csv(tmp_path / "answer" / "reviewed" / "lesions.csv")
+    first = pd.read_csv(tmp_path / "answer" / "lesions.csv").query("lesion_id == 1")
+    pd.testing.assert_frame_equal(final, first, atol=1e-5, rtol=0)
