@@ -8,9 +8,8 @@ from typing import Any
 import ml_collections
 import pandas as pd
 
-from dtc_jax import storage
+from dtc_jax import csv_reader, storage
 from dtc_jax.cohort import manifest, phantom, selection, splits, unlabelled
-from dtc_jax.cohort.cells import ManifestError, read_cells
 from dtc_jax.errors import InputError, UsageError, unknown_choice
 from dtc_jax.training.batches import Records
 
@@ -131,9 +130,7 @@ def assign_unlabelled(
 def _from_file(table: pd.DataFrame, split: ml_collections.ConfigDict) -> pd.DataFrame:
     """`table` with the split of each patient of the cohort, as config.split.file has it."""
     path = existing(split.file, "config.split.file")
-    sides, problems = read_cells(path)
-    if problems:
-        raise ManifestError(path, problems)
+    sides = csv_reader.read(path, "the table of splits")
     if not {"patient_id", "split"} <= {*sides}:
         raise InputError(f"{path}: needs the columns patient_id and split.")
     if sides.patient_id.duplicated().any():
@@ -178,7 +175,7 @@ def build(
             "the dataset builders were not found; run launch.py from the root of the repository."
         ) from error
     built = build.build(name, config, data_dir=folder)
-    stored = storage.read_table(built / "lesions.csv", ("lesion_id", "patient_id"))
+    stored = csv_reader.read_table(built / "lesions.csv", ("lesion_id", "patient_id"))
     return built, stored.assign(position=range(len(stored)))
 
 

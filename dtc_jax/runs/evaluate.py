@@ -4,7 +4,7 @@ import pathlib
 
 import pandas as pd
 
-from dtc_jax import storage
+from dtc_jax import csv_reader, storage
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.runs import environment, fold, kinds, networks, whole_scans
 from dtc_jax.runs import workdir as workdir_lib
@@ -54,5 +54,5 @@ def _splits(folder: pathlib.Path) -> list[pd.DataFrame]:
             f"{path}: no such file, and nothing else says whom the run has seen; give "
             f"--mode=evaluate --workdir={folder} without --scans first."
         )
-    cases = storage.read_table(path, ("patient_id", "lesion_id"))
+    cases = csv_reader.read_table(path, ("patient_id", "lesion_id"))
     return [rows for _, rows in cases.groupby("fold")]

@@ -12,7 +12,7 @@ import pathlib
 import ml_collections
 import pandas as pd
 
-from dtc_jax import storage
+from dtc_jax import csv_reader, storage
 from dtc_jax.cohort import splits
 from dtc_jax.errors import InputError
 from dtc_jax.runs import data as data_lib
@@ -65,11 +65,11 @@ def isolated(folder: pathlib.Path, judged: set[str]) -> dict[str, str]:
     Raises:
       InputError: a network was trained or chosen on a patient of the test.
     """
-    shared = storage.read_table(folder / SPLIT, _IDS)
+    shared = csv_reader.read_table(folder / SPLIT, _IDS)
     rows = shared.assign(lesion_id=shared.patient_id, fold=0)
     hashes = {"patients": splits.fingerprint(rows)}
     for name, table in (("segmenter", workdir.CASES), ("classifier", workdir.PREDICTIONS)):
-        stored = storage.read_table(folder / name / table, _IDS)
+        stored = csv_reader.read_table(folder / name / table, _IDS)
         seen = set(stored.patient_id[stored.split != "test"]) & judged
         if seen:
             raise InputError(

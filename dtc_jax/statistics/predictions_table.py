@@ -12,14 +12,12 @@
 Further columns are carried along.
 """
 
-import csv
 import pathlib
-import warnings
 
 import numpy as np
 import pandas as pd
 
-from dtc_jax import storage
+from dtc_jax import csv_reader
 from dtc_jax.errors import InputError
 from dtc_jax.storage import PathLike
 
@@ -35,7 +33,7 @@ _WHOLE = {"label": (0, 1), "decision": (0, 1), "fold": None}
 
 
 def read(path: PathLike) -> pd.DataFrame:
-    """Reads a predictions.csv; a million rows take some seconds.
+    """Reads a predictions.csv; a million rows take about a minute.
 
     Returns:
       Ids and words as str, numbers as float; the index is the row's number in the file. Where it
@@ -45,29 +43,7 @@ def read(path: PathLike) -> pd.DataFrame:
       InputError: what is wrong, with file, row and column.
     """
     path = pathlib.Path(path)
-    _check_header(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row that is too long
-            cells = pd.read_csv(
-                path,
-                dtype=str,
-                keep_default_na=False,
-                skipinitialspace=True,
-                skip_blank_lines=False,
-                index_col=False,
-                encoding="utf-8-sig",
-            )
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text; save it as CSV in UTF-8.") from error
-    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        text = " ".join(str(error).split())
-        raise InputError(f"{path}: is not a table ({text}); look for a comma too many.") from error
-    cells.index = pd.RangeIndex(2, len(cells) + 2)  # as a spreadsheet counts
-    cells.columns = cells.columns.str.strip()
-    cells = cells[(cells.notna() & (cells != "")).any(axis=1)]
-    if cells.empty:
-        raise InputError(f"{path}: has a header but no rows; it needs a row for every lesion.")
+    cells = csv_reader.read(path, "a predictions.csv", each="lesion")
     if "run" not in cells:
         generic = path.stem == "predictions"
         cells.insert(0, "run", path.resolve().parent.name if generic else path.stem)
@@ -152,26 +128,6 @@ def complete(predictions: pd.DataFrame, threshold: float | None = None) -> pd.Da
         wrong = table.decision.notna() & made.notna() & (table.decision != made)
         _refuse(table, wrong, "decision", "is not what `score` and `threshold` give.")
     return table.assign(decision=made)
-
-
-def _check_header(path: pathlib.Path) -> None:
-    try:
-        with (
-            storage.no_file_is_an_input_error(path, "a predictions.csv"),
-            path.open(encoding="utf-8-sig", newline="") as file,
-        ):
-            line = file.readline()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text; save it as CSV in UTF-8.") from error
-    if not line.strip():
-        raise InputError(f"{path}: is empty; it needs a header and a row for every lesion.")
-    header = [name.strip() for name in next(csv.reader([line]))]
-    for mark, what in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-        if sum(name.count(mark) for name in header) >= len(header):
-            raise InputError(f"{path}: columns are separated by {what}; save it with commas.")
-    twice = {name for name in header if header.count(name) > 1}
-    if twice:
-        raise InputError(f"{path}: several columns are called {', '.join(sorted(twice))}.")
 
 
 def _words(cells: pd.Series) -> pd.Series:

@@ -5,15 +5,12 @@ before such a beginning, also after any character that some spreadsheet takes fo
 reading takes it away again (`templates/review/table.js` is the other half).
 """
 
-import csv
-import io
-import pathlib
 import re
 from collections.abc import Collection, Iterator
 
 import pandas as pd
 
-from dtc_jax import storage
+from dtc_jax import csv_reader, storage
 from dtc_jax.errors import InputError
 
 COLUMNS = ("lesion_id", "verdict", "comment", "reviewer")
@@ -72,46 +69,17 @@ def read_decisions(
 
 
 def _rows(path: storage.PathLike) -> Iterator[tuple[str, dict[str, str]]]:
-    """Where a row lies, in words, and its cells by column."""
-    text = _text(path)
-    first = text.split("\n", 1)[0]
-    mark = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
-    try:
-        lines = list(reader)
-    except csv.Error as error:
-        raise InputError(
-            f"{path}: not a CSV ({error}); download the review from the page again."
-        ) from error
-    head = [name.strip().lower() for name in lines[0]] if lines else []
+    """The place of each row in words, and its cells by column."""
+    table = csv_reader.read(path, "the CSV that the review page gives").rename(columns=str.lower)
     for column in COLUMNS:
-        if head.count(column) != 1:
+        if list(table).count(column) != 1:
             raise InputError(
-                f"{path}: column {column} is {'missing' if column not in head else 'there twice'}; "
-                f"a review has the columns {', '.join(COLUMNS)}."
+                f"{path}: row 1: column {column} is "
+                f"{'missing' if column not in table else 'there twice'}; a review has the columns "
+                f"{', '.join(COLUMNS)}."
             )
-    for number, cells in enumerate(lines[1:], start=2):
-        if not any(cell.strip() for cell in cells):
-            continue
-        place = f"{path}: row {number}"
-        if len(cells) > len(head):
-            raise InputError(
-                f"{place} has {len(cells)} cells, the head {len(head)}; put the comment in quotes."
-            )
-        cells += [""] * (len(head) - len(cells))
-        yield place, dict(zip(head, cells, strict=True))
-
-
-def _text(path: storage.PathLike) -> str:
-    with storage.no_file_is_an_input_error(path, "the CSV that the review page gives"):
-        content = pathlib.Path(path).read_bytes()
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: not UTF-8, so umlauts and the like would be lost; save it as "
-            "'CSV UTF-8' in the spreadsheet."
-        ) from error
+    for number, *cells in table[list(COLUMNS)].itertuples(name=None):
+        yield f"{path}: row {number}", dict(zip(COLUMNS, cells, strict=True))
 
 
 def _lesion(cell: str, lesion_ids: Collection[int], added: Collection[int], place: str) -> int:
