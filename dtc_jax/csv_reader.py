@@ -55,26 +55,31 @@ class TableError(InputError):
         super().__init__(separator.join([f"{path}:{count}", *lines]))
 
 
-def read(path: PathLike, content: str, each: str = "") -> pd.DataFrame:
+def read(
+    path: PathLike, content: str, each: str = "", verbatim: Collection[str] = ()
+) -> pd.DataFrame:
     """Reads a table that must have no problem; see `read_cells`.
 
     Raises:
       InputError: there is no such file.
       TableError: all problems of the table.
     """
-    table, problems = read_cells(path, content, each)
+    table, problems = read_cells(path, content, each, verbatim)
     if problems:
         raise TableError(path, problems)
     return table
 
 
-def read_cells(path: PathLike, content: str, each: str = "") -> tuple[pd.DataFrame, list[Problem]]:
+def read_cells(
+    path: PathLike, content: str, each: str = "", verbatim: Collection[str] = ()
+) -> tuple[pd.DataFrame, list[Problem]]:
     """Reads all rows that are complete, and lists what is wrong with the others.
 
     Args:
       path: of the CSV.
       content: what the table contains, for the message about a missing file: 'the manifest'.
       each: what a row describes, where the table needs at least one: 'lesion'.
+      verbatim: columns (in lower case) whose cells keep surrounding blanks: 'comment'.
 
     Returns:
       The table and its problems. Every cell is text, '' where empty; the index is the number of the
@@ -85,11 +90,11 @@ def read_cells(path: PathLike, content: str, each: str = "") -> tuple[pd.DataFra
       TableError: the file cannot be read as a table at all.
     """
     rows, delimiter = _rows(path, content)
-    header_row = next((i for i, cells in enumerate(rows) if any(cells)), None)
+    header_row = next((i for i, cells in enumerate(rows) if any(map(str.strip, cells))), None)
     if header_row is None:
         rows_needed = f" and one row per {each}" if each else ""
         raise TableError(path, [Problem(0, "", f"is empty; it needs a header{rows_needed}.")])
-    header = rows[header_row]
+    header = [name.strip() for name in rows[header_row]]
     problems = [
         Problem(header_row + 1, name, f"{header.count(name)} columns have this name; rename one.")
         for name in dict.fromkeys(header)
@@ -97,8 +102,10 @@ def read_cells(path: PathLike, content: str, each: str = "") -> tuple[pd.DataFra
     ]
     if problems:
         raise TableError(path, problems)
+    kept = [i for i, name in enumerate(header) if name.lower() in verbatim]
     complete, numbers = [], []
-    for number, cells in enumerate(rows[header_row + 1 :], start=header_row + 2):
+    for number, row in enumerate(rows[header_row + 1 :], start=header_row + 2):
+        cells = [cell.strip() for cell in row]
         if not any(cells):
             continue
         if len(cells) < len(header) or any(cells[len(header) :]):
@@ -110,6 +117,8 @@ def read_cells(path: PathLike, content: str, each: str = "") -> tuple[pd.DataFra
             )
             problems.append(Problem(number, "", message))
         else:
+            for i in kept:
+                cells[i] = row[i]
             complete.append(cells[: len(header)])
             numbers.append(number)
     if each and not numbers and not problems:
@@ -146,7 +155,7 @@ def read_table(path: PathLike, ids: Collection[str]) -> pd.DataFrame:
 
 
 def _rows(path: PathLike, content: str) -> tuple[list[list[str]], str]:
-    """The stripped cells of every row of the file, and the delimiter."""
+    """The cells of every row of the file, and the delimiter."""
     with storage.no_file_is_an_input_error(path, content):
         encoded = pathlib.Path(path).read_bytes()
     try:
@@ -164,7 +173,7 @@ def _rows(path: PathLike, content: str) -> tuple[list[list[str]], str]:
         delimiter = max(_DELIMITERS, key=re.split(r"[\r\n]", text.lstrip(), maxsplit=1)[0].count)
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        return [[cell.strip() for cell in cells] for cells in reader], delimiter
+        return list(reader), delimiter
     except csv.Error as error:
         problem = Problem(0, "", f"is not valid CSV ({error}); check the quotation marks.")
         raise TableError(path, [problem]) from error

@@ -77,6 +77,12 @@ def test_a_file_that_is_not_a_table_is_refused(tmp_path, text, message):
     assert message in str(error.value)
 
 
+def test_surrounding_blanks_are_kept_where_asked(tmp_path):
+    path = _write(tmp_path, 'id,Comment\n 1 ," a\n"\n2, \n')
+    table = csv_reader.read(path, "x", verbatim=("comment",))
+    assert table.to_dict("list") == {"id": ["1", "2"], "Comment": [" a\n", " "]}
+
+
 def test_a_header_alone_is_a_table_where_no_row_is_needed(tmp_path):
     assert csv_reader.read(_write(tmp_path, "id,x\n"), "x").empty
 

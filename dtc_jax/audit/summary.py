@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from dtc_jax.statistics import formatting
+
 
 def text(result: dict[str, Any]) -> str:
     """All recomputed figures, and the findings below them.
@@ -35,8 +37,7 @@ def _table_lines(table: dict[str, Any]) -> list[str]:
         except_for = f" all figures except {left_out}" if left_out else ""
         lines.append(f"confusion matrix: {matrix} (n = {n}), {which}{except_for}")
     for name, rate in table.get("rates", {}).items():
-        interval = f"{rate['value']:.4f} [{rate['low']:.4f}, {rate['high']:.4f}]"
-        lines.append(f"{name} {interval}, n = {rate['n']}")
+        lines.append(f"{name} {formatting.estimate(rate, 4)}, n = {rate['n']}")
     if "rates" in table:
         benefit = table["net_benefit_at_half"]
         lines.append(

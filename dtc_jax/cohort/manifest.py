@@ -31,10 +31,10 @@ import pandas as pd
 from dtc_jax import csv_reader
 from dtc_jax.cohort import selection
 from dtc_jax.csv_reader import Problem, TableError
+from dtc_jax.statistics.predictions_table import SPLITS
 from dtc_jax.storage import PathLike
 
 REQUIRED = ("patient_id", "lesion_id", "image", "mask")
-SPLITS = ("train", "validation", "test")
 _DEFAULTS = {"cohort": "primary", "center": "unknown"}
 _WORDS = {"split": SPLITS, "uptake": selection.UPTAKES}
 # What the number in a column must be, in words and as a condition.

@@ -6,7 +6,7 @@ import pathlib
 import pandas as pd
 
 from dtc_jax import csv_reader, storage
-from dtc_jax.report.subject import Artefacts
+from dtc_jax.report.report_run import Artefacts
 from dtc_jax.training import logs
 
 _IDS = ("patient_id", "lesion_id")

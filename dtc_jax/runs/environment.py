@@ -1,12 +1,9 @@
 """What a run needs of the machine, and what it can expect of it."""
 
-import contextlib
-import importlib.metadata
 import itertools
 import math
 import os
 import pathlib
-import platform
 from collections.abc import Iterator
 
 import jax
@@ -14,6 +11,7 @@ import ml_collections
 import numpy as np
 import pandas as pd
 
+from dtc_jax import versions as versions_lib
 from dtc_jax.cohort import selection
 from dtc_jax.runs import fold
 from dtc_jax.tasks import registry
@@ -21,12 +19,6 @@ from dtc_jax.tasks import registry
 # Whole training steps of SE-Net reach 25 to 60 GFLOP/s on two CPU cores (see benchmarks/); those of
 # the segmenter, with few channels on fine grids, less.
 _CPU_FLOPS = {"classification": 4e10, "segmentation": 1.5e10}
-
-
-_LIBRARIES = (
-    *("dtc-jax", "jax", "jaxlib", "flax", "numpy", "scipy", "nibabel", "pydicom", "highdicom"),
-    "SimpleITK",
-)
 
 
 def prepare() -> None:
@@ -38,12 +30,8 @@ def prepare() -> None:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the libraries that have a part in the numbers, as far as installed."""
-    found = {"python": platform.python_version(), "backend": jax.default_backend()}
-    for name in _LIBRARIES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+    """Of Python, of the libraries that determine the numbers, and the name of JAX's backend."""
+    return versions_lib.installed() | {"backend": jax.default_backend()}
 
 
 def announce(

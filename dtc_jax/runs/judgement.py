@@ -11,11 +11,12 @@ from dtc_jax import progress, storage
 from dtc_jax.cohort import splits
 from dtc_jax.imaging import features
 from dtc_jax.runs.data import Data
-from dtc_jax.runs.figures import Figures, estimate, summary
+from dtc_jax.runs.figures import Figures, summary
 from dtc_jax.runs.fold import Network
 from dtc_jax.runs.report import report
 from dtc_jax.runs.workdir import PREDICTIONS
 from dtc_jax.statistics import baselines, tables, threshold
+from dtc_jax.statistics.formatting import estimate
 
 COLUMNS = (
     *("run", "cohort", "split", "fold", "patient_id", "lesion_id", "center", "diameter_mm"),

@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 
 from dtc_jax.runs import whole_scans
-from dtc_jax.runs.figures import estimate
 from dtc_jax.statistics import detection, error_budget
+from dtc_jax.statistics.formatting import estimate
 
 
 def by_cohort(
@@ -76,7 +76,7 @@ def _budget(cohort: str, budget: dict[str, Any]) -> Iterator[str]:
             f"{estimate(one['accuracy'])}{dice}"
         )
     for name, one in budget["differences"].items():
-        yield f"  AUC, {name}: {estimate(one, '+') if one else 'n/a'}"
+        yield f"  AUC, {name}: {estimate(one, sign='+') if one else 'n/a'}"
     for name, one in budget["cascade"].items():
         yield (
             f"  of {one['lesions']} {name} lesions {one['found']} are found, "

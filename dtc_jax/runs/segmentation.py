@@ -13,10 +13,11 @@ from dtc_jax.errors import InputError, UsageError, unknown_choice
 from dtc_jax.runs import data as data_lib
 from dtc_jax.runs import dice_baselines, segmentation_figures
 from dtc_jax.runs.data import Data
-from dtc_jax.runs.figures import Figures, estimate, summary
+from dtc_jax.runs.figures import Figures, summary
 from dtc_jax.runs.fold import Network
 from dtc_jax.runs.workdir import CASES
 from dtc_jax.statistics import dice
+from dtc_jax.statistics.formatting import estimate
 from dtc_jax.training.batches import Records
 
 COLUMNS = (

@@ -9,7 +9,7 @@ import pandas as pd
 
 from dtc_jax.imaging.preprocess import crop
 from dtc_jax.inference.segment import make_segmenter
-from dtc_jax.report import description, drawing, outlines
+from dtc_jax.report import cohort_plots, drawing, outlines
 from dtc_jax.runs import artefacts
 from dtc_jax.runs.data import Data
 from dtc_jax.runs.fold import Network
@@ -34,7 +34,7 @@ def write(
     with drawing.style():
         for metric in () if curves is None else ("loss", "dice"):
             path = folder / "figures" / f"curve_{metric}"
-            drawing.save(description.training(curves, metric), path)
+            drawing.save(cohort_plots.training(curves, metric), path)
         if not tested.empty:
             ranks = np.unique(np.linspace(0, len(tested) - 1, _SHOWN).round().astype(int))
             slices = [

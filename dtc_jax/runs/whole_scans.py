@@ -18,9 +18,9 @@ from dtc_jax.report import drawing, outlines
 from dtc_jax.runs import data as data_lib
 from dtc_jax.runs import kept_scans, known_scan
 from dtc_jax.runs import networks as networks_lib
-from dtc_jax.runs.figures import estimate
 from dtc_jax.runs.fold import Network
 from dtc_jax.statistics import detection
+from dtc_jax.statistics.formatting import estimate
 
 _PICTURE = 4.3  # inches
 _MASK, _FIGURE = "found.nii.gz", "slice"  # of a kept scan

@@ -24,7 +24,7 @@ from dtc_jax.storage import PathLike
 REQUIRED = ("patient_id", "lesion_id", "label", "score")
 KEY = ("run", "cohort", "split", "fold", "patient_id", "lesion_id")
 _DEFAULTS = {"run": "model", "cohort": "primary", "split": "test", "fold": "0"}
-_SPLITS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test")
 _WORDS = ("patient_id", "lesion_id", "run", "cohort", "split", "sex", "center")
 _MEASURES = ("diameter_mm", "age")
 _NUMBERS = ("label", "score", "threshold", "decision", "fold", *_MEASURES)
@@ -89,7 +89,7 @@ def check(table: pd.DataFrame) -> pd.DataFrame:
         if name in table:
             outside = table[name].notna() & ~table[name].between(0, 1)
             _refuse(table, outside, name, f"is outside [0, 1]; give the {what} there.")
-    _refuse(table, ~table.split.isin(_SPLITS), "split", f"is none of {', '.join(_SPLITS)}.")
+    _refuse(table, ~table.split.isin(SPLITS), "split", f"is none of {', '.join(SPLITS)}.")
     for name in _MEASURES:
         if name in table:
             valid = table[name].isna() | (np.isfinite(table[name]) & (table[name] >= 0))
