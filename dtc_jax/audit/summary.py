@@ -9,7 +9,7 @@ def text(result: dict[str, Any]) -> str:
     """All recomputed figures, and the findings below them.
 
     Args:
-      result: of `recompute`.
+      result: of `claims.recompute`.
     """
     lines = [result["title"]] if result["title"] else []
     for entry in result["sums"]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from dtc_jax import storage
 from dtc_jax.audit import claims as claims_lib
-from dtc_jax.audit import recompute, summary
+from dtc_jax.audit import summary
 from dtc_jax.errors import InputError
 
 
@@ -17,13 +17,13 @@ def audit(claims: storage.PathLike, out: storage.PathLike | None = None) -> dict
       out: folder for audit.json, or None.
 
     Returns:
-      The result of `audit.recompute`.
+      The result of `claims.recompute`.
 
     Raises:
       InputError: the file is missing or not YAML, or a claim has a wrong or missing field.
     """
     try:
-        result = recompute.recompute(claims_lib.read(pathlib.Path(claims)))
+        result = claims_lib.recompute(claims_lib.read(pathlib.Path(claims)))
     except InputError as error:
         raise InputError(f"{claims}: {error}") from error
     print(summary.text(result))

@@ -8,7 +8,7 @@ import yaml
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from dtc_jax.audit import confusion_search, recompute
+from dtc_jax.audit import claims, confusion_search
 from dtc_jax.audit.printed import Printed
 from dtc_jax.errors import InputError
 
@@ -17,7 +17,7 @@ CLAIMS = pathlib.Path(__file__).parents[2] / "configs/claims/dtc_study.yaml"
 
 @pytest.fixture(scope="module")
 def result() -> dict:
-    return recompute.recompute(yaml.load(CLAIMS.read_text(), yaml.BaseLoader))
+    return claims.recompute(yaml.load(CLAIMS.read_text(), yaml.BaseLoader))
 
 
 def test_the_studys_confusion_matrices_are_found(result):
@@ -79,9 +79,9 @@ def test_the_search_finds_exactly_what_looking_at_every_matrix_finds():
 
 def test_too_much_to_search_and_nothing_that_fits_are_said():
     with pytest.raises(InputError, match="too many to search"):
-        recompute.recompute({"tables": [{"name": "x", "at_most": "9999", "accuracy": ".8"}]})
+        claims.recompute({"tables": [{"name": "x", "at_most": "9999", "accuracy": ".8"}]})
     table = {"name": "x", "positives": "10", "negatives": "10", "sensitivity": ".123"}
-    result = recompute.recompute({"tables": [table]})
+    result = claims.recompute({"tables": [table]})
     assert result["findings"] == ["x: no confusion matrix fits any of its figures."]
 
 
@@ -89,10 +89,10 @@ def test_printed_intervals_are_recognised_or_refuted():
     low, high = proportion_confint(60, 83, method="beta")
     printed = {"value": ".723", "low": f"{low:.3f}", "high": f"{high:.3f}"}
     base = {"name": "x", "positives": "83", "negatives": "40", "specificity": ".625"}
-    result = recompute.recompute({"tables": [{**base, "sensitivity": printed}]})
+    result = claims.recompute({"tables": [{**base, "sensitivity": printed}]})
     assert result["tables"][0]["rates"]["sensitivity"]["printed_interval"] == "clopper-pearson"
     assert result["findings"] == []
-    wrong = recompute.recompute({"tables": [{**base, "sensitivity": {**printed, "low": ".7"}}]})
+    wrong = claims.recompute({"tables": [{**base, "sensitivity": {**printed, "low": ".7"}}]})
     assert "x: the interval of sensitivity is not Wilson's" in wrong["findings"][0]
 
 
@@ -102,7 +102,7 @@ def test_p_values_of_means_and_counts_are_those_of_scipy():
         {"mean": "8.50", "sd": "5.68", "n": "1077"},
         {"mean": "8.87", "sd": "4.35", "n": "885"},
     ]
-    result = recompute.recompute(
+    result = claims.recompute(
         {
             "counts": [{"name": "sex", "rows": rows, "p": ".02"}],
             "means": [{"name": "size", "groups": groups, "p": ".11"}],
@@ -120,12 +120,12 @@ def test_p_values_of_means_and_counts_are_those_of_scipy():
 
 def test_means_that_may_be_equal_may_have_any_p():
     groups = [{"mean": "8.5", "sd": "5", "n": "20"}, {"mean": "8.6", "sd": "5", "n": "20"}]
-    result = recompute.recompute({"means": [{"name": "size", "groups": groups, "p": ".99"}]})
+    result = claims.recompute({"means": [{"name": "size", "groups": groups, "p": ".99"}]})
     assert result["findings"] == []
 
 
 @pytest.mark.parametrize(
-    ("claims", "message"),
+    ("entries", "message"),
     [
         ("text", "must be a mapping"),
         ({"table": []}, "Did you mean 'tables'"),
@@ -143,9 +143,9 @@ def test_means_that_may_be_equal_may_have_any_p():
         ({"comparisons": [{"name": "x", "first": "a", "second": "b"}]}, "x, first is 'a'"),
     ],
 )
-def test_claims_that_are_none_are_refused(claims, message):
+def test_invalid_claims_are_refused(entries, message):
     with pytest.raises(InputError, match=message):
-        recompute.recompute(claims)
+        claims.recompute(entries)
 
 
 @pytest.mark.parametrize(
