@@ -7,7 +7,7 @@ import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -129,21 +129,6 @@ def write_table(path: PathLike, table: pd.DataFrame) -> None:
     """Writes `table` as CSV (no index column) to `path` atomically."""
     with atomic(path) as partial:
         table.to_csv(partial, index=False)
-
-
-def read_table(path: PathLike, ids: Collection[str]) -> pd.DataFrame:
-    """Reads a CSV of `write_table`; what is empty is NaN, but in the columns `ids`.
-
-    Those are text whatever they look like: '007' keeps its zeros, and 'NA' is an id. (A converter
-    of pandas 3 does not keep it.) A column of `ids` need not be there.
-    """
-    columns = pd.read_csv(path, nrows=0).columns
-    return pd.read_csv(
-        path,
-        dtype={column: str for column in columns if column in ids},
-        keep_default_na=False,
-        na_values={column: [""] for column in columns if column not in ids},
-    )
 
 
 def existing_file(path: str, field: str) -> pathlib.Path:

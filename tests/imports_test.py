@@ -156,7 +156,7 @@ def test_rooms_stand_on_each_other_without_a_cycle():
 
 
 def test_ground_rooms_know_no_jax():
-    for name in ("imaging", "statistics", "cohort", "crops", "datasets"):
+    for name in ("imaging", "statistics", "audit", "cohort", "crops", "datasets"):
         assert "@pypi//jax" not in read_build(ROOT)[name].deps
 
 

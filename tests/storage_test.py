@@ -2,8 +2,6 @@
 
 import os
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from dtc_jax import storage
@@ -54,20 +52,6 @@ def test_a_folder_comes_back_where_the_change_to_the_new_one_is_stopped(folder, 
     with pytest.raises(KeyboardInterrupt):
         _replace(folder, lambda: monkeypatch.setattr(os, "replace", stop))
     assert _names(folder) == ["answer", "old"]
-
-
-def test_a_table_is_read_as_it_was_written_and_ids_are_text(tmp_path):
-    table = pd.DataFrame(
-        {
-            "patient_id": ["NA", "007", "nan"],
-            "x": [1.5, np.nan, 0.1 + 0.2],
-            "good": [True, False, True],
-        }
-    )
-    storage.write_table(tmp_path / "a.csv", table)
-    pd.testing.assert_frame_equal(
-        storage.read_table(tmp_path / "a.csv", ("patient_id", "lesion_id")), table
-    )
 
 
 def test_what_is_no_file_is_said(folder):

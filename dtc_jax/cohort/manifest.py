@@ -28,14 +28,13 @@ from collections.abc import Callable, Iterator
 
 import pandas as pd
 
+from dtc_jax import csv_reader
 from dtc_jax.cohort import selection
-from dtc_jax.cohort.cells import ManifestError, Problem, read_cells
+from dtc_jax.csv_reader import Problem, TableError
+from dtc_jax.statistics.predictions_table import SPLITS
 from dtc_jax.storage import PathLike
 
-__all__ = ["REQUIRED", "SPLITS", "ManifestError", "Problem", "read_manifest", "validate"]
-
 REQUIRED = ("patient_id", "lesion_id", "image", "mask")
-SPLITS = ("train", "validation", "test")
 _DEFAULTS = {"cohort": "primary", "center": "unknown"}
 _WORDS = {"split": SPLITS, "uptake": selection.UPTAKES}
 # What the number in a column must be, in words and as a condition.
@@ -76,20 +75,19 @@ def read_manifest(
 
     Raises:
       InputError: there is no such file.
-      ManifestError: all that is wrong with it.
+      TableError: all problems of the manifest.
     """
     path = pathlib.Path(path)
-    cells, problems = read_cells(path)
+    cells, problems = csv_reader.read_cells(path, "the manifest", each="lesion")
     cells = _spelled_alike(cells, path.parent.resolve())
     if "lesion_id" not in cells:
         cells = cells.rename(columns={id_column: "lesion_id"})
-    found = validate(cells, path.parent)
+    invalid = validate(cells, path.parent)
     if healthy:
-        found = [one for one in found if not _of_healthy_scan(cells, one)]
-        found += _contradictions(cells)
-    problems = sorted(problems + found, key=lambda problem: problem.row)
-    if problems:
-        raise ManifestError(path, problems)
+        invalid = [problem for problem in invalid if not _of_healthy_scan(cells, problem)]
+        invalid += _contradictions(cells)
+    if problems + invalid:
+        raise TableError(path, problems + invalid)
     root = path.parent.resolve()
     for column in [c for c in _PATHS if c in cells]:
         cells[column] = [str(root / name) if name else "" for name in cells[column]]
@@ -125,7 +123,7 @@ def validate(table: pd.DataFrame, folder: PathLike) -> list[Problem]:
         problems += _divided(table, "image", "lungs", advice, empty_counts=True)
     for column in sorted({*_PATHS} & present):
         problems += _path_problems(table[column], column, pathlib.Path(folder))
-    return sorted(problems, key=lambda problem: (problem.row, _KNOWN.index(problem.field)))
+    return sorted(problems, key=lambda problem: (problem.row, _KNOWN.index(problem.column)))
 
 
 def _spelled_alike(table: pd.DataFrame, root: pathlib.Path) -> pd.DataFrame:
@@ -150,7 +148,7 @@ def _spelled_alike(table: pd.DataFrame, root: pathlib.Path) -> pd.DataFrame:
 
 def _of_healthy_scan(table: pd.DataFrame, problem: Problem) -> bool:
     """Whether it is but the empty lesion_id or mask of a row that has neither."""
-    if problem.field not in ("lesion_id", "mask") or not {"lesion_id", "mask"} <= {*table}:
+    if problem.column not in ("lesion_id", "mask") or not {"lesion_id", "mask"} <= {*table}:
         return False
     return bool((table.loc[problem.row, ["lesion_id", "mask"]] == "").all())
 

@@ -10,9 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from dtc_jax import storage
+from dtc_jax import csv_reader, storage
 from dtc_jax.cohort import splits, unlabelled
-from dtc_jax.cohort.cells import ManifestError, read_cells
 from dtc_jax.errors import InputError, UsageError, unknown_choice
 
 _KINDS = ("holdout", "kfold", "temporal", "center", "column", "file")
@@ -155,9 +154,7 @@ class Rule:
     def _with_sides_of_file(self, table: pd.DataFrame) -> pd.DataFrame:
         """`table` with the split of each patient of the cohort, as `file` gives it."""
         path = storage.existing_file(self.file, "config.split.file")
-        sides, problems = read_cells(path)
-        if problems:
-            raise ManifestError(path, problems)
+        sides = csv_reader.read(path, "the table of splits")
         if not {"patient_id", "split"} <= {*sides}:
             raise InputError(f"{path}: needs the columns patient_id and split.")
         if sides.patient_id.duplicated().any():

@@ -7,7 +7,7 @@ import pandas as pd
 
 from dtc_jax.evaluation import whole_scans
 from dtc_jax.statistics import detection, error_budget
-from dtc_jax.tasks.summary import estimate
+from dtc_jax.statistics.formatting import estimate
 
 
 def by_cohort(
@@ -78,7 +78,7 @@ def _budget(cohort: str, budget: dict[str, Any]) -> Iterator[str]:
             f"{estimate(region['accuracy'])}{dice}"
         )
     for name, difference in budget["differences"].items():
-        yield f"  AUC, {name}: {estimate(difference, '+') if difference else 'n/a'}"
+        yield f"  AUC, {name}: {estimate(difference, sign='+') if difference else 'n/a'}"
     for name, group in budget["cascade"].items():
         yield (
             f"  of {group['lesions']} {name} lesions {group['found']} are found, "

@@ -11,7 +11,7 @@ import pathlib
 
 import pandas as pd
 
-from dtc_jax import storage
+from dtc_jax import csv_reader, storage
 from dtc_jax.cohort import splits
 from dtc_jax.cohort.split_rule import Rule
 from dtc_jax.errors import InputError
@@ -66,11 +66,11 @@ def isolated(folder: pathlib.Path, tested: set[str]) -> dict[str, str]:
     Raises:
       InputError: a network was trained or chosen on a patient of the test.
     """
-    shared = storage.read_table(folder / SPLIT, _IDS)
+    shared = csv_reader.read_table(folder / SPLIT, _IDS)
     rows = shared.assign(lesion_id=shared.patient_id, fold=0)
     hashes = {"patients": splits.fingerprint(rows)}
     for name, task in TASKS.items():
-        stored = storage.read_table(folder / name / registry.get(task).table, _IDS)
+        stored = csv_reader.read_table(folder / name / registry.get(task).table, _IDS)
         seen = set(stored.patient_id[stored.split != "test"]) & tested
         if seen:
             raise InputError(

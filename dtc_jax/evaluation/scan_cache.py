@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from dtc_jax import progress, storage
+from dtc_jax import csv_reader, progress, storage
 from dtc_jax.crops import fingerprint
 from dtc_jax.errors import InputError
 
@@ -80,7 +80,7 @@ def gather(folders: Sequence[pathlib.Path]) -> dict[str, pd.DataFrame]:
     for kind, ids in _TABLES.items():
         parts = []
         for number, folder in enumerate(folders):
-            part = storage.read_table(folder / f"{kind}.csv", ["patient_id", *ids])
+            part = csv_reader.read_table(folder / f"{kind}.csv", ["patient_id", *ids])
             part.insert(1, "scan_id", scan_id(number))
             parts.append(part)
         # A table without rows does not say what type its columns have.

@@ -18,8 +18,8 @@ from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.segment import Segmenter, make_segmenter
 from dtc_jax.report import drawing, outlines
 from dtc_jax.statistics import detection
+from dtc_jax.statistics.formatting import estimate
 from dtc_jax.tasks import sources
-from dtc_jax.tasks.summary import estimate
 from dtc_jax.tasks.trained import TrainedNetwork
 
 _PICTURE = 4.3  # inches

@@ -5,9 +5,11 @@ import pathlib
 
 import pandas as pd
 
-from dtc_jax import storage
-from dtc_jax.report.subject import Artefacts
+from dtc_jax import csv_reader, storage
+from dtc_jax.report.report_run import Artefacts
 from dtc_jax.training import logs
+
+_IDS = ("patient_id", "lesion_id")
 
 
 def read(predictions: pathlib.Path) -> Artefacts:
@@ -22,21 +24,14 @@ def read(predictions: pathlib.Path) -> Artefacts:
         for name in ("config", "metrics", "data")
         if (folder / f"{name}.json").is_file()
     }
-    baselines = folder / "baselines.csv"
+    baselines, lesions = folder / "baselines.csv", folder / "lesions.csv"
     return Artefacts(
         **files,
-        baselines=pd.read_csv(baselines) if baselines.is_file() else None,
-        lesions=_lesions(folder / "lesions.csv"),
+        baselines=csv_reader.read_table(baselines, _IDS) if baselines.is_file() else None,
+        lesions=csv_reader.read_table(lesions, _IDS) if lesions.is_file() else None,
         curves=curves(folder),
         fingerprint=hashlib.sha256(predictions.read_bytes()).hexdigest(),
     )
-
-
-def _lesions(path: pathlib.Path) -> pd.DataFrame | None:
-    """What else is known of the lesions, by patient_id and lesion_id."""
-    if not path.is_file():
-        return None
-    return pd.read_csv(path, dtype={"patient_id": str, "lesion_id": str})
 
 
 def curves(folder: pathlib.Path) -> pd.DataFrame | None:

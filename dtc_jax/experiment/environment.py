@@ -1,12 +1,9 @@
 """What a run needs of the machine, and what it can expect of it."""
 
-import contextlib
-import importlib.metadata
 import itertools
 import math
 import os
 import pathlib
-import platform
 from collections.abc import Iterator
 
 import jax
@@ -14,16 +11,12 @@ import ml_collections
 import numpy as np
 import pandas as pd
 
+from dtc_jax import versions as versions_lib
 from dtc_jax.cohort import selection
 from dtc_jax.cohort.split_rule import Rule
 from dtc_jax.errors import UsageError
 from dtc_jax.experiment import folds
 from dtc_jax.tasks import registry
-
-_LIBRARIES = (
-    *("dtc-jax", "jax", "jaxlib", "flax", "numpy", "scipy", "nibabel", "pydicom", "highdicom"),
-    "SimpleITK",
-)
 
 
 def prepare() -> None:
@@ -45,12 +38,8 @@ def prepare() -> None:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the libraries that have a part in the numbers, as far as installed."""
-    found = {"python": platform.python_version(), "backend": jax.default_backend()}
-    for name in _LIBRARIES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+    """Of Python, of the libraries that determine the numbers, and the name of JAX's backend."""
+    return versions_lib.installed() | {"backend": jax.default_backend()}
 
 
 def announce(

@@ -12,7 +12,7 @@ import jax
 import ml_collections
 import pandas as pd
 
-from dtc_jax import storage
+from dtc_jax import csv_reader, storage
 from dtc_jax.errors import InputError
 from dtc_jax.experiment import folds, network
 from dtc_jax.tasks import registry
@@ -122,7 +122,7 @@ def _seen(trained: TrainedNetwork, source: pathlib.Path) -> dict[str, list[str]]
             f"config.init_from: {path} is missing, and nothing else records whom it has seen; "
             f"run --mode=evaluate --workdir={source} first."
         )
-    table = storage.read_table(path, ("patient_id", "lesion_id"))
+    table = csv_reader.read_table(path, ("patient_id", "lesion_id"))
     patients = set(table.patient_id[table.split != "test"].dropna())
     seen = {_population(trained.config): patients}
     if (source / RECORD).is_file():

@@ -7,7 +7,7 @@ import pandas as pd
 
 from dtc_jax import storage
 from dtc_jax.experiment import artefacts, report
-from dtc_jax.report import description, drawing, outlines
+from dtc_jax.report import cohort_plots, drawing, outlines
 from dtc_jax.tasks.definition import Evaluation
 from dtc_jax.tasks.sources import Data
 from dtc_jax.tasks.trained import TrainedNetwork
@@ -46,7 +46,7 @@ def _draw(evaluation: Evaluation, folder: pathlib.Path) -> None:
     with drawing.style():
         for metric in evaluation.curves if curves is not None else ():
             path = folder / "figures" / f"curve_{metric}"
-            drawing.save(description.training(curves, metric), path)
+            drawing.save(cohort_plots.training(curves, metric), path)
         if evaluation.slices:
             picture = outlines.outlines(evaluation.slices)
             drawing.save(picture, folder / "figures" / "slices")

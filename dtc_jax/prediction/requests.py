@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from dtc_jax.cohort.cells import ManifestError, Problem, read_cells
+from dtc_jax.csv_reader import Problem, TableError, read_cells
 from dtc_jax.errors import InputError
 from dtc_jax.imaging import dicom, volume
 from dtc_jax.imaging.volume import Volume
@@ -102,11 +102,11 @@ def read_csv(path: PathLike) -> list[Request]:
       InputError: there is no such file; or all that is wrong with it.
     """
     path = pathlib.Path(path)
-    cells, problems = read_cells(path)
+    cells, problems = read_cells(path, "the CSV of scans", each="scan")
     if "image" not in cells:
         columns = ", ".join(cells)
         problems.append(Problem(1, "image", f"no such column; add it to {columns}."))
-        raise ManifestError(path, problems)
+        raise TableError(path, problems)
     for column in _COLUMNS:
         if column not in cells:
             cells[column] = ""
@@ -121,7 +121,7 @@ def read_csv(path: PathLike) -> list[Request]:
     scans = cells.loc[firsts]
     problems += _bad_names(scans)
     if problems:
-        raise ManifestError(path, sorted(problems, key=lambda problem: problem.row))
+        raise TableError(path, problems)
     root = path.absolute().parent  # a short relative path could be a part of any word
 
     def place(text: str) -> str:

@@ -15,6 +15,8 @@ import pandas as pd
 from scipy import stats
 from tableone import TableOne
 
+from dtc_jax.statistics import predictions_table
+
 _PATIENT = {"age": "age, years", "sex": "sex", "center": "centre", "lesions": "lesions a patient"}
 _LESION = {
     "truth": "label",
@@ -51,7 +53,7 @@ def tables(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
     for cohort, own in lesions.groupby("cohort", sort=False):
         found[f"{cohort} by label"] = _table(own.assign(group=own.truth), ["avid", "refractory"])
         if rows.fold.nunique() == 1 and own.split.nunique() > 1:
-            order = [s for s in ("train", "validation", "test") if (own.split == s).any()]
+            order = [s for s in predictions_table.SPLITS if (own.split == s).any()]
             found[f"{cohort} by split"] = _table(own.assign(group=own.split), order)
     if lesions.cohort.nunique() > 1:
         cohorts = list(lesions.cohort.unique())

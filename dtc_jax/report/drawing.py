@@ -1,4 +1,4 @@
-"""How the report's figures look and how they are saved: as PNG and as SVG with values on hover."""
+"""The style of the report's figures, and saving them as PNG and as SVG with tooltips."""
 
 import io
 import pathlib
@@ -10,7 +10,7 @@ from matplotlib import artist, axes, figure
 
 from dtc_jax import storage
 
-# Okabe and Ito's palette, which the colour-blind can tell apart.
+# The palette of Okabe and Ito, which the colour-blind can distinguish.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 INK, QUIET, FAINT = "#222222", "#767676", "#dddddd"
 CLASSES = {1: ("refractory", "#d55e00"), 0: ("avid", "#0072b2")}
@@ -32,31 +32,31 @@ _STYLE: Any = {
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "text.color": INK,
-    "svg.fonttype": "none",  # text stays text: it can be searched and read aloud
-    "svg.hashsalt": "dtc-jax",  # the same figure is the same file
+    "svg.fonttype": "none",  # text can be searched and read aloud
+    "svg.hashsalt": "dtc-jax",  # the same figure gives the same file
 }
-_WIDTH = 4.3  # inches: about a journal's column, and legible on a phone
+_WIDTH = 4.3  # inches, about the column of a journal; legible on a phone
 _DPI = 200
 _TIP = "tip:"
 
 
 def style() -> Any:
-    """The context in which figures are made and saved."""
+    """The context in which figures are drawn and saved."""
     return mpl.rc_context(_STYLE)
 
 
 def new(height: float = 3.5, width: float = _WIDTH) -> figure.Figure:
-    """An empty figure, sizes in inches. It needs no window, and no global state knows it."""
+    """An empty figure, sizes in inches; it uses neither a window nor pyplot's global state."""
     return figure.Figure(figsize=(width, height), layout="constrained")
 
 
 def tip(drawn: artist.Artist, text: str) -> None:
-    """Shows `text` where the pointer rests on `drawn` in the SVG."""
+    """Shows `text` when the pointer is on `drawn` in the SVG."""
     drawn.set_gid(_TIP + text)
 
 
 def tip_at(axis: axes.Axes, x: float, y: float, text: str, color: str = INK) -> None:
-    """Shows `text` where the pointer rests near a point, and the point with it."""
+    """Shows `text` and a dot when the pointer is near the point (x, y)."""
     (dot,) = axis.plot([x], [y], "o", color=color, markersize=9, markeredgewidth=0, alpha=0)
     tip(dot, text)
 
@@ -65,11 +65,11 @@ def save(drawn: figure.Figure, path: pathlib.Path) -> str:
     """Writes `path`.png and `path`.svg.
 
     Returns:
-      The SVG for a page; its ids begin with the file's name, so that figures do not get mixed up.
+      The SVG for a page; its ids begin with the name of the file, so that they are unique there.
     """
     with storage.atomic(path.with_name(f"{path.name}.png")) as partial:
         drawn.savefig(partial, dpi=_DPI, metadata={"Software": None})
-    drawn.set_layout_engine("none")  # laid out once; the same in both files
+    drawn.set_layout_engine("none")  # the layout is the same in both files
     text = io.StringIO()
     drawn.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     svg = re.sub(rf'<g id="{_TIP}([^"]*)">', r'<g class="tip"><title>\1</title>', text.getvalue())

@@ -1,4 +1,4 @@
-"""The flowchart of a cohort: who was there, who left and why, and how the rest was split."""
+"""The flowchart of a cohort: who was included, who was excluded and why, and the split."""
 
 import dataclasses
 import itertools
@@ -9,19 +9,20 @@ from typing import Any
 import pandas as pd
 from matplotlib import axes, figure, patches
 
-from dtc_jax.report import drawing, wording
+from dtc_jax.report import drawing
+from dtc_jax.statistics import formatting, predictions_table
 
-_LINE, _PAD, _GAP = 0.14, 0.09, 0.2  # inches: a line of text, a box's margin, between boxes
+_LINE, _PAD, _GAP = 0.14, 0.09, 0.2  # inches: a line of text, the margin of a box, between boxes
 _WIDTH, _MARGIN = 4.3, 0.05  # inches
 _BOX = 1.95  # inches: width of a box
-_CHARACTERS = 15.5  # of a line, an inch
+_CHARACTERS = 15.5  # per inch of a line
 _BULLET = "\N{BULLET}"
 
 
 @dataclasses.dataclass(frozen=True)
 class _Box:
     text: str
-    aside: bool = False  # beside the main line: who left
+    aside: bool = False  # beside the main line: an exclusion
 
 
 def draw(steps: Sequence[Mapping[str, Any]], lesions: pd.DataFrame) -> figure.Figure:
@@ -29,7 +30,7 @@ def draw(steps: Sequence[Mapping[str, Any]], lesions: pd.DataFrame) -> figure.Fi
 
     Args:
       steps: of the flow: reason, lesions, patients and kind ('count', 'excluded' or 'note'), as a
-        run's metrics.json has them; none where the report is made of a table alone.
+        run's metrics.json has them; empty if there is only a table of predictions.
       lesions: rows of the cohort's predictions: split, fold, patient_id, lesion_id and label.
     """
     boxes = _boxes(steps) or [_Box(f"in the table of predictions: {_described(lesions)}")]
@@ -38,8 +39,8 @@ def draw(steps: Sequence[Mapping[str, Any]], lesions: pd.DataFrame) -> figure.Fi
     width = (_WIDTH - 2 * _MARGIN - (len(parts) - 1) * _GAP / 2) / len(parts)
     width = width if len(parts) > 1 else _BOX
     parts_text = [_wrap(part, width) for part in parts]
-    parts_tall = max(_height(text) for text in parts_text)
-    height = sum(_height(text) + _GAP for text in texts) + _GAP * 1.5 + parts_tall
+    parts_height = max(_height(text) for text in parts_text)
+    height = sum(_height(text) + _GAP for text in texts) + _GAP * 1.5 + parts_height
     drawn = drawing.new(height, _WIDTH)
     drawn.set_layout_engine("none")
     axis = drawn.add_axes((0, 0, 1, 1))
@@ -60,28 +61,32 @@ def draw(steps: Sequence[Mapping[str, Any]], lesions: pd.DataFrame) -> figure.Fi
         top -= tall + _GAP
     for i, text in enumerate(parts_text):
         left = _MARGIN + i * (width + _GAP / 2)
-        _arrow(axis, (spine, below), (left + width / 2, parts_tall + _GAP / 2))
-        _box(axis, (left, _GAP / 2), width, parts_tall, text)
+        _arrow(axis, (spine, below), (left + width / 2, parts_height + _GAP / 2))
+        _box(axis, (left, _GAP / 2), width, parts_height, text)
     return drawn
 
 
 def _boxes(steps: Sequence[Mapping[str, Any]]) -> list[_Box]:
-    """A box a count, and one for all that left before the next."""
-    shown = [step for step in steps if step["kind"] != "note" and step["lesions"]]
+    """One box per count, and one for all exclusions before the next count."""
+    nonempty = [step for step in steps if step["kind"] != "note" and step["lesions"]]
     boxes = []
-    for kind, group in itertools.groupby(shown, key=lambda step: step["kind"]):
+    for kind, group in itertools.groupby(nonempty, key=lambda step: step["kind"]):
         if kind == "excluded":
-            out = list(group)
-            total = wording.count(sum(step["lesions"] for step in out), "lesion")
-            patients = wording.count(sum(step["patients"] for step in out), "patient")
-            reasons = [f"{_BULLET} {step['lesions']} {step['reason']}" for step in out]
-            text = "\n".join([f"excluded {total}, and with them {patients}", *reasons])
+            excluded = list(group)
+            lesions, patients = (
+                sum(step[unit] for step in excluded) for unit in ("lesions", "patients")
+            )
+            text = f"excluded {formatting.count(lesions, 'lesion')}"
+            if patients:
+                text += f", including all lesions of {formatting.count(patients, 'patient')}"
+            reasons = [f"{_BULLET} {step['lesions']} {step['reason']}" for step in excluded]
+            text = "\n".join([text, *reasons])
             boxes.append(_Box(text, aside=True))
         else:
             boxes += [
                 _Box(
-                    f"{wording.count(step['lesions'], 'lesion')} of "
-                    f"{wording.count(step['patients'], 'patient')} {step['reason']}"
+                    f"{formatting.count(step['lesions'], 'lesion')} of "
+                    f"{formatting.count(step['patients'], 'patient')} {step['reason']}"
                 )
                 for step in group
             ]
@@ -93,18 +98,18 @@ def _parts(lesions: pd.DataFrame) -> list[str]:
     if lesions.fold.nunique() > 1:
         test = lesions[lesions.split == "test"]
         return [
-            f"{lesions.fold.nunique()} folds, each lesion tested by a network that saw none of "
+            f"{lesions.fold.nunique()} folds, each lesion tested by a network that has not seen "
             f"its fold: {_described(test)}"
         ]
-    known = [name for name in ("train", "validation", "test") if (lesions.split == name).any()]
-    return [f"{name}\n{_described(lesions[lesions.split == name])}" for name in known]
+    names = [name for name in predictions_table.SPLITS if (lesions.split == name).any()]
+    return [f"{name}\n{_described(lesions[lesions.split == name])}" for name in names]
 
 
 def _described(rows: pd.DataFrame) -> str:
     lesions = rows.drop_duplicates(["patient_id", "lesion_id"])
     refractory, avid = (int((lesions.label == value).sum()) for value in (1, 0))
-    patients = wording.count(rows.patient_id.nunique(), "patient")
-    counts = f"{wording.count(len(lesions), 'lesion')} of {patients}"
+    patients = formatting.count(rows.patient_id.nunique(), "patient")
+    counts = f"{formatting.count(len(lesions), 'lesion')} of {patients}"
     return f"{counts}\n{refractory} refractory\n{avid} avid"
 
 

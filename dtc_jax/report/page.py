@@ -1,4 +1,4 @@
-"""The parts of the page, and the one HTML file made of them."""
+"""The parts of the report's page, the HTML file made of them, and the templates of both pages."""
 
 import dataclasses
 import functools
@@ -8,14 +8,12 @@ from collections.abc import Sequence
 import jinja2
 import pandas as pd
 
-from dtc_jax.report import templating
-
-_WHOLE = re.compile(r"[(\[][^()\[\]]*\d[)\]]|\d+ \+ \d+")
+_UNBROKEN = re.compile(r"[(\[][^()\[\]]*\d[)\]]|\d+ \+ \d+")
 
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A figure: the SVG of `drawing.save`, its caption, and the files' name without suffix."""
+    """A figure: the SVG of `drawing.save`, its caption, and its file name without suffix."""
 
     svg: str
     caption: str
@@ -25,7 +23,7 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table of text or numbers, its caption and its CSV file; the first column names the rows."""
+    """A table of text or numbers, its caption and CSV file; the first column names the rows."""
 
     rows: pd.DataFrame
     caption: str
@@ -37,11 +35,11 @@ class Section:
     """A chapter of the page.
 
     Attributes:
-      title: in words; unique on the page.
+      title: unique on the page.
       text: paragraphs.
-      figures: side by side where the page is wide enough.
-      tables: below them.
-      points: a list, last.
+      figures: side by side if the page is wide enough.
+      tables: below the figures.
+      points: a list, at the end.
     """
 
     title: str
@@ -52,18 +50,18 @@ class Section:
 
     @property
     def anchor(self) -> str:
-        """Its id on the page."""
+        """The id of the section on the page."""
         return "-".join(self.title.lower().split())
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to show."""
+        """Whether the section has no content."""
         return not (self.text or self.figures or self.tables or self.points)
 
 
 @dataclasses.dataclass(frozen=True)
 class Headline:
-    """One large number: what it is, its value and interval, and what a reader must know with it."""
+    """One figure in large type: its name, value, interval and accompanying sentences."""
 
     name: str
     value: str
@@ -78,7 +76,7 @@ def render(
     headlines: Sequence[Headline],
     sections: Sequence[Section],
 ) -> str:
-    """The page. It needs no other file and no network."""
+    """The page as HTML. It needs no other file and no network."""
     return _template().render(
         title=title,
         summary=summary,
@@ -89,12 +87,23 @@ def render(
 
 
 def _cell(escaped: str) -> str:
-    """A table's cell; an interval and 'refractory + avid' move to the next line as a whole."""
-    return _WHOLE.sub(r'<span class="whole">\g<0></span>', str(escaped))
+    """A cell of a table; an interval and 'refractory + avid' are not broken across lines."""
+    return _UNBROKEN.sub(r'<span class="whole">\g<0></span>', str(escaped))
 
 
 @functools.cache
 def _template() -> jinja2.Template:
-    environment = templating.environment()
+    environment = templates()
     environment.filters["cell"] = _cell
     return environment.get_template("report.html")
+
+
+def templates() -> jinja2.Environment:
+    """The templates of the pages; printed text is escaped, and a missing variable is an error."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("dtc_jax.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -8,21 +8,21 @@ from typing import Any
 import pandas as pd
 
 from dtc_jax import storage
-from dtc_jax.report import cohort, drawing, page, performance, provenance, usefulness
-from dtc_jax.report.subject import Artefacts, Place, Subject
+from dtc_jax.report import cohort, decision_curves, drawing, page, performance, provenance
+from dtc_jax.report.report_run import Artefacts, OutputFolder, ReportRun
 
 _CHAPTERS = (
-    performance.discriminating,
+    performance.discrimination,
     performance.subgroups,
-    usefulness.deciding,
-    usefulness.calibrating,
-    usefulness.patients,
-    usefulness.abstaining,
-    cohort.studied,
+    decision_curves.lesions,
+    decision_curves.calibration,
+    decision_curves.patients,
+    decision_curves.abstention,
+    cohort.characteristics,
     cohort.training,
-    provenance.failures,
-    provenance.chosen,
-    provenance.checklist,
+    provenance.wrong_decisions,
+    provenance.choices,
+    provenance.checklists,
 )
 
 
@@ -36,51 +36,50 @@ def write(
 
     Args:
       predictions: of `statistics.predictions_table.complete`, of one or several runs.
-      statistics: what `statistics.study` says of them.
-      artefacts: what else is known of a run, by its name; may be empty.
+      statistics: their figures, of `statistics.study`.
+      artefacts: the other files of a run, by its name; may be empty.
       folder: gets statistics.json, tables/, figures/ and report.html.
     """
-    place = Place(pathlib.Path(folder))
+    output = OutputFolder(pathlib.Path(folder))
     several = len(statistics["runs"]) > 1
-    subjects = [
-        Subject(
+    runs = [
+        ReportRun(
             name,
             _rows(predictions[predictions.run == name], artefacts.get(name, Artefacts()).lesions),
             sections,
             artefacts.get(name, Artefacts()),
-            dataclasses.replace(place, prefix=name if several else ""),
+            dataclasses.replace(output, prefix=name if several else ""),
         )
         for name, sections in statistics["runs"].items()
     ]
     with drawing.style():
-        chapters = [performance.compared(statistics["comparisons"], place)]
-        for subject in subjects:
+        chapters = [performance.comparisons(statistics["comparisons"], output)]
+        for run in runs:
             for chapter in _CHAPTERS:
-                made = chapter(subject)
-                title = f"{made.title}: {subject.name}" if several else made.title
-                chapters.append(dataclasses.replace(made, title=title))
-    names = ", ".join(subject.name for subject in subjects)
+                section = chapter(run)
+                title = f"{section.title}: {run.name}" if several else section.title
+                chapters.append(dataclasses.replace(section, title=title))
+    names = ", ".join(run.name for run in runs)
     html = page.render(
         title=f"RAI-refractory or RAI-avid: {names}",
         summary=[
             "A network gives each lung metastasis a probability of being RAI-refractory. A lesion "
-            "at or above the threshold is decided refractory, and I-131 would be withheld. Figures "
-            "are of lesions that had no part in training or in any choice, unless they say so."
+            "at or above the threshold is classified as refractory, and I-131 would be withheld. "
+            "Unless stated otherwise, figures are of test lesions, which were not used for "
+            "training or for any choice."
         ],
-        warnings=_warnings(statistics, subjects),
-        headlines=[
-            line for subject in subjects for line in performance.headlines(subject, several)
-        ],
+        warnings=_warnings(statistics, runs),
+        headlines=[line for run in runs for line in performance.headlines(run, several)],
         sections=chapters if several else [*chapters[1:], chapters[0]],
     )
-    storage.write_json(place.folder / "statistics.json", statistics)
-    path = place.folder / "report.html"
+    storage.write_json(output.path / "statistics.json", statistics)
+    path = output.path / "report.html"
     storage.write_text(path, html)
     return path
 
 
 def _rows(predictions: pd.DataFrame, lesions: pd.DataFrame | None) -> pd.DataFrame:
-    """A run's predictions with what else is known of its lesions."""
+    """A run's predictions with the further columns of its lesions."""
     if lesions is None:
         return predictions
     key = ["patient_id", "lesion_id"]
@@ -88,9 +87,9 @@ def _rows(predictions: pd.DataFrame, lesions: pd.DataFrame | None) -> pd.DataFra
     return predictions.merge(lesions[new], on=key, how="left", validate="many_to_one")
 
 
-def _warnings(statistics: Mapping[str, Any], subjects: list[Subject]) -> list[str]:
-    """What a reader must see first, once each."""
+def _warnings(statistics: Mapping[str, Any], runs: list[ReportRun]) -> list[str]:
+    """The notes that a reader must see first, once each."""
     notes = [*statistics["notes"]]
-    for subject in subjects:
-        notes += subject.artefacts.metrics.get("notes", [])
+    for run in runs:
+        notes += run.artefacts.metrics.get("notes", [])
     return list(dict.fromkeys(notes))

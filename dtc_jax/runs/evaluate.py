@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from dtc_jax import storage
+from dtc_jax import csv_reader, storage
 from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.evaluation import whole_scans
@@ -61,5 +61,5 @@ def _splits(folder: pathlib.Path, table: str) -> list[pd.DataFrame]:
             f"{path}: no such file, and nothing else says whom the run has seen; run "
             f"--mode=evaluate --workdir={folder} without --scans first."
         )
-    cases = storage.read_table(path, ("patient_id", "lesion_id"))
+    cases = csv_reader.read_table(path, ("patient_id", "lesion_id"))
     return [rows for _, rows in cases.groupby("fold")]

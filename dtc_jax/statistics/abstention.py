@@ -1,7 +1,7 @@
-"""Which lesions are too uncertain to decide on I-131 from CT.
+"""Lesions that are too uncertain to decide on I-131 from CT.
 
-`risk_coverage` leaves the least certain lesions open. `Conformal` decides only where one label
-alone is compatible with the score, at an error rate that is set beforehand.
+`risk_coverage` leaves the least certain lesions undecided. `Conformal` decides only if exactly one
+label is compatible with the score, at an error rate that is set in advance.
 """
 
 import dataclasses
@@ -31,14 +31,14 @@ def risk_coverage(
     Args:
       labels: [N] 0 or 1.
       scores: [N] probabilities of 1.
-      thresholds: [N] at or above which a score is decided positive.
+      thresholds: [N]; a score at or above is a positive decision.
       patients: [N] patient ids.
-      resamples: of the patient bootstrap; which lesions are decided is held fixed.
-      seed: of it.
+      resamples: of the patient bootstrap; the set of decided lesions is fixed.
+      seed: of the bootstrap.
 
     Returns:
-      Plain values: {risk_coverage: {coverage, error: {value, low, high}, sensitivity,
-      specificity}, aurc}; aurc is the mean error over all shares (area under the curve).
+      JSON values: {risk_coverage: {coverage, error: {value, low, high}, sensitivity,
+      specificity}, aurc}; aurc is the mean error over all coverages (area under the curve).
     """
     labels, scores = np.asarray(labels), np.asarray(scores, dtype=np.float64)
     thresholds = np.asarray(thresholds, dtype=np.float64)
@@ -72,18 +72,18 @@ def risk_coverage(
 
 @dataclasses.dataclass(frozen=True)
 class Conformal:
-    """Split-conformal prediction, of either label apart, calibrated by whole patients.
+    """Split-conformal prediction for each label separately, calibrated on whole patients.
 
-    Lesions of a patient are not exchangeable with those of another, patients are: each calibration
-    patient weighs the same, shared among the lesions, and the new patient weighs one (hierarchical
-    conformal prediction: Lee, Barber and Willett 2023). For a lesion of either label of a new
-    patient like those of the calibration, the label is in its set with probability 1 - alpha.
+    Patients are exchangeable, their lesions are not: each calibration patient has the weight one,
+    divided among its lesions, and so has the new patient (hierarchical conformal prediction: Lee,
+    Barber and Willett 2023). For a lesion with either label of a new patient from the population of
+    the calibration patients, its set contains the label with probability 1 - alpha.
 
     Attributes:
-      nonconformity: of label 0 and of label 1, each [n] sorted: 1 - the score given to the label.
-      weight: of their patients, cumulated, each [n]; they end below 1 by the new patient's share.
-      lesions: calibrated on.
-      patients: calibrated on.
+      nonconformity: of label 0 and of label 1, each [n] sorted: 1 - the probability of the label.
+      weight: cumulative weights, each [n]; they end below 1 by the share of the new patient.
+      lesions: number of calibration lesions.
+      patients: number of calibration patients.
     """
 
     nonconformity: tuple[np.ndarray, np.ndarray]
@@ -93,7 +93,7 @@ class Conformal:
 
     @classmethod
     def fit(cls, labels: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> "Conformal":
-        """Calibrates on lesions that trained nothing.
+        """Calibrates on lesions that were not used for training.
 
         Args:
           labels: [N] 0 or 1.
@@ -113,7 +113,7 @@ class Conformal:
         return cls(*pairs, len(labels), len(np.unique(patients)))  # type: ignore[arg-type]
 
     def sets(self, scores: np.ndarray, alpha: float) -> np.ndarray:
-        """Whether each label is in the lesion's set at error rate `alpha`.
+        """Whether the set of each lesion contains each label at error rate `alpha`.
 
         Args:
           scores: [N] probabilities of 1.
@@ -131,31 +131,35 @@ class Conformal:
 
 
 def triage(
-    labels: np.ndarray, sets: np.ndarray, patients: np.ndarray, alpha: float, by: list[Conformal]
+    labels: np.ndarray,
+    sets: np.ndarray,
+    patients: np.ndarray,
+    alpha: float,
+    fitted: list[Conformal],
 ) -> dict[str, Any]:
-    """What the sets decide and how often they are right: CONFORMAL of `study`.
+    """The decisions of the sets and how often they are right: CONFORMAL of `study`.
 
     Args:
       labels: [N] 0 or 1.
       sets: [N, 2] of `Conformal.sets`.
       patients: [N] patient ids.
       alpha: of the sets.
-      by: what made them, one a fold.
+      fitted: the predictors of the sets, one per fold.
     """
     labels, patients = np.asarray(labels), np.asarray(patients)
     avid, refractory = sets.T
     decided = avid != refractory
-    held = sets[np.arange(len(labels)), labels]
+    covered = sets[np.arange(len(labels)), labels]
     among = {
         "decided": (decided, np.ones_like(decided)),
-        "error_of_decided": (~held, decided),
-        "coverage_of_positives": (held, labels == 1),
-        "coverage_of_negatives": (held, labels == 0),
+        "error_of_decided": (~covered, decided),
+        "coverage_of_positives": (covered, labels == 1),
+        "coverage_of_negatives": (covered, labels == 0),
     }
     return {
         "alpha": alpha,
-        "calibration_lesions": sum(one.lesions for one in by),
-        "calibration_patients": sum(one.patients for one in by),
+        "calibration_lesions": sum(conformal.lesions for conformal in fitted),
+        "calibration_patients": sum(conformal.patients for conformal in fitted),
         "counts": {
             "avid": int(np.sum(avid & ~refractory)),
             "refractory": int(np.sum(refractory & ~avid)),

@@ -1,11 +1,11 @@
-"""What a network must beat: trivial and hand-made predictors fitted on the same training lesions.
+"""Baselines that a network must beat, fitted on the same training lesions.
 
-| name | model | sees |
+| name | model | input |
 |---|---|---|
-| majority | constant | the class shares |
-| diameter | logistic regression | the lesion's diameter |
-| box_extent | logistic regression | the sides of the mask's box and of the stored scan |
-| features | random forest | features of the mask's size and shape and of HU |
+| majority | constant | the share of positives |
+| diameter | logistic regression | the diameter of the lesion |
+| box_extent | logistic regression | the sides of the mask's bounding box and of the stored scan |
+| features | random forest | features of size, shape and HU |
 | age_sex_diameter | logistic regression | age, sex, diameter |
 """
 
@@ -30,15 +30,15 @@ def inputs(
     age: np.ndarray | None = None,
     sex: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """What each baseline sees, [N, K] a baseline; one without its arrays is left out.
+    """The input of each baseline, [N, K]; a baseline without its arrays is left out.
 
     Args:
       diameter_mm: [N].
       box_mm: [N, 3] sides of the mask's bounding box.
-      scan_box_mm: [N, 3] sides of the stored scan: how a lesion was cut out can betray its size.
+      scan_box_mm: [N, 3] sides of the stored scan: the crop of a lesion can reveal its size.
       features: [N, F].
       age: [N] years.
-      sex: [N] words that begin with F or M; all else is unknown.
+      sex: [N] words that begin with F or M; others are unknown.
     """
     diameter = np.asarray(diameter_mm, dtype=np.float64)[:, None]
     matrices = {"majority": np.zeros_like(diameter), "diameter": diameter}
@@ -57,26 +57,26 @@ def inputs(
 def scores(
     name: str, matrix: np.ndarray, labels: np.ndarray, train: np.ndarray, seed: int = 0
 ) -> np.ndarray:
-    """Probabilities of the positive class by the baseline `name` fitted on the rows of `train`.
+    """Probabilities of the positive class by a baseline that is fitted on the training rows.
 
     Args:
-      name: one of the module docstring's table.
-      matrix: [N, K] what it sees; a row with a NaN is neither fitted nor scored.
+      name: of the baseline, see the module's docstring.
+      matrix: [N, K] inputs; a row with NaN is neither fitted nor scored.
       labels: [N] 0, 1 or NaN.
       train: [N] bool.
       seed: of the random forest.
 
     Returns:
-      [N], NaN for rows with a NaN, and everywhere if they leave no two classes to fit.
+      [N], NaN for rows with NaN, and everywhere if the training rows lack a class.
     """
     labels = np.asarray(labels, dtype=np.float64)
-    known = np.isfinite(matrix).all(axis=1)
-    fitted = known & np.asarray(train, dtype=bool) & np.isfinite(labels)
+    complete = np.isfinite(matrix).all(axis=1)
+    fitted = complete & np.asarray(train, dtype=bool) & np.isfinite(labels)
     result = np.full(len(labels), np.nan)
     if len(np.unique(labels[fitted])) < 2:
         return result
     if name == "majority":
-        result[known] = labels[fitted].mean()
+        result[complete] = labels[fitted].mean()
         return result
     if name == "features":
         model = ensemble.RandomForestClassifier(
@@ -87,29 +87,29 @@ def scores(
             preprocessing.StandardScaler(), linear_model.LogisticRegression(max_iter=1000)
         )
     model.fit(matrix[fitted], labels[fitted].astype(int))
-    result[known] = model.predict_proba(matrix[known])[:, 1]
+    result[complete] = model.predict_proba(matrix[complete])[:, 1]
     return result
 
 
 def predict(
     predictions: pd.DataFrame, matrices: Mapping[str, np.ndarray], rule: str, seed: int = 0
 ) -> pd.DataFrame:
-    """Predictions tables of all baselines, in the rows, folds and splits of a network's.
+    """Predictions tables of all baselines, with the rows, folds and splits of the network.
 
-    Each is fitted on the training rows of a fold, and its threshold comes from the validation rows
-    by the network's own rule; only the majority is decided at 0.5.
+    Each is fitted on the training rows of a fold, and its threshold is chosen on the validation
+    rows by the rule of the network; only the threshold of the majority is 0.5.
 
     Args:
       predictions: [N] rows with the columns of predictions.csv.
-      matrices: see `inputs`; rows as in `predictions`.
+      matrices: of `inputs`, with the rows of `predictions`.
       rule: see `threshold`.
       seed: of the random forest.
 
     Returns:
-      One table under the other, told apart by `run`; a baseline without known inputs is absent.
+      The tables of all baselines, distinguished by `run`; one without inputs is absent.
 
     Raises:
-      InputError: a column is missing, or a fold has not both classes to train on.
+      InputError: a column is missing, or the training rows of a fold lack a class.
     """
     missing = [column for column in _COLUMNS if column not in predictions]
     if missing:
@@ -120,8 +120,8 @@ def predict(
     for fold in np.unique(folds):
         if len(np.unique(labels[(folds == fold) & train & np.isfinite(labels)])) < 2:
             raise InputError(
-                f"predictions: fold {fold} has not both classes in its training split, so no "
-                "baseline can be fitted. Keep the rows of the training split in the table."
+                f"predictions: the training split of fold {fold} lacks a class, so no baseline "
+                "can be fitted. Keep the rows of the training split in the table."
             )
     tables = []
     for name, matrix in matrices.items():

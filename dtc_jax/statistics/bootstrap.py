@@ -1,8 +1,8 @@
-"""The bootstrap over patients, stratified and without a loop over resamples.
+"""The stratified bootstrap over patients, vectorized over resamples.
 
 A resample draws patients with replacement within each stratum (patients with positives only, with
-negatives only, with both), so no resample loses a class. It is held as how often each patient is
-drawn: every count of lesions in it is then a matrix product or a cumulative sum.
+negatives only, with both), so no resample loses a class. It is represented by how often each
+patient is drawn: every count of lesions in it is then a matrix product or a cumulative sum.
 """
 
 from collections.abc import Iterator
@@ -12,18 +12,18 @@ import numpy as np
 from dtc_jax.statistics.estimate import Estimate
 
 GRID = np.linspace(0, 1, 101)  # false positive rates of the ROC band
-_CELLS = 4_000_000  # of the largest array held at once
-_MOST_LESIONS = 200_000
+_CELLS = 4_000_000  # of the largest array in memory
+_MAX_LESIONS = 200_000
 
 
 def draws(labels: np.ndarray, patients: np.ndarray, count: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each patient (in the order of `np.unique`) is drawn, some resamples at a time.
+    """How often each patient (in the order of `np.unique`) is drawn, in chunks of resamples.
 
     Args:
       labels: [N] 0 or 1.
       patients: [N] patient ids.
-      count: of resamples, see `affordable`.
-      seed: of the drawing; the same seed draws the same patients.
+      count: number of resamples, see `affordable`.
+      seed: the same seed draws the same patients.
 
     Yields:
       [C, patients] counts as float.
@@ -47,8 +47,8 @@ def draws(labels: np.ndarray, patients: np.ndarray, count: int, seed: int) -> It
 
 
 def affordable(count: int, lesions: int) -> int:
-    """The resamples drawn where `count` are asked for: fewer on large tables, none on huge ones."""
-    if lesions > _MOST_LESIONS:
+    """The number of resamples drawn of `count`: fewer for large tables, none for huge ones."""
+    if lesions > _MAX_LESIONS:
         return 0
     return min(count, max(200, 50 * _CELLS // max(lesions, 1)))
 
@@ -112,13 +112,13 @@ def curves(
 
 
 def band(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The 2.5 and 97.5 percentiles over resamples [B, ...], pointwise; NaN samples are left out."""
+    """The 2.5 and 97.5 percentiles over resamples [B, ...], pointwise, without NaN."""
     if len(samples) and not np.isnan(samples).any():
         low, high = np.percentile(samples, [2.5, 97.5], axis=0)
         return low, high
-    unknown = np.isnan(samples).all(axis=0)  # so too where there are none
-    known = np.concatenate([samples, np.where(unknown, 0, np.nan)[None]])
-    low, high = np.where(unknown, np.nan, np.nanpercentile(known, [2.5, 97.5], axis=0))
+    unknown = np.isnan(samples).all(axis=0)  # also without resamples
+    filled = np.concatenate([samples, np.where(unknown, 0, np.nan)[None]])
+    low, high = np.where(unknown, np.nan, np.nanpercentile(filled, [2.5, 97.5], axis=0))
     return low, high
 
 

@@ -1,8 +1,8 @@
-"""Do the scores say how often lesions are refractory, and what mends them if not.
+"""Calibration of the scores, and recalibration.
 
-Scores enter as log odds, clipped to probabilities of 1e-6 to 1 - 1e-6. Slope and intercept are
-those of Cox (Biometrika 1958): the slope of the labels' log odds on the scores', ideal 1; and the
-intercept with that slope held at 1 ("calibration in the large"), ideal 0.
+Scores enter as log odds, clipped to probabilities from 1e-6 to 1 - 1e-6. Slope and intercept are
+those of Cox (Biometrika 1958): the slope of the log odds of the labels on those of the scores,
+ideal 1; and the intercept with that slope fixed at 1 ("calibration in the large"), ideal 0.
 """
 
 import math
@@ -20,7 +20,7 @@ Map = Callable[[np.ndarray], np.ndarray]
 METHODS = ("platt", "temperature", "isotonic")
 PREVALENCES = np.arange(1, 20) / 20
 _BINS = 10
-_SEPARATED = 20.0  # a coefficient of log odds beyond it: the classes are separated
+_SEPARATED = 20.0  # classes are separated if a coefficient of the log odds exceeds it
 
 
 def log_odds(scores: np.ndarray) -> np.ndarray:
@@ -56,11 +56,11 @@ def reliability(
 ) -> list[dict[str, Any]]:
     """Mean score and observed share of positives in ten bins of about equally many lesions.
 
-    Equal scores share a bin, so there may be fewer. Arguments as for `slope`.
+    Equal scores share a bin, so there may be fewer bins. Arguments as for `slope`.
 
     Returns:
-      A list of {low, high, score, observed}: the bin's lowest and highest score, its mean, and the
-      share as the plain values of an Estimate.
+      A list of {low, high, score, observed}: the lowest, highest and mean score of the bin, and
+      the observed share as the JSON values of an Estimate.
     """
     labels, scores, patients = np.asarray(labels), np.asarray(scores), np.asarray(patients)
     edges = np.unique(np.quantile(scores, np.arange(1, _BINS) / _BINS, method="inverted_cdf"))
@@ -87,9 +87,10 @@ def fit(method: str, labels: np.ndarray, scores: np.ndarray) -> Map:
     """A map from scores to recalibrated scores.
 
     Args:
-      method: 'platt': a log odds' slope and intercept, to targets that are smoothed so that
-        separated classes do no harm (Platt 1999); 'temperature': the slope alone (Guo, ICML 2017),
-        to the same targets; 'isotonic': a monotone step function (Zadrozny and Elkan, KDD 2002).
+      method: 'platt': slope and intercept of the log odds, fitted to smoothed targets, which also
+        handle separated classes (Platt 1999); 'temperature': only the slope (Guo, ICML 2017),
+        fitted to the same targets; 'isotonic': a monotone step function (Zadrozny and Elkan, KDD
+        2002).
       labels: [N] 0 or 1, of both classes.
       scores: [N] probabilities of 1.
     """
@@ -107,7 +108,7 @@ def fit(method: str, labels: np.ndarray, scores: np.ndarray) -> Map:
 
 
 def summary(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> dict[str, Any]:
-    """Slope, intercept, Brier score and ECE as plain values; arguments as for `slope`."""
+    """Slope, intercept, Brier score and ECE as JSON values; arguments as for `slope`."""
     return {
         "slope": slope(labels, scores, patients).as_dict(),
         "intercept": intercept(labels, scores, patients).as_dict(),
@@ -119,24 +120,27 @@ def summary(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> dic
 def predictive_values(
     sensitivity: np.ndarray, specificity: np.ndarray, prevalence: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """PPV and NPV at a prevalence by Bayes' rule; NaN where no decision is of that kind."""
-    true, false = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
-    spared, missed = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
+    """PPV and NPV at a prevalence by Bayes' rule; NaN if no decision is of that kind."""
+    true_positive, false_positive = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
+    true_negative, false_negative = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
     with np.errstate(invalid="ignore"):
-        return true / (true + false), spared / (spared + missed)
+        return (
+            true_positive / (true_positive + false_positive),
+            true_negative / (true_negative + false_negative),
+        )
 
 
 def by_prevalence(
     labels: np.ndarray, decisions: np.ndarray, patients: np.ndarray, resamples: int, seed: int
 ) -> dict[str, Any]:
-    """PPV and NPV over prevalence at the decisions' sensitivity and specificity, with bands.
+    """PPV and NPV by prevalence at the sensitivity and specificity of the decisions, with bands.
 
     Args:
       labels: [N] 0 or 1, of both classes.
       decisions: [N] 0 or 1.
       patients: [N] patient ids.
       resamples: of the patient bootstrap.
-      seed: of it.
+      seed: of the bootstrap.
     """
     labels, decisions = np.asarray(labels) == 1, np.asarray(decisions) == 1
     counts = np.stack([labels & decisions, labels, ~labels & ~decisions, ~labels], axis=1)
@@ -173,9 +177,9 @@ def _coefficient(
     if count < 2:
         return Estimate(float(beta[0]), math.nan, math.nan, n, count, "none: one patient")
     residual = labels - special.expit(design @ beta + offset)
-    moved = np.zeros((count, design.shape[1]))
-    np.add.at(moved, patient, design * residual[:, None])
-    covariance = count / (count - 1) * bread @ moved.T @ moved @ bread
+    contributions = np.zeros((count, design.shape[1]))
+    np.add.at(contributions, patient, design * residual[:, None])
+    covariance = count / (count - 1) * bread @ contributions.T @ contributions @ bread
     half = stats.t.ppf(0.975, count - 1) * math.sqrt(covariance[0, 0])
     name = f"t({count - 1}), clustered by patient"
     return Estimate(float(beta[0]), float(beta[0] - half), float(beta[0] + half), n, count, name)
@@ -184,7 +188,7 @@ def _coefficient(
 def _logistic(
     design: np.ndarray, targets: np.ndarray, offset: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Unpenalised logistic regression by Newton's method: coefficients and inverse information."""
+    """Unpenalized logistic regression by Newton's method: coefficients and inverse information."""
     beta = np.zeros(design.shape[1])
     for _ in range(100):
         p = special.expit(design @ beta + offset)

@@ -1,4 +1,4 @@
-"""How alike the lesions of a patient are, and what that costs in precision."""
+"""How similar the lesions of a patient are, and how much precision that costs."""
 
 import math
 
@@ -15,8 +15,8 @@ def icc(values: np.ndarray, patients: np.ndarray) -> float:
       patients: [N] patient ids.
 
     Returns:
-      At most 1, below 0 where lesions of a patient differ more than those of two patients; NaN
-      where no patient repeats, there is but one, or the values do not differ.
+      At most 1; below 0 if lesions of one patient differ more than lesions of different patients;
+      NaN if no patient repeats, if there is only one, or if all values are equal.
     """
     values = np.asarray(values, dtype=np.float64)
     names, patient, size = np.unique(np.asarray(patients), return_inverse=True, return_counts=True)
@@ -26,7 +26,7 @@ def icc(values: np.ndarray, patients: np.ndarray) -> float:
     means = np.bincount(patient, weights=values) / size
     between = np.sum(size * (means - values.mean()) ** 2) / (k - 1)
     within = np.sum((values - means[patient]) ** 2) / (n - k)
-    lesions = (n - np.sum(size**2) / n) / (k - 1)  # of a patient, as if all had equally many
+    lesions = (n - np.sum(size**2) / n) / (k - 1)  # effective number per patient
     return float((between - within) / (between + (lesions - 1) * within))
 
 
@@ -36,16 +36,16 @@ def design_effect(
     patients: np.ndarray,
     lesions: np.ndarray | None = None,
 ) -> float:
-    """The variance of the AUC with patients for clusters, over the one of independent lesions.
+    """Variance of the AUC clustered by patient, divided by the variance of independent lesions.
 
     Args:
       labels: [N] 0 or 1.
       scores: [N].
       patients: [N] patient ids.
-      lesions: [N] ids of the lesions, where one has several predictions; None: each is one.
+      lesions: [N] lesion ids if a lesion has several predictions; None: one prediction each.
 
     Returns:
-      NaN where a variance is zero or cannot be had.
+      NaN if a variance is zero or undefined.
     """
     lesions = np.arange(len(labels)) if lesions is None else lesions
     naive = roc.clustered_variance(labels, scores, lesions)

@@ -1,4 +1,4 @@
-"""Is one AUC better than another: paired, unpaired, many at once, and "not worse by much"."""
+"""Differences of AUC: paired, unpaired, adjusted for multiple testing, and non-inferiority."""
 
 import dataclasses
 import math
@@ -15,10 +15,10 @@ class Difference:
     """First AUC minus second.
 
     Attributes:
-      estimate: with its 95 % interval.
+      estimate: the difference with its 95 % interval.
       p: two-sided, of no difference.
       standard_error: of the difference.
-      degrees: of freedom of t; inf: the normal distribution.
+      degrees: degrees of freedom of t; inf: the normal distribution.
     """
 
     estimate: Estimate
@@ -27,9 +27,9 @@ class Difference:
     degrees: float
 
     def non_inferiority(self, margin: float) -> dict[str, float | bool | None]:
-        """Whether the first is worse than the second by less than `margin` (> 0), in AUC.
+        """Whether the first AUC is lower than the second by less than `margin` (> 0).
 
-        p is one-sided; `holds` at p < .025, where the 95 % interval lies above -margin.
+        p is one-sided; `holds` if p < .025, that is, if the 95 % interval lies above -margin.
         """
         p = math.nan
         if self.standard_error > 0:
@@ -50,36 +50,36 @@ def paired(
 ) -> Difference:
     """Two models on the same lesions (DeLong 1988; with patients, Obuchowski 1997).
 
-    Where patients repeat, variance and degrees of freedom are those of `roc.small_sample`.
+    If patients repeat, variance and degrees of freedom are those of `roc.small_sample`.
 
     Args:
       labels: [N] 0 or 1.
-      first: [N] scores of the one model.
-      second: [N] scores of the other.
-      patients: [N] patient ids, or None where lesions are independent.
+      first: [N] scores of the first model.
+      second: [N] scores of the second model.
+      patients: [N] patient ids, or None if lesions are independent.
     """
     labels = np.asarray(labels)
     patient, count = roc.codes(np.arange(len(labels)) if patients is None else patients)
     value = roc.auc(labels, first) - roc.auc(labels, second)
     covariance = roc.clustered_covariance(labels, np.stack([first, second]), patient)
     variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
-    known = None if patients is None else count
+    patient_count = None if patients is None else count
     if count == len(labels) or not variance > 0:
-        return _difference(value, variance, math.inf, len(labels), known, "delong, paired")
-    ours, theirs = (roc.deviations(labels, scores, patient, count) for scores in (first, second))
-    moved = [a - b for a, b in zip(ours, theirs, strict=True)]
-    variance, degrees = roc.small_sample(labels, patient, *moved)
+        return _difference(value, variance, math.inf, len(labels), patient_count, "delong, paired")
+    both = (roc.deviations(labels, scores, patient, count) for scores in (first, second))
+    deviations = [a - b for a, b in zip(*both, strict=True)]
+    variance, degrees = roc.small_sample(labels, patient, *deviations)
     name = f"obuchowski, paired, t({degrees:.1f})"
-    return _difference(value, variance, degrees, len(labels), known, name)
+    return _difference(value, variance, degrees, len(labels), patient_count, name)
 
 
 def unpaired(
     first: tuple[np.ndarray, np.ndarray, np.ndarray | None],
     second: tuple[np.ndarray, np.ndarray, np.ndarray | None],
 ) -> Difference:
-    """Two cohorts without a common patient, each (labels [N], scores [N], patients [N] or None).
+    """Two cohorts without common patients, each (labels [N], scores [N], patients [N] or None).
 
-    The quantile is the normal one, or Welch and Satterthwaite's t where patients repeat.
+    The quantile is normal, or Welch and Satterthwaite's t if patients repeat.
     """
     areas, variances, degrees, lesions, counts = [], [], [], 0, []
     for labels, scores, patients in (first, second):
@@ -89,28 +89,30 @@ def unpaired(
         variances.append(roc.clustered_variance(labels, scores, patient))
         degrees.append(math.inf)
         if count < len(labels) and variances[-1] > 0:
-            moved = roc.deviations(labels, scores, patient, count)
-            variances[-1], degrees[-1] = roc.small_sample(labels, patient, *moved)
+            deviations = roc.deviations(labels, scores, patient, count)
+            variances[-1], degrees[-1] = roc.small_sample(labels, patient, *deviations)
         lesions += len(labels)
         counts.append(None if patients is None else count)
-    known = None if None in counts else sum(filter(None, counts))
+    patient_count = None if None in counts else sum(filter(None, counts))
     total = sum(variances)
     if min(degrees) == math.inf or not total > 0:
-        return _difference(areas[0] - areas[1], total, math.inf, lesions, known, "delong, unpaired")
+        return _difference(
+            areas[0] - areas[1], total, math.inf, lesions, patient_count, "delong, unpaired"
+        )
     welch = total**2 / sum(v**2 / d for v, d in zip(variances, degrees, strict=True))
     name = f"obuchowski, unpaired, t({welch:.1f})"
-    return _difference(areas[0] - areas[1], total, welch, lesions, known, name)
+    return _difference(areas[0] - areas[1], total, welch, lesions, patient_count, name)
 
 
 def holm(p: np.ndarray) -> np.ndarray:
     """P values [K] adjusted for their number (Holm, Scandinavian Journal of Statistics 1979).
 
-    NaN stay NaN and do not count.
+    NaN stays NaN and is not counted.
     """
     p = np.asarray(p, dtype=np.float64)
     adjusted = np.full_like(p, math.nan)
-    known = np.flatnonzero(~np.isnan(p))
-    order = known[np.argsort(p[known], kind="stable")]
+    defined = np.flatnonzero(~np.isnan(p))
+    order = defined[np.argsort(p[defined], kind="stable")]
     factors = np.arange(len(order), 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(factors * p[order]), 1)
     return adjusted

@@ -1,8 +1,9 @@
 """Decision curves (Vickers and Elkin, Medical Decision Making 2006) of withholding I-131.
 
-The threshold probability is the risk of being RAI-refractory at which a physician would withhold;
-its odds are the price of withholding from an avid lesion, in refractory ones spared. Net benefit is
-TP / n - FP / n * odds. All bands are of the patient bootstrap, pointwise.
+The threshold probability is the risk of being RAI-refractory at which a physician would withhold
+I-131; its odds weigh the harm of withholding from an avid lesion against the benefit of sparing a
+refractory one. Net benefit is TP / n - FP / n * odds. Bands are pointwise, of the patient
+bootstrap.
 """
 
 from typing import Any
@@ -45,7 +46,7 @@ def decision_curve(
       scores: [N] probabilities of 1.
       patients: [N] patient ids.
       resamples: of the patient bootstrap.
-      seed: of it.
+      seed: of the bootstrap.
     """
     counts = _counts(np.asarray(labels), np.asarray(scores), THRESHOLDS)
     samples = _benefits(bootstrap.sums(counts, labels, patients, resamples, seed), THRESHOLDS)
@@ -58,7 +59,7 @@ def decision_curve(
 
 
 def _counts(labels: np.ndarray, scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Is a lesion a true or false positive at each threshold, and its label: [N, 2 T + 2]."""
+    """Is a lesion a true or a false positive at each threshold? And its label: [N, 2 T + 2]."""
     withheld = scores[:, None] >= thresholds  # [N, T]
     positive = labels[:, None] == 1
     return np.hstack([withheld & positive, withheld & ~positive, positive, ~positive])

@@ -1,8 +1,8 @@
-"""How well a segmenter finds lesions: Dice, surfaces, sensitivity by size, false positives, FROC.
+"""How well a segmenter detects lesions: Dice, surfaces, sensitivity, false positives, FROC.
 
-Intervals are those of a bootstrap that draws whole patients. Where no resample can move a figure,
-patients are the units of another one: Wilson's of a sensitivity of 0 or 1, the exact Poisson one
-of no false positive at all. A single patient has no interval.
+Intervals come from a bootstrap of whole patients. If all resamples agree, patients are the units of
+another interval: Wilson's for a sensitivity of 0 or 1, the exact Poisson interval if there is no
+false positive at all. A single patient has no interval.
 """
 
 import math
@@ -14,7 +14,7 @@ import pandas as pd
 from dtc_jax.statistics import bootstrap, rates, subgroups
 from dtc_jax.statistics.estimate import Estimate
 
-FALSE_POSITIVES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # a scan: those of LUNA16's score
+FALSE_POSITIVES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # per scan, as in the score of LUNA16
 
 
 def detection(
@@ -26,27 +26,27 @@ def detection(
     resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The figures of a segmenter on scans with a known truth.
+    """Figures of a segmenter on scans with reference masks.
 
     Args:
-      scans: a row a scan: patient_id; dice, surface_dice and hausdorff_95_mm (NaN where they are
-        not defined); found_mm3 and true_mm3, the volumes of both masks.
-      lesions: a row a true lesion: patient_id, diameter_mm, dice, is_found and score (NaN where it
+      scans: one row per scan: patient_id; dice, surface_dice and hausdorff_95_mm (NaN if
+        undefined); found_mm3 and true_mm3, the volumes of both masks.
+      lesions: one row per true lesion: patient_id, diameter_mm, dice, is_found and score (NaN if it
         was not found).
-      candidates: a row a found lesion: patient_id, score, is_false.
-      rounding: of diameters to the study's groups, see `subgroups.diameter_groups`.
+      candidates: one row per found lesion: patient_id, score, is_false.
+      rounding: of diameters to the groups of the study, see `subgroups.diameter_groups`.
       resamples: of the bootstrap.
       seed: of the bootstrap.
 
     Returns:
-      JSON values without NaN. Scans without a true lesion have no Dice: they are counted, and those
-      in which something was found all the same, and enter false positives alone. A scan whose
-      lesions were all missed has Dice 0 and no Hausdorff distance, and is counted as well.
+      JSON values without NaN. Scans without a true lesion have no Dice: they are counted, as are
+      those with a finding, and contribute only to false positives. A scan whose lesions were all
+      missed has Dice 0 and no Hausdorff distance, and is counted as well.
     """
-    how = {"resamples": resamples, "seed": seed}
+    bootstrap_args = {"resamples": resamples, "seed": seed}
     empty = (scans.true_mm3 == 0).to_numpy()
     with_lesions = scans[~empty]
-    known = with_lesions[with_lesions.hausdorff_95_mm.notna()]
+    measured = with_lesions[with_lesions.hausdorff_95_mm.notna()]
     patients = lesions.patient_id.to_numpy(str)
     hits = lesions.is_found.to_numpy(bool)
     return {
@@ -56,29 +56,29 @@ def detection(
         "empty_scans": int(empty.sum()),
         "empty_scans_with_finding": int((scans.found_mm3[empty] > 0).sum()),
         "scans_all_missed": int((with_lesions.found_mm3 == 0).sum()),
-        "dice": _mean(with_lesions.dice, with_lesions.patient_id, **how),
-        "surface_dice": _mean(with_lesions.surface_dice, with_lesions.patient_id, **how),
-        "hausdorff_95_mm": _mean(known.hausdorff_95_mm, known.patient_id, **how),
-        "lesion_dice": _mean(lesions.dice, lesions.patient_id, **how),
-        "sensitivity": _share(hits, patients, **how),
-        "sensitivity_by_diameter": _by_diameter(lesions, rounding, **how),
-        "false_positives_per_scan": false_positives(scans, candidates, **how).as_dict(),
-        "froc": froc(scans, lesions, candidates, **how),
+        "dice": _mean(with_lesions.dice, with_lesions.patient_id, **bootstrap_args),
+        "surface_dice": _mean(with_lesions.surface_dice, with_lesions.patient_id, **bootstrap_args),
+        "hausdorff_95_mm": _mean(measured.hausdorff_95_mm, measured.patient_id, **bootstrap_args),
+        "lesion_dice": _mean(lesions.dice, lesions.patient_id, **bootstrap_args),
+        "sensitivity": _share(hits, patients, **bootstrap_args),
+        "sensitivity_by_diameter": _by_diameter(lesions, rounding, **bootstrap_args),
+        "false_positives_per_scan": false_positives(scans, candidates, **bootstrap_args).as_dict(),
+        "froc": froc(scans, lesions, candidates, **bootstrap_args),
     }
 
 
 def false_positives(
     scans: pd.DataFrame, candidates: pd.DataFrame, *, resamples: int, seed: int
 ) -> Estimate:
-    """Mean number of false positives a scan, over all scans; see `detection`."""
+    """Mean number of false positives per scan, over all scans; see `detection`."""
     false = candidates.patient_id[candidates.is_false].to_numpy(str)
     owners = np.concatenate([scans.patient_id.to_numpy(str), false])
     values = np.zeros((len(owners), 2))  # false positives, scans
     values[len(scans) :, 0] = values[: len(scans), 1] = 1
     if not false.size and len(scans):
-        known = scans.patient_id.nunique()
-        high = -math.log(0.025) / known
-        return Estimate(0.0, 0.0, high, len(scans), known, "poisson, a patient a unit")
+        patients = scans.patient_id.nunique()
+        high = -math.log(0.025) / patients
+        return Estimate(0.0, 0.0, high, len(scans), patients, "poisson, patients as units")
     return _ratio(values, owners, len(scans), resamples, seed)
 
 
@@ -90,16 +90,16 @@ def froc(
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Sensitivity where the score's threshold allows so many false positives a scan, at most.
+    """Sensitivity at thresholds that allow at most so many false positives per scan.
 
     Args: see `detection`.
 
     Returns:
-      `points`, one for each of `FALSE_POSITIVES`, and `mean`, their mean (the score of LUNA16,
-      Setio et al., Medical Image Analysis 2017), each with its interval.
+      `points`, one for each of `FALSE_POSITIVES`, and their `mean` (the score of LUNA16, Setio et
+      al., Medical Image Analysis 2017), each with its interval.
     """
     names, scan_owner = np.unique(scans.patient_id.to_numpy(str), return_inverse=True)
-    thresholds = np.sort(lesions.score.dropna().unique())[::-1]  # only here does sensitivity move
+    thresholds = np.sort(lesions.score.dropna().unique())[::-1]  # the sensitivity changes only here
     n_scans = np.bincount(scan_owner, minlength=len(names))  # [P]
     lesion_owner = np.searchsorted(names, lesions.patient_id.to_numpy(str))
     n_lesions = np.bincount(lesion_owner, minlength=len(names))  # [P]
@@ -109,12 +109,12 @@ def froc(
     wrong = _at_least(false, thresholds, names)  # [P, K]
 
     def sensitivities(drawn: np.ndarray) -> np.ndarray:
-        """Of resamples, as how often each patient is drawn. # [R, P] -> [R, points]"""
+        """Of resamples, given how often each patient is drawn. # [R, P] -> [R, points]"""
         with np.errstate(invalid="ignore"):
-            found = (drawn @ hits) / (drawn @ n_lesions)[:, None]  # [R, 1 + K]
+            sensitivity = (drawn @ hits) / (drawn @ n_lesions)[:, None]  # [R, 1 + K]
         allowed = (drawn @ wrong) / (drawn @ n_scans)[:, None]  # [R, K]
         steps = np.stack([(allowed <= rate).sum(axis=1) for rate in FALSE_POSITIVES], axis=1)
-        return np.take_along_axis(found, steps, axis=1)
+        return np.take_along_axis(sensitivity, steps, axis=1)
 
     value = sensitivities(np.ones((1, len(names))))[0]  # [points]
     chunks = bootstrap.draws(np.zeros(len(names)), names, resamples, seed)
@@ -130,7 +130,7 @@ def froc(
 
 
 def _at_least(rows: pd.DataFrame, thresholds: np.ndarray, names: np.ndarray) -> np.ndarray:
-    """How many rows of each patient score at least each (falling) threshold. # [P, K]"""
+    """Rows of each patient with a score of at least each (descending) threshold. # [P, K]"""
     count = np.zeros((len(names), len(thresholds) + 1))
     first = np.searchsorted(-thresholds, -rows.score.to_numpy(float))  # first threshold reached
     owner = np.searchsorted(names, rows.patient_id.to_numpy(str))
@@ -141,7 +141,7 @@ def _at_least(rows: pd.DataFrame, thresholds: np.ndarray, names: np.ndarray) -> 
 def _by_diameter(
     lesions: pd.DataFrame, rounding: str, *, resamples: int, seed: int
 ) -> list[dict[str, Any]]:
-    """Sensitivity in each of the study's groups, from the largest to the smallest."""
+    """Sensitivity in each diameter group of the study, from the largest to the smallest."""
     group = subgroups.diameter_groups(lesions.diameter_mm.to_numpy(float), rounding)
     hits, patients = lesions.is_found.to_numpy(bool), lesions.patient_id.to_numpy(str)
     return [
@@ -160,13 +160,13 @@ def _share(hits: np.ndarray, patients: np.ndarray, *, resamples: int, seed: int)
 
 
 def _mean(values: Any, patients: Any, *, resamples: int, seed: int) -> dict[str, Any]:
-    """The mean over rows with its patient-bootstrap interval, as JSON."""
+    """The mean over rows with the interval of the patient bootstrap, as JSON values."""
     values = np.stack([np.asarray(values, float), np.ones(len(values))], axis=1)
     return _ratio(values, np.asarray(patients, str), len(values), resamples, seed).as_dict()
 
 
 def _ratio(values: np.ndarray, patients: np.ndarray, n: int, resamples: int, seed: int) -> Estimate:
-    """Sum of the first column over that of the second. # [N, 2]"""
+    """Sum of the first column divided by the sum of the second. # [N, 2]"""
     if not n:
         return Estimate(math.nan, math.nan, math.nan, 0, 0, "none: nothing to count")
     sums = bootstrap.sums(values, np.zeros(len(values)), patients, resamples, seed)  # [R, 2]
@@ -182,5 +182,5 @@ def _estimate(
         return Estimate(float(value), math.nan, math.nan, n, patients, "none: a single patient")
     if is_share and value in (0, 1) and np.ptp(samples) == 0:
         low, high = rates.wilson(float(value), patients)
-        return Estimate(float(value), low, high, n, patients, "wilson, a patient a unit")
+        return Estimate(float(value), low, high, n, patients, "wilson, patients as units")
     return bootstrap.estimate(value, samples, n, patients)

@@ -1,4 +1,4 @@
-"""Dice over cases, with its interval; cases without lesion are counted apart, never averaged."""
+"""Dice over cases with its interval; cases without a lesion are counted, but not averaged."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from dtc_jax.statistics.estimate import mean, plain
 
 
 def metrics(cases: pd.DataFrame, column: str = "dice") -> dict[str, dict[str, dict[str, Any]]]:
-    """The figures of each cohort's splits, folds pooled.
+    """Figures of each split of each cohort, with folds pooled.
 
     Args:
       cases: cohort, split, patient_id, true_voxels and found_voxels of each case, and `column`.
-      column: Dice, NaN where a case has no lesion; 'dice' is that of `found_voxels`, others are
-        those of baselines.
+      column: with Dice, NaN if a case has no lesion; 'dice' belongs to `found_voxels`, other
+        columns to baselines.
 
     Returns:
       {cohort: {split: figures}}, JSON values without NaN.
@@ -26,13 +26,15 @@ def metrics(cases: pd.DataFrame, column: str = "dice") -> dict[str, dict[str, di
 
 
 def _figures(group: pd.DataFrame, column: str) -> dict[str, Any]:
-    known = group[group[column].notna()]
+    with_lesion = group[group[column].notna()]
     empty = group[group.true_voxels == 0]
     figures = {
         "cases": len(group),
         "patients": int(group.patient_id.nunique()),
-        "dice": mean(known[column].to_numpy(), known.patient_id.to_numpy(str)).as_dict(),
-        "median_dice": plain(float(np.median(known[column]))) if len(known) else None,
+        "dice": mean(
+            with_lesion[column].to_numpy(), with_lesion.patient_id.to_numpy(str)
+        ).as_dict(),
+        "median_dice": plain(float(np.median(with_lesion[column]))) if len(with_lesion) else None,
         "empty_cases": len(empty),
     }
     if column == "dice":

@@ -1,4 +1,4 @@
-"""A number with its 95 % interval, what it was counted from, and how the interval was made."""
+"""A number with its 95 % interval, its sample size, and the method of the interval."""
 
 import dataclasses
 import math
@@ -12,15 +12,15 @@ Z_95 = 1.959963984540054  # the normal distribution's two-sided 95 % quantile
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """An estimate and its 95 % confidence interval; NaN where it cannot be had.
+    """An estimate and its 95 % confidence interval; NaN if undefined.
 
     Attributes:
       value: the point estimate.
       low: lower end of the interval.
       high: upper end of the interval.
-      n: predictions it was counted from, one a lesion and fold; of a rate, its denominator.
-      patients: patients among them, or None where patients are unknown.
-      interval: how the interval was made.
+      n: number of predictions, one per lesion and fold; of a rate, its denominator.
+      patients: number of their patients, or None if unknown.
+      interval: the method of the interval.
     """
 
     value: float
@@ -31,17 +31,17 @@ class Estimate:
     interval: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as plain JSON values: None in place of NaN."""
+        """The fields as JSON values: None instead of NaN."""
         return {name: plain(value) for name, value in dataclasses.asdict(self).items()}
 
 
 def plain(value: Any) -> Any:
-    """`value`, or None in place of a NaN, which JSON has not."""
+    """`value`, or None instead of NaN, which JSON lacks."""
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def plain_list(values: np.ndarray) -> list[Any]:
-    """An array as nested lists, None in place of NaN."""
+    """An array as nested lists, None instead of NaN."""
     if np.ndim(values) > 1:
         return [plain_list(row) for row in values]
     return [plain(value) for value in np.asarray(values, dtype=np.float64).tolist()]

@@ -1,7 +1,7 @@
-"""By how much a split by lesions flatters, and whether a network can tell patients apart.
+"""The optimistic bias of a split by lesions, and whether a network recognizes patients.
 
-If it can, a network that saw one lesion of a patient in training can recognise the others in the
-test, and a split by lesions measures memory rather than medicine.
+If it does, a network trained on one lesion of a patient can recognize the patient's other lesions
+in the test, and a split by lesions measures memorization.
 """
 
 import math
@@ -17,16 +17,16 @@ _LESION = ["patient_id", "lesion_id"]
 
 
 def gap(by_lesion: pd.DataFrame, by_patient: pd.DataFrame) -> dict[str, Any]:
-    """The AUC under a split by lesions less that under a split by patients, on the same lesions.
+    """AUC with a split by lesions minus AUC with a split by patients, on the same lesions.
 
     Args:
       by_lesion: predictions of all folds of a cross-validation by lesions: fold, split, patient_id,
         lesion_id, label and score.
-      by_patient: those of one by patients.
+      by_patient: the same of a cross-validation by patients.
 
     Returns:
       auc_gap: ESTIMATE, paired and clustered by patient; p: two-sided, of no difference; siblings:
-      the share of the tested lesions with one of the same patient in training, when split by
+      the share of test lesions with another lesion of the patient in training, in the split by
       lesions. JSON values.
     """
     test = [rows[rows.split == "test"] for rows in (by_lesion, by_patient)]
@@ -50,25 +50,25 @@ def probe(
     draws: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """How often a lesion's nearest neighbour, among those of its fold, is of the same patient.
+    """How often the nearest neighbour of a lesion in its fold belongs to the same patient.
 
-    Neighbours are nearest by cosine, of features standardised within the fold, whose network made
-    them. Chance is what permuted patients give; they are permuted within fold and label, so that
-    telling the labels apart is not taken for telling the patients apart.
+    Neighbours are nearest by cosine similarity of the features, standardized within the fold.
+    Chance is the result with permuted patients; they are permuted within fold and label, so that
+    separating the labels is not mistaken for recognizing patients.
 
     Args:
       features: [N, C] of lesions that the network was not trained on.
       patients: [N] patient ids.
       labels: [N] 0 or 1.
       folds: [N].
-      draws: permutations.
-      seed: of them.
+      draws: number of permutations.
+      seed: of the permutations.
 
     Returns:
-      lesions: those with another lesion of the patient in the fold; patients: of these; found: the
-      share whose nearest neighbour is of the patient; chance: {value, low, high}, mean and central
-      95 % of the permutations; p: one-sided, of no more than chance. JSON values; null without any
-      such lesion.
+      lesions: number of lesions with another lesion of the patient in the fold; patients: number of
+      their patients; found: the share whose nearest neighbour belongs to the patient; chance:
+      {value, low, high}, mean and central 95 % of the permutations; p: one-sided, of no more than
+      chance. JSON values; null if there is no such lesion.
     """
     features, folds = np.asarray(features, dtype=np.float64), np.asarray(folds)
     patient = np.unique(np.asarray(patients), return_inverse=True)[1]
@@ -80,9 +80,9 @@ def probe(
         counts = np.bincount(patient[rows])
         paired[rows] = counts[patient[rows]] > 1
     if not paired.any():
-        nothing = {"value": None, "low": None, "high": None}
-        return {"lesions": 0, "patients": 0, "found": None, "chance": nothing, "p": None}
-    found = _share(patient, neighbor, paired)
+        chance = {"value": None, "low": None, "high": None}
+        return {"lesions": 0, "patients": 0, "found": None, "chance": chance, "p": None}
+    share = _share(patient, neighbor, paired)
     rng = np.random.default_rng(seed)
     strata = np.unique(np.stack([folds, np.asarray(labels)]), axis=1, return_inverse=True)[1]
     groups = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
@@ -96,14 +96,14 @@ def probe(
     return {
         "lesions": int(paired.sum()),
         "patients": len(np.unique(patient[paired])),
-        "found": found,
+        "found": share,
         "chance": {"value": float(drawn.mean()), "low": float(low), "high": float(high)},
-        "p": plain(float((np.sum(drawn >= found - 1e-12) + 1) / (draws + 1))),
+        "p": plain(float((np.sum(drawn >= share - 1e-12) + 1) / (draws + 1))),
     }
 
 
 def _nearest(features: np.ndarray) -> np.ndarray:
-    """Each row's nearest other row by cosine. # [N, C] -> [N]"""
+    """The nearest other row of each row by cosine similarity. # [N, C] -> [N]"""
     deviation = features.std(axis=0)
     scaled = (features - features.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
     scaled /= np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-12)

@@ -1,11 +1,11 @@
-"""From lesions to patients, to whom I-131 is given.
+"""From lesions to patients, since I-131 is given to patients.
 
-| rule | a patient's score is |
+| rule | score of a patient |
 |---|---|
-| any | the highest of the lesions: one refractory lesion is enough to withhold I-131 |
-| all | the lowest: all lesions must be refractory |
-| mean | the mean |
-| volume | the mean weighted by the volume of a ball of the lesion's diameter |
+| any | the highest score of the lesions: one refractory lesion suffices to withhold I-131 |
+| all | the lowest score: all lesions must be refractory |
+| mean | the mean score |
+| volume | the mean score weighted by the volume of a sphere of the lesion's diameter |
 """
 
 import dataclasses
@@ -22,14 +22,14 @@ RULES = ("any", "all", "mean", "volume")
 
 
 def patients(table: pd.DataFrame, truth: str = "any") -> pd.DataFrame:
-    """A row a patient: label, mixed, threshold, and a score by each rule, named like it.
+    """One row per patient: label, mixed, threshold, and one score per rule, named by the rule.
 
-    A lesion that several folds have scored enters once, with its mean score and threshold.
+    A lesion that several folds scored counts once, with its mean score and threshold.
 
     Args:
-      table: columns patient_id, lesion_id, label, score, threshold (no NaN) and, where known,
-        diameter_mm; a patient with a lesion of unknown diameter has no 'volume'.
-      truth: 'any': a mixed patient is refractory; 'all': such a patient is avid.
+      table: columns patient_id, lesion_id, label, score, threshold (no NaN) and, if known,
+        diameter_mm; a patient with a lesion of unknown diameter has no 'volume' score.
+      truth: 'any': a patient with both labels is refractory; 'all': such a patient is avid.
 
     Raises:
       UsageError: there is no such truth.
@@ -52,9 +52,9 @@ def patients(table: pd.DataFrame, truth: str = "any") -> pd.DataFrame:
     if "diameter_mm" in table:
         volume = lesions.diameter_mm**3
         total = volume.groupby(level="patient_id").sum(min_count=1)
-        known = volume.notna().groupby(level="patient_id").all()
+        complete = volume.notna().groupby(level="patient_id").all()
         weighted = (volume * lesions.score).groupby(level="patient_id").sum()
-        result["volume"] = (weighted / total).where(known)
+        result["volume"] = (weighted / total).where(complete)
     return result
 
 
@@ -67,22 +67,22 @@ def patient_level(
       table: see `patients`.
       truth: see `patients`.
       resamples: of the bootstrap of the decision curve.
-      seed: of it.
+      seed: of the bootstrap.
 
     Returns:
-      None where the patients are of one class.
+      None if all patients have the same label.
     """
     people = patients(table, truth)
     if people.label.nunique() < 2:
         return None
     rules = {}
     for rule in (rule for rule in RULES if rule in people):
-        known = people[people[rule].notna()]
-        if known.label.nunique() < 2:
+        scored = people[people[rule].notna()]
+        if scored.label.nunique() < 2:
             continue
-        labels, ids = known.label.to_numpy(np.int64), known.index.to_numpy(str)
-        scores = known[rule].to_numpy(np.float64)
-        decisions = scores >= known.threshold.to_numpy()
+        labels, ids = scored.label.to_numpy(np.int64), scored.index.to_numpy(str)
+        scores = scored[rule].to_numpy(np.float64)
+        decisions = scores >= scored.threshold.to_numpy()
         estimates = rates.rates(labels, decisions, ids)
         rules[rule] = {
             "auc": roc.auc_interval(labels, scores, ids).as_dict(),

@@ -1,33 +1,31 @@
-"""The table of predictions: a row a lesion, run and fold, read and checked as a whole.
+"""The table of predictions: one row per lesion, run and fold, read and checked as a whole.
 
 | column | | |
 |---|---|---|
 | patient_id, lesion_id | required | pseudonyms; a lesion_id is unique within its patient |
-| label | required | 1 RAI-refractory, 0 RAI-avid; empty: not known, skipped and counted |
+| label | required | 1 RAI-refractory, 0 RAI-avid; empty: unknown, skipped and counted |
 | score | required | probability of 1, in [0, 1]; empty: not scored, skipped and counted |
-| run, cohort, split, fold | | default: by the file's name (`read`), 'primary', 'test', 0 |
+| run, cohort, split, fold | | default: the name of the file (`read`), 'primary', 'test', 0 |
 | threshold, decision | | default: see `complete` |
-| diameter_mm, age, sex, center | | as known |
+| diameter_mm, age, sex, center | | if known |
 
-Further columns are carried along.
+Further columns are kept.
 """
 
-import csv
 import pathlib
-import warnings
 
 import numpy as np
 import pandas as pd
 
-from dtc_jax import storage
+from dtc_jax import csv_reader
 from dtc_jax.errors import InputError
 from dtc_jax.storage import PathLike
 
 REQUIRED = ("patient_id", "lesion_id", "label", "score")
 KEY = ("run", "cohort", "split", "fold", "patient_id", "lesion_id")
 _DEFAULTS = {"run": "model", "cohort": "primary", "split": "test", "fold": "0"}
-_SPLITS = ("train", "validation", "test")
-_WORDS = ("patient_id", "lesion_id", "run", "cohort", "split", "sex", "center")
+SPLITS = ("train", "validation", "test")
+_TEXT_COLUMNS = ("patient_id", "lesion_id", "run", "cohort", "split", "sex", "center")
 _MEASURES = ("diameter_mm", "age")
 _NUMBERS = ("label", "score", "threshold", "decision", "fold", *_MEASURES)
 _EMPTY = ("", "nan", "NaN", "NA", "N/A", "null", "None")
@@ -35,42 +33,20 @@ _WHOLE = {"label": (0, 1), "decision": (0, 1), "fold": None}
 
 
 def read(path: PathLike) -> pd.DataFrame:
-    """Reads a predictions.csv; a million rows take some seconds.
+    """Reads a predictions.csv; a million rows take about a minute.
 
     Returns:
-      Ids and words as str, numbers as float; the index is the row's number in the file. Where it
-      has no column `run`, that is the file's name or, of a predictions.csv, its folder's.
+      Ids and words as str, numbers as float; the index is the row number in the file. Without a
+      column `run`, the run is the name of the file, or of the folder of a predictions.csv.
 
     Raises:
-      InputError: what is wrong, with file, row and column.
+      InputError: names the file, the row and the column.
     """
     path = pathlib.Path(path)
-    _check_header(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row that is too long
-            cells = pd.read_csv(
-                path,
-                dtype=str,
-                keep_default_na=False,
-                skipinitialspace=True,
-                skip_blank_lines=False,
-                index_col=False,
-                encoding="utf-8-sig",
-            )
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text; save it as CSV in UTF-8.") from error
-    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        text = " ".join(str(error).split())
-        raise InputError(f"{path}: is not a table ({text}); look for a comma too many.") from error
-    cells.index = pd.RangeIndex(2, len(cells) + 2)  # as a spreadsheet counts
-    cells.columns = cells.columns.str.strip()
-    cells = cells[(cells.notna() & (cells != "")).any(axis=1)]
-    if cells.empty:
-        raise InputError(f"{path}: has a header but no rows; it needs a row for every lesion.")
+    cells = csv_reader.read(path, "a predictions.csv", each="lesion")
     if "run" not in cells:
-        generic = path.stem == "predictions"
-        cells.insert(0, "run", path.resolve().parent.name if generic else path.stem)
+        is_generic = path.stem == "predictions"
+        cells.insert(0, "run", path.resolve().parent.name if is_generic else path.stem)
     try:
         return check(cells)
     except InputError as error:
@@ -78,23 +54,23 @@ def read(path: PathLike) -> pd.DataFrame:
 
 
 def check(table: pd.DataFrame) -> pd.DataFrame:
-    """A copy with defaults filled in and every cell checked.
+    """Returns a copy with defaults filled in and every cell checked.
 
     Args:
-      table: see the module's docstring; cells are text or numbers. The index names rows in errors.
+      table: see the module's docstring; cells are text or numbers. Errors name rows by the index.
 
     Raises:
-      InputError: a column is missing, a cell is not what it must be, a lesion occurs twice, a
-        patient is in two cohorts, or a lesion in two splits or with two labels.
+      InputError: a column is missing, a cell is invalid, a lesion occurs twice, a patient is in two
+        cohorts, or a lesion is in two splits or has two labels.
     """
     missing = [name for name in REQUIRED if name not in table]
     if missing:
         raise InputError(
-            f"no column {', '.join(missing)} among {', '.join(map(str, table.columns))}; needed "
-            f"are {', '.join(REQUIRED)}."
+            f"no column {', '.join(missing)} among {', '.join(map(str, table.columns))}; add it "
+            f"(needed are {', '.join(REQUIRED)})."
         )
     table = table.assign(**{c: d for c, d in _DEFAULTS.items() if c not in table})
-    for name in (name for name in _WORDS if name in table):
+    for name in (name for name in _TEXT_COLUMNS if name in table):
         table[name] = _words(table[name])
         if name in _DEFAULTS:
             table[name] = table[name].replace("", _DEFAULTS[name])
@@ -105,84 +81,66 @@ def check(table: pd.DataFrame) -> pd.DataFrame:
     table["fold"] = table.fold.fillna(0)
     for name, choices in _WHOLE.items():
         if name in table:
-            known, values = table[name].notna(), table[name]
-            whole = values.isin(choices) if choices else (values >= 0) & (values % 1 == 0)
-            what = "0 (RAI-avid) or 1 (RAI-refractory)" if choices else "a whole number"
-            _refuse(table, known & ~whole, name, f"is not {what}.")
-    for name, what in (("score", "probability of RAI-refractory"), ("threshold", "threshold")):
+            values = table[name]
+            valid = values.isin(choices) if choices else (values >= 0) & (values % 1 == 0)
+            expected = "0 (RAI-avid) or 1 (RAI-refractory)" if choices else "a whole number"
+            _refuse(table, values.notna() & ~valid, name, f"is not {expected}.")
+    for name, meaning in (("score", "probability of RAI-refractory"), ("threshold", "threshold")):
         if name in table:
             outside = table[name].notna() & ~table[name].between(0, 1)
-            _refuse(table, outside, name, f"is outside [0, 1]; give the {what} there.")
-    _refuse(table, ~table.split.isin(_SPLITS), "split", f"is none of {', '.join(_SPLITS)}.")
+            _refuse(table, outside, name, f"is outside [0, 1]; it must be a {meaning}.")
+    _refuse(table, ~table.split.isin(SPLITS), "split", f"is not one of {', '.join(SPLITS)}.")
     for name in _MEASURES:
         if name in table:
             valid = table[name].isna() | (np.isfinite(table[name]) & (table[name] >= 0))
-            _refuse(table, ~valid, name, "is not a number from 0 on.")
+            _refuse(table, ~valid, name, "is not a number of at least 0.")
     _refuse_contradictions(table)
     return table.astype({"fold": int})
 
 
 def complete(predictions: pd.DataFrame, threshold: float | None = None) -> pd.DataFrame:
-    """The checked table with `threshold`, `threshold_source` and `decision` in every row.
+    """Returns the checked table with `threshold`, `threshold_source` and `decision` in every row.
 
-    The threshold is the table's own; where it has none, it is the argument's, else 0.5. A decision
-    is positive where the score is at or above it.
+    The threshold is that of the table; if it is empty, the argument, else 0.5. A decision is
+    positive if the score is at or above the threshold.
 
     Raises:
-      InputError: see `check`; or a decision of the table's own contradicts its threshold.
+      InputError: see `check`; or a decision in the table contradicts its threshold.
     """
     if threshold is not None and not 0 <= threshold <= 1:
         raise InputError(f"threshold {threshold} is outside [0, 1].")
     table = check(predictions)
     if "decision" in table and "threshold" not in table:
         raise InputError(
-            "has decisions, but not the threshold that they were made with; add the column "
-            "`threshold`, or leave `decision` out."
+            "there is a column `decision`, but no column `threshold`; add the threshold of the "
+            "decisions, or delete the column `decision`."
         )
-    value, name = 0.5, "0.5 by default: the table has none"
+    value, name = 0.5, "0.5 by default: the table has no threshold"
     if threshold is not None:
-        value, name = threshold, f"{threshold:g}, given for the report"
-    own = table.get("threshold", pd.Series(np.nan, table.index))
+        value, name = threshold, f"{threshold:g}, given for this report"
+    given = table.get("threshold", pd.Series(np.nan, table.index))
     source = table.get("threshold_source", pd.Series(np.nan, table.index))
     source = source.where(source.notna() & (source != ""), "the table's column `threshold`")
-    table["threshold_source"] = source.where(own.notna(), name)
-    table["threshold"] = own.fillna(value)
-    made = (table.score >= table.threshold).astype(float).where(table.score.notna())
+    table["threshold_source"] = source.where(given.notna(), name)
+    table["threshold"] = given.fillna(value)
+    decisions = (table.score >= table.threshold).astype(float).where(table.score.notna())
     if "decision" in table:
-        wrong = table.decision.notna() & made.notna() & (table.decision != made)
-        _refuse(table, wrong, "decision", "is not what `score` and `threshold` give.")
-    return table.assign(decision=made)
-
-
-def _check_header(path: pathlib.Path) -> None:
-    try:
-        with (
-            storage.no_file_is_an_input_error(path, "a predictions.csv"),
-            path.open(encoding="utf-8-sig", newline="") as file,
-        ):
-            line = file.readline()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text; save it as CSV in UTF-8.") from error
-    if not line.strip():
-        raise InputError(f"{path}: is empty; it needs a header and a row for every lesion.")
-    header = [name.strip() for name in next(csv.reader([line]))]
-    for mark, what in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-        if sum(name.count(mark) for name in header) >= len(header):
-            raise InputError(f"{path}: columns are separated by {what}; save it with commas.")
-    twice = {name for name in header if header.count(name) > 1}
-    if twice:
-        raise InputError(f"{path}: several columns are called {', '.join(sorted(twice))}.")
+        wrong = table.decision.notna() & decisions.notna() & (table.decision != decisions)
+        _refuse(
+            table, wrong, "decision", "contradicts `score` and `threshold`; correct one of them."
+        )
+    return table.assign(decision=decisions)
 
 
 def _words(cells: pd.Series) -> pd.Series:
-    """The cells as text without surrounding blanks, '' where empty."""
+    """The cells as text without surrounding blanks, '' if empty."""
     if not pd.api.types.is_string_dtype(cells):
         cells = cells.astype(object)
     return cells.where(cells.notna(), "").astype(str).str.strip()
 
 
 def _numbers(table: pd.DataFrame, name: str) -> pd.Series:
-    """The cells as floats, NaN where empty. Python reads a float to its last digit, pandas not."""
+    """The cells as floats, NaN if empty. Python parses floats exactly, pandas does not."""
     cells = table[name]
     if pd.api.types.is_numeric_dtype(cells):
         return cells.astype(float)
@@ -200,23 +158,22 @@ def _refuse(table: pd.DataFrame, wrong: pd.Series, column: str, message: str) ->
     if wrong.any():
         count, row = int(wrong.sum()), wrong.idxmax()
         value = table.loc[row, column]
-        shown = f"{value:g}" if isinstance(value, float) else repr(value)
+        text = f"{value:g}" if isinstance(value, float) else repr(value)
         more = f" ({count} such rows.)" if count > 1 else ""
-        raise InputError(f"row {row}, {column}: {shown} {message}{more}")
+        raise InputError(f"row {row}, {column}: {text} {message}{more}")
 
 
 def _refuse_contradictions(table: pd.DataFrame) -> None:
     lesion, fold = ["patient_id", "lesion_id"], ["run", "fold"]
     twice = table.duplicated(list(KEY))
-    _refuse(table, twice, "lesion_id", "has a row in this run, fold and split already; delete one.")
+    _refuse(table, twice, "lesion_id", "has another row in this run, fold and split; delete one.")
     again = table.duplicated([*fold, *lesion])
-    _refuse(table, again, "lesion_id", "is in two splits of one fold; keep one.")
+    _refuse(table, again, "lesion_id", "is in two splits of one fold; delete one.")
     for owner, column, message in (
-        (["patient_id"], "cohort", "is another cohort than the same patient has elsewhere."),
-        (lesion, "label", "is another label than the same lesion has elsewhere."),
+        (["patient_id"], "cohort", "differs from another row of the same patient."),
+        (lesion, "label", "differs from another row of the same lesion."),
     ):
-        known = table[table[column].notna()]
-        first = known.groupby(owner, sort=False)[column].transform("first")
-        _refuse(
-            table, (known[column] != first).reindex(table.index, fill_value=False), column, message
-        )
+        filled = table[table[column].notna()]
+        first = filled.groupby(owner, sort=False)[column].transform("first")
+        differs = (filled[column] != first).reindex(table.index, fill_value=False)
+        _refuse(table, differs, column, message)

@@ -1,4 +1,4 @@
-"""Accuracy, sensitivity, specificity, PPV, NPV and F1 with intervals that respect patients."""
+"""Accuracy, sensitivity, specificity, PPV, NPV and F1 with intervals clustered by patient."""
 
 import dataclasses
 import math
@@ -35,13 +35,13 @@ def rates(
 ) -> dict[str, Estimate]:
     """Accuracy, sensitivity, specificity, PPV, NPV and F1, each with its own n.
 
-    F1 is 2 J / (1 + J) of the share J of true positives among all lesions that are positive or
-    decided so; its interval is that of J, carried over.
+    F1 is 2 J / (1 + J), where J is the share of true positives among all lesions with a positive
+    label or decision; its interval is that of J, transformed alike.
 
     Args:
       labels: [N] 0 or 1.
       decisions: [N] 0 or 1.
-      patients: [N] patient ids, or None where lesions are independent.
+      patients: [N] patient ids, or None if lesions are independent.
     """
     labels, decisions = np.asarray(labels, dtype=bool), np.asarray(decisions, dtype=bool)
     patients = None if patients is None else np.asarray(patients)
@@ -54,22 +54,22 @@ def rates(
         "npv": ~decisions,
         "f1": labels | decisions,
     }
-    found = {
+    estimates = {
         name: proportion(correct[rows], None if patients is None else patients[rows])
         for name, rows in among.items()
     }
-    ends = {name: getattr(found["f1"], name) for name in ("value", "low", "high")}
+    ends = {name: getattr(estimates["f1"], name) for name in ("value", "low", "high")}
     scaled = {name: 2 * j / (1 + j) for name, j in ends.items()}
-    return found | {"f1": dataclasses.replace(found["f1"], **scaled)}
+    return estimates | {"f1": dataclasses.replace(estimates["f1"], **scaled)}
 
 
 def proportion(hits: np.ndarray, patients: np.ndarray | None = None) -> Estimate:
     """The share of true `hits` [N] with its 95 % Wilson interval.
 
-    Where patients repeat, n is replaced by the effective n of the between-patient variance, with a
-    t quantile for its degrees of freedom (Korn and Graubard, Survey Methodology 1998). As for the
-    AUC (`roc.small_sample`), variance and degrees allow for patients with more lesions than others.
-    At a share of 0 or 1 that variance is zero and each patient counts once.
+    If patients repeat, n is replaced by the effective n of the between-patient variance, with a t
+    quantile for its degrees of freedom (Korn and Graubard, Survey Methodology 1998). As for the AUC
+    (`roc.small_sample`), variance and degrees account for unequal numbers of lesions per patient.
+    At a share of 0 or 1 that variance is zero, and each patient counts once.
     """
     hits = np.asarray(hits, dtype=bool)
     n = len(hits)
@@ -77,12 +77,12 @@ def proportion(hits: np.ndarray, patients: np.ndarray | None = None) -> Estimate
         np.arange(n) if patients is None else np.asarray(patients), return_inverse=True
     )
     count = len(names)
-    known = None if patients is None else count
+    patient_count = None if patients is None else count
     if n == 0:
-        return Estimate(math.nan, math.nan, math.nan, 0, known, "none: nothing to count")
+        return Estimate(math.nan, math.nan, math.nan, 0, patient_count, "none: nothing to count")
     share = float(hits.mean())
     if count == n:
-        return Estimate(share, *wilson(share, n), n, known, "wilson")
+        return Estimate(share, *wilson(share, n), n, patient_count, "wilson")
     effective = float(count)
     if 0 < share < 1 and count > 1:
         deviation = np.bincount(patient, weights=hits - share)  # [patients]
@@ -93,11 +93,13 @@ def proportion(hits: np.ndarray, patients: np.ndarray | None = None) -> Estimate
         effective *= (Z_95 / stats.t.ppf(0.975, degrees)) ** 2
     elif count == 1:
         effective = 1.0
-    return Estimate(share, *wilson(share, effective), n, known, "wilson, clustered by patient")
+    return Estimate(
+        share, *wilson(share, effective), n, patient_count, "wilson, clustered by patient"
+    )
 
 
 def wilson(share: float, n: float) -> tuple[float, float]:
-    """Wilson's 95 % score interval (JASA 1927) of a share among `n`, which need not be whole."""
+    """Wilson's 95 % score interval (JASA 1927) of a share among `n`, which may be fractional."""
     center = share + Z_95**2 / (2 * n)
     half = Z_95 * math.sqrt(share * (1 - share) / n + Z_95**2 / (4 * n**2))
     scale = 1 + Z_95**2 / n

@@ -1,6 +1,6 @@
 """The ROC curve, its area (AUC), and the area's interval when lesions share patients.
 
-Everything rests on placement values (DeLong, DeLong and Clarke-Pearson, Biometrics 1988): of a
+Everything is based on placement values (DeLong, DeLong and Clarke-Pearson, Biometrics 1988): of a
 positive, the share of negatives scored below it; of a negative, the share of positives scored
 above it; ties count one half. Sorting gives them in O(n log n).
 """
@@ -14,7 +14,7 @@ from dtc_jax.statistics.estimate import Z_95, Estimate
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the ROC curve; ties count one half. NaN where a class is absent.
+    """Area under the ROC curve; ties count one half. NaN if a class is absent.
 
     Args:
       labels: [N] 0 or 1.
@@ -25,7 +25,7 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def curve(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The ROC curve's points, one a distinct score, from (0, 0) to (1, 1).
+    """The points of the ROC curve, one per distinct score, from (0, 0) to (1, 1).
 
     Returns:
       False positive rate, true positive rate and threshold (`score >= threshold` is positive), each
@@ -42,14 +42,14 @@ def curve(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def delong_variance(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Variance of the AUC of independent lesions (DeLong 1988). NaN below two of each class."""
+    """Variance of the AUC of independent lesions (DeLong 1988); NaN below two of each class."""
     return clustered_variance(labels, scores, np.arange(len(labels)))
 
 
 def clustered_variance(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> float:
     """Variance of the AUC when lesions share patients (Obuchowski, Biometrics 1997, section 3).
 
-    It equals DeLong's where no patient repeats.
+    It equals DeLong's if no patient repeats.
 
     Args:
       labels: [N] 0 or 1.
@@ -57,7 +57,7 @@ def clustered_variance(labels: np.ndarray, scores: np.ndarray, patients: np.ndar
       patients: [N] patient ids.
 
     Returns:
-      The variance; NaN where fewer than two patients have a positive or a negative lesion.
+      The variance; NaN if fewer than two patients have a positive or a negative lesion.
     """
     return float(clustered_covariance(labels, np.asarray(scores)[None], patients)[0, 0])
 
@@ -70,10 +70,10 @@ def clustered_covariance(
     Args:
       labels: [N] 0 or 1.
       scores: [K, N].
-      patients: [N] patient ids; all different, it is DeLong's covariance.
+      patients: [N] patient ids; if all differ, the result is DeLong's covariance.
 
     Returns:
-      [K, K]; NaN where fewer than two patients have a positive or a negative lesion.
+      [K, K]; NaN if fewer than two patients have a positive or a negative lesion.
     """
     patient, count = codes(patients)
     labels = np.asarray(labels)
@@ -91,13 +91,13 @@ def clustered_covariance(
 def deviations(
     labels: np.ndarray, scores: np.ndarray, patient: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What each patient's positives and negatives move the AUC by; each set sums to zero.
+    """Contribution of each patient's positives and negatives to the AUC; each set sums to zero.
 
     Args:
       labels: [N] 0 or 1.
       scores: [N].
-      patient: [N] numbers of the patients, below `count`.
-      count: of patients.
+      patient: [N] patient numbers below `count`.
+      count: number of patients.
 
     Returns:
       Of the positives and of the negatives, each [count].
@@ -112,19 +112,20 @@ def deviations(
 def small_sample(
     labels: np.ndarray, patient: np.ndarray, d10: np.ndarray, d01: np.ndarray
 ) -> tuple[float, float]:
-    """The clustered variance for an interval, and the degrees of freedom of its t.
+    """The clustered variance for an interval, and the degrees of freedom of its t quantile.
 
-    Obuchowski's factor I / (I - 1) presumes patients of equally many lesions. Here each patient has
-    1 / (1 - w) by the share w of the lesions (Bell and McCaffrey, Survey Methodology 2002), which
-    is the same where the shares are. The degrees of freedom are Satterthwaite's over the classes; a
-    class counts its patients in effect, (sum n)^2 / sum n^2 of the lesions n of each (Kish 1965),
-    less one: a few patients with most of the lesions are few.
+    Obuchowski's factor I / (I - 1) assumes equally many lesions per patient. Here each patient has
+    the factor 1 / (1 - w), where w is its share of the lesions (Bell and McCaffrey, Survey
+    Methodology 2002); both agree if all shares are equal. The degrees of freedom are
+    Satterthwaite's over the classes. Each class contributes its effective number of patients,
+    (sum n)^2 / sum n^2 for n lesions per patient (Kish 1965), minus one: if a few patients have
+    most of the lesions, the number is small.
 
     Args:
-      labels: [N] 0 or 1; two patients or more have a lesion of either.
-      patient: [N] numbers of the patients.
+      labels: [N] 0 or 1; at least two patients have a lesion of each class.
+      patient: [N] patient numbers.
       d10: [patients] deviations of their positives, see `deviations`.
-      d01: [patients] of their negatives.
+      d01: [patients] deviations of their negatives.
     """
     total, uncertainty = 0.0, 0.0
     for value, moved in ((1, d10), (0, d01)):
@@ -144,18 +145,20 @@ def auc_interval(
 ) -> Estimate:
     """The AUC with its 95 % interval.
 
-    The interval is symmetric on the logit scale. Where patients repeat, variance (Obuchowski's) and
-    quantile (of t) are as in `small_sample`: the normal quantile covers too little at a few dozen
-    patients. Where that variance is zero or cannot be had (AUC of 1, a single
-    positive), it is the score interval of Newcombe (Statistics in Medicine 2006, method 5), with
-    patients for units.
+    The interval is symmetric on the logit scale. If patients repeat, variance (Obuchowski's) and
+    quantile (of t) are those of `small_sample`: with a few dozen patients, the coverage of the
+    normal quantile is too low. If that variance is zero or undefined (AUC of 1, a single positive),
+    the interval is the score interval of Newcombe (Statistics in Medicine 2006, method 5) with
+    patients as units.
     """
     labels, scores = _checked(labels, scores)
     area = auc(labels, scores)
     patient, count = codes(np.arange(len(labels)) if patients is None else patients)
-    known = None if patients is None else count
+    patient_count = None if patients is None else count
     if math.isnan(area):
-        return Estimate(math.nan, math.nan, math.nan, len(labels), known, "none: one class only")
+        return Estimate(
+            math.nan, math.nan, math.nan, len(labels), patient_count, "none: one class only"
+        )
     units = [_patients_with(labels, patient, value) for value in (1, 0)]
     variance, quantile, name = math.nan, Z_95, "delong, logit"
     if min(units) > 1 and count == len(labels):
@@ -166,10 +169,10 @@ def auc_interval(
         quantile, name = stats.t.ppf(0.975, degrees), f"obuchowski, logit, t({degrees:.1f})"
     if not variance > 1e-12 or not 0 < area < 1:
         low, high = _newcombe(area, *units)
-        return Estimate(area, low, high, len(labels), known, "newcombe")
+        return Estimate(area, low, high, len(labels), patient_count, "newcombe")
     center, half = math.log(area / (1 - area)), quantile * math.sqrt(variance) / (area * (1 - area))
     low, high = (1 / (1 + np.exp(-np.clip(center + side * half, -700, 700))) for side in (-1, 1))
-    return Estimate(area, float(low), float(high), len(labels), known, name)
+    return Estimate(area, float(low), float(high), len(labels), patient_count, name)
 
 
 def _checked(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -182,19 +185,20 @@ def _checked(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _placements(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Placement values of the positives [P] and of the negatives [M]; both empty if a class is."""
+    """Placement values of the positives [P] and the negatives [M]; empty if a class is absent."""
     positive, negative = scores[labels == 1], scores[labels == 0]
     if not positive.size or not negative.size:
         return np.empty(0), np.empty(0)
     below, above = (
-        (np.searchsorted(other, own) + np.searchsorted(other, own, side="right")) / (2 * other.size)
-        for own, other in ((positive, np.sort(negative)), (negative, np.sort(positive)))
+        (np.searchsorted(other, same) + np.searchsorted(other, same, side="right"))
+        / (2 * other.size)
+        for same, other in ((positive, np.sort(negative)), (negative, np.sort(positive)))
     )
     return below, 1 - above
 
 
 def codes(patients: np.ndarray) -> tuple[np.ndarray, int]:
-    """The patients numbered from 0 on, [N], and how many they are."""
+    """Patient numbers from 0, [N], and the number of patients."""
     names, codes = np.unique(np.asarray(patients), return_inverse=True)
     return codes, len(names)
 
@@ -204,7 +208,7 @@ def _patients_with(labels: np.ndarray, patient: np.ndarray, value: int) -> int:
 
 
 def _newcombe(area: float, positives: int, negatives: int) -> tuple[float, float]:
-    """Score interval of the AUC, which has width even at 0 and 1 and with one unit a class."""
+    """Score interval of the AUC; its width is positive even at 0 and 1 and with one unit each."""
     mean = (positives + negatives) / 2 - 1
 
     def excess(theta: float) -> float:
@@ -212,7 +216,7 @@ def _newcombe(area: float, positives: int, negatives: int) -> tuple[float, float
         variance = theta * (1 - theta) * factor / (positives * negatives)
         return (theta - area) ** 2 - Z_95**2 * variance
 
-    off = 1e-9  # `excess` is also zero at 0 and at 1, where no bound lies
-    low = optimize.brentq(excess, off, min(area, 1 - off)) if area > 0 else 0.0
-    high = optimize.brentq(excess, max(area, off), 1 - off) if area < 1 else 1.0
+    margin = 1e-9  # `excess` is also zero at 0 and 1, which are not the bounds
+    low = optimize.brentq(excess, margin, min(area, 1 - margin)) if area > 0 else 0.0
+    high = optimize.brentq(excess, max(area, margin), 1 - margin) if area < 1 else 1.0
     return float(low), float(high)

@@ -1,4 +1,4 @@
-"""The figures of one run on one cohort's split: SECTION of `study`."""
+"""The figures of one run, cohort and split: SECTION of `study`."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from dtc_jax.statistics import (
 from dtc_jax.statistics.estimate import Estimate, plain, plain_list
 
 RATES = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "f1")
-_MOST_POINTS = 500  # of an ROC curve
+_MAX_POINTS = 500  # of an ROC curve
 
 
 def section(
@@ -37,23 +37,23 @@ def section(
 
     Args:
       rows: of one run, cohort and split, completed by `predictions_table.complete`.
-      development: the run's rows of the splits train and validation, of all cohorts.
+      development: training and validation rows of the run, of all cohorts.
       patient_truth: see `patient_level`.
       diameter_rounding: see `subgroups`.
       resamples: of the patient bootstrap.
-      seed: of it.
+      seed: of the bootstrap.
     """
     used = tables.usable(rows)
-    found = tables.figures(rows)
-    by_name = {name: found.pop(name) for name in RATES}
-    result = {**found, **_population(used, development), "rates": by_name}
+    figures = tables.figures(rows)
+    by_name = {name: figures.pop(name) for name in RATES}
+    result = {**figures, **_population(used, development), "rates": by_name}
     if used.empty:
         return result
     labels, scores = used.label.to_numpy(np.int64), used.score.to_numpy(np.float64)
     patients, decisions = used.patient_id.to_numpy(str), used.decision.to_numpy(np.int64)
     lesions = tables.lesions(used)
     naive = rates.rates(labels, decisions, lesions)
-    how = {"resamples": resamples, "seed": seed}
+    bootstrap_args = {"resamples": resamples, "seed": seed}
     both = 0 < labels.sum() < len(labels)
     return result | {
         "auc_naive": _naive(roc.auc_interval(labels, scores, lesions)),
@@ -64,28 +64,28 @@ def section(
             "negatives": plain(clustering.icc(scores[labels == 0], patients[labels == 0])),
             "correct": plain(clustering.icc(labels == decisions, patients)),
         },
-        **_ranking(labels, scores, patients, decisions, **how),
-        "decision_curve": decision_curve.decision_curve(labels, scores, patients, **how),
+        **_ranking(labels, scores, patients, decisions, **bootstrap_args),
+        "decision_curve": decision_curve.decision_curve(labels, scores, patients, **bootstrap_args),
         "calibration": {
             **calibration.summary(labels, scores, patients),
             "brier_prevalence": plain(float(labels.mean() * (1 - labels.mean()))),
             "reliability": calibration.reliability(labels, scores, patients),
             "recalibrated": _recalibrated(used, development),
-            "prevalence": calibration.by_prevalence(labels, decisions, patients, **how)
+            "prevalence": calibration.by_prevalence(labels, decisions, patients, **bootstrap_args)
             if both
             else None,
         },
         "subgroups": subgroups.subgroups(used, diameter_rounding),
-        "patient_level": patient_level.patient_level(used, patient_truth, **how),
+        "patient_level": patient_level.patient_level(used, patient_truth, **bootstrap_args),
         "abstention": abstention.risk_coverage(
-            labels, scores, used.threshold.to_numpy(), patients, **how
+            labels, scores, used.threshold.to_numpy(), patients, **bootstrap_args
         )
         | {"conformal": _conformal(used, development)},
     }
 
 
 def _naive(estimate: Estimate) -> dict[str, Any]:
-    """An estimate that took lesions for patients, said so."""
+    """An estimate with lesions as clusters, labelled as such."""
     interval = estimate.interval.replace("by patient", "by lesion")
     return estimate.as_dict() | {"patients": None, "interval": interval}
 
@@ -93,13 +93,13 @@ def _naive(estimate: Estimate) -> dict[str, Any]:
 def _population(used: pd.DataFrame, development: pd.DataFrame) -> dict[str, Any]:
     training = development[development.split == "train"]
     in_training = pd.MultiIndex.from_frame(training[["fold", "patient_id"]].drop_duplicates())
-    own = pd.MultiIndex.from_frame(used[["fold", "patient_id"]])
+    evaluated = pd.MultiIndex.from_frame(used[["fold", "patient_id"]])
     outside = used.split.ne("train").to_numpy()
     return {
         "patients_with_positive": int(used[used.label == 1].patient_id.nunique()),
         "patients_with_negative": int(used[used.label == 0].patient_id.nunique()),
         "prevalence": plain(float(used.label.mean())),
-        "leaked_patients": int(used[outside & own.isin(in_training)].patient_id.nunique()),
+        "leaked_patients": int(used[outside & evaluated.isin(in_training)].patient_id.nunique()),
     }
 
 
@@ -121,7 +121,7 @@ def _ranking(
     low, high = bootstrap.band(tpr)
     area = roc.auc(labels, scores)
     points = roc.curve(labels, scores)
-    step = np.unique(np.linspace(0, len(points[0]) - 1, _MOST_POINTS).round().astype(int))
+    step = np.unique(np.linspace(0, len(points[0]) - 1, _MAX_POINTS).round().astype(int))
     fpr, tpr, thresholds = (values[step] for values in points)
     return {
         "auc_bootstrap": bootstrap.estimate(area, areas, n, count).as_dict(),
@@ -144,7 +144,7 @@ def _ranking(
 
 
 def _validation(used: pd.DataFrame, development: pd.DataFrame) -> dict[Any, pd.DataFrame] | None:
-    """The validation rows of each of the test's folds; None where one lacks a class, or no test."""
+    """Validation rows of each test fold; None if one lacks a class, or if this is not the test."""
     validation = tables.usable(development[development.split == "validation"])
     by_fold = {fold: validation[validation.fold == fold] for fold in used.fold.unique()}
     complete = all(rows.label.nunique() == 2 for rows in by_fold.values())
@@ -159,9 +159,9 @@ def _recalibrated(used: pd.DataFrame, development: pd.DataFrame) -> dict[str, An
     for method in calibration.METHODS:
         scores = pd.Series(np.nan, used.index)
         for fold, rows in by_fold.items():
-            mend = calibration.fit(method, rows.label.to_numpy(), rows.score.to_numpy())
-            own = used.fold == fold
-            scores[own] = mend(used.score[own].to_numpy())
+            recalibrate = calibration.fit(method, rows.label.to_numpy(), rows.score.to_numpy())
+            in_fold = used.fold == fold
+            scores[in_fold] = recalibrate(used.score[in_fold].to_numpy())
         result[method] = calibration.summary(
             used.label.to_numpy(np.int64), scores.to_numpy(), used.patient_id.to_numpy(str)
         )
@@ -182,8 +182,8 @@ def _conformal(used: pd.DataFrame, development: pd.DataFrame) -> list[dict[str, 
     for alpha in abstention.ALPHAS:
         sets = np.zeros((len(used), 2), dtype=bool)
         for fold, conformal in fitted.items():
-            own = (used.fold == fold).to_numpy()
-            sets[own] = conformal.sets(used.score.to_numpy()[own], alpha)
+            in_fold = (used.fold == fold).to_numpy()
+            sets[in_fold] = conformal.sets(used.score.to_numpy()[in_fold], alpha)
         result.append(
             abstention.triage(
                 used.label.to_numpy(np.int64),

@@ -1,80 +1,82 @@
-"""Everything that is said of a table of predictions, as the plain values of `statistics.json`.
+"""All statistics of a table of predictions, as the JSON values of `statistics.json`.
 
-The positive class is RAI-refractory: "sensitivity" is the share of refractory lesions found, and a
-positive decision withholds I-131. An ESTIMATE is {value, low, high, n, patients, interval}: low and
-high are its 95 % interval, `interval` says how it was made; null is what cannot be had. A BAND is
-{value, low, high}, lists as long as the axis beside them.
+The positive class is RAI-refractory: sensitivity is the share of refractory lesions that are
+classified as such, and a positive decision withholds I-131. An ESTIMATE is {value, low, high, n,
+patients, interval}: low and high are its 95 % interval, `interval` names the method; undefined
+values are null. A BAND is {value, low, high}, lists of the length of their axis.
 
-    settings       what the figures were made with: the arguments of `study`
+    settings       the arguments of `study`
     notes          sentences that a reader must see
     runs           {run: {cohort: {split: SECTION}}}
     comparisons    a list of COMPARISON
 
-SECTION, of one run's lesions of a cohort and split; folds are pooled:
+SECTION, of the lesions of one run, cohort and split, with folds pooled:
 
-    predictions, lesions, patients, positives, negatives        predictions: one a lesion and fold
+    predictions, lesions, patients, positives, negatives        predictions: one per lesion and fold
     patients_with_positive, patients_with_negative, prevalence
     without_label, without_score                                rows skipped
-    leaked_patients         that are in this run's training split too: 0, or the figures flatter
+    leaked_patients         also in the training split of this run: unless 0, the figures are
+                            optimistically biased
     auc                     ESTIMATE, clustered by patient: the headline
-    auc_naive               ESTIMATE, as if lesions were independent
+    auc_naive               ESTIMATE, lesions treated as independent
     auc_bootstrap           ESTIMATE, percentiles of the patient bootstrap
-    auc_by_fold             {fold: AUC} where there are several
+    auc_by_fold             {fold: AUC} if there are several
     design_effect           clustered variance of the AUC / the naive one
     icc                     {positives, negatives, correct}: intra-class correlation within
-                            patients, of the score of either class and of being right
+                            patients, of the score in either class and of correctness
     average_precision       ESTIMATE, percentiles of the patient bootstrap
     confusion               {tp, fn, tn, fp}
     rates, rates_naive      {accuracy, sensitivity, specificity, ppv, npv, f1: ESTIMATE}
-    threshold               {values, source}: one value a fold, and what it was chosen on
-    roc                     null where a class is absent, else
+    threshold               {values, source}: one value per fold, and what it was chosen on
+    roc                     null if a class is absent, else
         fpr, tpr, threshold     the curve's points (at most 500; the first threshold is null)
         band                    {fpr, low, high}: pointwise 95 % of the patient bootstrap
         operating_point         {fpr, tpr} of the decisions
     decision_curve          DECISION_CURVE of the scores
     calibration
         slope, intercept        ESTIMATE of the logistic calibration; ideal 1 and 0
-        brier, brier_prevalence ESTIMATE, and the Brier score of always saying the prevalence
+        brier, brier_prevalence ESTIMATE, and the Brier score of always predicting the prevalence
         ece                     expected calibration error over the bins of `reliability`
         reliability             a list of {low, high, score, observed: ESTIMATE}; ten bins of
                                 equally many lesions; `score` is a bin's mean
         recalibrated            {platt, temperature, isotonic: {slope, intercept, brier, ece}},
-                                fitted on the run's validation split alone; null without one
+                                fitted on the validation split of the run; null without one
         prevalence              {prevalence, ppv: BAND, npv: BAND} at the decisions' sensitivity and
                                 specificity
     subgroups               a list of
         factor                  'diameter', 'center', 'sex' or 'age'
-        note                    how the levels were made
+        note                    how the levels are defined
         levels                  a list of {level, lesions, patients, positives, negatives,
-                                auc: ESTIMATE, accuracy: ESTIMATE, note}; where a class has fewer
-                                than 5 lesions note is 'too few' and both are null
+                                auc: ESTIMATE, accuracy: ESTIMATE, note}; if a class has fewer than
+                                5 lesions, note is 'too few' and both are null
         interaction             {statistic, df: [numerator, denominator], p, note}: do the AUCs of
-                                the levels differ? null figures and a note where it cannot be had
-    patient_level           null where a class is absent among patients, else
-        truth                   'any' or 'all': a mixed patient counts as refractory if any or all
-                                of the labelled lesions are
+                                the levels differ? nulls and a note if there is no test
+    patient_level           null if a class is absent among patients, else
+        truth                   'any' or 'all': a patient with lesions of both labels counts as
+                                refractory if any or all of them are
         mixed                   patients with lesions of both labels
         patients, positives, negatives
         rules                   {any, all, mean, volume: {auc: ESTIMATE, rates, confusion,
                                 decision_curve: DECISION_CURVE}}; volume only with diameters
     abstention
         risk_coverage           {coverage, error: BAND, sensitivity, specificity}: the most certain
-                                share of the lesions is decided, the rest is left open
+                                share of the lesions is decided, the rest is not
         aurc                    area under `error` over coverage: lower is better
-        conformal               a list, one an alpha, of CONFORMAL; empty without validation split
+        conformal               a list of CONFORMAL, one per alpha; empty without validation split
 
 DECISION_CURVE: {threshold, model: BAND, all: BAND, none: BAND, gain: BAND}: net benefit of
-withholding I-131 from those scored at or above the threshold probability, from all, and from none;
-gain is the model's over the better of the other two.
+withholding I-131 from lesions scored at or above the threshold probability, from all, and from
+none; gain is the benefit of the model minus the better of the other two.
 
 CONFORMAL: {alpha, calibration_lesions, calibration_patients, counts: {avid, refractory, both,
 neither}, decided: ESTIMATE, error_of_decided: ESTIMATE, coverage_of_positives: ESTIMATE,
-coverage_of_negatives: ESTIMATE}: 'both' and 'neither' are too uncertain to decide from CT.
+coverage_of_negatives: ESTIMATE}: 'both' and 'neither' are too uncertain to decide from
+CT.
 
 COMPARISON: {kind, split, first: {run, cohort}, second: {run, cohort}, lesions, patients, auc_first,
 auc_second, difference: ESTIMATE (first - second), p, p_naive, p_holm, non_inferiority: {margin, p,
 holds}}: kind 'paired' is two runs on the same lesions, 'unpaired' one run on two cohorts. Holm's
-adjustment is over all comparisons of a kind. Non-inferior: `first` is worse by less than margin.
+adjustment covers all comparisons of a kind. Non-inferior: `first` is worse by less than margin.
 """
 
 import dataclasses
@@ -102,10 +104,10 @@ _LESION = ["fold", "patient_id", "lesion_id"]
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What the figures are made with; a `UsageError` names the field that is not what it must be.
+    """The settings of the statistics; a `UsageError` names an invalid field.
 
     Attributes:
-      threshold: of the decisions where the table has no column `threshold`; None: 0.5.
+      threshold: of the decisions if the table has no column `threshold`; None: 0.5.
       patient_truth: 'any' or 'all': a patient with lesions of both labels is refractory if any or
         all of them are.
       diameter_rounding: 'nearest' (halves up) or 'down': to the whole mm of the diameter groups.
@@ -136,11 +138,11 @@ class Settings:
 
 
 def study(predictions: pd.DataFrame, settings: Settings | None = None) -> dict[str, Any]:
-    """The study in figures; see the module's docstring.
+    """All statistics of the study; see the module's docstring.
 
     Args:
       predictions: rows of one or several runs; needed are patient_id, lesion_id, label and score,
-        see `predictions_table`. The first run is the one that the others are compared with.
+        see `predictions_table`. The other runs are compared with the first one.
       settings: default `Settings()`.
 
     Raises:
@@ -151,10 +153,10 @@ def study(predictions: pd.DataFrame, settings: Settings | None = None) -> dict[s
     groups = list(table.groupby(["run", "cohort", "split"], sort=False))
     runs: dict[str, Any] = {}
     for (run, cohort, split), rows in progress.track(groups, "statistics"):
-        own = table[table.run == run]
+        of_run = table[table.run == run]
         runs.setdefault(run, {}).setdefault(cohort, {})[split] = section.section(
             rows,
-            own[own.split != "test"],
+            of_run[of_run.split != "test"],
             patient_truth=settings.patient_truth,
             diameter_rounding=settings.diameter_rounding,
             resamples=settings.resamples,
@@ -173,48 +175,47 @@ def _notes(runs: dict[str, Any]) -> list[str]:
     notes = []
     for run, cohorts in runs.items():
         for cohort, splits in cohorts.items():
-            for split, found in splits.items():
-                notes += [f"{run}, {cohort}, {split}: {text}" for text in _remarks(found)]
+            for split, figures in splits.items():
+                notes += [f"{run}, {cohort}, {split}: {text}" for text in _remarks(figures)]
     return notes
 
 
-def _remarks(found: dict[str, Any]) -> list[str]:
-    """What must be known of a SECTION."""
+def _remarks(figures: dict[str, Any]) -> list[str]:
+    """Warnings about a SECTION."""
     remarks = []
-    if not found["positives"] or not found["negatives"]:
-        remarks.append("lesions of one label only, so there is no AUC.")
-    if found["leaked_patients"]:
+    if not figures["positives"] or not figures["negatives"]:
+        remarks.append("all lesions have the same label, so there is no AUC.")
+    if figures["leaked_patients"]:
         remarks.append(
-            f"{found['leaked_patients']} of {found['patients']} patients are in the training split "
-            "too, so every figure flatters."
+            f"{figures['leaked_patients']} of {figures['patients']} patients are also in the "
+            "training split, so every figure is optimistically biased."
         )
-    if found["predictions"] > found["lesions"]:
+    if figures["predictions"] > figures["lesions"]:
         remarks.append(
-            f"{found['lesions']} lesions have {found['predictions']} predictions of several folds, "
-            "which count as lesions of the same patient."
+            f"{figures['lesions']} lesions have {figures['predictions']} predictions from several "
+            "folds, which count as lesions of the same patient."
         )
-    for name, what in (("without_label", "label"), ("without_score", "score")):
-        if found[name]:
-            remarks.append(f"{found[name]} rows without a {what} are left out.")
-    if "default" in found["threshold"]["source"]:
-        remarks.append(f"threshold {found['threshold']['source']}.")
+    for name in ("label", "score"):
+        if figures[f"without_{name}"]:
+            remarks.append(f"{figures[f'without_{name}']} rows without a {name} were skipped.")
+    if "default" in figures["threshold"]["source"]:
+        remarks.append(f"threshold {figures['threshold']['source']}.")
     return remarks
 
 
 def _comparisons(table: pd.DataFrame, margin: float) -> list[dict[str, Any]]:
-    """The first run against the others on the same lesions, and each run between two cohorts."""
-    found = [*_paired(table, margin), *_unpaired(table[table.split == "test"], margin)]
-    for kind in ("paired", "unpaired"):
-        own = [one for one in found if one["kind"] == kind]
-        p = [np.nan if one["p"] is None else one["p"] for one in own]
-        for one, adjusted in zip(own, comparison.holm(np.array(p)), strict=True):
-            one["p_holm"] = plain(float(adjusted))
-    return found
+    """The first run against the others on the same lesions, and two cohorts of each run."""
+    records = []
+    for same_kind in (_paired(table, margin), _unpaired(table[table.split == "test"], margin)):
+        p = [np.nan if record["p"] is None else record["p"] for record in same_kind]
+        for record, adjusted in zip(same_kind, comparison.holm(np.array(p)), strict=True):
+            records.append(record | {"p_holm": plain(float(adjusted))})
+    return records
 
 
 def _paired(table: pd.DataFrame, margin: float) -> list[dict[str, Any]]:
     first, *others = table.run.unique() if len(table) else [""]
-    found = []
+    records = []
     for (cohort, split), rows in table[table.split != "train"].groupby(
         ["cohort", "split"], sort=False
     ):
@@ -230,12 +231,12 @@ def _paired(table: pd.DataFrame, margin: float) -> list[dict[str, Any]]:
             naive = comparison.paired(labels, *scores, tables.lesions(both))
             names = [{"run": run, "cohort": cohort} for run in (first, other)]
             areas = [roc.auc(labels, values) for values in scores]
-            found.append(_record("paired", split, names, areas, difference, naive, margin))
-    return found
+            records.append(_record("paired", split, names, areas, difference, naive, margin))
+    return records
 
 
 def _unpaired(table: pd.DataFrame, margin: float) -> list[dict[str, Any]]:
-    found = []
+    records = []
     for run, rows in table.groupby("run", sort=False):
         for pair in itertools.combinations(rows.cohort.unique(), 2):
             sides = [rows[rows.cohort == cohort] for cohort in pair]
@@ -248,8 +249,8 @@ def _unpaired(table: pd.DataFrame, margin: float) -> list[dict[str, Any]]:
             )
             names = [{"run": run, "cohort": cohort} for cohort in pair]
             areas = [roc.auc(*array) for array in arrays]
-            found.append(_record("unpaired", "test", names, areas, difference, naive, margin))
-    return found
+            records.append(_record("unpaired", "test", names, areas, difference, naive, margin))
+    return records
 
 
 def _record(

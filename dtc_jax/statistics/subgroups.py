@@ -9,9 +9,10 @@ from scipy import stats
 from dtc_jax.errors import unknown_choice
 from dtc_jax.statistics import rates, roc
 from dtc_jax.statistics.estimate import plain
+from dtc_jax.statistics.formatting import count
 
 ROUNDINGS = ("nearest", "down")
-FEWEST = 5  # lesions of a class, below which a level has no figures
+MIN_LESIONS = 5  # of each class, for a level to have figures
 DIAMETERS = ("≤ 4 mm", "5 mm", "6 mm", "7 mm", "8 mm", "9 mm", "≥ 10 mm")
 _NO_TEST = "no test: fewer than two levels have figures"
 
@@ -21,7 +22,7 @@ def diameter_groups(diameter_mm: np.ndarray, rounding: str = "nearest") -> np.nd
 
     Args:
       diameter_mm: [N] largest diameters.
-      rounding: to whole millimetres: 'nearest' (halves up) or 'down'; the study does not say.
+      rounding: to whole millimetres: 'nearest' (halves up) or 'down'; the study does not state it.
 
     Raises:
       UsageError: there is no such rounding.
@@ -33,22 +34,22 @@ def diameter_groups(diameter_mm: np.ndarray, rounding: str = "nearest") -> np.nd
 
 
 def subgroups(table: pd.DataFrame, rounding: str = "nearest") -> list[dict[str, Any]]:
-    """Every factor that the table has a column for: `subgroups` of `study`.
+    """Figures by each factor that is a column of the table: `subgroups` of `study`.
 
     Args:
-      table: columns patient_id, label, score, decision (no NaN) and, where known, diameter_mm,
-        center, sex and age. A lesion whose value is not known is in no level.
+      table: columns patient_id, label, score, decision (no NaN) and, if known, diameter_mm, center,
+        sex and age. A lesion with an unknown value is in no level.
       rounding: see `diameter_groups`.
     """
     labels, scores = table.label.to_numpy(np.int64), table.score.to_numpy(np.float64)
     patients = table.patient_id.to_numpy(str)
-    right = labels == table.decision.to_numpy(np.int64)
+    correct = labels == table.decision.to_numpy(np.int64)
     return [
         {
             "factor": factor,
             "note": note,
             "levels": [
-                _level(name, labels[rows], scores[rows], patients[rows], right[rows])
+                _level(name, labels[rows], scores[rows], patients[rows], correct[rows])
                 for name, rows in levels.items()
             ],
             "interaction": interaction(
@@ -66,11 +67,11 @@ def subgroups(table: pd.DataFrame, rounding: str = "nearest") -> list[dict[str, 
 def interaction(
     labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, levels: list[np.ndarray]
 ) -> dict[str, Any]:
-    """Tests whether the AUCs of K disjoint levels are equal, though patients may be in several.
+    """Tests whether the AUCs of K disjoint levels are equal; patients may be in several levels.
 
-    Wald's test of the K - 1 contrasts with the covariance of the patients' contributions, as
-    Hotelling's F with m patients, the fewest that have a lesion of the rarer class in a level
-    (for independent levels, compare Hanley and McNeil, Radiology 1982).
+    Wald's test of the K - 1 contrasts with the covariance of the contributions of the patients,
+    as Hotelling's F with m patients, the smallest number with a lesion of a class in a level (for
+    independent levels, compare Hanley and McNeil, Radiology 1982).
 
     Args:
       labels: [N] 0 or 1.
@@ -79,7 +80,7 @@ def interaction(
       levels: K arrays [N] of bool.
 
     Returns:
-      {statistic, df: [numerator, denominator], p, note}, None where there is no test.
+      {statistic, df: [numerator, denominator], p, note}, None if there is no test.
     """
     result = {"statistic": None, "df": None, "p": None, "note": _NO_TEST}
     if len(levels) < 2:
@@ -90,13 +91,13 @@ def interaction(
     )
     top = len(levels) - 1
     if fewest <= top + 1:
-        return result | {"note": f"no test: patients of a class in a level are as few as {fewest}"}
+        return result | {"note": f"no test: a class has only {count(fewest, 'patient')} in a level"}
     areas = np.array([roc.auc(labels[rows], scores[rows]) for rows in levels])
-    moved = np.stack(
+    contributions = np.stack(
         [sum(roc.deviations(labels[r], scores[r], patient[r], len(names))) for r in levels]
     )  # [K, patients]
     contrast = np.eye(top, top + 1) - np.eye(top, top + 1, 1)  # each level minus the next
-    shift = contrast @ moved
+    shift = contrast @ contributions
     covariance = fewest / (fewest - 1) * shift @ shift.T
     if np.linalg.matrix_rank(covariance, hermitian=True) < top:
         return result | {"note": "no test: an AUC has no variance"}
@@ -110,13 +111,13 @@ def interaction(
 
 
 def _factors(table: pd.DataFrame, rounding: str) -> list[tuple[str, str, dict[str, np.ndarray]]]:
-    """Name, note and levels (rows [N] of bool) of each factor that the table has."""
+    """Name, note and levels (rows [N] of bool) of each factor in the table."""
     factors = []
     if "diameter_mm" in table:
         group = diameter_groups(table.diameter_mm.to_numpy(np.float64), rounding)
-        how = "the nearest whole mm, halves up" if rounding == "nearest" else "whole mm, down"
+        target = "to the nearest mm, halves up" if rounding == "nearest" else "down to whole mm"
         levels = {name: group == i for i, name in enumerate(DIAMETERS)}
-        factors.append(("diameter", f"largest diameter, rounded to {how}", levels))
+        factors.append(("diameter", f"largest diameter, rounded {target}", levels))
     if "center" in table:
         words = table.center.astype(object).where(table.center.notna(), "").astype(str).to_numpy()
         levels = {name: words == name for name in sorted(set(words) - {""})}
@@ -126,10 +127,10 @@ def _factors(table: pd.DataFrame, rounding: str) -> list[tuple[str, str, dict[st
             table.sex.astype(object).where(table.sex.notna(), "").astype(str).str.upper().str[:1]
         )
         levels = {name: (letter == name[0]).to_numpy() for name in ("Female", "Male")}
-        factors.append(("sex", "by the first letter", levels))
+        factors.append(("sex", "by the first letter of the table's value", levels))
     if "age" in table:
         age = table.age.to_numpy(np.float64)
-        note = "55 years divide the stages of the eighth AJCC edition"
+        note = "cut at 55 years, as in the staging of the eighth AJCC edition"
         factors.append(("age", note, {"< 55 years": age < 55, "≥ 55 years": age >= 55}))
     return [
         (name, note, {k: v for k, v in levels.items() if v.any()}) for name, note, levels in factors
@@ -137,11 +138,11 @@ def _factors(table: pd.DataFrame, rounding: str) -> list[tuple[str, str, dict[st
 
 
 def _enough(labels: np.ndarray) -> bool:
-    return min(np.sum(labels == 1), np.sum(labels == 0)) >= FEWEST
+    return min(np.sum(labels == 1), np.sum(labels == 0)) >= MIN_LESIONS
 
 
 def _level(
-    name: str, labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, right: np.ndarray
+    name: str, labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, correct: np.ndarray
 ) -> dict[str, Any]:
     enough = _enough(labels)
     return {
@@ -151,6 +152,6 @@ def _level(
         "positives": int(np.sum(labels == 1)),
         "negatives": int(np.sum(labels == 0)),
         "auc": roc.auc_interval(labels, scores, patients).as_dict() if enough else None,
-        "accuracy": rates.proportion(right, patients).as_dict() if enough else None,
+        "accuracy": rates.proportion(correct, patients).as_dict() if enough else None,
         "note": "" if enough else "too few",
     }

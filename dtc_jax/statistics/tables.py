@@ -1,4 +1,4 @@
-"""The figures of a predictions table as plain values for metrics.json."""
+"""The figures of a predictions table as the JSON values of metrics.json."""
 
 import dataclasses
 from typing import Any
@@ -17,15 +17,15 @@ _COLUMNS = (
 
 
 def metrics(predictions: pd.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
-    """AUC, accuracy, sensitivity, specificity, PPV, NPV, F1 of each cohort's splits, folds pooled.
+    """AUC, accuracy, sensitivity, specificity, PPV, NPV, F1 by cohort and split, folds pooled.
 
     Args:
-      predictions: rows of one run with the columns of predictions.csv and, where known,
+      predictions: rows of one run with the columns of predictions.csv and, if known,
         `threshold_source`. Rows without a label or a score are skipped and counted.
 
     Returns:
       {cohort: {split: figures}}, JSON values without NaN. Every estimate has value, low, high
-      (95 %), n, patients and how its interval was made.
+      (95 %), n, patients and the method of its interval.
 
     Raises:
       InputError: a column is missing, a label is not 0 or 1, or the rows are of several runs.
@@ -45,12 +45,12 @@ def usable(group: pd.DataFrame) -> pd.DataFrame:
 
 
 def lesions(rows: pd.DataFrame) -> np.ndarray:
-    """Numbers of the lesions [N]: a lesion that several folds have scored is one."""
+    """Lesion numbers [N]; a lesion that several folds scored has one number."""
     return rows.groupby(["patient_id", "lesion_id"], sort=False).ngroup().to_numpy()
 
 
 def figures(group: pd.DataFrame) -> dict[str, Any]:
-    """The figures of one cohort's split, see `metrics`."""
+    """The figures of one cohort and split, see `metrics`."""
     used = usable(group)
     labels, scores = used.label.to_numpy(np.int64), used.score.to_numpy(np.float64)
     patients, decisions = used.patient_id.to_numpy(str), used.decision.to_numpy(np.int64)
@@ -58,8 +58,8 @@ def figures(group: pd.DataFrame) -> dict[str, Any]:
         "auc": roc.auc_interval(labels, scores, patients),
         **rates.rates(labels, decisions, patients),
     }
-    found = {
-        "predictions": len(used),  # more than lesions where folds share a split's lesions
+    result = {
+        "predictions": len(used),  # more than lesions if folds share lesions
         "lesions": len(np.unique(lesions(used))),
         "patients": int(used.patient_id.nunique()),
         "positives": int(labels.sum()),
@@ -71,18 +71,18 @@ def figures(group: pd.DataFrame) -> dict[str, Any]:
         "threshold": _thresholds(used),
     }
     if used.fold.nunique() > 1:
-        # Scores of different networks are ranked together in the pooled AUC; alone they are not.
-        found["auc_by_fold"] = {
+        # The pooled AUC ranks scores of different networks together; these do not.
+        result["auc_by_fold"] = {
             str(fold): plain(roc.auc(rows.label.to_numpy(), rows.score.to_numpy()))
             for fold, rows in used.groupby("fold")
         }
-    return found
+    return result
 
 
 def _thresholds(used: pd.DataFrame) -> dict[str, Any]:
-    """The thresholds met (one, or one a fold) and where they came from."""
-    each = used.drop_duplicates(["fold", "threshold"]).sort_values("fold", kind="stable")
-    values = [float(value) for value in each.threshold]
+    """The thresholds (one, or one per fold) and their sources."""
+    distinct = used.drop_duplicates(["fold", "threshold"]).sort_values("fold", kind="stable")
+    values = [float(value) for value in distinct.threshold]
     source = "the table's column `threshold`"
     if "threshold_source" in used:
         source = "; ".join(sorted(used.threshold_source.dropna().unique())) or source
@@ -94,10 +94,10 @@ def _check(predictions: pd.DataFrame) -> None:
     if missing:
         raise InputError(f"predictions: no column {', '.join(missing)}.")
     if "run" in predictions and predictions.run.nunique() > 1:
-        raise InputError("predictions: several runs in one table; give the rows of one `run`.")
-    bad = predictions[~(predictions.label.isin((0, 1)) | predictions.label.isna())]
-    if len(bad):
-        lesion, label = bad.iloc[0][["lesion_id", "label"]]
+        raise InputError("predictions: the table has several runs; give the rows of one `run`.")
+    invalid = predictions[~(predictions.label.isin((0, 1)) | predictions.label.isna())]
+    if len(invalid):
+        lesion, label = invalid.iloc[0][["lesion_id", "label"]]
         raise InputError(
             f"predictions: lesion {lesion}: label {label!r} is neither 0, 1 nor empty."
         )

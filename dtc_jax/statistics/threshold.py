@@ -1,4 +1,4 @@
-"""The threshold on the score, chosen on the validation split and never on what is reported.
+"""The threshold of the decision, chosen on the validation split, never on the reported lesions.
 
 Rules: 'youden', 'accuracy', 'sensitivity:0.9', 'specificity:0.9' (at least that much), 'fixed:0.5'.
 """
@@ -13,13 +13,13 @@ _HELP = "choose 'youden', 'accuracy', 'sensitivity:0.9', 'specificity:0.9' or 'f
 
 
 def choose(labels: np.ndarray, scores: np.ndarray, rule: str) -> float:
-    """The threshold that `rule` picks; a score at or above it is a positive decision.
+    """The threshold that `rule` selects; a score at or above it is a positive decision.
 
-    It lies midway between two scores, so that a new score near one of them is not decided by
-    rounding. Of equally good ones the highest is taken, the most specific.
+    It lies midway between two scores, so that rounding does not decide a new score near one of
+    them. Of equally good thresholds, the highest (the most specific) is taken.
 
     Args:
-      labels: [N] 0 or 1, with both classes (not needed for 'fixed').
+      labels: [N] 0 or 1, of both classes (not needed for 'fixed').
       scores: [N].
       rule: see the module's docstring.
 
@@ -31,11 +31,11 @@ def choose(labels: np.ndarray, scores: np.ndarray, rule: str) -> float:
         return target
     labels = np.asarray(labels)
     if not 0 < np.sum(labels) < len(labels):
-        raise ValueError("a threshold is chosen on both classes.")
-    fpr, tpr, at = roc.curve(labels, scores)  # [K+1], thresholds falling
-    between = np.append(at[1:-1] + at[2:], 0) / 2  # [K]
-    between[-1] = at[-1]  # the lowest score: all positive
-    candidates = np.append(np.nextafter(at[1], np.inf), between)  # [K+1]: none positive, ..., all
+        raise ValueError("choosing a threshold needs both classes.")
+    fpr, tpr, points = roc.curve(labels, scores)  # [K+1], thresholds descending
+    between = np.append(points[1:-1] + points[2:], 0) / 2  # [K]
+    between[-1] = points[-1]  # the lowest score: all positive
+    candidates = np.append(np.nextafter(points[1], np.inf), between)  # [K+1]: none, ..., all
     if name == "sensitivity":
         return float(candidates[np.argmax(tpr >= target)])
     if name == "specificity":
@@ -46,31 +46,31 @@ def choose(labels: np.ndarray, scores: np.ndarray, rule: str) -> float:
 
 
 def parse(rule: str) -> tuple[str, float]:
-    """A rule's name and its number (0 where it has none)."""
+    """The name of a rule and its number (0 if it has none)."""
     name, colon, number = str(rule).partition(":")
     try:
         target = float(number) if colon else 0.0
     except ValueError as error:
-        raise UsageError(f"threshold={rule!r} is not a rule; {_HELP}.") from error
+        raise UsageError(f"threshold={rule!r} is not a valid rule; {_HELP}.") from error
     takes_number = name in ("sensitivity", "specificity", "fixed")
     if (name not in ("youden", "accuracy") and not takes_number) or bool(colon) != takes_number:
-        raise UsageError(f"threshold={rule!r} is not a rule; {_HELP}.")
+        raise UsageError(f"threshold={rule!r} is not a valid rule; {_HELP}.")
     if not 0 <= target <= 1:
-        raise UsageError(f"threshold={rule!r}: the number must lie between 0 and 1.")
+        raise UsageError(f"threshold={rule!r}: the number must be between 0 and 1.")
     return name, target
 
 
 def apply(predictions: pd.DataFrame, rule: str) -> pd.DataFrame:
     """Fills `threshold`, `threshold_source` and `decision`, fold by fold.
 
-    A fold without both classes among its labelled validation rows gets 0.5, and its source says so.
+    A fold without both classes in its labelled validation rows gets 0.5, and its source says so.
 
     Args:
       predictions: columns fold, split, label (NaN: unlabelled) and score (NaN: unknown).
       rule: see the module's docstring.
 
     Returns:
-      A copy; `decision` is 0, 1 or NaN where the score is.
+      A copy; `decision` is 0, 1, or NaN if the score is NaN.
     """
     name, _ = parse(rule)
     table = predictions.copy()
@@ -83,7 +83,7 @@ def apply(predictions: pd.DataFrame, rule: str) -> pd.DataFrame:
             value = choose(chosen_on.label.to_numpy(), chosen_on.score.to_numpy(), rule)
             source = f"{rule} on the validation split"
         else:
-            value, source = 0.5, "0.5 by default: the validation split has not both classes"
+            value, source = 0.5, "0.5 by default: the validation split lacks a class"
         table.loc[rows, "threshold"] = value
         table.loc[rows, "threshold_source"] = source
     table["decision"] = (table.score >= table.threshold).astype(float).where(table.score.notna())

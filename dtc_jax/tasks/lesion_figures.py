@@ -11,9 +11,10 @@ from dtc_jax.cohort import splits
 from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.imaging import features
 from dtc_jax.statistics import baselines, tables, threshold
+from dtc_jax.statistics.formatting import estimate
 from dtc_jax.tasks.definition import Evaluation
 from dtc_jax.tasks.sources import Data
-from dtc_jax.tasks.summary import Figures, estimate, summary
+from dtc_jax.tasks.summary import Figures, summary
 from dtc_jax.tasks.trained import TrainedNetwork
 
 PREDICTIONS = "predictions.csv"  # all lesions, with their split and score

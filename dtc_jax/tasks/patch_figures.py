@@ -11,10 +11,11 @@ from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.imaging.outlined import Outlined, largest_slice
 from dtc_jax.imaging.preprocess import crop
 from dtc_jax.statistics import dice
+from dtc_jax.statistics.formatting import estimate
 from dtc_jax.tasks import dice_baselines
 from dtc_jax.tasks.definition import Evaluation
 from dtc_jax.tasks.sources import Data
-from dtc_jax.tasks.summary import Figures, estimate, summary
+from dtc_jax.tasks.summary import Figures, summary
 from dtc_jax.tasks.trained import TrainedNetwork
 
 CASES = "cases.csv"  # all patches, with their split and Dice

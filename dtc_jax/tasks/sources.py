@@ -7,7 +7,7 @@ from typing import Any
 import ml_collections
 import pandas as pd
 
-from dtc_jax import storage
+from dtc_jax import csv_reader, storage
 from dtc_jax.cohort import phantom, selection
 from dtc_jax.errors import InputError
 from dtc_jax.training.batches import Records
@@ -75,7 +75,7 @@ def build(
             "the dataset builders were not found; run launch.py from the root of the repository."
         ) from error
     built = build.build(name, parameters, data_dir=folder)
-    stored = storage.read_table(built / "lesions.csv", ("lesion_id", "patient_id"))
+    stored = csv_reader.read_table(built / "lesions.csv", ("lesion_id", "patient_id"))
     return built, stored.assign(position=range(len(stored)))
 
 

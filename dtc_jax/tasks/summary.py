@@ -34,18 +34,3 @@ def summary(
         lines += [f"  {name:<18}{line(row)}" for name, row in rows.items()]
         lines += [f"  {text}" for text in further(test)]
     return "\n".join(lines + [f"  {note}" for note in figures["notes"]])
-
-
-def estimate(value: Figures, sign: str = "") -> str:
-    """'0.879 [0.852, 0.906]': a figure with its 95 % interval, where it has one.
-
-    Args:
-      value: of `Estimate.as_dict`.
-      sign: '+' for a difference, which has one.
-    """
-    middle, low, high = (value[key] for key in ("value", "low", "high"))
-    if middle is None:
-        return "n/a"
-    if low is None:
-        return f"{middle:{sign}.3f}"
-    return f"{middle:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"

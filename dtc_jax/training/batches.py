@@ -7,9 +7,9 @@ from typing import Any
 
 import grain.python as grain
 import numpy as np
-import pandas as pd
 import tensorflow_datasets as tfds
 
+from dtc_jax import csv_reader
 from dtc_jax.errors import InputError
 from dtc_jax.storage import PathLike
 from dtc_jax.training.task import Batch
@@ -34,8 +34,10 @@ class Records:
         try:
             builder = tfds.builder_from_directory(self.folder)
             self._sources = [builder.as_data_source(split=name) for name in builder.info.splits]
-            self.lesion_ids = pd.read_csv(self.folder / "lesions.csv", dtype=str).lesion_id
-        except (OSError, ValueError, AttributeError) as error:
+            self.lesion_ids = csv_reader.read_table(
+                self.folder / "lesions.csv", ("lesion_id",)
+            ).lesion_id
+        except (OSError, ValueError, AttributeError, InputError) as error:
             raise InputError(
                 f"{folder}: not a built dataset ({str(error)[:120]}); build it again."
             ) from error

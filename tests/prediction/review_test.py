@@ -129,7 +129,7 @@ def test_who_drew_a_lesion_is_said_or_that_nobody_says_so(review, folder, capsys
     assert record["review"]["reviewers"] == ["Ann", "Bea"]
     assert record["review"]["without_reviewer"] == []
     assert review([*both, "9,reject,,Bea"], f"--mask={path}") == 1
-    assert "row 4: verdict of lesion 9 is reject, but the mask alone" in capsys.readouterr().err
+    assert "row 4: the verdict of lesion 9 is reject, but it was added" in capsys.readouterr().err
 
 
 def test_a_rejected_lesion_is_rejected_also_in_the_mask(review, folder):
@@ -156,7 +156,7 @@ def test_what_does_not_fit_is_refused_and_nothing_written(review, folder, capsys
     volume.write(away, Volume(np.ones(scan.shape, np.uint8), moved))
     volume.write(negative, Volume(np.full(scan.shape, -3, np.int16), scan.affine))
     for rows, arguments, words in [
-        ([*both, "3,accept,,"], [], "lesion 3 is none of this scan's 2 lesions"),
+        ([*both, "3,accept,,"], [], "lesion 3 is not one of the 2 lesions"),
         (both[:1], [], "no row for lesion 2"),
         (["1,perhaps,,", both[1]], [], "accept, reject or empty"),
         (both, [f"--mask={other}"], "has (29, 50, 64) voxels (z, y, x), its scan (30, 50, 64)"),

@@ -2,8 +2,8 @@ import importlib.resources
 
 import pandas as pd
 
-from dtc_jax.report import facts
-from dtc_jax.report.subject import Artefacts, Place, Subject
+from dtc_jax.report import checklist_answers
+from dtc_jax.report.report_run import Artefacts, OutputFolder, ReportRun
 
 
 def items() -> pd.DataFrame:
@@ -20,32 +20,34 @@ def test_claim_has_its_44_items_and_tripod_its_27():
     assert not table.duplicated(["guideline", "item"]).any()
 
 
-def test_every_keyword_is_a_fact_that_some_run_has(predictions, statistics, artefacts, tmp_path):
+def test_every_keyword_has_an_answer_in_some_run(predictions, statistics, artefacts, tmp_path):
     rows = predictions.assign(kvp=120.0, label_reason="avid")
     rest = {"preprocess": {"mask": "none"}, "selection": {"per_patient": 5}, "model": {"width": 8}}
     rest |= {"data": {"source": "phantom"}, "loss": {"class_weight": "balanced"}}
     config = {**artefacts.config, **rest}
-    known = Artefacts(config=config, metrics=artefacts.metrics)
-    subject = Subject("net", rows, statistics["runs"]["net"], known, Place(tmp_path))
-    keywords = {key for keys in items().facts for key in keys.split()}
-    assert keywords - {"details"} <= set(facts.facts(subject))
+    files = Artefacts(config=config, metrics=artefacts.metrics)
+    run = ReportRun("net", rows, statistics["runs"]["net"], files, OutputFolder(tmp_path))
+    keywords = {key for keys in items().answers for key in keys.split()}
+    assert keywords - {"details"} <= set(checklist_answers.answers(run))
 
 
-def test_what_the_run_says_fills_items_and_the_rest_is_listed_as_open(report):
+def test_the_runs_files_fill_items_and_the_rest_is_listed_as_open(report):
     claim = pd.read_csv(report / "tables/checklist-claim-2024.csv", keep_default_na=False)
-    here = claim.set_index("item")["from this run"]
-    assert "holdout by patient" in here[19]
-    assert here[20] == "patient: 0 test patients are in training"
-    assert "another cancer" in here[8]
-    assert here[44] == ""
+    answers = claim.set_index("item")["from this run"]
+    assert "holdout by patient" in answers[19]
+    assert answers[20] == "patient: 0 test patients are also in training"
+    assert "another cancer" in answers[8]
+    assert answers[44] == ""
     html = (report / "report.html").read_text()
-    assert "44 Funding and its role" in html
-    filled = int((here != "").sum())
+    assert "44 Sources and role of funding" in html
+    filled = int((answers != "").sum())
     assert f"CLAIM 2024: {filled} of 44 items filled" in html
 
 
-def test_a_table_alone_fills_nothing_that_it_does_not_hold(predictions, statistics, tmp_path):
-    subject = Subject("net", predictions, statistics["runs"]["net"], Artefacts(), Place(tmp_path))
-    found = facts.facts(subject)
-    assert not {"model", "training", "partition", "flow", "eligibility", "reference"} & set(found)
-    assert {"counts", "threshold", "missing"} <= set(found)
+def test_a_table_alone_fills_only_what_it_contains(predictions, statistics, tmp_path):
+    run = ReportRun(
+        "net", predictions, statistics["runs"]["net"], Artefacts(), OutputFolder(tmp_path)
+    )
+    answers = checklist_answers.answers(run)
+    assert not {"model", "training", "partition", "flow", "eligibility", "reference"} & set(answers)
+    assert {"counts", "threshold", "missing"} <= set(answers)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from dtc_jax.report import study_report
-from dtc_jax.report.subject import Artefacts
+from dtc_jax.report.report_run import Artefacts
 from dtc_jax.statistics import predictions_table
 from dtc_jax.statistics.study import Settings, study
 

@@ -32,7 +32,7 @@ def texts(steps, lesions, tmp_path) -> str:
 def test_counts_exclusions_and_splits_are_told(tmp_path):
     found = texts(STEPS, LESIONS, tmp_path)
     assert "12 lesions of 6 patients in the manifest" in found
-    assert "excluded 4 lesions, and with them 1 patient" in found
+    assert "excluded 4 lesions, including all lesions of 1 patient" in found
     assert "3 another cancer" in found
     assert "1 without a label" in found
     assert "poor image quality" not in found  # nobody left by it

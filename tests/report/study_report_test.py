@@ -4,8 +4,8 @@ import re
 import pandas as pd
 import pytest
 
-from dtc_jax.report import discrimination, study_report, wording
-from dtc_jax.statistics import roc
+from dtc_jax.report import roc_plots, study_report
+from dtc_jax.statistics import formatting, roc
 from dtc_jax.statistics.study import Settings, study
 
 
@@ -91,7 +91,7 @@ def test_one_class_is_said_to_have_no_auc(tmp_path, predictions):
     rows = predictions[(predictions.split == "test") & (predictions.label == 1)]
     study_report.write(rows, study(rows, Settings(resamples=200)), {}, tmp_path)
     html = (tmp_path / "report.html").read_text()
-    assert f"<strong>{wording.MISSING}</strong>" in html
+    assert f"<strong>{formatting.MISSING}</strong>" in html
     assert not (tmp_path / "figures/primary-roc.svg").exists()
 
 
@@ -117,5 +117,5 @@ def test_a_curve_without_a_band_is_drawn_all_the_same(statistics):
     found = json.loads(json.dumps(next(iter(run.values()))["test"]))
     for end in ("low", "high"):
         found["roc"]["band"][end] = [None] * len(found["roc"]["band"]["fpr"])
-    (axis,) = discrimination.roc(found, {}).axes
+    (axis,) = roc_plots.roc(found, {}).axes
     assert len(axis.lines) > 1

@@ -98,5 +98,5 @@ def test_only_what_is_given_is_seen():
 
 def test_a_fold_without_both_classes_in_training_is_refused():
     table, matrices = _cohort()
-    with pytest.raises(InputError, match="fold 0 has not both classes in its training split"):
+    with pytest.raises(InputError, match="the training split of fold 0 lacks a class"):
         baselines.predict(table[table.split == "test"], matrices, "youden")

@@ -23,7 +23,7 @@ def test_the_four_columns_are_enough(tmp_path):
     assert set(found.cohort) == {"primary"}
     assert set(found.split) == {"test"}
     assert set(found.threshold) == {0.5}
-    assert set(found.threshold_source) == {"0.5 by default: the table has none"}
+    assert set(found.threshold_source) == {"0.5 by default: the table has no threshold"}
     np.testing.assert_array_equal(found.label, [1, 0, np.nan, 1])
     np.testing.assert_array_equal(found.decision, [1, 0, 1, np.nan])
     assert found.index.tolist() == [2, 3, 4, 5]
@@ -59,7 +59,7 @@ def test_the_tables_own_threshold_goes_first_then_the_given_one(tmp_path):
     assert found.decision.tolist() == [1, 0]
     assert found.threshold_source.tolist() == [
         "the table's column `threshold`",
-        "0.45, given for the report",
+        "0.45, given for this report",
     ]
 
 
@@ -69,25 +69,25 @@ def test_the_tables_own_threshold_goes_first_then_the_given_one(tmp_path):
         ("", "is empty"),
         ("\n\n", "is empty"),
         (f"{HEADER}\n", "has a header but no rows"),
-        ("patient_id;lesion_id;label;score\nP1;a;1;0.9\n", "separated by semicolons"),
-        ("patient_id\tlesion_id\tlabel\tscore\nP1\ta\t1\t0.9\n", "separated by tabs"),
+        ("patient_id;lesion_id;label;score\nP1;a;1;0,9\n", "row 2, score: '0,9' is not a number"),
+        (f"{HEADER}\nP1,a,1,0.9\nP2,a,0\n", "row 3: has 3 cells, but the header has 4"),
         ("patient_id,lesion_id,label\nP1,a,1\n", "no column score"),
-        (f"{HEADER},score\nP1,a,1,0.9,0.9\n", "several columns are called score"),
+        (f"{HEADER},score\nP1,a,1,0.9,0.9\n", "row 1, score: 2 columns have this name"),
         (f"{HEADER}\nP1,a,1,0.9\nP2,a,0,1.2\n", "row 3, score: 1.2 is outside"),
-        (f"{HEADER}\nP1,a,1,-3\n", "give the probability of RAI-refractory there"),
+        (f"{HEADER}\nP1,a,1,-3\n", "it must be a probability of RAI-refractory"),
         (f"{HEADER}\nP1,a,1,inf\n", "row 2, score: inf is outside"),
         (f"{HEADER}\nP1,a,1,high\n", "row 2, score: 'high' is not a number"),
         (f"{HEADER}\nP1,a,2,0.5\n", "row 2, label: 2 is not 0"),
         (f"{HEADER}\nP1,a,yes,0.5\n", "row 2, label: 'yes' is not a number"),
         (f"{HEADER}\n,a,1,0.5\n", "row 2, patient_id: '' is empty"),
-        (f"{HEADER}\nP1,a,1,0.9\nP1,a,1,0.8\n", "row 3, lesion_id: 'a' has a row"),
+        (f"{HEADER}\nP1,a,1,0.9\nP1,a,1,0.8\n", "row 3, lesion_id: 'a' has another row"),
         (f"{HEADER},split\nP1,a,1,0.9,train\nP1,a,1,0.8,test\n", "is in two splits"),
-        (f"{HEADER},split\nP1,a,1,0.9,dev\n", "row 2, split: 'dev' is none of train"),
-        (f"{HEADER},cohort\nP1,a,1,0.9,x\nP1,b,1,0.8,y\n", "row 3, cohort: 'y' is another cohort"),
-        (f"{HEADER},run\nP1,a,1,0.9,x\nP1,a,0,0.8,y\n", "row 3, label: 0 is another label"),
+        (f"{HEADER},split\nP1,a,1,0.9,dev\n", "row 2, split: 'dev' is not one of train"),
+        (f"{HEADER},cohort\nP1,a,1,0.9,x\nP1,b,1,0.8,y\n", "row 3, cohort: 'y' differs from"),
+        (f"{HEADER},run\nP1,a,1,0.9,x\nP1,a,0,0.8,y\n", "row 3, label: 0 differs from"),
         (f"{HEADER},threshold\nP1,a,1,0.9,1.5\n", "row 2, threshold: 1.5 is outside"),
         (f"{HEADER},diameter_mm\nP1,a,1,0.9,-1\n", "row 2, diameter_mm: -1 is"),
-        (f"{HEADER}\nP1,a,1,0.9\nP2,a,0,0.1,7\n", "comma too many"),
+        (f"{HEADER}\nP1,a,1,0.9\nP2,a,0,0.1,7\n", "row 3: has 5 cells, but"),
         (b"\xff\xfe" + HEADER.encode("utf-16-le"), "is not UTF-8"),
         (f"{HEADER}\nP1,a,1,0.5\n".encode() + b"M\xfcller,a,1,0.5\n", "is not UTF-8"),
     ],
@@ -118,10 +118,10 @@ def test_decisions_must_be_those_of_the_threshold():
     table = pd.DataFrame(
         {"patient_id": ["a"], "lesion_id": "1", "label": 1, "score": 0.5, "decision": 1}
     )
-    with pytest.raises(InputError, match="not the threshold that they were made with"):
+    with pytest.raises(InputError, match="but no column `threshold`"):
         predictions_table.complete(table)
     assert predictions_table.complete(table.assign(threshold=0.5)).decision.tolist() == [1]
-    with pytest.raises(InputError, match="decision: 1 is not what"):
+    with pytest.raises(InputError, match="decision: 1 contradicts"):
         predictions_table.complete(table.assign(threshold=0.6))
     with pytest.raises(InputError, match=r"threshold 1\.5 is outside"):
         predictions_table.complete(table, threshold=1.5)

@@ -143,12 +143,12 @@ def test_runs_are_compared_on_the_same_lesions_and_cohorts_within_a_run(found):
     assert all(one["p_holm"] >= one["p"] for one in found["comparisons"])
 
 
-def test_what_flatters_is_said_aloud(predictions, found):
-    assert not [note for note in found["notes"] if "flatters" in note]
+def test_optimistic_bias_is_stated(predictions, found):
+    assert not [note for note in found["notes"] if "biased" in note]
     mixed = predictions.query("run == 'senet' and cohort == 'primary'").copy()
     mixed["split"] = np.where(np.arange(len(mixed)) % 2, "train", "test")
     notes = study.study(mixed, FAST)["notes"]
-    assert "senet, primary, test: 90 of 90 patients are in the training split too, so every" in (
+    assert "senet, primary, test: 90 of 90 patients are also in the training split, so every" in (
         " ".join(notes)
     )
     assert any("threshold 0.5 by default" in note for note in notes)
@@ -174,7 +174,7 @@ def test_one_class_and_no_usable_row_are_stated():
     section = one["runs"]["model"]["external"]["test"]
     assert section["auc"]["value"] is None
     assert section["roc"] is section["patient_level"] is None
-    assert any("one label only" in note for note in one["notes"])
+    assert any("the same label" in note for note in one["notes"])
     none = study.study(table.assign(label=np.nan), FAST)
     assert none["runs"]["model"]["external"]["test"]["lesions"] == 0
     assert any("96 rows without a label" in note for note in none["notes"])
@@ -182,7 +182,7 @@ def test_one_class_and_no_usable_row_are_stated():
 
 
 def test_a_table_too_large_to_resample_has_its_values_without_bands(monkeypatch):
-    monkeypatch.setattr(bootstrap, "_MOST_LESIONS", 50)
+    monkeypatch.setattr(bootstrap, "_MAX_LESIONS", 50)
     section = study.study(_cohort("external", 24, 1), FAST)["runs"]["model"]["external"]["test"]
     assert section["auc_bootstrap"]["value"] == section["auc"]["value"]
     assert section["auc_bootstrap"]["interval"] == "none: too many lesions to resample"

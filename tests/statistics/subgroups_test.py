@@ -104,4 +104,4 @@ def test_no_interaction_is_tested_on_a_handful_of_patients():
     table.patient_id = np.where(table.center == "a", "P1", table.patient_id)
     (found,) = (one for one in subgroups.subgroups(table) if one["factor"] == "center")
     assert found["interaction"]["p"] is None
-    assert "as few as 1" in found["interaction"]["note"]
+    assert "a class has only 1 patient in a level" in found["interaction"]["note"]

@@ -66,7 +66,7 @@ def test_apply_chooses_on_validation_of_each_fold():
     table = threshold.apply(_table(), "youden")
     assert table.threshold.tolist() == pytest.approx([0.3] * 6 + [0.5] * 2)
     assert table.threshold_source[0] == "youden on the validation split"
-    assert "has not both classes" in table.threshold_source[6]
+    assert "lacks a class" in table.threshold_source[6]
     np.testing.assert_array_equal(table.decision, [0, 1, 1, 0, 1, np.nan, 1, 1])
 
 

@@ -47,7 +47,7 @@ def test_patients_are_on_the_side_that_the_file_gives_and_other_cohorts_are_test
     [
         ("", "is empty"),
         ('patient_id,split\n"p0,train\n', "is not valid CSV"),
-        ("patient_id,split\np0,train,\0\n", "is not text"),
+        ("patient_id,split\np0,train,\0\n", "is not UTF-8 text"),
         ("patient,split\np0,train\n", "needs the columns patient_id and split"),
         (SIDES + "p0,test\n", "a patient has several rows"),
         (SIDES.replace("p3,train\n", ""), "no row for 1 patients of the cohort 'primary'.*p3"),

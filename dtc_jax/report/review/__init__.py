@@ -1,4 +1,4 @@
-"""The page on which a reader reviews the lesions of a scan, and the way of the answers back."""
+"""The page on which a reader reviews the lesions of a scan, and the reader of its decisions."""
 
 from dtc_jax.report.review.decisions import read_decisions
 from dtc_jax.report.review.finding import About, Finding

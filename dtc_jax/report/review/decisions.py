@@ -1,19 +1,16 @@
-r"""The filled CSV of the review page.
+r"""The CSV that a reader downloads from the review page.
 
-A spreadsheet runs a cell that begins with =, +, - or @. The page therefore puts an apostrophe
-before such a beginning, also after any character that some spreadsheet takes for the end of a cell;
-reading takes it away again (`templates/review/table.js` is the other half).
+A spreadsheet executes a cell that begins with =, +, - or @. The page therefore writes an apostrophe
+before such a beginning, also after any character that a spreadsheet may take for the end of a cell.
+Reading removes it again (`templates/review/table.js` is the counterpart).
 """
 
-import csv
-import io
-import pathlib
 import re
 from collections.abc import Collection, Iterator
 
 import pandas as pd
 
-from dtc_jax import storage
+from dtc_jax import csv_reader, storage
 from dtc_jax.errors import InputError
 
 COLUMNS = ("lesion_id", "verdict", "comment", "reviewer")
@@ -24,31 +21,27 @@ _GUARD = re.compile("""(^|[;,\t\r\n"])'('* *)(?=[=+\\-@＝＋－＠])""")
 def read_decisions(
     path: storage.PathLike, lesion_ids: Collection[int], added: Collection[int] = ()
 ) -> pd.DataFrame:
-    """Reads what a reader decided on the review page.
-
-    A file that went through a spreadsheet is read too: commas, semicolons or tabs, with or without
-    a byte order mark. Columns beyond those below are for the reader and not looked at.
+    """Reads the decisions that a reader made on the review page; further columns are ignored.
 
     Args:
       path: the CSV.
       lesion_ids: the lesions of the page; the file must have a row for each.
-      added: lesions that were drawn beside them; the file may have a row for each, which says who
-        has drawn it.
+      added: lesions that were drawn in the mask; the file may have a row for each, which names
+        the reviewer.
 
     Returns:
-      `lesion_id`, `verdict` ('accept', 'reject' or ''), `comment` and `reviewer`, in the order of
-      the lesions' numbers.
+      `lesion_id`, `verdict` ('accept', 'reject' or ''), `comment` and `reviewer`, sorted by
+      `lesion_id`.
 
     Raises:
-      InputError: the file is missing, is not text in UTF-8 or lacks a column; or a lesion is
-        unknown, missing or there twice, or a verdict is none of the three, or rejects what was
-        added.
+      InputError: the file is missing, is not a CSV or lacks a column; a lesion is unknown, missing
+        or listed twice; or a verdict is not one of the three, or rejects an added lesion.
     """
     rows: dict[int, tuple[str, str, str]] = {}
     for place, cells in _rows(path):
         lesion = _lesion(cells["lesion_id"], lesion_ids, added, place)
         if lesion in rows:
-            raise InputError(f"{place}: lesion {lesion} is there twice; keep one of its rows.")
+            raise InputError(f"{place}: lesion {lesion} is listed twice; keep one of its rows.")
         verdict = cells["verdict"].strip().lower()
         if verdict not in VERDICTS:
             raise InputError(
@@ -56,77 +49,49 @@ def read_decisions(
             )
         if verdict == "reject" and lesion in added:
             raise InputError(
-                f"{place}: verdict of lesion {lesion} is reject, but the mask alone has it; remove "
-                "it there, and its row."
+                f"{place}: the verdict of lesion {lesion} is reject, but it was added in the mask; "
+                "delete it there, and delete this row."
             )
         rows[lesion] = verdict, _unguarded(cells["comment"]), _unguarded(cells["reviewer"])
     missing = sorted(set(lesion_ids) - set(rows))
     if missing:
         named = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
         raise InputError(
-            f"{path}: no row for lesion {named}. A review has a row for each lesion of the page; "
-            "leave its verdict empty where there is none."
+            f"{path}: no row for lesion {named}. A review needs a row for each lesion of the page; "
+            "leave the verdict empty if there is none."
         )
     table = pd.DataFrame([(lesion, *rows[lesion]) for lesion in sorted(rows)], columns=COLUMNS)
     return table.astype({"lesion_id": int})
 
 
 def _rows(path: storage.PathLike) -> Iterator[tuple[str, dict[str, str]]]:
-    """Where a row lies, in words, and its cells by column."""
-    text = _text(path)
-    first = text.split("\n", 1)[0]
-    mark = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
-    try:
-        lines = list(reader)
-    except csv.Error as error:
-        raise InputError(
-            f"{path}: not a CSV ({error}); download the review from the page again."
-        ) from error
-    head = [name.strip().lower() for name in lines[0]] if lines else []
+    """The file and the number of each row as text, and its cells by column."""
+    table = csv_reader.read(path, "the CSV of the review page", verbatim=("comment",))
+    table = table.rename(columns=str.lower)
     for column in COLUMNS:
-        if head.count(column) != 1:
+        if list(table).count(column) != 1:
             raise InputError(
-                f"{path}: column {column} is {'missing' if column not in head else 'there twice'}; "
-                f"a review has the columns {', '.join(COLUMNS)}."
+                f"{path}: row 1: column {column} "
+                f"{'appears twice' if column in table else 'is missing'}; a review needs the "
+                f"columns {', '.join(COLUMNS)}."
             )
-    for number, cells in enumerate(lines[1:], start=2):
-        if not any(cell.strip() for cell in cells):
-            continue
-        place = f"{path}: row {number}"
-        if len(cells) > len(head):
-            raise InputError(
-                f"{place} has {len(cells)} cells, the head {len(head)}; put the comment in quotes."
-            )
-        cells += [""] * (len(head) - len(cells))
-        yield place, dict(zip(head, cells, strict=True))
-
-
-def _text(path: storage.PathLike) -> str:
-    with storage.no_file_is_an_input_error(path, "the CSV that the review page gives"):
-        content = pathlib.Path(path).read_bytes()
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: not UTF-8, so umlauts and the like would be lost; save it as "
-            "'CSV UTF-8' in the spreadsheet."
-        ) from error
+    for number, *cells in table[list(COLUMNS)].itertuples(name=None):
+        yield f"{path}: row {number}", dict(zip(COLUMNS, cells, strict=True))
 
 
 def _lesion(cell: str, lesion_ids: Collection[int], added: Collection[int], place: str) -> int:
-    """The lesion of a row; some programs write 3 as 3.0."""
-    found = re.fullmatch(r"\s*([0-9]+)(?:\.0+)?\s*", cell)
-    if not found:
-        raise InputError(f"{place}: lesion_id is {cell!r}; it must be the number of a lesion.")
-    if int(found[1]) not in {*lesion_ids, *added}:
+    """The lesion number of a row; some programs write 3 as 3.0."""
+    match = re.fullmatch(r"\s*([0-9]+)(?:\.0+)?\s*", cell)
+    if not match:
+        raise InputError(f"{place}: lesion_id is {cell!r}; it must be a lesion number.")
+    if int(match[1]) not in {*lesion_ids, *added}:
         raise InputError(
-            f"{place}: lesion {found[1]} is none of this scan's {len(lesion_ids)} lesions; "
-            "is it the review of another scan?"
+            f"{place}: lesion {match[1]} is not one of the {len(lesion_ids)} lesions of this scan; "
+            "is this the review of another scan?"
         )
-    return int(found[1])
+    return int(match[1])
 
 
 def _unguarded(text: str) -> str:
-    """A cell as the reader typed it; line ends as on the page."""
+    """A cell as the reader typed it, with line ends as on the page."""
     return _GUARD.sub(r"\1\2", text.replace("\r\n", "\n"))

@@ -1,4 +1,4 @@
-"""The review page: one HTML file that needs nothing else."""
+"""The review page: one HTML file that needs no other file."""
 
 import hashlib
 import json
@@ -9,25 +9,26 @@ import matplotlib
 import numpy as np
 
 from dtc_jax import storage
-from dtc_jax.report import templating
-from dtc_jax.report.review import measures, voxels
+from dtc_jax.report import page as report_page
+from dtc_jax.report.review import finding as finding_lib
+from dtc_jax.report.review import voxels
 from dtc_jax.report.review.finding import About, Finding
 
 NOTICE = "For research use only"
-_COLORS = np.linspace(0.3, 1, 256)  # of inferno; its first third is as dark as lung
+_COLORS = np.linspace(0.3, 1, 256)  # of inferno, whose first third is as dark as lung
 
 
 def write_page(path: storage.PathLike, findings: Iterable[Finding], about: About) -> None:
     """Writes the page on which `findings` are reviewed.
 
-    It shows three views of each lesion and takes accept, reject and comments, which the reader
-    downloads as the CSV of `read_decisions`. It loads nothing and sends nothing.
+    It shows three views of each lesion. The reader accepts, rejects and comments, and downloads the
+    CSV of `read_decisions`. The page loads nothing and sends nothing.
 
     Args:
       path: the HTML file.
-      findings: taken one at a time, so that they may be made as they are needed; only their packed
-        form, about 0.25 MB a lesion, is kept.
-      about: the head of the page.
+      findings: consumed one at a time; only their packed form, about 0.25 MB per lesion, stays in
+        memory.
+      about: the header of the page.
     """
     lesions, blocks, digest = [], [], hashlib.sha256()
     for finding in findings:
@@ -44,27 +45,27 @@ def write_page(path: storage.PathLike, findings: Iterable[Finding], about: About
         "heatStep": voxels.HEAT_STEP,
         "colors": (matplotlib.colormaps["inferno"](_COLORS)[:, :3] * 255).round().tolist(),
     }
-    template = templating.environment().get_template("review/page.html")
+    template = report_page.templates().get_template("review/page.html")
     stream = template.stream(about=about, notice=NOTICE, content=content, blocks=blocks)
     with storage.atomic(path) as partial:
         stream.dump(str(partial), encoding="utf-8")
 
 
 def _entry(finding: Finding, about: About) -> dict[str, Any]:
-    """What the page says of a lesion, besides its voxels."""
+    """The data of a lesion on the page, except its voxels."""
     row = finding.measures
-    threshold = measures.finite(row.get("threshold"))
+    threshold = finding_lib.finite(row.get("threshold"))
     return {
         "id": int(finding.lesion_id),
-        "probability": measures.finite(row.get("refractory_probability")),
+        "probability": finding_lib.finite(row.get("refractory_probability")),
         "threshold": about.threshold if threshold is None else threshold,
-        "decision": measures.decision(row.get("decision", "")),
-        "diameter": measures.finite(row.get("diameter_mm")),
-        "facts": measures.facts(row),
+        "decision": finding_lib.decision(row.get("decision", "")),
+        "diameter": finding_lib.finite(row.get("diameter_mm")),
+        "facts": finding_lib.facts(row),
     }
 
 
 def _slug(title: str) -> str:
-    """A title as part of a file's name."""
+    """A title as part of a file name."""
     kept = "".join(letter if letter.isalnum() else "-" for letter in title)
     return "-".join(part for part in kept.split("-") if part)[:60] or "scan"

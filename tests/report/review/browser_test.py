@@ -28,7 +28,7 @@ def test_a_review_by_mouse_comes_back(visit, address):
     expect(page.locator("#progress")).to_have_text("2 of 5 reviewed")
     expect(page.locator("#lesions [data-lesion='3'] .sign")).to_contain_text("rejected")
     page.locator("#download").click()  # without a name
-    expect(page.locator("#message")).to_contain_text("Write your name")
+    expect(page.locator("#message")).to_contain_text("Enter your name")
     expect(page.get_by_label("Reviewer")).to_be_focused()
     page.keyboard.type("Dr. Übel")
     with page.expect_download() as got:
@@ -93,7 +93,7 @@ def test_no_comment_is_lost_and_none_is_a_formula(visit, finding, tmp_path):
             assert not [cell for cell in row if cell.lstrip()[:1] in tuple("=+-@＝")]
     again = visit(f"file://{tmp_path}/many.html")  # the page reads its own file
     again.locator("#file").set_input_files(path)
-    expect(again.locator("#message")).to_contain_text("was read")
+    expect(again.locator("#message")).to_contain_text("Read ")
     for comment in COMMENTS:
         expect(again.get_by_label("Comment")).to_have_value(comment)
         again.locator("#next").click(force=True)
@@ -104,9 +104,9 @@ def test_a_review_goes_on_from_its_csv_and_a_wrong_one_is_refused(visit, address
     head = "lesion_id;verdict;comment;reviewer;refractory_probability\r\n"
     good = head + '2;accept;"semi; colon";Dr. Übel;0,2\r\n3;Reject;;Dr. Übel;0,3\r\n'
     for text, message in (
-        (head + "9;accept;;;\n", "row 2: no lesion “9” is here"),
-        (head + "2;accept;;;\n2;reject;;;\n", "row 3: lesion 2 is there twice"),
-        (head + "2;maybe;;;\n", "“maybe” is no verdict"),
+        (head + "9;accept;;;\n", "row 2: there is no lesion “9” on this page"),
+        (head + "2;accept;;;\n2;reject;;;\n", "row 3: lesion 2 is listed twice"),
+        (head + "2;maybe;;;\n", "“maybe” is not a verdict"),
         (head + "2;accept;;;0,9\n", "another scan"),
         ("lesion_id;verdict\n2;accept\n", "column comment is missing"),
         (good.encode("cp1252"), "not UTF-8"),

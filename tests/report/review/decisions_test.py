@@ -35,7 +35,9 @@ def test_a_lesion_that_was_drawn_may_have_a_row(tmp_path):
     assert table.lesion_id.tolist() == [1, 9]
     assert table.reviewer.tolist() == ["", "Ann"]
     path.write_text(HEAD + "1,accept,,\n9,reject,,Ann\n")
-    with pytest.raises(InputError, match="row 3: verdict of lesion 9 is reject, but the mask"):
+    with pytest.raises(
+        InputError, match="row 3: the verdict of lesion 9 is reject, but it was added"
+    ):
         read_decisions(path, {1}, added={8, 9})
 
 
@@ -58,18 +60,18 @@ def test_a_spreadsheet_may_have_saved_it(tmp_path, mark):
     ("text", "message"),
     [
         (HEAD + "1,accept,,\n", "no row for lesion 2"),
-        (HEAD + "1,accept,,\n2,,,\n7,reject,,\n", "row 4: lesion 7 is none of this scan's 2"),
-        (HEAD + "1,accept,,\n1,reject,,\n2,,,\n", "row 3: lesion 1 is there twice"),
+        (HEAD + "1,accept,,\n2,,,\n7,reject,,\n", "row 4: lesion 7 is not one of the 2 lesions"),
+        (HEAD + "1,accept,,\n1,reject,,\n2,,,\n", "row 3: lesion 1 is listed twice"),
         (HEAD + "1,maybe,,\n2,,,\n", "row 2: verdict is 'maybe'; it must be accept, reject or"),
         (HEAD + "x,accept,,\n2,,,\n", "row 2: lesion_id is 'x'"),
         (HEAD + ",accept,,\n2,,,\n", "row 2: lesion_id is ''"),
-        (HEAD + "1,accept,a, b,c\n2,,,\n", "row 2 has 5 cells"),
-        (HEAD + '1,accept,"open,\n2,,,\n', "not a CSV"),
+        (HEAD + "1,accept,a, b,c\n2,,,\n", "row 2: has 5 cells"),
+        (HEAD + '1,accept,"open,\n2,,,\n', "is not valid CSV"),
         ("lesion_id,comment,reviewer\n1,,\n", "column verdict is missing"),
-        (HEAD.replace("comment", "verdict"), "column verdict is there twice"),
-        ("", "column lesion_id is missing"),
-        ((HEAD + "1,accept,für,\n2,,,\n").encode("cp1252"), "save it as 'CSV UTF-8'"),
-        ((HEAD + "1,accept,,\n2,,,\n").encode("utf-16"), "save it as 'CSV UTF-8'"),
+        (HEAD.replace("comment", "verdict"), "row 1, verdict: 2 columns have this name"),
+        ("", "is empty"),
+        ((HEAD + "1,accept,für,\n2,,,\n").encode("cp1252"), "save the file as 'CSV UTF-8'"),
+        ((HEAD + "1,accept,,\n2,,,\n").encode("utf-16"), "save the file as 'CSV UTF-8'"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_row(tmp_path, text, message):
@@ -87,7 +89,16 @@ def test_a_file_that_is_none_is_refused(tmp_path):
 
 
 def test_the_guard_against_formulas_is_taken_away_and_no_more(tmp_path):
-    comments = ["'=1+1", "''-2", "'quoted'", "it's -3", "a;'=x", "' @b", "-4"]
+    comments = [" ", "'=1+1", "''-2", "'quoted'", "it's -3", "a;'=x", "' @b", "-4"]
     lines = "".join(f'{i},,"{text}",\n' for i, text in enumerate(comments))
     table = read(tmp_path, HEAD + lines, range(len(comments)))
-    assert table.comment.tolist() == ["=1+1", "'-2", "'quoted'", "it's -3", "a;=x", " @b", "-4"]
+    assert table.comment.tolist() == [
+        " ",
+        "=1+1",
+        "'-2",
+        "'quoted'",
+        "it's -3",
+        "a;=x",
+        " @b",
+        "-4",
+    ]

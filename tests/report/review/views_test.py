@@ -116,7 +116,7 @@ def test_what_is_missing_is_said(visit, finding, tmp_path):
     expect(page.locator("#heat")).to_be_enabled()
     page.keyboard.press("n")
     expect(page.locator("#answer .decision")).to_have_text("Not classified")
-    expect(page.locator("#readout")).to_have_text("At the cross: −700 HU")
+    expect(page.locator("#readout")).to_have_text("At the crosshair: −700 HU")
     expect(page.locator("#heat")).to_be_disabled()
     expect(page.locator("#axial output")).to_have_text("36/70")
     expect(page.locator("#views")).to_have_attribute("aria-busy", "false")

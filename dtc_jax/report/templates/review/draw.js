@@ -5,24 +5,24 @@ const scratch = document.createElement("canvas");
 const ready = {}; // grey levels by window
 
 function greys() {
-  const { center, width } = WINDOWS[shown.window];
-  ready[shown.window] ??= Uint8ClampedArray.from(
+  const { center, width } = WINDOWS[state.window];
+  ready[state.window] ??= Uint8ClampedArray.from(
     content.levels, (hu) => Math.round(((hu - center) / width + 0.5) * 255));
-  return ready[shown.window];
+  return ready[state.window];
 }
 
-let waiting = 0;
+let frame = 0;
 function redraw() {
-  cancelAnimationFrame(waiting);
-  waiting = requestAnimationFrame(() => {
-    if (!shown.arrays) return;
+  cancelAnimationFrame(frame);
+  frame = requestAnimationFrame(() => {
+    if (!state.arrays) return;
     views.forEach(draw);
     showReadout();
   });
 }
 
 function draw(view) {
-  const { lesion, arrays, position } = shown;
+  const { lesion, arrays, position } = state;
   const { canvas } = view;
   if (!arrays || !canvas.clientWidth) return;
   const ratio = window.devicePixelRatio;
@@ -33,9 +33,9 @@ function draw(view) {
   const place = placed(view);
   const slice = sliceOf(view, lesion.shape, position);
   drawGrey(pen, place, slice, arrays.codes);
-  if (shown.heat && arrays.heat) drawHeat(pen, view, place, slice, arrays);
-  if (shown.outline) drawOutline(pen, place, slice, arrays.mask);
-  if (shown.cross) drawCross(pen, view, place);
+  if (state.heat && arrays.heat) drawHeat(pen, view, place, slice, arrays);
+  if (state.outline) drawOutline(pen, place, slice, arrays.mask);
+  if (state.cross) drawCross(pen, view, place);
   drawLetters(pen, view);
   drawScale(pen, view, place);
   const number = position[view.across] + 1;
@@ -45,7 +45,7 @@ function draw(view) {
   canvas.setAttribute("aria-label", `Lesion ${lesion.id}, ${view.name} slice ${number}`);
 }
 
-// The voxels of a slice: `start`, and how far in the array it is to the next one down and right.
+// The voxels of a slice: the index of the first, and the steps in the array down and to the right.
 function sliceOf(view, shape, position) {
   const strides = [shape[1] * shape[2], shape[2], 1];
   return {
@@ -79,10 +79,10 @@ function drawGrey(pen, { corner, step }, slice, codes) {
   });
 }
 
-// Weak heat fades out; from a tenth of the scale its opacity is the chosen one.
+// Weak heat fades out; above a tenth of the scale it has the chosen opacity.
 function drawHeat(pen, view, { corner, step }, slice, { heat, heatShape }) {
-  const coarse = shown.position.map((at) => Math.floor(at / content.heatStep));
-  const scale = heatTop ? shown.lesion.heat / heatTop : 0;
+  const coarse = state.position.map((at) => Math.floor(at / content.heatStep));
+  const scale = heatTop ? state.lesion.heat / heatTop : 0;
   pen.save();
   pen.beginPath();
   pen.rect(...corner, slice.width * step[0], slice.height * step[1]);
@@ -92,7 +92,7 @@ function drawHeat(pen, view, { corner, step }, slice, { heat, heatShape }) {
     const level = Math.round(heat[from] * scale);
     const color = content.colors[level];
     [data[to], data[to + 1], data[to + 2]] = color;
-    data[to + 3] = 255 * shown.opacity * Math.min(1, level / 25);
+    data[to + 3] = 255 * state.opacity * Math.min(1, level / 25);
   });
   pen.restore();
 }
@@ -116,7 +116,7 @@ function drawOutline(pen, { corner, step }, slice, mask) {
   stroke(pen, path, OUTLINE, 1.5);
 }
 
-// A light line with a dark rim shows on every grey.
+// A light line with a dark rim is visible on every grey.
 function stroke(pen, path, color, width) {
   pen.strokeStyle = "rgb(0 0 0 / 70%)";
   pen.lineWidth = width + 2;
@@ -128,8 +128,8 @@ function stroke(pen, path, color, width) {
 
 function drawCross(pen, view, { corner, step }) {
   const { clientWidth, clientHeight } = view.canvas;
-  const x = corner[0] + (shown.position[view.right] + 0.5) * step[0];
-  const y = corner[1] + (shown.position[view.down] + 0.5) * step[1];
+  const x = corner[0] + (state.position[view.right] + 0.5) * step[0];
+  const y = corner[1] + (state.position[view.down] + 0.5) * step[1];
   const gap = 14;
   pen.strokeStyle = "rgb(255 255 255 / 45%)";
   pen.lineWidth = 1;
@@ -187,7 +187,7 @@ function drawBar() {
 }
 
 function showReadout() {
-  const { arrays, lesion, position } = shown;
+  const { arrays, lesion, position } = state;
   const at = (shape, [i, j, k]) => (i * shape[1] + j) * shape[2] + k;
   const hu = content.levels[arrays.codes[at(lesion.shape, position)]];
   const parts = [hu >= 240 ? "240 HU or more" : hu <= -1024 ? "−1024 HU or less" : `${hu} HU`.replace("-", "−")];
@@ -196,5 +196,5 @@ function showReadout() {
     const heat = arrays.heat[at(arrays.heatShape, coarse)] * lesion.heat / 255;
     parts.push(`heat ${heat.toFixed(2)} logits`);
   }
-  find("#readout").textContent = `At the cross: ${parts.join(", ")}`;
+  find("#readout").textContent = `At the crosshair: ${parts.join(", ")}`;
 }

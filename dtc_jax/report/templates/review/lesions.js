@@ -34,13 +34,13 @@ function item(lesion) {
   return line;
 }
 
-// What may change on a line of the list: the verdict, and whether it is the chosen one.
+// The parts of a list item that change: the verdict, and whether it is the chosen one.
 function mark(button) {
   const id = Number(button.dataset.lesion);
   const { verdict, comment } = store.of(id);
   button.dataset.state = verdict;
   button.querySelector(".sign").textContent = SIGNS[verdict] + (comment ? ", comment" : "");
-  if (shown.lesion?.id === id) button.setAttribute("aria-current", "true");
+  if (state.lesion?.id === id) button.setAttribute("aria-current", "true");
   else button.removeAttribute("aria-current");
 }
 
@@ -48,8 +48,8 @@ function showState() {
   document.querySelectorAll("#lesions button").forEach(mark);
   find("#progress").textContent = `${store.reviewed} of ${content.lesions.length} reviewed`;
   find("#download").classList.toggle("unsaved", store.unsaved);
-  if (!shown.lesion) return;
-  const { verdict } = store.of(shown.lesion.id);
+  if (!state.lesion) return;
+  const { verdict } = store.of(state.lesion.id);
   for (const button of document.querySelectorAll("[data-verdict]")) {
     button.setAttribute("aria-pressed", String(button.dataset.verdict === verdict));
   }
@@ -61,13 +61,13 @@ function showLesion(lesion) {
   find("#place").textContent = `${place} of ${order.length} in the list`;
   find("#previous").disabled = place === 1;
   find("#next").disabled = place === order.length;
-  const known = lesion.probability !== null;
-  find("#answer .decision").textContent = known ? `Decided ${lesion.decision}` : "Not classified";
+  const classified = lesion.probability !== null;
+  find("#answer .decision").textContent = classified ? `Classified as ${lesion.decision}` : "Not classified";
   const side = lesion.probability >= lesion.threshold ? "at or above" : "below";
-  find("#answer .how").textContent = known
+  find("#answer .how").textContent = classified
     ? `Probability ${digits(lesion.probability, 3)}, ${side} the threshold ${digits(lesion.threshold, 3)}`
-    : "No probability was given.";
-  find("#answer .scale").hidden = !known;
+    : "There is no probability.";
+  find("#answer .scale").hidden = !classified;
   find("#answer .value").style.width = `${100 * lesion.probability}%`;
   find("#answer .threshold").style.left = `${100 * lesion.threshold}%`;
   find("#facts").replaceChildren(...lesion.facts.map(([name, text]) => {
@@ -84,9 +84,9 @@ function showLesion(lesion) {
 }
 
 async function choose(lesion) {
-  shown.lesion = lesion;
-  shown.arrays = null;
-  shown.position = [...lesion.start];
+  state.lesion = lesion;
+  state.arrays = null;
+  state.position = [...lesion.start];
   find("#views").setAttribute("aria-busy", "true");
   find("#readout").textContent = "";
   showLesion(lesion);
@@ -96,11 +96,11 @@ async function choose(lesion) {
   try {
     arrays = await voxels(lesion);
   } catch (error) {
-    say(`Lesion ${lesion.id} cannot be shown: this browser cannot unpack it (${error.message}).`);
+    say(`Lesion ${lesion.id} cannot be state: this browser cannot unpack it (${error.message}).`);
     return;
   }
-  if (shown.lesion !== lesion) return; // the reader went on meanwhile
-  shown.arrays = arrays;
+  if (state.lesion !== lesion) return; // another lesion was chosen meanwhile
+  state.arrays = arrays;
   find("#views").setAttribute("aria-busy", "false");
   redraw();
   const place = order.indexOf(lesion);
@@ -108,6 +108,6 @@ async function choose(lesion) {
 }
 
 function step(by) {
-  const place = order.indexOf(shown.lesion) + by;
+  const place = order.indexOf(state.lesion) + by;
   if (place >= 0 && place < order.length) choose(order[place]);
 }

@@ -1,37 +1,37 @@
-// What the controls and the keys do.
+// The actions of the controls and the keys.
 const say = (text) => { find("#message").textContent = text; };
 const byName = (name) => views.find((view) => view.name === name);
 
 function setting(name, value) {
-  shown[name] = value;
-  find("#views").dataset.main = shown.main;
+  state[name] = value;
+  find("#views").dataset.main = state.main;
   for (const kind of ["view", "window"]) {
     for (const button of document.querySelectorAll(`[data-${kind}]`)) {
-      const on = button.dataset[kind] === shown[kind === "view" ? "main" : kind];
+      const on = button.dataset[kind] === state[kind === "view" ? "main" : kind];
       button.setAttribute("aria-pressed", String(on));
     }
   }
   for (const kind of ["outline", "cross", "heat"]) {
-    find(`#${kind}`).setAttribute("aria-pressed", String(shown[kind]));
+    find(`#${kind}`).setAttribute("aria-pressed", String(state[kind]));
   }
-  find("#zoom").textContent = `Zoom ${shown.zoom}×`;
-  find("#opacity").value = Math.round(shown.opacity * 100);
+  find("#zoom").textContent = `Zoom ${state.zoom}×`;
+  find("#opacity").value = Math.round(state.opacity * 100);
   redraw();
 }
 
-const toggle = (name) => setting(name, !shown[name]);
-const zoom = () => setting("zoom", ZOOMS[(ZOOMS.indexOf(shown.zoom) + 1) % ZOOMS.length]);
-const fade = (by) => setting("opacity", Math.min(1, Math.max(0, shown.opacity + by)));
+const toggle = (name) => setting(name, !state[name]);
+const zoom = () => setting("zoom", ZOOMS[(ZOOMS.indexOf(state.zoom) + 1) % ZOOMS.length]);
+const fade = (by) => setting("opacity", Math.min(1, Math.max(0, state.opacity + by)));
 
 function decide(verdict) {
-  const { id } = shown.lesion;
+  const { id } = state.lesion;
   store.change(id, { verdict: store.of(id).verdict === verdict ? "" : verdict });
   showState();
 }
 
 function download() {
   if (Object.keys(store.decisions).length && !store.reviewer.trim()) {
-    say("Who reviews? Write your name, then download.");
+    say("Enter your name as reviewer, then download.");
     find("#reviewer").focus();
     return;
   }
@@ -43,30 +43,30 @@ function download() {
   store.unsaved = false;
   store.keep();
   showState();
-  say(`${content.file} was downloaded, ${store.reviewed} of ${content.lesions.length} lesions reviewed.`);
+  say(`Downloaded ${content.file}: ${store.reviewed} of ${content.lesions.length} lesions reviewed.`);
 }
 
 async function open(file) {
   if (!file) return;
-  if (store.unsaved && !confirm("Replace what is not downloaded yet?")) return;
+  if (store.unsaved && !confirm("Replace the decisions that have not been downloaded?")) return;
   try {
     store.replace(readTable(await file.arrayBuffer(), content.lesions));
-    say(`${file.name} was read, ${store.reviewed} of ${content.lesions.length} lesions reviewed.`);
+    say(`Read ${file.name}: ${store.reviewed} of ${content.lesions.length} lesions reviewed.`);
   } catch (error) {
-    say(`${file.name} was not read: ${error.message}`);
+    say(`${file.name} cannot be used: ${error.message}`);
   }
   sortLesions();
-  showLesion(shown.lesion);
+  showLesion(state.lesion);
   showState();
 }
 
 function focused() {
-  return views.find((view) => view.slider === document.activeElement) ?? byName(shown.main);
+  return views.find((view) => view.slider === document.activeElement) ?? byName(state.main);
 }
 
 const KEYS = {
   n: () => step(1), p: () => step(-1),
-  a: () => decide("accept"), r: () => decide("reject"), u: () => decide(store.of(shown.lesion.id).verdict),
+  a: () => decide("accept"), r: () => decide("reject"), u: () => decide(store.of(state.lesion.id).verdict),
   c: () => find("#comment").focus(), d: download,
   1: () => setting("main", "axial"), 2: () => setting("main", "coronal"), 3: () => setting("main", "sagittal"),
   l: () => setting("window", "lung"), s: () => setting("window", "soft"),
@@ -76,7 +76,7 @@ const KEYS = {
 const MOVES = {
   ArrowUp: () => scroll(focused(), -1), ArrowDown: () => scroll(focused(), 1),
   PageUp: () => scroll(focused(), -5), PageDown: () => scroll(focused(), 5),
-  Home: () => moveTo([...shown.lesion.start]),
+  Home: () => moveTo([...state.lesion.start]),
 };
 
 document.addEventListener("keydown", (event) => {
@@ -104,13 +104,13 @@ find("#zoom").addEventListener("click", zoom);
 find("#opacity").addEventListener("input", (event) => setting("opacity", event.target.value / 100));
 find("#sort").addEventListener("change", () => {
   sortLesions();
-  showLesion(shown.lesion);
+  showLesion(state.lesion);
   showState();
 });
 find("#previous").addEventListener("click", () => step(-1));
 find("#next").addEventListener("click", () => step(1));
 find("#comment").addEventListener("input", (event) => {
-  store.change(shown.lesion.id, { comment: event.target.value });
+  store.change(state.lesion.id, { comment: event.target.value });
   showState();
 });
 find("#reviewer").addEventListener("input", (event) => {
@@ -132,9 +132,9 @@ for (const view of views) watch.observe(view.canvas);
 store.load();
 find("#reviewer").value = store.reviewer;
 find("#kept").textContent = store.keeps
-  ? "What you decide is kept in this browser until you come back, but only the CSV is safe."
-  : "This browser keeps nothing of this page: download the CSV before you leave.";
-say("Press ? for help and the keys.");
+  ? "This browser remembers your decisions, but only the downloaded CSV is safe."
+  : "This browser does not remember your decisions: download the CSV before you leave.";
+say("Press ? for help and keyboard shortcuts.");
 drawBar();
 setting("main", "axial");
 sortLesions();

@@ -1,4 +1,4 @@
-// What the reader has decided. It outlives the tab where the browser lets a file keep anything.
+// The decisions of the reader. They survive closing the tab if the browser allows local storage.
 const content = JSON.parse(document.getElementById("content").textContent);
 const store = {
   key: `dtc-jax-review-${content.key}`,
@@ -32,14 +32,14 @@ const store = {
     return this.decisions[id] ?? { verdict: "", comment: "", reviewer: "" };
   },
 
-  // Whoever changes a decision has made it.
+  // The reviewer of a decision is whoever changed it last.
   change(id, part) {
     this.decisions[id] = { ...this.of(id), ...part, reviewer: this.reviewer.trim() };
     this.unsaved = true;
     this.keep();
   },
 
-  // A CSV takes the place of everything decided so far.
+  // A CSV replaces all decisions so far.
   replace(decisions) {
     this.decisions = decisions;
     this.unsaved = false;
@@ -57,12 +57,12 @@ const store = {
   rows() {
     return content.lesions.map((lesion) => {
       const { verdict, comment, reviewer } = this.of(lesion.id);
-      const said = verdict || comment;
+      const answered = verdict || comment;
       return {
         lesion_id: lesion.id,
         verdict,
         comment,
-        reviewer: said ? reviewer || this.reviewer.trim() : "",
+        reviewer: answered ? reviewer || this.reviewer.trim() : "",
         refractory_probability: lesion.probability ?? "",
         decision: lesion.decision,
         diameter_mm: lesion.diameter ?? "",

@@ -1,14 +1,14 @@
-// The arrays of a lesion, unpacked when they are first asked for; see report/review/voxels.py.
+// The arrays of a lesion, unpacked on first use; see report/review/voxels.py.
 const KEPT = 12; // lesions, of about 0.3 MB each
 const unpacked = new Map();
 
 function voxels(lesion) {
-  const known = unpacked.get(lesion.id);
-  if (known) return known;
-  const made = unpack(lesion);
-  unpacked.set(lesion.id, made);
+  const cached = unpacked.get(lesion.id);
+  if (cached) return cached;
+  const arrays = unpack(lesion);
+  unpacked.set(lesion.id, arrays);
   if (unpacked.size > KEPT) unpacked.delete(unpacked.keys().next().value);
-  return made;
+  return arrays;
 }
 
 async function unpack(lesion) {
@@ -24,7 +24,7 @@ async function unpack(lesion) {
   };
 }
 
-// The text of a lesion's block, once the browser has read so far in the file.
+// The text of a lesion's block, once the browser has parsed it.
 async function block(id) {
   for (;;) {
     const element = document.getElementById(`voxels-${id}`);

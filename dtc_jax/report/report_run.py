@@ -1,4 +1,4 @@
-"""What a chapter of the report is written about: one run, its figures, its files and its place."""
+"""One run of the report: its predictions, figures and files, and its output folder."""
 
 import dataclasses
 import functools
@@ -17,15 +17,15 @@ from dtc_jax.statistics import tables
 
 @dataclasses.dataclass(frozen=True)
 class Artefacts:
-    """What a run left beside its predictions, as far as it is there.
+    """The files that a run left beside its predictions; what is missing is empty or None.
 
     Attributes:
       config: of config.json.
       metrics: of metrics.json; used are split, candidates, notes and flow.
       data: of data.json: fingerprints.
-      baselines: of baselines.csv: predictions tables told apart by `run`.
-      lesions: what else is known of the lesions, by patient_id and lesion_id: scanner, kvp, ….
-      curves: columns training, epoch, split, metric, value: what was logged.
+      baselines: of baselines.csv: predictions tables, distinguished by `run`.
+      lesions: further columns by patient_id and lesion_id: scanner, kvp, ….
+      curves: logged metrics: columns training, epoch, split, metric, value.
       fingerprint: SHA-256 of predictions.csv.
     """
 
@@ -39,10 +39,10 @@ class Artefacts:
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
-    """Where figures and tables are written, and what their names begin with."""
+class OutputFolder:
+    """The folder of the figures and tables, and the prefix of their names."""
 
-    folder: pathlib.Path
+    path: pathlib.Path
     prefix: str = ""
 
     def figure(
@@ -50,32 +50,32 @@ class Place:
     ) -> page.Figure:
         """Saves a figure as figures/PREFIX-NAME.svg and .png."""
         file = f"figures/{_file_name(self.prefix, name)}"
-        return page.Figure(drawing.save(drawn, self.folder / file), caption, file, wide)
+        return page.Figure(drawing.save(drawn, self.path / file), caption, file, wide)
 
     def table(self, name: str, rows: pd.DataFrame, caption: str) -> page.Table:
         """Saves a table as tables/PREFIX-NAME.csv."""
         file = f"tables/{_file_name(self.prefix, name)}.csv"
-        storage.write_table(self.folder / file, rows)
+        storage.write_table(self.path / file, rows)
         return page.Table(rows, caption, file)
 
 
 @dataclasses.dataclass(frozen=True)
-class Subject:
+class ReportRun:
     """One run of the report.
 
     Attributes:
       name: of the run.
       rows: its predictions, of `statistics.predictions_table`.
       sections: {cohort: {split: SECTION}} of `statistics.study`.
-      artefacts: what else is known.
-      place: where its figures and tables go.
+      artefacts: the other files of the run.
+      output: where its figures and tables are written.
     """
 
     name: str
     rows: pd.DataFrame
     sections: Mapping[str, Mapping[str, Mapping[str, Any]]]
     artefacts: Artefacts
-    place: Place
+    output: OutputFolder
 
     @functools.cached_property
     def _baselines(self) -> dict[str, Any]:
@@ -90,18 +90,18 @@ class Subject:
                 yield cohort, by_split["test"]
 
     def baselines(self, cohort: str, split: str = "test") -> dict[str, Mapping[str, Any]]:
-        """Each baseline's figures (of `statistics.tables`), the best AUC first."""
-        known = {
-            name: found[cohort][split]
-            for name, found in self._baselines.items()
-            if split in found.get(cohort, {})
+        """The figures of each baseline (of `statistics.tables`), the best AUC first."""
+        figures = {
+            name: by_cohort[cohort][split]
+            for name, by_cohort in self._baselines.items()
+            if split in by_cohort.get(cohort, {})
         }
-        return dict(sorted(known.items(), key=lambda item: -(item[1]["auc"]["value"] or 0)))
+        return dict(sorted(figures.items(), key=lambda item: -(item[1]["auc"]["value"] or 0)))
 
     def baseline_rows(self, name: str, cohort: str) -> pd.DataFrame:
-        """Labelled and scored test rows of a baseline that `baselines` names."""
+        """The test rows with a label and a score of a baseline that `baselines` returns."""
         table = self.artefacts.baselines
-        assert table is not None  # or it would have no figures
+        assert table is not None  # or `baselines` would be empty
         rows = table[(table.run == name) & (table.cohort == cohort) & (table.split == "test")]
         return rows[rows.score.notna() & rows.label.notna()]
 

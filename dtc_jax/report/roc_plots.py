@@ -1,4 +1,4 @@
-"""Figures of discrimination: the ROC curve, the AUC by diameter, the forest of the subgroups."""
+"""Plots of discrimination: ROC curve, AUC by diameter, forest plot of the subgroups."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,51 +6,52 @@ from typing import Any
 import numpy as np
 from matplotlib import axes, figure
 
-from dtc_jax.report import drawing, wording
+from dtc_jax.report import drawing
+from dtc_jax.statistics.formatting import estimate, p_value
 
 Curve = tuple[np.ndarray, np.ndarray]  # false and true positive rates, [K] each
 
-_TIPS = 40  # points of a curve that answer to the pointer
-_FOREST = 6.2  # inches: width
+_TIPS = 40  # points of a curve with a tooltip
+_FOREST = 6.2  # inches, width
 
 
 def roc(section: Mapping[str, Any], baselines: Mapping[str, Curve]) -> figure.Figure:
-    """The ROC curve with its band and operating point, above the baselines' curves.
+    """The ROC curve with its band and operating point, over the curves of the baselines.
 
     Args:
       section: SECTION of `statistics.study`, with both classes.
-      baselines: a name with its AUC, and its curve.
+      baselines: curves by name with AUC.
     """
-    found = section["roc"]
-    fpr, tpr = np.asarray(found["fpr"]), np.asarray(found["tpr"])
+    curve = section["roc"]
+    fpr, tpr = np.asarray(curve["fpr"]), np.asarray(curve["tpr"])
     drawn = drawing.new(height=4.1)
     axis = drawn.subplots()
     _unit_square(axis, "1 \N{MINUS SIGN} specificity", "sensitivity")
-    for (name, curve), dash in zip(baselines.items(), _dashes(), strict=False):
-        (line,) = axis.plot(*curve, color=drawing.QUIET, lw=0.9, ls=dash, label=name)
+    for (name, points), dash in zip(baselines.items(), _dashes(), strict=False):
+        (line,) = axis.plot(*points, color=drawing.QUIET, lw=0.9, ls=dash, label=name)
         drawing.tip(line, f"baseline {name}")
-    low, high = (np.array(found["band"][end], np.float64) for end in ("low", "high"))  # null: NaN
-    axis.fill_between(found["band"]["fpr"], low, high, color=drawing.SERIES[0], alpha=0.18, lw=0)
-    auc = wording.estimate(section["auc"])
+    low, high = (np.array(curve["band"][end], np.float64) for end in ("low", "high"))  # null: NaN
+    axis.fill_between(curve["band"]["fpr"], low, high, color=drawing.SERIES[0], alpha=0.18, lw=0)
+    auc = estimate(section["auc"])
     axis.plot(fpr, tpr, color=drawing.SERIES[0], label=f"network {auc}")
-    point = found["operating_point"]
+    point = curve["operating_point"]
     if point["fpr"] is not None and point["tpr"] is not None:
-        at = f"sensitivity {point['tpr']:.3f}, specificity {1 - point['fpr']:.3f}"
+        rates = f"sensitivity {point['tpr']:.3f}, specificity {1 - point['fpr']:.3f}"
         (dot,) = axis.plot(
             point["fpr"], point["tpr"], "o", color=drawing.SERIES[1], ms=6, label="decisions"
         )
-        drawing.tip(dot, f"the decisions: {at}")
+        drawing.tip(dot, f"decisions: {rates}")
     for i in np.unique(np.linspace(0, len(fpr) - 1, _TIPS).astype(int)):
-        threshold = found["threshold"][i]
-        above = "no lesion" if threshold is None else f"scores from {threshold:.3f}"
-        text = f"{above}: sensitivity {tpr[i]:.3f}, specificity {1 - fpr[i]:.3f}"
+        threshold = curve["threshold"][i]
+        positive = "no lesion" if threshold is None else f"score ≥ {threshold:.3f}"
+        text = f"{positive}: sensitivity {tpr[i]:.3f}, specificity {1 - fpr[i]:.3f}"
         drawing.tip_at(axis, fpr[i], tpr[i], text, drawing.SERIES[0])
     axis.legend(loc="lower right", title="AUC (95 % interval)", title_fontsize=7.5)
     return drawn
 
 
 def by_diameter(levels: Sequence[Mapping[str, Any]]) -> figure.Figure:
-    """AUC and accuracy of each diameter group with their intervals, and the groups' counts.
+    """AUC and accuracy of each diameter group with intervals, and the counts of each group.
 
     Args:
       levels: of the factor 'diameter' among the subgroups of a SECTION.
@@ -59,19 +60,19 @@ def by_diameter(levels: Sequence[Mapping[str, Any]]) -> figure.Figure:
     axis = drawn.subplots()
     for shift, name, color in ((-0.12, "auc", 0), (0.12, "accuracy", 1)):
         label = {"auc": "AUC", "accuracy": "accuracy"}[name]
-        known = [(i, level[name]) for i, level in enumerate(levels) if level[name] is not None]
-        for i, found in known:
-            what = f"{levels[i]['level']}: {label}"
-            _whisker(axis, found, what, x=i + shift, color=drawing.SERIES[color])
+        for i, level in enumerate(levels):
+            if level[name] is not None:
+                text = f"{level['level']}: {label}"
+                _whisker(axis, level[name], text, x=i + shift, color=drawing.SERIES[color])
         axis.plot([], [], "s", ms=4, color=drawing.SERIES[color], label=label)
     for i, level in enumerate(levels):
         if level["lesions"]:
-            commoner = max(level["positives"], level["negatives"]) / level["lesions"]
-            (line,) = axis.plot([i - 0.02, i + 0.26], [commoner] * 2, color=drawing.QUIET, lw=1)
-            drawing.tip(line, f"{level['level']}: accuracy of the commoner label {commoner:.3f}")
+            majority = max(level["positives"], level["negatives"]) / level["lesions"]
+            (line,) = axis.plot([i - 0.02, i + 0.26], [majority] * 2, color=drawing.QUIET, lw=1)
+            drawing.tip(line, f"{level['level']}: accuracy of the majority label {majority:.3f}")
         if level["auc"] is None:
             axis.text(i - 0.12, 0.5, "too few", rotation=90, ha="center", va="center", fontsize=7)
-    axis.plot([], [], color=drawing.QUIET, lw=1, label="always the commoner label")
+    axis.plot([], [], color=drawing.QUIET, lw=1, label="majority label")
     texts = [f"{x['level']}\n{x['positives']} +\n{x['negatives']} \N{MINUS SIGN}" for x in levels]
     axis.set_xticks(range(len(levels)), texts)
     axis.axhline(0.5, color=drawing.FAINT, lw=0.8, zorder=0)
@@ -82,30 +83,30 @@ def by_diameter(levels: Sequence[Mapping[str, Any]]) -> figure.Figure:
 
 
 def forest(section: Mapping[str, Any]) -> figure.Figure:
-    """AUC of every subgroup with interval and n, and the P value of each factor's interaction."""
+    """AUC of every subgroup with interval and counts, and the P value of each interaction."""
     rows: list[tuple[str, Mapping[str, Any] | None]] = [("all lesions", section)]
     for group in section["subgroups"]:
         if len(group["levels"]) < 2:
             continue
-        p = wording.p_value(group["interaction"]["p"])
+        p = p_value(group["interaction"]["p"])
         rows.append((f"{group['factor']}, interaction P {p}", None))
         rows += [(f"   {level['level']}", level) for level in group["levels"]]
     height = 0.2 * len(rows) + 0.8
     drawn = drawing.new(height, _FOREST)
-    drawn.set_layout_engine("none")  # which would not leave room for the text on both sides
+    drawn.set_layout_engine("none")  # it leaves no room for the text on both sides
     axis = drawn.add_axes((0.46, 0.5 / height, 0.34, 0.2 * len(rows) / height))
     text: dict[str, Any] = {"transform": axis.get_yaxis_transform(), "va": "center"}
     axis.text(-0.04, -1, "refractory / avid", ha="right", fontsize=7.5, **text)
     axis.text(1.04, -1, "AUC (95 % interval)", fontsize=7.5, **text)
-    for i, (name, found) in enumerate(rows):
-        axis.text(-1.33, i, name, fontsize=8, weight="normal" if found else "bold", **text)
-        if found is None:
+    for i, (name, figures) in enumerate(rows):
+        axis.text(-1.33, i, name, fontsize=8, weight="normal" if figures else "bold", **text)
+        if figures is None:
             continue
-        counts = f"{found['positives']} / {found['negatives']}"
+        counts = f"{figures['positives']} / {figures['negatives']}"
         axis.text(-0.04, i, counts, ha="right", fontsize=8, **text)
-        auc = found["auc"]
-        written = "too few" if auc is None else wording.estimate(auc)
-        axis.text(1.04, i, written, fontsize=8, **text)
+        auc = figures["auc"]
+        text_of_auc = "too few" if auc is None else estimate(auc)
+        axis.text(1.04, i, text_of_auc, fontsize=8, **text)
         if auc is not None and auc["value"] is not None:
             _whisker(axis, auc, f"{name.strip()}: AUC", y=i, color=drawing.SERIES[0])
     axis.axvline(0.5, color=drawing.FAINT, lw=0.8, zorder=0)
@@ -118,21 +119,21 @@ def forest(section: Mapping[str, Any]) -> figure.Figure:
 
 def _whisker(
     axis: axes.Axes,
-    found: Mapping[str, Any],
+    interval: Mapping[str, Any],
     name: str,
     *,
     color: str,
     x: float | None = None,
     y: float | None = None,
 ) -> None:
-    """A square with its interval, upright at `x` or flat at `y`."""
-    ends = [found["low"], found["high"]]
-    places = ([x, x], ends) if y is None else (ends, [y, y])
-    center = ([x], [found["value"]]) if y is None else ([found["value"]], [y])
+    """A square with its interval, vertical at `x` or horizontal at `y`."""
+    ends = [interval["low"], interval["high"]]
+    points = ([x, x], ends) if y is None else (ends, [y, y])
+    center = ([x], [interval["value"]]) if y is None else ([interval["value"]], [y])
     if None not in ends:
-        axis.plot(*places, color=color, lw=1.2)
+        axis.plot(*points, color=color, lw=1.2)
     (dot,) = axis.plot(*center, "s", ms=4.5, color=color)
-    drawing.tip(dot, f"{name} {wording.estimate(found)}, n = {found['n']}")
+    drawing.tip(dot, f"{name} {estimate(interval)}, n = {interval['n']}")
 
 
 def _unit_square(axis: axes.Axes, x: str, y: str) -> None:

@@ -1,4 +1,4 @@
-"""P values of a paper, recomputed from the means, counts and AUCs that it prints beside them."""
+"""P values of a paper, recomputed from its printed means, counts and AUCs."""
 
 import itertools
 import math
@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from dtc_jax.audit import printed
+from dtc_jax.audit.printed import Printed
 from dtc_jax.errors import InputError, unknown_choice
-from dtc_jax.statistics import published
-from dtc_jax.statistics.published import Printed
 
 
 def hanley_mcneil(area: float, positives: int, negatives: int) -> float:
@@ -21,19 +21,19 @@ def hanley_mcneil(area: float, positives: int, negatives: int) -> float:
     return math.sqrt(variance / (positives * negatives))
 
 
-def of_means(one: Mapping[str, Any]) -> dict[str, Any]:
-    """Student's and Welch's P of the printed means and SDs, and over all that rounding can hide.
+def of_means(claim: Mapping[str, Any]) -> dict[str, Any]:
+    """Student's and Welch's P of the printed means and SDs, and its range over their rounding.
 
     Args:
-      one: a claim {name, groups: [{mean, sd, n}, {mean, sd, n}], p}.
+      claim: {name, groups: [{mean, sd, n}, {mean, sd, n}], p}.
     """
-    groups = one["groups"]
+    groups = claim["groups"]
     if not isinstance(groups, list) or len(groups) != 2:
-        raise InputError(f"{one['name']}: `groups` must be two, each {{mean, sd, n}}.")
+        raise InputError(f"{claim['name']}: `groups` must be a list of two, each {{mean, sd, n}}.")
     sizes, centers, corners = [], [], []
     for i, group in enumerate(groups):
-        named = {"name": f"{one['name']}, groups[{i}]", **group}
-        sizes.append(published.whole(named, "n"))
+        named = {"name": f"{claim['name']}, groups[{i}]", **group}
+        sizes.append(printed.whole(named, "n"))
         for field in ("mean", "sd"):
             figure = Printed.parse(group.get(field, ""), f"{named['name']}.{field}")
             low = figure.value - figure.half
@@ -48,64 +48,64 @@ def of_means(one: Mapping[str, Any]) -> dict[str, Any]:
             for m1, s1, m2, s2 in (centers, *itertools.product(*corners))
         ]
         tests[test] = {"p": at_printed, "low": min(p), "high": 1.0 if overlap else max(p)}
-    return {"name": one["name"], "tests": tests, "findings": _findings(one, tests)}
+    return {"name": claim["name"], "tests": tests, "findings": _findings(claim, tests)}
 
 
-def of_counts(one: Mapping[str, Any]) -> dict[str, Any]:
+def of_counts(claim: Mapping[str, Any]) -> dict[str, Any]:
     """Chi-square's P of a table of counts and, of two by two, Yates's and Fisher's.
 
     Args:
-      one: a claim {name, rows: [[...], [...]], p}.
+      claim: {name, rows: [[...], [...]], p}.
     """
     rows = [
-        [published.whole({"cell": cell, "name": one["name"]}, "cell") for cell in row]
-        for row in one["rows"]
+        [printed.whole({"cell": cell, "name": claim["name"]}, "cell") for cell in row]
+        for row in claim["rows"]
     ]
     table = np.array(rows) if len({len(row) for row in rows}) == 1 else np.zeros((0, 0))
     if min(table.shape) < 2 or not table.sum(0).all() or not table.sum(1).all():
         raise InputError(
-            f"{one['name']}: `rows` must be two or more lists of equally many counts, with "
-            "something counted in each row and column."
+            f"{claim['name']}: `rows` must be two or more lists of equal length, and every "
+            "row and column must have a sum above 0."
         )
     p = {"chi-square": stats.chi2_contingency(table, correction=False).pvalue}
     if table.shape == (2, 2):
         p["chi-square with Yates's correction"] = stats.chi2_contingency(table).pvalue
         p["Fisher's exact test"] = stats.fisher_exact(table).pvalue
-    return _exactly(one, p)
+    return _exactly(claim, p)
 
 
-def of_aucs(one: Mapping[str, Any], tables: Mapping[str, Any]) -> dict[str, Any]:
-    """z of two AUCs of different patients, with the errors of their printed intervals.
+def of_aucs(claim: Mapping[str, Any], tables: Mapping[str, Any]) -> dict[str, Any]:
+    """z test of two AUCs of different patients, with standard errors from the printed intervals.
 
-    Where no interval is printed, the error is Hanley and McNeil's.
+    Where no interval is printed, the standard error is Hanley and McNeil's.
 
     Args:
-      one: a claim {name, first, second, p}; first and second name tables.
-      tables: what `audit` has recomputed of each.
+      claim: {name, first, second, p}; first and second name tables.
+      tables: the recomputed `tables`, by name.
     """
     sides = []
     for side in ("first", "second"):
-        if one.get(side) not in tables or "auc" not in tables[one[side]]:
-            named = [name for name, table in tables.items() if "auc" in table]
-            raise unknown_choice(f"{one['name']}, {side}", one.get(side), named)
-        sides.append(tables[one[side]]["auc"])
+        if claim.get(side) not in tables or "auc" not in tables[claim[side]]:
+            with_auc = [name for name, table in tables.items() if "auc" in table]
+            raise unknown_choice(f"{claim['name']}, {side}", claim.get(side), with_auc)
+        sides.append(tables[claim[side]]["auc"])
     errors = [side.get("printed_se", side["hanley_mcneil_se"]) for side in sides]
     z = (sides[0]["value"] - sides[1]["value"]) / math.hypot(*errors)
-    return {"z": z, **_exactly(one, {"the z test": 2 * stats.norm.sf(abs(z))})}
+    return {"z": z, **_exactly(claim, {"the z test": 2 * stats.norm.sf(abs(z))})}
 
 
-def _exactly(one: Mapping[str, Any], p: Mapping[str, float]) -> dict[str, Any]:
-    """A result whose P values come from figures that are not rounded."""
+def _exactly(claim: Mapping[str, Any], p: Mapping[str, float]) -> dict[str, Any]:
+    """A result whose P values are free of rounding."""
     tests = {test: dict.fromkeys(("p", "low", "high"), float(value)) for test, value in p.items()}
-    return {"name": one["name"], "tests": tests, "findings": _findings(one, tests)}
+    return {"name": claim["name"], "tests": tests, "findings": _findings(claim, tests)}
 
 
-def _findings(one: Mapping[str, Any], tests: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """A sentence where no test gives the printed P."""
-    if "p" not in one:
+def _findings(claim: Mapping[str, Any], tests: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """A sentence if no test gives the printed P."""
+    if "p" not in claim:
         return []
-    printed = Printed.parse(one["p"], f"{one['name']}.p")
-    if any(printed.fits_range(test["low"], test["high"]) for test in tests.values()):
+    p_value = Printed.parse(claim["p"], f"{claim['name']}.p")
+    if any(p_value.fits_range(test["low"], test["high"]) for test in tests.values()):
         return []
     texts = [
         f"{name} gives {test['p']:.3f}"
@@ -116,4 +116,4 @@ def _findings(one: Mapping[str, Any], tests: Mapping[str, Mapping[str, float]]) 
         )
         for name, test in tests.items()
     ]
-    return [f"P {printed.text} does not follow: {', '.join(texts)}."]
+    return [f"P {p_value.text} does not agree: {', '.join(texts)}."]

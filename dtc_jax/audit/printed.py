@@ -1,4 +1,4 @@
-"""Figures as printed in a paper: a number known only to its last digit."""
+"""Figures as printed in a paper: numbers known only to their last digit."""
 
 import dataclasses
 import decimal
@@ -17,7 +17,7 @@ class Printed:
     Attributes:
       text: as printed.
       value: the number; a percentage is divided by 100.
-      half: half a unit of the last digit: what rounding can have hidden.
+      half: half a unit of the last digit: the largest error of rounding.
       below: printed as "< value".
     """
 
@@ -31,7 +31,7 @@ class Printed:
         """Reads '.768', '76.8 %', '1077' or '< .001'; trailing zeros count as digits.
 
         Raises:
-          InputError: it is no number; names `field`.
+          InputError: it is not a number; names `field`.
         """
         words = str(text).strip()
         below = words.startswith("<")
@@ -47,7 +47,7 @@ class Printed:
         return cls(words, float(value) * scale, 0.5 * 10.0**exponent * scale, below)
 
     def fits(self, value: np.ndarray | float) -> np.ndarray:
-        """Whether `value`, rounded, is what is printed; of two ways to round a half, either."""
+        """Whether `value` rounds to the printed number; a half may round either way."""
         values = np.asarray(value, dtype=np.float64)
         with np.errstate(invalid="ignore"):
             if self.below:
@@ -55,40 +55,41 @@ class Printed:
             return np.abs(values - self.value) <= self.half * (1 + 1e-9)
 
     def fits_range(self, low: float, high: float) -> bool:
-        """Whether any value from `low` to `high` is, rounded, what is printed."""
+        """Whether any value from `low` to `high` rounds to the printed number."""
         if self.below:
             return low < self.value
         return low <= self.value + self.half and self.value - self.half <= high
 
 
-def figure(one: Mapping[str, Any], name: str) -> Printed:
-    """The claim `one`'s figure `name`, printed alone or as the `value` beside its interval."""
-    claim = one[name]
-    text = claim.get("value") if isinstance(claim, Mapping) else claim
-    return Printed.parse(text, f"{one['name']}.{name}")
+def figure(claim: Mapping[str, Any], name: str) -> Printed:
+    """The figure `name` of a claim, printed alone or as the `value` beside its interval."""
+    entry = claim[name]
+    text = entry.get("value") if isinstance(entry, Mapping) else entry
+    return Printed.parse(text, f"{claim['name']}.{name}")
 
 
-def interval(one: Mapping[str, Any], name: str) -> list[Printed]:
-    """The ends of the interval printed beside the claim `one`'s figure `name`; [] without one.
+def interval(claim: Mapping[str, Any], name: str) -> list[Printed]:
+    """The ends of the interval printed beside the figure `name` of a claim; [] if there is none.
 
     Raises:
-      InputError: an end is no number.
+      InputError: an end is not a number.
     """
-    claim = one.get(name)
-    if not isinstance(claim, Mapping) or not {"low", "high"} & set(claim):
+    entry = claim.get(name)
+    if not isinstance(entry, Mapping) or not {"low", "high"} & set(entry):
         return []
     return [
-        Printed.parse(claim.get(end, ""), f"{one['name']}.{name}.{end}") for end in ("low", "high")
+        Printed.parse(entry.get(end, ""), f"{claim['name']}.{name}.{end}")
+        for end in ("low", "high")
     ]
 
 
-def whole(one: Mapping[str, Any], field: str) -> int:
-    """The claim `one`'s whole number `field`.
+def whole(claim: Mapping[str, Any], field: str) -> int:
+    """The whole number `field` of a claim.
 
     Raises:
-      InputError: it is none.
+      InputError: it is not a whole number.
     """
-    text = str(one.get(field, "")).strip()
+    text = str(claim.get(field, "")).strip()
     if not text.isdecimal():
-        raise InputError(f"{one['name']}.{field}: {text!r} is not a whole number.")
+        raise InputError(f"{claim['name']}.{field}: {text!r} is not a whole number.")
     return int(text)

@@ -1,4 +1,4 @@
-"""Figures of the lesions and of the training: diameters, losses and rates by epoch."""
+"""Plots of the cohort and the training: diameters, losses and metrics by epoch."""
 
 from collections.abc import Sequence
 
@@ -10,23 +10,23 @@ from dtc_jax.report import drawing
 
 
 def diameters(lesions: pd.DataFrame) -> figure.Figure:
-    """Numbers of refractory and avid lesions by diameter, a bar a millimetre.
+    """Histogram of the diameters of refractory and avid lesions.
 
     Args:
       lesions: [N] rows with diameter_mm and label, both known.
     """
     drawn = drawing.new(height=3.0)
     axis = drawn.subplots()
-    largest = float(lesions.diameter_mm.quantile(0.99))  # a single huge one must not squeeze all
+    largest = float(lesions.diameter_mm.quantile(0.99))  # one huge lesion must not squeeze the axis
     step = max(1, round(largest / 30))
     edges = np.arange(0, np.ceil(largest / step) * step + step, step)
-    shown = lesions.diameter_mm.clip(upper=edges[-1] - step / 2)
+    clipped = lesions.diameter_mm.clip(upper=edges[-1] - step / 2)
     for side, (label, (name, color)) in zip((0.25, 0.75), drawing.CLASSES.items(), strict=True):
-        counts, _ = np.histogram(shown[lesions.label == label], edges)
+        counts, _ = np.histogram(clipped[lesions.label == label], edges)
         for start, count in zip(edges, counts, strict=False):
             if count:
-                place = start + side * step
-                (bar,) = axis.bar(place, count, 0.5 * step, color=color)
+                center = start + side * step
+                (bar,) = axis.bar(center, count, 0.5 * step, color=color)
                 end = "or more" if start == edges[-2] else f"to {start + step:g}"
                 drawing.tip(bar, f"{start:g} {end} mm: {count} {name}")
         total = int((lesions.label == label).sum())
@@ -37,10 +37,10 @@ def diameters(lesions: pd.DataFrame) -> figure.Figure:
 
 
 def training(curves: pd.DataFrame, metric: str) -> figure.Figure:
-    """A metric by epoch, of training and validation, a line a training.
+    """A metric by epoch in training and validation, one line per training.
 
     Args:
-      curves: columns epoch, split, metric, value, and `training`, the name of one.
+      curves: columns training (a name), epoch, split, metric and value.
       metric: 'loss', 'auc', …
     """
     drawn = drawing.new(height=3.0)
@@ -48,13 +48,13 @@ def training(curves: pd.DataFrame, metric: str) -> figure.Figure:
     rows = curves[curves.metric == metric]
     several = rows.training.nunique() > 1
     for color, (split, of_split) in zip(drawing.SERIES, rows.groupby("split"), strict=False):
-        for i, (name, one) in enumerate(of_split.groupby("training")):
+        for i, (name, curve) in enumerate(of_split.groupby("training")):
             label = split if i == 0 else None
             width, alpha = (0.9, 0.6) if several else (1.6, 1.0)
-            axis.plot(one.epoch, one.value, color=color, lw=width, alpha=alpha, label=label)
-            for row in one.iloc[_some(len(one))].itertuples():
-                where = f"{name}, " if several else ""
-                text = f"{where}{split}, epoch {row.epoch:g}: {metric} {row.value:.4g}"
+            axis.plot(curve.epoch, curve.value, color=color, lw=width, alpha=alpha, label=label)
+            for row in curve.iloc[_some(len(curve))].itertuples():
+                prefix = f"{name}, " if several else ""
+                text = f"{prefix}{split}, epoch {row.epoch:g}: {metric} {row.value:.4g}"
                 drawing.tip_at(axis, row.epoch, row.value, text, color)
     axis.set(xlabel="epoch", ylabel={"auc": "AUC", "dice": "Dice"}.get(metric, metric))
     axis.set_xlim(left=0)

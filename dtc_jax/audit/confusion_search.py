@@ -1,17 +1,17 @@
-"""Every confusion matrix of whole lesions that gives the rates a paper prints."""
+"""Finds every confusion matrix whose rates round to the printed ones."""
 
 import itertools
 from collections.abc import Mapping
 
 import numpy as np
 
+from dtc_jax.audit.printed import Printed
 from dtc_jax.errors import InputError
-from dtc_jax.statistics.published import Printed
 from dtc_jax.statistics.rates import Confusion
 
 RATES = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "f1")
-_MOST = 200_000_000  # pairs looked at: some seconds
-_AT_ONCE = 1_000_000
+_MAX_PAIRS = 200_000_000  # takes some seconds
+_CHUNK = 1_000_000
 
 
 def values(tp: np.ndarray, fn: np.ndarray, tn: np.ndarray, fp: np.ndarray) -> dict[str, np.ndarray]:
@@ -30,44 +30,44 @@ def values(tp: np.ndarray, fn: np.ndarray, tn: np.ndarray, fp: np.ndarray) -> di
 def search(
     rates: Mapping[str, Printed], positives: range, negatives: range, at_most: int
 ) -> tuple[list[Confusion], tuple[str, ...]]:
-    """The matrices that fit all rates or, if none does, as many of them as can be fitted.
+    """The matrices that fit all rates or, if none does, as many rates as possible.
 
     Args:
-      rates: printed, by the names of `RATES`.
+      rates: the printed ones, by name.
       positives: numbers of positive lesions to try.
       negatives: numbers of negative lesions to try.
-      at_most: lesions of both.
+      at_most: total number of lesions.
 
     Returns:
-      The matrices, smallest first, and the rates left out to find the first of them.
+      The matrices, smallest first, and the rates that the first of them does not fit.
 
     Raises:
-      InputError: there is too much to search.
+      InputError: there are too many matrices to search.
     """
-    for left in range(len(rates)):
-        found: dict[Confusion, tuple[str, ...]] = {}
-        for out in itertools.combinations(rates, left):
-            kept = {name: printed for name, printed in rates.items() if name not in out}
-            found |= dict.fromkeys(_fitting(kept, positives, negatives, at_most), out)
-        if found:
-            order = sorted(found, key=lambda c: (c.tp + c.fn + c.tn + c.fp, c.tp))
-            return order, found[order[0]]
+    for misfits in range(len(rates)):
+        matrices: dict[Confusion, tuple[str, ...]] = {}
+        for left_out in itertools.combinations(rates, misfits):
+            kept = {name: printed for name, printed in rates.items() if name not in left_out}
+            matrices |= dict.fromkeys(_fitting(kept, positives, negatives, at_most), left_out)
+        if matrices:
+            order = sorted(matrices, key=lambda c: (c.tp + c.fn + c.tn + c.fp, c.tp))
+            return order, matrices[order[0]]
     return [], tuple(rates)
 
 
 def _fitting(
     rates: Mapping[str, Printed], positives: range, negatives: range, at_most: int
 ) -> list[Confusion]:
-    """The matrices that fit all rates: candidates of either class first, then their pairs."""
+    """The matrices that fit all rates: candidates for each class first, then their pairs."""
     tp, fn = _right_and_wrong(positives, rates.get("sensitivity"))
     tn, fp = _right_and_wrong(negatives, rates.get("specificity"))
-    if len(tp) * len(tn) > _MOST:
+    if len(tp) * len(tn) > _MAX_PAIRS:
         raise InputError(
             f"{len(tp) * len(tn):.0e} confusion matrices are too many to search; give `positives` "
             "and `negatives`, or a smaller `at_most`."
         )
-    found = []
-    step = max(1, _AT_ONCE // max(len(tn), 1))
+    matrices = []
+    step = max(1, _CHUNK // max(len(tn), 1))
     for start in range(0, len(tp), step):
         rows = slice(start, start + step)
         cells = [x[rows, None] for x in (tp, fn)] + [x[None] for x in (tn, fp)]
@@ -76,12 +76,12 @@ def _fitting(
         for name, printed in rates.items():
             fits &= printed.fits(all_values[name])
         picked = [np.broadcast_to(x, fits.shape)[fits].tolist() for x in cells]
-        found += [Confusion(*counts) for counts in zip(*picked, strict=True)]
-    return found
+        matrices += [Confusion(*counts) for counts in zip(*picked, strict=True)]
+    return matrices
 
 
 def _right_and_wrong(sizes: range, rate: Printed | None) -> tuple[np.ndarray, np.ndarray]:
-    """Right and wrong decisions on a class of any of the sizes that give the rate, if printed."""
+    """Counts of right and wrong decisions on a class that give its rate, if that is printed."""
     right = np.concatenate([np.arange(size + 1) for size in sizes])
     total = np.repeat(sizes, [size + 1 for size in sizes])
     fits = np.ones(len(right), dtype=bool) if rate is None else rate.fits(right / total)

@@ -1,62 +1,54 @@
-"""What a run's own files say for a reader and for the reporting guidelines, in sentences."""
+"""Answers to the items of the reporting checklists, taken from a run's own files."""
 
-import importlib.metadata
-import platform
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from dtc_jax.report import wording
-from dtc_jax.report.performance import who
-from dtc_jax.report.subject import Subject
-
-_LIBRARIES = ("dtc-jax", "jax", "flax", "optax", "numpy", "scipy", "pandas", "scikit-learn")
-
-
-def facts(subject: Subject) -> dict[str, str]:
-    """Sentences by keyword, the keywords of checklist.csv; what is not known is absent."""
-    found = {**_of_data(subject), **_of_figures(subject)}
-    if subject.artefacts.config is not None:
-        found |= _of_config(subject.artefacts.config)
-    return {key: text for key, text in found.items() if text}
+from dtc_jax import versions
+from dtc_jax.report.performance import counts
+from dtc_jax.report.report_run import ReportRun
+from dtc_jax.statistics.formatting import count
 
 
-def fingerprints(subject: Subject) -> list[str]:
-    """What identifies the run's predictions, split and data; the first digits of each."""
-    known = {
-        "predictions": subject.artefacts.fingerprint,
-        "split": subject.artefacts.metrics.get("split", {}).get("fingerprint", ""),
-        "labels": subject.artefacts.data.get("labels", ""),
-        "crops": subject.artefacts.data.get("crops", ""),
+def answers(run: ReportRun) -> dict[str, str]:
+    """Answers by keyword of checklist.csv; an unknown answer is absent."""
+    texts = {**_of_data(run), **_of_figures(run)}
+    if run.artefacts.config is not None:
+        texts |= _of_config(run.artefacts.config)
+    return {key: text for key, text in texts.items() if text}
+
+
+def fingerprints(run: ReportRun) -> list[str]:
+    """The first digits of the fingerprints of the predictions, the split and the data."""
+    hashes = {
+        "predictions": run.artefacts.fingerprint,
+        "split": run.artefacts.metrics.get("split", {}).get("fingerprint", ""),
+        "labels": run.artefacts.data.get("labels", ""),
+        "crops": run.artefacts.data.get("crops", ""),
     }
-    return [f"SHA-256 of the {name}: {value[:16]}" for name, value in known.items() if value]
+    return [f"SHA-256 of the {name}: {value[:16]}" for name, value in hashes.items() if value]
 
 
 def software() -> str:
-    """Python and the libraries that are here, with their versions."""
-    known = []
-    for name in _LIBRARIES:
-        try:
-            known.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return f"Python {platform.python_version()}, {', '.join(known)}, when this report was made"
+    """The installed versions of Python and the libraries."""
+    python, *libraries = (f"{name} {version}" for name, version in versions.installed().items())
+    return f"{', '.join([python.capitalize(), *libraries])}, when this report was made"
 
 
-def _of_data(subject: Subject) -> dict[str, str]:
-    rows, flow = subject.rows, subject.artefacts.metrics.get("flow", [])
+def _of_data(run: ReportRun) -> dict[str, str]:
+    rows, flow = run.rows, run.artefacts.metrics.get("flow", [])
     lesions = rows.drop_duplicates(["patient_id", "lesion_id"])
     excluded = [step for step in flow if step["kind"] == "excluded"]
-    empty = {
+    missing = {
         name: int(lesions[name].isna().sum())
         for name in ("label", "score", "age", "sex", "diameter_mm")
         if name in lesions and lesions[name].isna().any()
     }
     cohorts = [
-        f"{cohort}: {wording.count(len(own), 'lesion')} of "
-        f"{wording.count(own.patient_id.nunique(), 'patient')}"
-        for cohort, own in lesions.groupby("cohort", sort=False)
+        f"{cohort}: {count(len(rows_of), 'lesion')} of "
+        f"{count(rows_of.patient_id.nunique(), 'patient')}"
+        for cohort, rows_of in lesions.groupby("cohort", sort=False)
     ]
     acquired = [name for name in ("scanner", "kvp", "slice_mm") if name in rows]
     described = [name for name in ("age", "sex", "center", "diameter_mm") if name in rows]
@@ -66,55 +58,60 @@ def _of_data(subject: Subject) -> dict[str, str]:
         if excluded
         else "",
         "flow": "Flowchart" if flow else "",
-        "missing": "empty cells, of lesions: "
-        + (", ".join(f"{name} {count}" for name, count in empty.items()) or "none"),
+        "missing": "lesions with a missing value: "
+        + (", ".join(f"{name} {number}" for name, number in missing.items()) or "none"),
         "acquisition": f"Cohort tables: {', '.join(acquired)}" if acquired else "",
         "characteristics": f"Cohort tables: {', '.join(described)}" if described else "",
-        "centers": f"{len(centers)} centres" if centers else "",
+        "centers": count(len(centers), "centre") if centers else "",
         "cohorts": "; ".join(cohorts) if len(cohorts) > 1 else "",
-        "reference": _labelled(lesions),
+        "reference": _reference_standard(lesions),
     }
 
 
-def _labelled(lesions: pd.DataFrame) -> str:
-    """By which of the study's rules the lesions have their labels; '' where it is not known."""
+def _reference_standard(lesions: pd.DataFrame) -> str:
+    """The study's rules that gave the labels, with counts; '' if unknown."""
     if "label_reason" not in lesions:
         return ""
-    counts = lesions.label_reason.value_counts()
-    rules = "(a) uptake below 10 %, (b) none and pathology, (c) none, thyroglobulin and growth"
-    return f"{', '.join(f'{name} {count}' for name, count in counts.items())}; {rules}"
+    counts_by_rule = lesions.label_reason.value_counts()
+    rules = (
+        "(a) uptake below 10 %, (b) no uptake and confirmed by pathology, (c) no uptake, rising "
+        "thyroglobulin and growth"
+    )
+    return f"{', '.join(f'{name} {n}' for name, n in counts_by_rule.items())}; {rules}"
 
 
-def _of_figures(subject: Subject) -> dict[str, str]:
-    tested = dict(subject.tested())
+def _of_figures(run: ReportRun) -> dict[str, str]:
+    tested = dict(run.tested())
     if not tested:
         return {}
     sources = {section["threshold"]["source"] for section in tested.values()}
     leaked = sum(section["leaked_patients"] for section in tested.values())
-    splits = {split for by_split in subject.sections.values() for split in by_split}
-    developed = {cohort for cohort, by_split in subject.sections.items() if "train" in by_split}
+    splits = {split for by_split in run.sections.values() for split in by_split}
+    developed = {cohort for cohort, by_split in run.sections.items() if "train" in by_split}
     factors = {group["factor"] for section in tested.values() for group in section["subgroups"]}
     recalibrated = any(
         section["calibration"] and section["calibration"]["recalibrated"]
         for section in tested.values()
     )
     return {
-        "disjoint": f"patient: {leaked} test patients are in training" if len(splits) > 1 else "",
+        "disjoint": f"patient: {leaked} test patients are also in training"
+        if len(splits) > 1
+        else "",
         "metrics": "AUC, sensitivity, specificity, accuracy, PPV, NPV, F1, average precision, net "
         "benefit, calibration",
-        "uncertainty": "95 % intervals with the patient as cluster, beside the naive ones",
-        "internal": "; ".join(f"{c}: {who(s)}" for c, s in tested.items() if c in developed),
-        "external": "; ".join(f"{c}: {who(s)}" for c, s in tested.items() if c not in developed)
+        "uncertainty": "95 % intervals clustered by patient, and naive ones for comparison",
+        "internal": "; ".join(f"{c}: {counts(s)}" for c, s in tested.items() if c in developed),
+        "external": "; ".join(f"{c}: {counts(s)}" for c, s in tested.items() if c not in developed)
         if developed
         else "",
         "performance": "Table of performance; ROC curves",
-        "rates": "Table of performance: rates with their intervals and the counts",
-        "counts": "; ".join(f"{cohort}: {who(section)}" for cohort, section in tested.items()),
+        "rates": "Table of performance: rates with intervals and counts",
+        "counts": "; ".join(f"{cohort}: {counts(section)}" for cohort, section in tested.items()),
         "subgroups": f"Forest plots by {', '.join(sorted(factors))}" if factors else "",
         "centers_performance": "Forest plots by centre" if "center" in factors else "",
         "threshold": f"probability of RAI-refractory; threshold: {'; '.join(sorted(sources))}",
-        "recalibration": "Calibration: fitted on validation alone, given beside the scores as "
-        "predicted"
+        "recalibration": "Calibration: fitted on validation lesions only, reported next to the "
+        "scores as predicted"
         if recalibrated
         else "",
         "failures": "Table of wrong decisions",
@@ -122,7 +119,7 @@ def _of_figures(subject: Subject) -> dict[str, str]:
 
 
 def _of_config(config: Mapping[str, Any]) -> dict[str, str]:
-    """Only the sections that the configuration has are spoken of."""
+    """Answers from the sections that the configuration has."""
 
     def fields(name: str) -> str:
         return ", ".join(f"{key} {_plain(value)}" for key, value in config.get(name, {}).items())
@@ -136,7 +133,7 @@ def _of_config(config: Mapping[str, Any]) -> dict[str, str]:
     among = f", among the candidates {', '.join(sorted(candidates))}" if candidates else ""
     mirrored = config.get("predict", {}).get("mirror")
     return {
-        "technology": "a 3-D residual network with squeeze and excitation on chest CT"
+        "technology": "a 3-D residual network with squeeze-and-excitation blocks on chest CT"
         if model
         else "",
         "software": software(),
@@ -144,11 +141,11 @@ def _of_config(config: Mapping[str, Any]) -> dict[str, str]:
         "preprocessing": f"{fields('preprocess')} (crop and spacing in mm, window in HU)"
         if config.get("preprocess")
         else "",
-        "predictors": "the CT about the lesion alone" if config.get("preprocess") else "",
+        "predictors": "only the CT around the lesion" if config.get("preprocess") else "",
         "selection": fields("selection"),
         "partition": f"{kind} by {split.get('unit')}, seed {split.get('seed')}" if split else "",
         "model": fields("model"),
-        "initialization": f"at random, seed {config['seed']}; no pretrained weights"
+        "initialization": f"random, seed {config['seed']}; no pretrained weights"
         if "seed" in config
         else "",
         "training": f"{fields('optimizer')}; epochs {train.get('epochs')}, batch "
@@ -156,11 +153,11 @@ def _of_config(config: Mapping[str, Any]) -> dict[str, str]:
         if train
         else "",
         "chosen": f"best {monitor} of the validation split{among}" if monitor else "",
-        "ensembling": "one network a split"
+        "ensembling": "one network per split"
         + ("; mean over the mirror images of a lesion" if mirrored else ""),
         "predictions": "config.json and checkpoints/ of the run; launch.py --mode=evaluate",
         "imbalance": f"class weights: {loss['class_weight']}" if "class_weight" in loss else "",
-        "details": "config.json holds every field of the run",
+        "details": "config.json contains every field of the run",
     }
 
 

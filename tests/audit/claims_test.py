@@ -1,4 +1,4 @@
-"""The audit on the study's claims, on claims with known faults, and on claims that are none."""
+"""The audit of the study's claims, of claims with known faults, and of invalid claims."""
 
 import pathlib
 
@@ -8,20 +8,20 @@ import yaml
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
+from dtc_jax.audit import claims, confusion_search
+from dtc_jax.audit.printed import Printed
 from dtc_jax.errors import InputError
-from dtc_jax.statistics import audit, confusion_search
-from dtc_jax.statistics.published import Printed
 
 CLAIMS = pathlib.Path(__file__).parents[2] / "configs/claims/dtc_study.yaml"
 
 
 @pytest.fixture(scope="module")
-def found() -> dict:
-    return audit.audit(yaml.load(CLAIMS.read_text(), yaml.BaseLoader))
+def result() -> dict:
+    return claims.recompute(yaml.load(CLAIMS.read_text(), yaml.BaseLoader))
 
 
-def test_the_studys_confusion_matrices_are_found(found):
-    internal, external, small = found["tables"]
+def test_the_studys_confusion_matrices_are_found(result):
+    internal, external, small = result["tables"]
     assert internal["matrices"] == [{"tp": 208, "fn": 63, "tn": 277, "fp": 67}]
     assert internal["misfits"] == []
     assert external["matrices"] == [{"tp": 60, "fn": 23, "tn": 25, "fp": 15}]
@@ -30,15 +30,15 @@ def test_the_studys_confusion_matrices_are_found(found):
     assert small["matrices_found"] == 10
 
 
-def test_what_does_not_follow_is_said_and_nothing_else(found):
-    npv, diameter = found["findings"]
+def test_what_does_not_follow_is_said_and_nothing_else(result):
+    npv, diameter = result["findings"]
     assert npv == "external validation: npv .721 does not fit the other figures, which give 0.521."
-    assert "P .06 does not follow: Student's t gives 0.112" in diameter
+    assert "P .06 does not agree: Student's t gives 0.112" in diameter
     assert "Welch's t gives 0.103" in diameter
 
 
-def test_intervals_and_benefits_are_the_studys_recomputed_ones(found):
-    internal, external, _ = found["tables"]
+def test_intervals_and_benefits_are_the_studys_recomputed_ones(result):
+    internal, external, _ = result["tables"]
     accuracy = internal["rates"]["accuracy"]
     assert (accuracy["low"], accuracy["high"]) == pytest.approx((0.7546, 0.8190), abs=5e-5)
     npv = external["rates"]["npv"]
@@ -48,7 +48,7 @@ def test_intervals_and_benefits_are_the_studys_recomputed_ones(found):
     assert internal["auc"]["hanley_mcneil_se"] == pytest.approx(0.01475, abs=5e-6)
     assert external["auc"]["hanley_mcneil_se"] == pytest.approx(0.04679, abs=5e-6)
     assert external["auc"]["lesions_a_patient"] == 5.125
-    (comparison,) = found["comparisons"]
+    (comparison,) = result["comparisons"]
     assert comparison["z"] == pytest.approx(3.14, abs=0.005)
     assert comparison["tests"]["the z test"]["p"] == pytest.approx(0.0017, abs=5e-5)
 
@@ -71,28 +71,28 @@ def test_the_search_finds_exactly_what_looking_at_every_matrix_finds():
             gaps = [abs(v - t) - h for v, t, h in zip(value, targets, halves, strict=True)]
             if max(gaps) <= 1e-9:
                 expected.add(cells)
-    found, left_out = confusion_search.search(printed, range(1, 30), range(1, 30), 30)
-    assert {(c.tp, c.fn, c.tn, c.fp) for c in found} == expected
-    assert len(found) > 1
+    matrices, left_out = confusion_search.search(printed, range(1, 30), range(1, 30), 30)
+    assert {(c.tp, c.fn, c.tn, c.fp) for c in matrices} == expected
+    assert len(matrices) > 1
     assert left_out == ()
 
 
 def test_too_much_to_search_and_nothing_that_fits_are_said():
     with pytest.raises(InputError, match="too many to search"):
-        audit.audit({"tables": [{"name": "x", "at_most": "9999", "accuracy": ".8"}]})
+        claims.recompute({"tables": [{"name": "x", "at_most": "9999", "accuracy": ".8"}]})
     table = {"name": "x", "positives": "10", "negatives": "10", "sensitivity": ".123"}
-    found = audit.audit({"tables": [table]})
-    assert found["findings"] == ["x: no confusion matrix fits any of its figures."]
+    result = claims.recompute({"tables": [table]})
+    assert result["findings"] == ["x: no confusion matrix fits any of its figures."]
 
 
 def test_printed_intervals_are_recognised_or_refuted():
     low, high = proportion_confint(60, 83, method="beta")
     printed = {"value": ".723", "low": f"{low:.3f}", "high": f"{high:.3f}"}
     base = {"name": "x", "positives": "83", "negatives": "40", "specificity": ".625"}
-    found = audit.audit({"tables": [{**base, "sensitivity": printed}]})
-    assert found["tables"][0]["rates"]["sensitivity"]["printed_interval"] == "clopper-pearson"
-    assert found["findings"] == []
-    wrong = audit.audit({"tables": [{**base, "sensitivity": {**printed, "low": ".7"}}]})
+    result = claims.recompute({"tables": [{**base, "sensitivity": printed}]})
+    assert result["tables"][0]["rates"]["sensitivity"]["printed_interval"] == "clopper-pearson"
+    assert result["findings"] == []
+    wrong = claims.recompute({"tables": [{**base, "sensitivity": {**printed, "low": ".7"}}]})
     assert "x: the interval of sensitivity is not Wilson's" in wrong["findings"][0]
 
 
@@ -102,30 +102,30 @@ def test_p_values_of_means_and_counts_are_those_of_scipy():
         {"mean": "8.50", "sd": "5.68", "n": "1077"},
         {"mean": "8.87", "sd": "4.35", "n": "885"},
     ]
-    found = audit.audit(
+    result = claims.recompute(
         {
             "counts": [{"name": "sex", "rows": rows, "p": ".02"}],
             "means": [{"name": "size", "groups": groups, "p": ".11"}],
         }
     )
-    tests = found["counts"][0]["tests"]
+    tests = result["counts"][0]["tests"]
     table = np.array(rows, dtype=int)
     assert tests["chi-square"]["p"] == stats.chi2_contingency(table, correction=False).pvalue
     assert tests["Fisher's exact test"]["p"] == stats.fisher_exact(table).pvalue
-    student = found["means"][0]["tests"]["Student's t"]
+    student = result["means"][0]["tests"]["Student's t"]
     assert student["p"] == stats.ttest_ind_from_stats(8.5, 5.68, 1077, 8.87, 4.35, 885).pvalue
     assert student["low"] < student["p"] < student["high"]
-    assert found["findings"] == []
+    assert result["findings"] == []
 
 
 def test_means_that_may_be_equal_may_have_any_p():
     groups = [{"mean": "8.5", "sd": "5", "n": "20"}, {"mean": "8.6", "sd": "5", "n": "20"}]
-    found = audit.audit({"means": [{"name": "size", "groups": groups, "p": ".99"}]})
-    assert found["findings"] == []
+    result = claims.recompute({"means": [{"name": "size", "groups": groups, "p": ".99"}]})
+    assert result["findings"] == []
 
 
 @pytest.mark.parametrize(
-    ("claims", "message"),
+    ("entries", "message"),
     [
         ("text", "must be a mapping"),
         ({"table": []}, "Did you mean 'tables'"),
@@ -138,14 +138,14 @@ def test_means_that_may_be_equal_may_have_any_p():
             {"tables": [{"name": "x", "positives": "9", "negatives": "9", "ppv": "much"}]},
             "x.ppv: 'much' is not a number",
         ),
-        ({"means": [{"name": "x", "groups": []}]}, "must be two"),
-        ({"counts": [{"name": "x", "rows": [["1"], ["2", "3"]]}]}, "equally many"),
+        ({"means": [{"name": "x", "groups": []}]}, "must be a list of two"),
+        ({"counts": [{"name": "x", "rows": [["1"], ["2", "3"]]}]}, "of equal length"),
         ({"comparisons": [{"name": "x", "first": "a", "second": "b"}]}, "x, first is 'a'"),
     ],
 )
-def test_claims_that_are_none_are_refused(claims, message):
+def test_invalid_claims_are_refused(entries, message):
     with pytest.raises(InputError, match=message):
-        audit.audit(claims)
+        claims.recompute(entries)
 
 
 @pytest.mark.parametrize(

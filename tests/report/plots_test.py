@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dtc_jax.report import description, discrimination, drawing, utility, wording
+from dtc_jax.report import cohort_plots, decision_plots, drawing, roc_plots
+from dtc_jax.statistics import formatting
 
 
 @pytest.fixture(autouse=True)
@@ -25,10 +26,8 @@ def words(tmp_path) -> str:
 
 def test_roc_answers_with_the_rates_at_the_threshold(statistics, predictions, tmp_path):
     section = statistics["runs"]["net"]["external"]["test"]
-    found = tips(discrimination.roc(section, {}), tmp_path)
-    told = [
-        re.fullmatch(r"scores from (\S+): sensitivity (\S+), specificity (\S+)", t) for t in found
-    ]
+    found = tips(roc_plots.roc(section, {}), tmp_path)
+    told = [re.fullmatch(r"score ≥ (\S+): sensitivity (\S+), specificity (\S+)", t) for t in found]
     told = [match for match in told if match]
     assert len(told) > 10
     test = predictions[predictions.cohort == "external"]
@@ -37,41 +36,41 @@ def test_roc_answers_with_the_rates_at_the_threshold(statistics, predictions, tm
         above = test.score >= threshold - 5e-4
         assert above[test.label == 1].mean() == pytest.approx(sensitivity, abs=0.06)
         assert 1 - above[test.label == 0].mean() == pytest.approx(specificity, abs=0.06)
-    assert any(text.startswith("the decisions: sensitivity") for text in found)
+    assert any(text.startswith("decisions: sensitivity") for text in found)
 
 
 def test_a_group_with_few_lesions_has_no_figure(statistics, tmp_path):
     section = statistics["runs"]["net"]["external"]["test"]
     (group,) = [g for g in section["subgroups"] if g["factor"] == "diameter"]
     few = [level for level in group["levels"] if level["auc"] is None]
-    found = tips(discrimination.by_diameter(group["levels"]), tmp_path)
+    found = tips(roc_plots.by_diameter(group["levels"]), tmp_path)
     assert words(tmp_path).count("too few") == len(few) > 0
     assert sum("AUC" in text for text in found) == len(group["levels"]) - len(few)
-    tips(discrimination.forest(section), tmp_path)
+    tips(roc_plots.forest(section), tmp_path)
     assert words(tmp_path).count("too few") >= len(few)
 
 
 def test_decision_curve_and_calibration_answer_with_their_values(statistics, tmp_path):
     section = statistics["runs"]["net"]["primary"]["test"]
     curve = section["decision_curve"]
-    found = tips(utility.decision_curve(curve), tmp_path)
+    found = tips(decision_plots.decision_curve(curve), tmp_path)
     at = [round(value, 2) for value in curve["threshold"]]
     told = [re.match(r"threshold probability (\S+): net benefit (\S+)", text) for text in found]
     assert len([match for match in told if match]) > 10
     for match in filter(None, told):
         value = curve["model"]["value"][at.index(float(match[1]))]
-        assert match[2] == wording.number(value)
-    found = tips(utility.calibration(section), tmp_path)
+        assert match[2] == formatting.number(value)
+    found = tips(decision_plots.calibration(section), tmp_path)
     assert len(found) == len(section["calibration"]["reliability"])
     first = section["calibration"]["reliability"][0]["observed"]
-    assert f"observed {wording.estimate(first)}, n = {first['n']}" in found[0]
+    assert f"observed {formatting.estimate(first)}, n = {first['n']}" in found[0]
 
 
 def test_diameters_are_counted_by_millimetre_and_none_is_lost(tmp_path):
     rng = np.random.default_rng(0)
     lesions = pd.DataFrame({"diameter_mm": rng.gamma(4, 2, 200), "label": np.arange(200) % 2})
     lesions.loc[0, "diameter_mm"] = 90.0
-    found = tips(description.diameters(lesions), tmp_path)
+    found = tips(cohort_plots.diameters(lesions), tmp_path)
     counts = [int(re.search(r": (\d+)", text).group(1)) for text in found]
     assert sum(counts) == 200
     assert sum("or more" in text for text in found) >= 1
@@ -80,7 +79,7 @@ def test_diameters_are_counted_by_millimetre_and_none_is_lost(tmp_path):
 def test_the_same_figure_is_the_same_file(statistics, tmp_path):
     section = statistics["runs"]["net"]["primary"]["test"]
     for name in "ab":
-        drawing.save(discrimination.roc(section, {}), tmp_path / name / "roc")
+        drawing.save(roc_plots.roc(section, {}), tmp_path / name / "roc")
     for suffix in ("svg", "png"):
         first, second = (tmp_path / name / f"roc.{suffix}" for name in "ab")
         assert first.read_bytes() == second.read_bytes()
@@ -97,10 +96,10 @@ def test_the_same_figure_is_the_same_file(statistics, tmp_path):
     ],
 )
 def test_estimates_are_written_with_their_interval(value, expected):
-    assert wording.estimate(value) == expected
+    assert formatting.estimate(value) == expected
 
 
 def test_small_p_values_are_not_written_as_zero():
-    assert wording.p_value(0.0004) == "< 0.001"
-    assert wording.p_value(0.0341) == "0.034"
-    assert wording.p_value(None) == "n/a"
+    assert formatting.p_value(0.0004) == "< 0.001"
+    assert formatting.p_value(0.0341) == "0.034"
+    assert formatting.p_value(None) == "n/a"

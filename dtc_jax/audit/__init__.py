@@ -1,0 +1,1 @@
+"""Recomputes the figures that a paper prints from one another, and reports contradictions."""
