@@ -30,11 +30,12 @@ _LIBRARIES = (
 
 
 def prepare() -> None:
-    """Turns JAX's persistent compilation cache on, unless its own variable already placed it."""
+    """Turns JAX's persistent compilation cache on, unless its own variables already did."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(cache / "dtc-jax"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 def versions() -> dict[str, str]:
