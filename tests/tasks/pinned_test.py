@@ -1,7 +1,7 @@
 """A few steps of each network on fixed data give the numbers that they have always given.
 
 If a number changes unintentionally, an edit of a network, a loss, the augmentation or the optimizer
-has changed every result. If the change was intended, update the number. (Compiler flags and the form
+has changed every result. If the change was intended, update the number. (Compiler flags and forms
 of the convolution move them by less than 1e-6.)
 """
 
