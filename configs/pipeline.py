@@ -4,7 +4,7 @@
 
 (none): the default segmenter and the study's classifier on a phantom cohort of 120 patients.
     python launch.py --mode=pipeline --config=configs/pipeline.py
-    Many hours on two CPU cores, so use an accelerator. Not measured.
+    About 26 hours by their own estimates, so use an accelerator. Not measured.
 
 demo: both small, on a phantom cohort of 60 patients.
     python launch.py --mode=pipeline --config=configs/pipeline.py:demo

@@ -8,7 +8,7 @@ clustered by patient; `features` is a random forest on size, shape and density o
 (none): the study's network, width 64, on a phantom cohort of 120 patients, cut to its field of
 view of 32 × 48 × 48 mm.
     python launch.py --config=configs/senet.py
-    About ten hours by its own estimate, so use an accelerator. Not measured.
+    About 8 hours by its own estimate, so use an accelerator. Not measured.
 
 demo: a small network on a phantom cohort of 60 patients.
     python launch.py --config=configs/senet.py:demo

@@ -7,12 +7,13 @@ Times are those of two CPU cores. Dice is the mean over the test patches that sh
 
 (none): a lighter network by Dice and cross-entropy, AdamW, on a phantom cohort of 120 patients.
     python launch.py --config=configs/vnet.py
-    Hours, so use an accelerator. Not measured.
+    About 18 hours by its own estimate, so use an accelerator. Not measured.
 
 paper: as the study: V-Net as published, 44 million parameters, 1 - Dice, Adam, 0.01, 320 epochs; on
 the same cohort.
     python launch.py --config=configs/vnet.py:paper
-    Weeks on a CPU by its own estimate. Not measured; the study reports .821 on its own patients.
+    About 34 days by its own estimate, so use an accelerator. Not measured; the study reports
+    .821 on its own patients.
 
 demo: a small network on a phantom cohort of 40 patients.
     python launch.py --config=configs/vnet.py:demo [--config.train.epochs=320]

@@ -1,9 +1,8 @@
-"""What a run needs of the machine, and what it can expect of it."""
+"""What a run needs of the machine, and what it says before it begins."""
 
 import contextlib
 import importlib.metadata
 import itertools
-import math
 import os
 import pathlib
 import platform
@@ -11,17 +10,9 @@ from collections.abc import Iterator
 
 import jax
 import ml_collections
-import numpy as np
 import pandas as pd
 
 from dtc_jax.cohort import selection
-from dtc_jax.runs import fold
-from dtc_jax.tasks import registry
-
-# Whole training steps of SE-Net reach 25 to 60 GFLOP/s on two CPU cores (see benchmarks/); those of
-# the segmenter, with few channels on fine grids, less.
-_CPU_FLOPS = {"classification": 4e10, "segmentation": 1.5e10}
-
 
 _LIBRARIES = (
     *("dtc-jax", "jax", "jaxlib", "flax", "numpy", "scipy", "nibabel", "pydicom", "highdicom"),
@@ -50,7 +41,7 @@ def versions() -> dict[str, str]:
 def announce(
     config: ml_collections.ConfigDict, rows: pd.DataFrame, flow: list[selection.Step]
 ) -> None:
-    """Prints who is in the study, what will be trained and, on a CPU, the time to expect."""
+    """Prints who is in the study and how many lesions or patches each split has."""
     for line in _flowcharts(flow):
         print(line)
     own = rows[rows.cohort == config.split.cohort]
@@ -58,11 +49,6 @@ def announce(
     sizes = ", ".join(f"{name} {counts.get(name, 0)}" for name in ("train", "validation", "test"))
     folds = f"{config.split.folds} folds, the first: " if config.split.folds > 0 else ""
     print(f"{config.split.cohort}: {folds}{sizes}; split by {config.split.unit}", flush=True)
-    if jax.default_backend() == "cpu":
-        minutes = _flops(config, rows) / _CPU_FLOPS[config.task] / 60
-        expected = "under a minute" if minutes < 1 else f"about {minutes:.0f} min"
-        advice = "" if minutes < 30 else "; for a first look take the config's variant :demo"
-        print(f"on this CPU: {expected}{advice}", flush=True)
 
 
 def _flowcharts(flow: list[selection.Step]) -> Iterator[str]:
@@ -76,35 +62,3 @@ def _flowcharts(flow: list[selection.Step]) -> Iterator[str]:
         for step in between:
             if step.kind == "excluded" and step.lesions:
                 yield f"  excluded {step.lesions}: {step.reason}"
-
-
-def _flops(config: ml_collections.ConfigDict, rows: pd.DataFrame) -> float:
-    """Floating-point operations of a run, as if every candidate were trained to its end."""
-    counts = rows.groupby("fold").split.value_counts().unstack(fill_value=0)  # [folds, splits]
-    train, predict = config.train, config.predict
-    steps = (counts["train"] // train.batch_size).sum() * train.epochs
-    evaluations = math.ceil(train.epochs / train.evaluate_every_epochs)
-    views = 4 if predict.mirror else 1
-    viewed = evaluations * counts["validation"].sum() * views
-    total = 0.0
-    for variant in fold.variants(config).values():
-        trained, viewed_whole = _forward_flops(variant)
-        total += 3.0 * steps * train.batch_size * trained + viewed * viewed_whole
-    return total + viewed_whole * len(rows) * views
-
-
-def _forward_flops(config: ml_collections.ConfigDict) -> tuple[float, float]:
-    """Floating-point operations of the network on a crop in training and in prediction.
-
-    Those of a training step are thrice the first.
-    """
-    task = registry.of(config)
-    network = task.make_network(config)
-    found = []
-    for spec in (task.make_preprocess(config), task.make_predict_preprocess(config)):
-        x = jax.ShapeDtypeStruct((1, *spec.shape, spec.channels), np.float32)
-        variables = jax.eval_shape(lambda x: network.init(jax.random.key(0), x, train=False), x)
-        forward = jax.jit(lambda v, x: network.apply(v, x, train=False)).lower(variables, x)
-        cost = forward.cost_analysis()
-        found.append(float(cost["flops"]) if cost else 0.0)
-    return found[0], found[1]

@@ -19,8 +19,8 @@ from dtc_jax.errors import UsageError
 from dtc_jax.imaging.perturb import Perturbation
 from dtc_jax.inference.classify import make_classifier
 from dtc_jax.inference.segment import make_segmenter
-from dtc_jax.runs import data as data_lib
 from dtc_jax.runs import (
+    cost,
     environment,
     isolation,
     kept_scans,
@@ -30,6 +30,7 @@ from dtc_jax.runs import (
     preflight,
     regions,
 )
+from dtc_jax.runs import data as data_lib
 from dtc_jax.runs import workdir as workdir_lib
 from dtc_jax.runs.train import train
 
@@ -59,6 +60,7 @@ def pipeline(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> No
     configs = {name: composed(config, name) for name in _TASKS}
     for own in configs.values():
         preflight.check(own)
+        cost.announce(own, "configs/pipeline.py:demo")
     folder = workdir_lib.check(workdir, config, _free(config))
     people = manifest.read_manifest(data_lib.manifest_path(configs["classifier"]), healthy=True)
     rows = data_lib.assign(config, data_lib.load(configs["classifier"]).table)

@@ -7,7 +7,7 @@ import ml_collections
 import pandas as pd
 
 from dtc_jax import storage
-from dtc_jax.runs import environment, fold, kinds, preflight
+from dtc_jax.runs import cost, environment, fold, kinds, preflight
 from dtc_jax.runs import workdir as workdir_lib
 
 
@@ -21,6 +21,7 @@ def train(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> None:
     start = time.monotonic()
     environment.prepare()
     preflight.check(config)
+    cost.announce(config)
     kind = kinds.of(config)
     with workdir_lib.starting(workdir, config) as folder:
         data = kind.load(config)
