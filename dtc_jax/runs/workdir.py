@@ -48,6 +48,7 @@ def claim(
       InputError: see `check`.
     """
     folder = check(workdir, config, free)
+    storage.remove_dead(folder)
     storage.write_json(folder / _CONFIG, _plain(config))
     return folder
 
