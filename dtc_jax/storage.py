@@ -5,6 +5,8 @@ import errno
 import json
 import os
 import pathlib
+import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -69,7 +71,7 @@ def atomic(path: PathLike) -> Iterator[pathlib.Path]:
     target = pathlib.Path(path)
     with no_space_is_an_input_error(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        folder = pathlib.Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
+        folder = _scratch(target.parent)
         try:
             partial = folder / target.name
             yield partial
@@ -84,7 +86,8 @@ def atomic_folder(path: PathLike) -> Iterator[pathlib.Path]:
     target = pathlib.Path(path)
     with no_space_is_an_input_error(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = pathlib.Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
+        remove_dead(target.parent)
+        scratch = _scratch(target.parent)
         replaced = scratch / "replaced" / target.name
         try:
             partial = scratch / target.name
@@ -98,6 +101,39 @@ def atomic_folder(path: PathLike) -> Iterator[pathlib.Path]:
             if replaced.exists() and not target.exists():  # stopped between the two
                 os.replace(replaced, target)
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def remove_dead(folder: PathLike) -> None:
+    """Removes from `folder` what processes of this machine that no longer run left unfinished.
+
+    A folder that `atomic_folder` had moved aside, but not replaced yet, is moved back.
+    """
+    folder = pathlib.Path(folder)
+    pattern = re.compile(rf"\.partial-{re.escape(platform.node())}-(\d+)-\w+")
+    for path in folder.iterdir() if folder.is_dir() else ():
+        named = pattern.fullmatch(path.name)
+        if named is None or _is_alive(int(named[1])):
+            continue
+        for replaced in path.glob("replaced/*"):
+            if not (folder / replaced.name).exists():
+                os.replace(replaced, folder / replaced.name)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _scratch(folder: pathlib.Path) -> pathlib.Path:
+    """A new folder in `folder`; its name tells by which process, for `remove_dead`."""
+    prefix = f".partial-{platform.node()}-{os.getpid()}-"
+    return pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def write_text(path: PathLike, text: str) -> None:

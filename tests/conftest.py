@@ -1,4 +1,4 @@
-"""Strict numerics, eight host devices to test data parallelism on a CPU, and a tiny study."""
+"""Strict numerics, eight host devices, compiled code kept on disk, and a tiny study."""
 
 import contextlib
 import os
@@ -19,6 +19,13 @@ os.environ["XLA_FLAGS"] = " ".join(
         "--xla_backend_optimization_level=1",
     )
 ).strip()
+# Compiled code is kept on disk, for the other files, processes and calls that need the same. JAX
+# finds it by a hash of program, versions and flags, so a change compiles anew. The settings are
+# environment variables because some tests start processes.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(
+    pathlib.Path(__file__).parents[1] / ".pytest_cache" / "jax-compiled"
+)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
 import jax
 import numpy as np

@@ -1,6 +1,9 @@
 """A folder is replaced by a whole one, or stays."""
 
 import os
+import platform
+import subprocess
+import sys
 
 import pytest
 
@@ -61,3 +64,50 @@ def test_what_is_no_file_is_said(folder):
             storage.no_file_is_an_input_error(path, "a letter"),
         ):
             path.read_bytes()
+
+
+def _dead_pid():
+    """Of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def _left(folder, pid, node=None):
+    left = folder / f".partial-{node or platform.node()}-{pid}-abc_12"
+    left.mkdir()
+    (left / "half").write_text("h")
+    return left
+
+
+def test_what_a_dead_process_left_is_removed_and_a_living_ones_stays(tmp_path):
+    dead, alive = _left(tmp_path, _dead_pid()), _left(tmp_path, os.getpid())
+    elsewhere, other = _left(tmp_path, _dead_pid(), "elsewhere"), tmp_path / ".partial-notes"
+    other.mkdir()
+    storage.remove_dead(tmp_path)
+    assert not dead.exists()
+    assert alive.exists()
+    assert elsewhere.exists()
+    assert other.exists()
+    storage.remove_dead(tmp_path / "none")
+
+
+def test_the_next_replacement_removes_what_the_dead_left(folder):
+    left = _left(folder.parent, _dead_pid())
+    _replace(folder)
+    assert not left.exists()
+
+
+def test_a_folder_that_a_kill_left_aside_comes_back(folder):
+    left = _left(folder.parent, _dead_pid())
+    (left / "replaced").mkdir()
+    os.replace(folder, left / "replaced" / "answer")
+    storage.remove_dead(folder.parent)
+    assert _names(folder) == ["answer", "old"]
+
+
+def test_a_scratch_folder_names_its_process(folder):
+    with storage.atomic_folder(folder) as partial:
+        assert f"-{os.getpid()}-" in partial.parent.name
+        storage.remove_dead(folder.parent)
+        assert partial.exists()

@@ -32,6 +32,7 @@ def claim(
       InputError: see `check`.
     """
     folder = check(workdir, config, free)
+    storage.remove_dead(folder)
     storage.write_json(folder / _CONFIG, fields.plain(config))
     return folder
 

@@ -92,7 +92,7 @@ def resemblance_to_random(
       [B]: the absolute rank correlation (Spearman) of both maps; near 0 is good, 1 means that the
       map does not depend on what was learned.
     """
-    drawn = network.init(key, x[:1], train=False)
+    drawn = jax.jit(network.init, static_argnames="train")(key, x[:1], train=False)
     trained = contributions(network, params, batch_stats, x, False)
     random = contributions(network, drawn["params"], drawn.get("batch_stats", {}), x, False)
     pairs = zip(np.asarray(trained), np.asarray(random), strict=True)

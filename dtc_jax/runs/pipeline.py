@@ -12,7 +12,7 @@ from dtc_jax.cohort import manifest
 from dtc_jax.cohort.split_rule import Rule, make_rule
 from dtc_jax.errors import UsageError
 from dtc_jax.evaluation import cascade, cascade_figures, isolation
-from dtc_jax.experiment import checks, environment, network
+from dtc_jax.experiment import checks, cost, environment, network
 from dtc_jax.experiment import workdir as workdir_lib
 from dtc_jax.imaging.perturb import Perturbation
 from dtc_jax.runs import train
@@ -46,6 +46,7 @@ def run(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> dict[st
     configs = {name: composed(config, name) for name in _NAMES}
     for of_network in configs.values():
         checks.check(of_network)
+        cost.announce(of_network, "configs/pipeline.py:demo")
     folder = workdir_lib.check(workdir, config, _free(config))
     path = sources.manifest_path(configs["classifier"])
     people = manifest.read_manifest(path, healthy=True)

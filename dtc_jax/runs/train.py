@@ -8,7 +8,7 @@ import pandas as pd
 
 from dtc_jax import storage
 from dtc_jax.cohort.split_rule import make_rule
-from dtc_jax.experiment import checks, environment, folds, initial, results
+from dtc_jax.experiment import checks, cost, environment, folds, initial, results
 from dtc_jax.experiment import workdir as workdir_lib
 from dtc_jax.tasks import registry
 from dtc_jax.tasks.definition import Evaluation
@@ -38,6 +38,7 @@ def run(
     start = time.monotonic()
     environment.prepare()
     checks.check(config)
+    cost.announce(config)
     task, rule = registry.of(config), make_rule(config.split)
     with workdir_lib.starting(workdir, config) as folder:
         data = task.load(config)

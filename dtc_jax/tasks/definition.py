@@ -37,12 +37,14 @@ class Words:
       flag: of launch.py that takes such a run: '--classifier'.
       network: name of the network in tables: 'SE-Net'.
       example: what one row of its data is: 'lesion'.
+      quick_config: of a first look, FILE:VARIANT.
     """
 
     noun: str
     flag: str
     network: str
     example: str
+    quick_config: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +77,8 @@ class Definition:
       network: class of its network; config.model has the fields of it.
       monitors: metrics that can choose a checkpoint, and whether the larger value is better.
       table: file name of the evaluated examples, with patient_id, split and fold.
+      select: (config, lesions of a phantom cohort) -> those that it uses.
+      examples_per_lesion: config -> how many rows of its data a lesion gives.
       cpu_flops: floating-point operations a second of a training step on two CPU cores.
       check: config -> None; raises UsageError for what would fail only later.
       load: config -> the data.
@@ -112,6 +116,8 @@ class Definition:
     make_logit: Callable[[Config], Logit]
     columns: Callable[[Sequence[dict[str, np.ndarray]]], Columns]
     evaluate: "Callable[[Config, Data, TrainedNetwork, pd.DataFrame, str], Evaluation]"
+    select: Callable[[Config, pd.DataFrame], pd.DataFrame] = lambda config, lesions: lesions
+    examples_per_lesion: Callable[[Config], float] = lambda config: 1.0
     make_features: (
         Callable[[Config], Callable[[PyTree, PyTree, Batch], dict[str, jax.Array]]] | None
     ) = None

@@ -277,11 +277,11 @@ def make_instances(config: ml_collections.ConfigDict) -> Instances:
 
 
 DEFINITION = Definition(
-    words=Words("a segmenter", "--segmenter", "SE V-Net", "patch"),
+    words=Words("a segmenter", "--segmenter", "SE V-Net", "patch", "configs/vnet.py:demo"),
     network=VNet,
     monitors=_MONITORS,
     table=patch_figures.CASES,
-    cpu_flops=1.5e10,
+    cpu_flops=1.5e10,  # few channels on fine grids
     check=check,
     load=load,
     split=split,
@@ -293,4 +293,9 @@ DEFINITION = Definition(
     make_logit=make_logit,
     columns=columns,
     evaluate=patch_figures.evaluate,
+    examples_per_lesion=lambda config: (
+        1.0
+        if config.data.source == "cubes" or config.data.lesion_share <= 0
+        else 1.0 / config.data.lesion_share
+    ),
 )

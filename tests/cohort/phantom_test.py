@@ -1,6 +1,11 @@
+import concurrent.futures
 import dataclasses
 import os
 import pathlib
+import signal
+import subprocess
+import sys
+import time
 import types
 
 import numpy as np
@@ -9,6 +14,7 @@ import pytest
 from scipy import ndimage
 from sklearn import metrics
 
+from dtc_jax import storage
 from dtc_jax.cohort import manifest, phantom, selection
 from dtc_jax.cohort.phantom import lesion, people, scan
 from dtc_jax.cohort.phantom.grid import Grid
@@ -105,6 +111,68 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="no space left"):
         phantom.generate(tmp_path / "cohort", SMALL)
     assert not list(tmp_path.iterdir())
+
+
+GENERATE = f"""
+import pathlib, signal, sys
+from dtc_jax.cohort import phantom
+signal.signal(signal.SIGTERM, signal.default_int_handler)  # as launch.py does
+phantom.generate(pathlib.Path(sys.argv[1]), phantom.{SMALL!r})
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_or_killed_generation_goes_on_where_it_was(path, tmp_path, monkeypatch, number):
+    data = tmp_path / "data"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", GENERATE, str(data / "cohort")]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as running:
+        deadline = time.monotonic() + 60
+        while not (notes := list(data.glob(".unfinished-*/finished/*.json"))):
+            assert running.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        running.send_signal(number)
+    assert running.returncode != 0
+    (unfinished,) = data.iterdir()
+    assert unfinished.name == f".unfinished-{phantom.fingerprint(SMALL)[:12]}"
+    notes = list(unfinished.glob("finished/*.json"))
+    (unfinished / "scans" / ".partial-of-the-killed").mkdir()
+    written, write = [], scan.write
+    monkeypatch.setattr(scan, "write", lambda *a: written.append(a) or write(*a))
+    phantom.generate(data / "cohort", SMALL)
+    assert 0 < len(written) == 5 - len(notes)
+    assert [entry.name for entry in data.iterdir()] == ["cohort"]
+    assert files(data / "cohort") == files(path.parent)
+
+
+def test_two_generations_at_once_generate_once(path, tmp_path, monkeypatch, capsys):
+    written, write = [], scan.write
+    monkeypatch.setattr(scan, "write", lambda *a: written.append(a) or write(*a))
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(phantom.generate, tmp_path / "cohort", SMALL) for _ in range(2)]
+        assert {one.result() for one in both} == {tmp_path / "cohort" / "lesions.csv"}
+    assert len(written) == 5
+    assert capsys.readouterr().err.count("waiting for another") == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["cohort"]
+    assert files(tmp_path / "cohort") == files(path.parent)
+
+
+def test_another_specification_takes_nothing_of_an_unfinished_one(tmp_path, monkeypatch):
+    def stop(*unused):
+        raise KeyboardInterrupt
+
+    write = scan.write
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(storage, "write_table", stop)
+    with pytest.raises(KeyboardInterrupt):
+        phantom.generate(tmp_path / "cohort", SMALL)
+    monkeypatch.undo()
+    other, written = dataclasses.replace(SMALL, seed=1, patients=1), []
+    monkeypatch.setattr(scan, "write", lambda *a: written.append(a) or write(*a))
+    phantom.generate(tmp_path / "cohort", other)
+    assert len(written) == 2
+    assert len(list(tmp_path.glob(".unfinished-*"))) == 1  # it can still be finished
 
 
 def test_score_has_the_stated_auc_and_correlation(people_of_a_large_cohort):

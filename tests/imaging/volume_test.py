@@ -16,12 +16,12 @@ from dtc_jax.imaging.volume import Volume
 SIDES = (13, 14, 15)
 SPACING_MM = (0.7, 1.1, 2.5)
 MARKED = (5, 9, 6)
-ORDERS = [
-    (order, signs)
+OBLIQUE, STRAIGHT = (20, -15, 25), (0, 0, 0)
+ORIENTATIONS = [  # all 48, oblique; and each order of the axes straight as well
+    (order, signs, OBLIQUE)
     for order in itertools.permutations(range(3))
     for signs in itertools.product((-1, 1), repeat=3)
-]
-TILTS_DEG = [(0, 0, 0), (20, -15, 25)]
+] + [(order, (1, -1, -1), STRAIGHT) for order in itertools.permutations(range(3))]
 
 
 def _affine(order, signs, tilt_deg):
@@ -39,8 +39,7 @@ def _brightest(scan):
     return np.array(np.unravel_index(scan.array.argmax(), scan.shape))
 
 
-@pytest.mark.parametrize("tilt_deg", TILTS_DEG, ids=["straight", "oblique"])
-@pytest.mark.parametrize(("order", "signs"), ORDERS)
+@pytest.mark.parametrize(("order", "signs", "tilt_deg"), ORIENTATIONS)
 def test_a_marked_voxel_keeps_its_world_point(tmp_path, order, signs, tilt_deg):
     affine = _affine(order, signs, tilt_deg)
     hu = np.random.default_rng(0).integers(-1000, 400, SIDES, dtype=np.int16)

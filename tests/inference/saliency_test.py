@@ -53,7 +53,8 @@ def test_it_is_grad_cam_before_the_pooling_of_the_last_stage_too():
     params, batch_stats, x = _drawn(NETWORK)
     variables = {"params": params, "batch_stats": batch_stats}
     unpooled = NETWORK.clone(pool_last=False)
-    _, sown = unpooled.apply(variables, x, train=False, mutable=["intermediates"])
+    apply = jax.jit(lambda v: unpooled.apply(v, x, train=False, mutable=["intermediates"]))
+    _, sown = apply(variables)
     (features,) = sown["intermediates"]["features"]  # [B, 4, 8, 8, C]
 
     def logit(features):

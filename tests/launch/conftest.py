@@ -5,9 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 import launch
 
@@ -28,23 +26,6 @@ TINY = [
     "--config.report.margin=0.1",
     "--config.write_report=False",
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_once(pytestconfig):
-    """Every run compiles anew; JAX's cache makes that cheap, as it does for a user."""
-    patch = pytest.MonkeyPatch()
-    folder = str(pytestconfig.cache.mkdir("jax-compiled"))
-    patch.setenv("JAX_COMPILATION_CACHE_DIR", folder)
-    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
-    former = {name: getattr(jax.config, name) for name in names}
-    jax.config.update(names[0], folder)
-    compilation_cache.reset_cache()
-    yield
-    patch.undo()
-    for name, value in former.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="module")

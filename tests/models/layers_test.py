@@ -69,16 +69,25 @@ def test_dropout_draws_by_example_not_by_place():
     assert float((y == 0).mean()) == pytest.approx(0.3, abs=0.03)
 
 
+def _init(module, x):
+    """Compiled whole: op by op takes longer."""
+    return jax.jit(lambda: module.init(jax.random.key(0), x, train=False))()
+
+
+def _apply(module, variables, x):
+    return jax.jit(lambda v: module.apply(v, x, train=False))(variables)
+
+
 @pytest.mark.parametrize("add", ["before_pool", "after_pool"])
 @pytest.mark.parametrize("channels", [8, 4])
 def test_a_stage_whose_branch_is_zero_is_its_shortcut(add, channels):
     """With the last norm's scale at 0 the branch vanishes, so what is left is known."""
     x = jax.random.normal(jax.random.key(1), (2, 4, 4, 4, channels))
     stage = layers.ResidualSEStage(8, add=add)
-    variables = stage.init(jax.random.key(0), x, train=False)
+    variables = _init(stage, x)
     params = variables["params"]
     params["norm2"]["scale"] = jnp.zeros(8)
-    y = stage.apply(variables, x, train=False)
+    y = _apply(stage, variables, x)
     shortcut = x if channels == 8 else x @ params["projection"]["kernel"]
     assert ("projection" in params) == (channels != 8)
     assert y.shape == (2, 2, 2, 2, 8)
@@ -89,9 +98,9 @@ def test_a_stage_whose_branch_is_zero_is_its_shortcut(add, channels):
 
 def test_addition_before_and_after_pooling_differ():
     x = jax.random.normal(jax.random.key(1), (1, 4, 4, 4, 4))
-    variables = layers.ResidualSEStage(4).init(jax.random.key(0), x, train=False)
+    variables = _init(layers.ResidualSEStage(4), x)
     before, after = (
-        layers.ResidualSEStage(4, add=add).apply(variables, x, train=False)
+        _apply(layers.ResidualSEStage(4, add=add), variables, x)
         for add in ("before_pool", "after_pool")
     )
     assert not np.allclose(before, after)

@@ -52,9 +52,14 @@ def variables(task):
     return jax.jit(task.init)(jax.random.key(0))
 
 
-def test_rows_that_only_fill_a_batch_do_not_count(task, variables, batch):
+@pytest.fixture(scope="module")
+def loss(task, variables):
+    """Of a batch, compiled once for all tests."""
     keys = jax.random.split(jax.random.key(1), 8)
-    loss = jax.jit(lambda b: task.loss(*variables, b, keys, None))
+    return jax.jit(lambda batch: task.loss(*variables, batch, keys, None))
+
+
+def test_rows_that_only_fill_a_batch_do_not_count(loss, batch):
     part = batch | {"valid": np.array([1, 1, 1, 1, 1, 0, 0, 0], np.float32)}
     spoilt = part | {"label": np.where(part["valid"] > 0, part["label"], np.nan)}
     got = loss(spoilt)
@@ -117,21 +122,22 @@ def test_it_learns_eight_crops_by_heart(task, batch):
     assert float(total) / float(weight) < 0.1
 
 
-def test_the_same_network_through_one_two_and_eight_devices(task, batch):
-    optimizer = optax.adam(1e-3)
-
-    def trained(kind, count):
-        how = parallel.make(kind, jax.devices()[:count])
-        train = how.compile_train(steps.make_train_step(task, optimizer, seed=0))
-        now = _placed_start(task, optimizer, how)
-        for _ in range(2):
-            now, _ = train(now, how.shard(batch))
-        return how.fetch(now).params
-
-    whole = trained("jit", 1)
-    for kind, count in (("jit", 8), ("pmap", 2)):
+def test_the_loss_over_a_mapped_axis_adds_up_to_that_of_the_whole_batch(
+    task, variables, loss, batch
+):
+    """The part that the task has in pmap; `training/parallel_test.py` has the rest."""
+    keys = jax.random.split(jax.random.key(1), 8)
+    halves = jax.tree.map(lambda x: x.reshape(2, 4, *x.shape[1:]), (batch, keys))
+    part = jax.vmap(lambda b, k: task.loss(*variables, b, k, "rows"), axis_name="rows")
+    got, whole = jax.jit(part)(*halves), loss(batch)
+    for name in ("sum", "weight", "metrics"):
+        added = jax.tree.map(lambda x: x.sum(axis=0), getattr(got, name))
         jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-2, atol=2e-4),
-            trained(kind, count),
-            whole,
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), added, getattr(whole, name)
+        )
+    for side in range(2):  # both have seen the statistics of all rows
+        jax.tree.map(
+            lambda a, b, side=side: np.testing.assert_allclose(a[side], b, rtol=1e-4, atol=1e-6),
+            got.batch_stats,
+            whole.batch_stats,
         )

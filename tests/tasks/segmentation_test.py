@@ -124,7 +124,7 @@ def test_it_learns_a_bright_ball(config, task):
     step = jax.jit(steps.make_train_step(task, optimizer, seed=0))
     batch = _batch()
     batch["valid"][:] = 1.0
-    current = state.create(task, optimizer, seed=0, ema=False)
+    current = jax.jit(lambda: state.create(task, optimizer, seed=0, ema=False))()
     for _ in range(60):
         current, metrics = step(current, batch)
     total, count = metrics["dice"]
@@ -134,7 +134,8 @@ def test_it_learns_a_bright_ball(config, task):
 def test_levels_of_deep_supervision_share_one_loss(config):
     def loss(deep):
         changed = config.copy_and_resolve_references()
-        changed.model.deep_supervision = deep
+        changed.model.update(deep_supervision=deep, se="none")
+        changed.augment.update(rotate_deg=(0.0, 0.0, 0.0), scale=0.0)
         task = segmentation.make_task(changed)
         params, batch_stats = jax.jit(task.init)(jax.random.key(0))
         params = jax.tree.map(jnp.zeros_like, params)  # every logit is 0, at every level

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from dtc_jax.training import task as task_lib
 
@@ -129,27 +128,6 @@ def validation_batches():
     tail = rows([8, 9, 0, 0, 0, 0, 0, 0])
     tail["valid"][2:] = 0
     yield tail
-
-
-@pytest.fixture(scope="session")
-def _compiled(tmp_path_factory):
-    return tmp_path_factory.mktemp("compiled")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_once(_compiled):
-    """Each fit compiles anew; JAX's cache on disk makes that cheap, as it does for a user."""
-    ours = {
-        "jax_compilation_cache_dir": str(_compiled),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    former = {name: getattr(jax.config, name) for name in ours}
-    for values in (ours, former):
-        for name, value in values.items():
-            jax.config.update(name, value)
-        compilation_cache.reset_cache()
-        if values is ours:
-            yield
 
 
 @pytest.fixture(scope="session")

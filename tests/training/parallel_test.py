@@ -43,7 +43,7 @@ def test_every_way_to_run_gives_the_same_parameters(tiny, reference, kind, count
 
 
 def test_training_moves_parameters_statistics_and_average(tiny, reference):
-    start = state.create(tiny.task, tiny.optimizer, seed=3, ema=True)
+    start = jax.jit(lambda: state.create(tiny.task, tiny.optimizer, seed=3, ema=True))()
     moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), start, reference[0])
     assert all(jax.tree.leaves((moved.params, moved.batch_stats, moved.ema, moved.opt_state)))
     averages = jax.tree.map(np.array_equal, reference[0].ema, reference[0].params)

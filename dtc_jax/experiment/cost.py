@@ -1,0 +1,150 @@
+"""What a run will cost, estimated from its configuration before any data are generated or built."""
+
+import dataclasses
+import math
+import pathlib
+import zipfile
+
+import jax
+import ml_collections
+import numpy as np
+
+from dtc_jax import storage
+from dtc_jax.cohort.phantom import people
+from dtc_jax.cohort.split_rule import make_rule
+from dtc_jax.experiment import folds
+from dtc_jax.tasks import registry, sources
+
+_LONG_MINUTES = 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """An estimate; the runs that were measured took between half and twice as long.
+
+    Attributes:
+      examples: lesions or patches, of all cohorts; 0 where the data cannot be counted.
+      networks: trained, one for each fold and candidate.
+      steps: updates of one of them.
+      flops: floating-point operations of the whole run.
+      cpu_minutes: on two CPU cores.
+    """
+
+    examples: int
+    networks: int
+    steps: int
+    flops: float
+    cpu_minutes: float
+
+
+def expected_cost(config: ml_collections.ConfigDict) -> Cost:
+    """The cost of a whole run of `config`, as if every candidate were trained to its end.
+
+    Nothing is generated, built or compiled: the phantom's lesions are drawn without their scans,
+    and the rows of a manifest are counted without being read.
+
+    Raises:
+      InputError: config.data names no file.
+    """
+    rule = make_rule(config.split)
+    own, others = _examples(config)
+    tested = own / rule.folds if rule.is_cross_validation else own * rule.test_fraction
+    validation = (own - tested) * rule.validation_fraction
+    train, views = config.train, 4 if config.predict.mirror else 1
+    steps = int(own - tested - validation) // train.batch_size * train.epochs
+    evaluations = math.ceil(train.epochs / train.evaluate_every_epochs)
+    variants = folds.variants(config)
+    flops = in_prediction = 0.0
+    for variant in variants.values():
+        in_training, in_prediction = _forward_flops(variant)
+        flops += 3.0 * steps * train.batch_size * in_training
+        flops += evaluations * validation * views * in_prediction
+    splits = max(rule.folds, 1)
+    flops = splits * (flops + (own + others) * views * in_prediction)
+    minutes = flops / registry.of(config).cpu_flops / 60
+    return Cost(own + others, splits * len(variants), steps, flops, minutes)
+
+
+def announce(config: ml_collections.ConfigDict, quick: str = "") -> None:
+    """On a CPU, prints the time to expect, and the quick variant where it is long.
+
+    Args:
+      config: of the run.
+      quick: the quick variant, FILE:VARIANT; empty for that of the task.
+
+    Raises:
+      InputError: see `expected_cost`.
+    """
+    if jax.default_backend() != "cpu":
+        return
+    cost = expected_cost(config)
+    if not cost.examples:
+        return
+    networks = f"{cost.networks} networks, each of " if cost.networks > 1 else ""
+    what = f"{networks}{cost.steps} steps, on about {cost.examples} examples"
+    is_long = cost.cpu_minutes >= _LONG_MINUTES
+    advice = (
+        f"; for a quick look: --config={quick or registry.of(config).words.quick_config}"
+        if is_long
+        else ""
+    )
+    expected = _duration(cost.cpu_minutes)
+    print(f"{config.task} on this CPU: {expected} ({what}){advice}", flush=True)
+
+
+def _duration(minutes: float) -> str:
+    if minutes < 1:
+        return "under a minute"
+    if minutes < 90:
+        return f"about {minutes:.0f} min"
+    return (
+        f"about {minutes / 60:.0f} h" if minutes < 48 * 60 else f"about {minutes / 1440:.0f} days"
+    )
+
+
+def _examples(config: ml_collections.ConfigDict) -> tuple[int, int]:
+    """How many there are of the cohort that is split, and of the others, which are only tested.
+
+    Of a manifest only the length is known, an upper limit of the first. What is wrong with the data
+    is said where they are read.
+    """
+    task, source = registry.of(config), config.data.source
+    if source == "medmnist3d":
+        return _labels(storage.existing_file(config.data.npz, "config.data.npz")), 0
+    if source == "phantom":
+        lesions = task.select(config, people.draw(sources.phantom_spec(config)))
+        own = len(make_rule(config.split).of_cohort(lesions))
+        others = len(lesions) - own
+    elif source in ("manifest", "cubes"):
+        path = storage.existing_file(config.data.manifest, "config.data.manifest")
+        own, others = max(path.read_bytes().count(b"\n") - 1, 0), 0
+    else:
+        return 0, 0
+    per_lesion = task.examples_per_lesion(config)
+    return round(own * per_lesion), round(others * per_lesion)
+
+
+def _labels(npz: pathlib.Path) -> int:
+    """Of all splits; the images stay unread."""
+    try:
+        with npz.open("rb") as handle, np.load(handle) as arrays:
+            return sum(len(arrays[key]) for key in arrays if key.endswith("_labels"))
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile):
+        return 0
+
+
+def _forward_flops(config: ml_collections.ConfigDict) -> tuple[float, float]:
+    """Floating-point operations of the network on a crop in training and in prediction.
+
+    Those of a training step are thrice the first.
+    """
+    task = registry.of(config)
+    network = task.make_network(config)
+    found = []
+    for spec in (task.make_preprocess(config), task.make_predict_preprocess(config)):
+        x = jax.ShapeDtypeStruct((1, *spec.shape, spec.channels), np.float32)
+        variables = jax.eval_shape(lambda x: network.init(jax.random.key(0), x, train=False), x)
+        forward = jax.jit(lambda v, x: network.apply(v, x, train=False)).lower(variables, x)
+        cost = forward.cost_analysis()
+        found.append(float(cost["flops"]) if cost else 0.0)
+    return found[0], found[1]

@@ -1,0 +1,82 @@
+"""What a run will cost is said before anything is generated."""
+
+import numpy as np
+import pytest
+
+from configs import senet, vnet
+from dtc_jax.cohort import phantom
+from dtc_jax.errors import UsageError
+from dtc_jax.experiment import cost
+
+
+def test_the_lesions_of_a_phantom_are_counted_without_its_scans():
+    found = cost.expected_cost(senet.get_config("demo"))
+    assert found.examples == 156 + 47  # as a run selects them
+    assert found.networks == 1
+    assert found.steps == 200
+    assert found.cpu_minutes == pytest.approx(found.flops / 4e10 / 60)
+
+
+def test_a_segmenters_patches_follow_from_the_share_with_lesion():
+    config = vnet.get_config("demo").unlock()
+    found = cost.expected_cost(config)
+    config.data.lesion_share = 0.25
+    assert cost.expected_cost(config).examples == 2 * found.examples
+
+
+def test_each_fold_and_each_candidate_is_a_network(tmp_path):
+    config = senet.get_config("lidc").unlock()
+    path = tmp_path / "lesions.csv"
+    path.write_text("patient_id,lesion_id\n" + "p,l\n" * 400)
+    config.data.manifest = str(path)
+    found = cost.expected_cost(config)
+    assert (found.examples, found.networks) == (400, 10)
+    assert found.steps == 400 * 4 // 5 * 85 // 100 // 16 * 20
+    config.split.folds = 0
+    assert cost.expected_cost(config).networks == 2
+    config.candidates = {}
+    assert cost.expected_cost(config).networks == 1
+
+
+def test_the_labels_of_an_npz_are_counted(tmp_path):
+    config = senet.get_config("adrenal").unlock()
+    config.data.npz = str(tmp_path / "a.npz")
+    np.savez(config.data.npz, train_labels=np.ones((30, 1)), val_labels=np.ones((9, 1)))
+    assert cost.expected_cost(config).examples == 39
+    (tmp_path / "a.npz").write_bytes(b"PK torn")
+    assert cost.expected_cost(config).examples == 0
+
+
+def test_a_file_that_is_not_there_is_refused():
+    config = senet.get_config("demo").unlock()
+    config.data.source = "manifest"
+    with pytest.raises(UsageError, match=r"config\.data\.manifest is empty"):
+        cost.expected_cost(config)
+
+
+def test_the_time_and_the_quick_variant_are_printed_before_anything_is_generated(
+    call, tmp_path, monkeypatch, capsys
+):
+    def generate_in(folder, spec):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(phantom, "generate_in", generate_in)
+    arguments = (f"--workdir={tmp_path / 'run'}", f"--config.data.folder={tmp_path / 'data'}")
+    assert call("--config=configs/senet.py", *arguments) == 75
+    said = capsys.readouterr().out
+    assert "classification on this CPU: about 8 h (720 steps, on about 378 examples)" in said
+    assert "for a quick look: --config=configs/senet.py:demo" in said
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("minutes", "said"),
+    [
+        (0.4, "under a minute"),
+        (31.2, "about 31 min"),
+        (600, "about 10 h"),
+        (20_000, "about 14 days"),
+    ],
+)
+def test_durations_are_said_in_the_unit_that_fits(minutes, said):
+    assert cost._duration(minutes) == said
