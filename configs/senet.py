@@ -58,6 +58,7 @@ def _base() -> ml_collections.ConfigDict:
         "shift_mm": 2.0,
         "scale": 0.1,
         "resampled": 1.0,  # share of the examples; the others keep their voxels
+        "interpolation": "linear",  # of those resampled; or 'sharp', which blurs less
         "hu_shift": 20.0,
         "hu_scale": 0.05,
         "noise_hu": 20.0,

@@ -29,7 +29,7 @@ def _base() -> ml_collections.ConfigDict:
         "source": "phantom",  # or 'manifest' (scans and a CSV) or 'cubes' (cut out already)
         "folder": "data",  # generated and built data
         "manifest": "",
-        "size_mm": (56, 80, 80),  # of a stored patch: the network's, with a margin
+        "size_mm": (56, 80, 80),  # of a stored patch: the network's, with a margin; see spacing_mm
         "lesion_share": 0.5,  # of the patches; the others are drawn from the lung field,
         "vessel_share": 0.5,  # this share of them about dense tissue
         "seed": 0,  # of what is drawn
@@ -53,6 +53,7 @@ def _base() -> ml_collections.ConfigDict:
         "crop_mm": (40, 56, 56),  # of a training patch
         "spacing_mm": 1.0,
         "window": (-1000.0, 400.0),  # HU
+        "antialias": "gaussian",  # of scans finer than the grid; or 'none'
     }
     config.augment = {  # strengths; 0 is off
         "flip": (0.5, 0.5, 0.5),
@@ -60,6 +61,7 @@ def _base() -> ml_collections.ConfigDict:
         "shift_mm": 8.0,
         "scale": 0.15,
         "resampled": 1.0,  # share of the examples; the others keep their voxels
+        "interpolation": "sharp",  # of those resampled; 'linear' takes half of the noise away
         "hu_shift": 30.0,
         "hu_scale": 0.05,
         "noise_hu": 30.0,

@@ -12,10 +12,11 @@ import pandas as pd
 
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.imaging import instances
+from dtc_jax.imaging.grid import to_grid
 from dtc_jax.imaging.instances import Instances
 from dtc_jax.imaging.lungs import lung_field
-from dtc_jax.imaging.preprocess import normalize
-from dtc_jax.imaging.resample import onto, resample
+from dtc_jax.imaging.preprocess import Preprocess, normalize
+from dtc_jax.imaging.resample import onto
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.sliding_window import Predict, SlidingWindow, sliding_window
 from dtc_jax.tasks import segmentation
@@ -29,13 +30,13 @@ class Segmenter:
 
     Attributes:
       predict: windows in HU [B, d, h, w] -> probability of lesion [B, d, h, w]; jitted.
-      spacing_mm: of the grid that the network sees, the same along all axes.
+      spec: the grid that the network sees, the same as in training.
       windows: how the scan is cut into windows.
       instances: how probability becomes lesions.
     """
 
     predict: Predict
-    spacing_mm: float
+    spec: Preprocess
     windows: SlidingWindow
     instances: Instances
 
@@ -74,7 +75,7 @@ def make_segmenter(config: ml_collections.ConfigDict, network: FitResult) -> Seg
     variables = jax.device_put((network.params, network.batch_stats))
     return Segmenter(
         functools.partial(probability, *variables),
-        spec.spacing_mm,
+        spec,
         *whole_scan(config),
     )
 
@@ -100,15 +101,13 @@ def together(segmenters: Sequence[Segmenter]) -> Segmenter:
     """The segmenters of a run's folds as one, by the mean of their probabilities.
 
     Raises:
-      UsageError: they see windows of different size or spacing.
+      UsageError: they see different windows or grids.
     """
     first = segmenters[0]
-    if any(
-        (one.spacing_mm, one.windows) != (first.spacing_mm, first.windows) for one in segmenters
-    ):
+    if any((one.spec, one.windows) != (first.spec, first.windows) for one in segmenters):
         raise UsageError(
-            "the run chose segmenters with windows of different size or spacing in its folds, "
-            "which cannot be used together; train one without folds."
+            "the run chose segmenters with different preprocessing or windows in its folds, which "
+            "cannot be used together; train one without folds."
         )
 
     def mean(hu: jax.Array) -> jax.Array:
@@ -135,7 +134,7 @@ def segment(segmenter: Segmenter, image: Volume, lungs: Volume | None = None) ->
             f"the mask of the lungs has {lungs.shape} voxels, {np.count_nonzero(lungs.array)} of "
             f"them set, its scan {image.shape}; draw the lungs on the scan's own grid."
         )
-    seen = resample(image, segmenter.spacing_mm)
+    seen = to_grid(image, segmenter.spec)
     field = onto(lungs, seen)
     probability = sliding_window(segmenter.predict, seen.array, segmenter.windows, field.array)
     on_scan = onto(Volume(probability, seen.affine), image)

@@ -12,7 +12,7 @@ from dtc_jax.inference import segment
 from dtc_jax.runs import fold
 from dtc_jax.statistics import study, threshold
 from dtc_jax.tasks import registry
-from dtc_jax.training import optimizer, parallel
+from dtc_jax.training import augment, optimizer, parallel
 
 _AT_LEAST_ONE = (
     *("train.epochs", "train.batch_size", "train.evaluate_every_epochs"),
@@ -58,6 +58,7 @@ def _check(config: ml_collections.ConfigDict) -> None:
             segment.whole_scan(config)
         except UsageError as error:
             raise UsageError(f"config.predict: {error}") from error
+    augment.check(config.augment)
     if "threshold" in config:
         threshold.parse(config.threshold)
     if "report" in config:

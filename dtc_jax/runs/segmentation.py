@@ -10,13 +10,15 @@ import pandas as pd
 from dtc_jax import storage
 from dtc_jax.cohort import manifest, splits
 from dtc_jax.errors import InputError, UsageError, unknown_choice
+from dtc_jax.imaging.preprocess import Preprocess
 from dtc_jax.runs import data as data_lib
 from dtc_jax.runs import dice_baselines, segmentation_figures
 from dtc_jax.runs.data import Data
 from dtc_jax.runs.figures import Figures, estimate, summary
-from dtc_jax.runs.fold import Network
+from dtc_jax.runs.fold import Network, variants
 from dtc_jax.runs.workdir import CASES
 from dtc_jax.statistics import dice
+from dtc_jax.tasks import segmentation as task
 from dtc_jax.training.batches import Records
 
 COLUMNS = (
@@ -39,18 +41,22 @@ def load(config: ml_collections.ConfigDict) -> Data:
 
     Raises:
       InputError: see the manifest, the scans and the dataset builders.
-      UsageError: an unknown source, or patients to be left out that are not there.
+      UsageError: an unknown source, patients to be left out that are not there, or candidates on
+        different grids.
     """
     fields = config.data
     if fields.source not in _SOURCES:
         raise unknown_choice("config.data.source", fields.source, _SOURCES)
     path = data_lib.manifest_path(config)
     cubes = fields.source == "cubes"
+    spec = _grid(config)
     built, stored = data_lib.build(
         "ct_patches",
         {
             "manifest": str(path),
             "size_mm": tuple(fields.size_mm),
+            "spacing_mm": spec.spacing_mm,
+            "antialias": spec.antialias,
             "about": "cubes" if cubes else "lesions",
             "lesion_share": fields.lesion_share,
             "vessel_share": fields.vessel_share,
@@ -71,6 +77,24 @@ def load(config: ml_collections.ConfigDict) -> Data:
         label=(kept.volume_mm3 > 0).astype(int), stratum=kept.patient_id.isin(large).astype(int)
     )
     return Data(kept, Records(built, cache=fields.cache), [], notes)
+
+
+def _grid(config: ml_collections.ConfigDict) -> Preprocess:
+    """The preprocessing of the run, whose grid the patches are stored on.
+
+    Raises:
+      UsageError: a candidate has another grid.
+    """
+    spec = task.make_preprocess(config)
+    for name, variant in variants(config).items():
+        other = task.make_preprocess(variant)
+        if (other.spacing_mm, other.antialias) != (spec.spacing_mm, spec.antialias):
+            raise UsageError(
+                f"config.candidates.{name}: patches are stored on one grid, so all candidates of a "
+                "segmenter need the same preprocess.spacing_mm and preprocess.antialias; train one "
+                "run for each grid."
+            )
+    return spec
 
 
 def _people(known: pd.DataFrame, split: Any) -> pd.DataFrame:
@@ -139,7 +163,7 @@ def judge(
       scored: rows of `fold.predict`, all folds.
       folder: of the run.
     """
-    baselines = dice_baselines.predict(data.records, scored)
+    baselines = dice_baselines.predict(data.records, scored, _grid(config).spacing_mm)
     table = scored.assign(run=folder.resolve().name).reindex(columns=COLUMNS).join(baselines)
     figures = {
         "network": dice.metrics(table),

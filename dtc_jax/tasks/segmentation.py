@@ -11,7 +11,8 @@ import numpy as np
 from dtc_jax.errors import InputError
 from dtc_jax.imaging.preprocess import Preprocess, crop, normalize, preprocess
 from dtc_jax.models.vnet import VNet
-from dtc_jax.tasks.inputs import make_preprocess, mirrors, network_fields, views
+from dtc_jax.tasks import inputs
+from dtc_jax.tasks.inputs import mirrors, network_fields, views
 from dtc_jax.training import segmentation_losses
 from dtc_jax.training.augment import augment
 from dtc_jax.training.task import Batch, LossOut, PyTree, Task
@@ -93,6 +94,20 @@ def make_task(config: ml_collections.ConfigDict, training_labels: np.ndarray) ->
 
     monitor = config.train.monitor
     return Task(init, loss, predict, summarize, monitor, "min" if monitor == "loss" else "max")
+
+
+def make_preprocess(config: ml_collections.ConfigDict) -> Preprocess:
+    """The preprocessing of `config.preprocess`, of windows of the network's own grid.
+
+    Raises:
+      InputError: the run is from before patches were such windows.
+    """
+    if "antialias" not in config.preprocess:
+        raise InputError(
+            "this segmenter was trained by an earlier version, on patches that were resampled "
+            "differently from whole scans; train it again."
+        )
+    return dataclasses.replace(inputs.make_preprocess(config), grid="scan")
 
 
 def make_predict_preprocess(config: ml_collections.ConfigDict) -> Preprocess:
