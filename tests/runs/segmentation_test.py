@@ -10,6 +10,7 @@ from configs import senet, vnet
 from dtc_jax import runs
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.imaging import volume
+from dtc_jax.inference import segment
 from dtc_jax.runs import dice_baselines, preflight, segmentation, workdir
 
 SIDE = 16
@@ -173,6 +174,8 @@ def test_an_unknown_source_and_a_wrong_field_are_said(config):
         ("loss.name", "dise", "Did you mean 'dice'"),
         ("train.monitor", "auc", "'dice'|dice"),
         ("task", "segment", "Did you mean 'segmentation'"),
+        ("augment.interpolation", "sharpe", "Did you mean 'sharp'"),
+        ("preprocess.antialias", "gauss", "use gaussian or none"),
     ]:
         changed = config.copy_and_resolve_references()
         changed.update_from_flattened_dict({field: value})
@@ -180,8 +183,9 @@ def test_an_unknown_source_and_a_wrong_field_are_said(config):
             preflight.check(changed)
 
 
-def test_baselines_are_fitted_on_the_training_patches_of_their_fold():
-    axes = np.arange(SIDE) - (SIDE - 1) / 2
+@pytest.mark.parametrize("spacing_mm", [1.0, 0.8])
+def test_baselines_are_fitted_on_the_training_patches_of_their_fold(spacing_mm):
+    axes = (np.arange(SIDE) - (SIDE - 1) // 2) * spacing_mm
     apart = np.sqrt(sum(np.meshgrid(axes**2, axes**2, axes**2, indexing="ij")))
     masks = [apart <= radius for radius in (4.0, 4.0, 6.0, 6.0)]
     records = [
@@ -195,13 +199,41 @@ def test_baselines_are_fitted_on_the_training_patches_of_their_fold():
             "diameter_mm": [8.0, 8.0, 12.0, np.nan] * 2,
         }
     )
-    found = dice_baselines.predict(records, rows)
+    found = dice_baselines.predict(records, rows, spacing_mm)
     smaller = 2 * masks[0].sum() / (masks[0].sum() + masks[2].sum())
     np.testing.assert_allclose(
         found.dice_ball, [1, 1, smaller, np.nan, smaller, smaller, 1, np.nan]
     )
     np.testing.assert_allclose(found.dice_bright[[0, 1, 4, 5, 6]], 1.0)
     assert found.dice_bright[[3, 7]].isna().all()
+
+
+def test_patches_are_stored_on_the_grid_of_the_network(config):
+    folders, shapes = set(), []
+    for spacing_mm, antialias in ((1.0, "gaussian"), (2.0, "gaussian"), (2.0, "none")):
+        config.preprocess.update(spacing_mm=spacing_mm, antialias=antialias)
+        data = segmentation.load(config)
+        folders.add(data.fingerprint)
+        shapes.append(data.records[0]["image"].shape)
+        row = data.table.iloc[0]
+        assert row.volume_mm3 == data.records[row.position]["mask"].sum() * spacing_mm**3
+    assert shapes == [(SIDE,) * 3, (SIDE // 2,) * 3, (SIDE // 2,) * 3]
+    assert len(folders) == 3
+
+
+def test_candidates_on_another_grid_are_refused(config):
+    with config.unlocked():
+        config.candidates = {"coarse": {"preprocess": {"spacing_mm": 2.0}}}
+    with pytest.raises(UsageError, match=r"config\.candidates\.coarse: patches are stored on one"):
+        segmentation.load(config)
+
+
+def test_a_run_trained_on_patches_of_before_is_refused(config):
+    with config.unlocked():
+        del config.preprocess.antialias
+    for use in (segmentation.load, segment.make_segmenter):
+        with pytest.raises(InputError, match=r"trained by an earlier version.*train it again"):
+            use(config, *([None] if use is segment.make_segmenter else []))
 
 
 @pytest.mark.parametrize("variant", ["", "paper", "demo", "demo-paper", "lidc"])
