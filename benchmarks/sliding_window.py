@@ -19,9 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from dtc_jax.imaging import instances
+from dtc_jax.imaging.grid import to_grid
 from dtc_jax.imaging.lungs import lung_field
 from dtc_jax.imaging.preprocess import Preprocess, normalize
-from dtc_jax.imaging.resample import onto, resample
+from dtc_jax.imaging.resample import onto
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference import sliding_window as windows_lib
 from dtc_jax.models.vnet import VNet
@@ -55,12 +56,12 @@ def _timed(name: str, run: Callable[[], Any]) -> Any:
 def _plain(predict: Callable, image: np.ndarray, spec: windows_lib.SlidingWindow) -> float:
     """Seconds a window of the plain loop."""
     weights = windows_lib.importance(spec)
-    total, weight = np.zeros_like(image), np.zeros_like(image)
+    total, weight = (np.zeros(image.shape, np.float32) for _ in range(2))
     start = 0.0
     for i in range(_PLAIN_WINDOWS + 1):
         depth, height, width = spec.window
         box = (slice(depth), slice(i, i + height), slice(width))
-        probability = np.asarray(predict(jnp.asarray(image[box][None])))[0]
+        probability = np.asarray(predict(jnp.asarray(image[box][None], jnp.float32)))[0]
         total[box] += weights * probability
         weight[box] += weights
         start = start or time.monotonic()  # the first one compiles
@@ -77,7 +78,7 @@ def main() -> None:
     flags = parser.parse_args()
 
     spec = windows_lib.SlidingWindow((flags.window,) * 3, batch=flags.batch)
-    window = Preprocess(crop_mm=spec.window)
+    window = Preprocess(crop_mm=spec.window, grid="scan", antialias="gaussian")
     network = VNet(widths=tuple(flags.widths), convolutions=(1,) * len(flags.widths), kernel_size=3)
     variables = network.init(jax.random.key(0), jnp.zeros((1, 16, 16, 16, 1)), train=False)
 
@@ -89,7 +90,7 @@ def main() -> None:
 
     image = _timed("drawing", lambda: _chest(flags.shape))
     lungs = _timed("lung field", lambda: lung_field(image))
-    seen = _timed("resampling to 1 mm", lambda: resample(image))
+    seen = _timed("resampling to 1 mm", lambda: to_grid(image, window))
     field = _timed("field at 1 mm", lambda: onto(lungs, seen))
     print(f"{seen.shape} voxels at 1 mm, windows of {spec.window}, overlap {spec.overlap}")
 

@@ -61,6 +61,7 @@ def augment(**fields: Any) -> dict[str, Any]:
     return {
         "flip": (0.5, 0.5, 0.5),
         "resampled": 1.0,  # share of the examples; the others keep their voxels
+        "interpolation": "linear",  # of those resampled; or 'sharp', which blurs less
         "hu_scale": 0.05,
         "visible_extent": (0.0, 0.0, 0.0),
     } | fields

@@ -41,7 +41,7 @@ from configs import common
 def _base() -> ml_collections.ConfigDict:
     config = common.start("segmentation")
     config.data = common.data(  # a third source is 'cubes', cut out already
-        size_mm=(56, 80, 80),  # of a stored patch: the network's, with a margin
+        size_mm=(56, 80, 80),  # of a stored patch: the network's, with a margin; see spacing_mm
         lesion_share=0.5,  # of the patches; the others are drawn from the lung field,
         vessel_share=0.5,  # this share of them about dense tissue
         seed=0,  # of what is drawn
@@ -52,9 +52,15 @@ def _base() -> ml_collections.ConfigDict:
         "crop_mm": (40, 56, 56),  # of a training patch
         "spacing_mm": 1.0,
         "window": (-1000.0, 400.0),  # HU
+        "antialias": "gaussian",  # of scans finer than the grid; or 'none'
     }
     config.augment = common.augment(
-        rotate_deg=(20.0, 20.0, 20.0), shift_mm=8.0, scale=0.15, hu_shift=30.0, noise_hu=30.0
+        rotate_deg=(20.0, 20.0, 20.0),
+        shift_mm=8.0,
+        scale=0.15,
+        hu_shift=30.0,
+        noise_hu=30.0,
+        interpolation="sharp",  # 'linear' takes half of the noise away
     )
     config.model = {
         "widths": (16, 32, 64, 128),

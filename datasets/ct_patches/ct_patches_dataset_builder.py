@@ -1,4 +1,4 @@
-"""TFDS builder of CT patches for the segmenter: int16 HU at 1 mm with a margin, and the mask."""
+"""TFDS builder of CT patches for the segmenter: windows of the network's own grid, and the mask."""
 
 import dataclasses
 import functools
@@ -21,6 +21,8 @@ class CtPatchesConfig(cohorts.CohortConfig):
     Attributes:
       size_mm: see `patches.PatchParams`, as all the others.
       fill: the same.
+      spacing_mm: the same.
+      antialias: the same.
       about: the same; the ids of 'cubes' may be in a column `patch_id`.
       lesion_share: the same.
       vessel_share: the same.
@@ -29,6 +31,8 @@ class CtPatchesConfig(cohorts.CohortConfig):
 
     size_mm: tuple[int, int, int] = PatchParams.size_mm
     fill: float | Literal["edge"] = PatchParams.fill
+    spacing_mm: float = PatchParams.spacing_mm
+    antialias: Literal["gaussian", "none"] = PatchParams.antialias
     about: Literal["lesions", "cubes"] = PatchParams.about
     lesion_share: float = PatchParams.lesion_share
     vessel_share: float = PatchParams.vessel_share
@@ -51,7 +55,7 @@ class CtPatchesConfig(cohorts.CohortConfig):
 class Builder(records.RecordBuilder):
     """One split, `patches`; splits of patients are joined when reading."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("2.0.0")
     BUILDER_CONFIGS = (
         CtPatchesConfig(name="phantom", phantom={}, description="The default phantom cohort."),
         CtPatchesConfig(name="manifest", description="The scans of a manifest."),
@@ -61,7 +65,7 @@ class Builder(records.RecordBuilder):
     @property
     def shape(self) -> Sequence[int]:
         """Voxels of a record along z, y, x."""
-        return self.builder_config.params.size_mm
+        return self.builder_config.params.shape
 
     def parts(self) -> tuple[Callable[[Any], list], Mapping[str, Sequence[Any]]]:
         """Scans, in one split."""

@@ -1,13 +1,15 @@
 """CT patches for the segmenter: about the lesions of a scan, and elsewhere in its lungs.
 
-A patch has the form of a lesion's crop (see `record`): int16 HU at 1 mm with a margin, and the mask
-of all lesions that it shows. Its `lesion_id` is that of the lesion in its middle, or the name of
-the scan with -lung0, -vessel1 and so on behind it; a scan without a lesion has only such patches.
+A patch has the form of a lesion's crop (see `record`): int16 HU with a margin, and the mask of all
+lesions that it shows. Unlike a crop it is a window of the grid on which the network sees the whole
+scan (see `imaging.grid`), so its middle is a voxel of that grid. Its `lesion_id` is that of the
+lesion in its middle, or the name of the scan with -lung0, -vessel1 and so on behind it; a scan
+without a lesion has only such patches.
 """
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,9 +17,11 @@ import numpy as np
 from dtc_jax.crops import record
 from dtc_jax.crops.extraction import Record, Scan
 from dtc_jax.errors import InputError, UsageError
-from dtc_jax.imaging import lesions, lungs, volume
+from dtc_jax.imaging import grid, lesions, lungs, volume
+from dtc_jax.imaging.preprocess import Preprocess
 
-# Of the lesion in the middle, NaN elsewhere; of all lesion in the patch. Columns of lesions.csv.
+# Of the voxel in the middle; of the lesion there, NaN elsewhere; of all lesion in the patch.
+# Columns of lesions.csv.
 MEASURES = {"center_mm": "xyz", "diameter_mm": "", "volume_mm3": ""}
 
 _DENSE_HU = -500.0  # within the lungs: vessels, and what else may pass for a lesion
@@ -28,7 +32,9 @@ class PatchParams(record.CropParams):
     """How patches are taken.
 
     Attributes:
-      size_mm: sides along z, y, x, at 1 mm a voxel: the network's field of view and a margin.
+      size_mm: sides along z, y, x: the network's field of view and a margin.
+      spacing_mm: of the network's grid, on which patches are stored.
+      antialias: see `preprocess.Preprocess`.
       about: 'lesions' and the lung field; or 'cubes': each image is a patch of its own already,
         which is kept about its middle.
       lesion_share: share of the patches that have a lesion in their middle, each lesion once. It
@@ -39,6 +45,8 @@ class PatchParams(record.CropParams):
     """
 
     size_mm: tuple[int, int, int] = (56, 80, 80)
+    spacing_mm: float = 1.0
+    antialias: Literal["gaussian", "none"] = "gaussian"
     about: Literal["lesions", "cubes"] = "lesions"
     lesion_share: float = 0.5
     vessel_share: float = 0.5
@@ -52,6 +60,18 @@ class PatchParams(record.CropParams):
             raise UsageError(f"lesion_share is {self.lesion_share}; it must be in (0, 1].")
         if not 0 <= self.vessel_share <= 1:
             raise UsageError(f"vessel_share is {self.vessel_share}; it must be in [0, 1].")
+        object.__setattr__(self, "spacing_mm", float(self.spacing_mm))
+        assert self.spec  # raises what is wrong with the grid
+
+    @property
+    def spec(self) -> Preprocess:
+        """The grid of the patches."""
+        return Preprocess(self.size_mm, self.spacing_mm, grid="scan", antialias=self.antialias)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels of a patch along z, y, x."""
+        return self.spec.shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,18 +132,22 @@ def cut(part: Part, params: PatchParams) -> list[Record | InputError]:
     every = volume.Volume(np.zeros(image.shape, bool), image.affine)
     for mask in masks:
         np.logical_or(every.array, mask.array, out=every.array)
+    boxes = [lesions.bounding_box(mask.array) for mask in masks]
+    seen = grid.to_grid(image, params.spec)
+    target = grid.lesions_to_grid(every, boxes, params.spec)
     results: list[Record | InputError] = []
-    for one, mask in zip(scan.lesions, masks, strict=True):
-        center_mm = lesions.box_center_mm(mask)
+    for one, mask, box in zip(scan.lesions, masks, boxes, strict=True):
+        center_mm = lesions.middle_mm(image, box)
         if params.about == "cubes":
             center_mm = image.world((np.array(image.shape) - 1) / 2)
-        shown = record.about_lesion(image, every, center_mm, params)
-        box = lesions.bounding_box(mask.array)
-        diameter_mm = lesions.axial_diameter_mm(mask.array[box], mask.spacing_mm)
-        results.append(_record(shown, one.patient_id, one.lesion_id, center_mm, diameter_mm))
+        measures = one.lesion_id, lesions.axial_diameter_mm(mask.array[box], mask.spacing_mm)
+        results.append(_record(seen, target, center_mm, params, scan.patient_id, *measures))
     if part.kinds:
         try:
-            results += _others(part, image, every, params)
+            for name, center_mm in _others(part, image, every):
+                results.append(
+                    _record(seen, target, center_mm, params, scan.patient_id, name, np.nan)
+                )
         except InputError as error:
             results.append(InputError(f"{_named(scan)}: {error}"))
     return results
@@ -137,38 +161,41 @@ def _named(scan: Scan) -> str:
 
 
 def _others(
-    part: Part, image: volume.Volume, every: volume.Volume, params: PatchParams
-) -> list[Record]:
-    """Patches about points of the lung field that are no lesion."""
+    part: Part, image: volume.Volume, every: volume.Volume
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Names of points of the lung field that are no lesion, and where they are in the world."""
     free = lungs.given_or_found(image, part.scan.lungs).array & ~every.array
     places = {"lung": np.flatnonzero(free)}
     places["vessel"] = np.flatnonzero(free & (image.array > _DENSE_HU))
     if not len(places["lung"]):
         raise InputError("its lungs are all lesion; check the mask.")
     rng = np.random.default_rng([part.seed, 1])
-    found = []
     for i, kind in enumerate(part.kinds):
         among = places[kind] if len(places[kind]) else places["lung"]
         place = np.unravel_index(among[rng.integers(len(among))], image.shape)
-        center_mm = image.world(np.array(place))
-        shown = record.about(image, every, center_mm, params)
-        name = f"{part.scan.name}-{kind}{i}"
-        found.append(_record(shown, part.scan.patient_id, name, center_mm, np.nan))
-    return found
+        yield f"{part.scan.name}-{kind}{i}", image.world(np.array(place))
 
 
 def _record(
-    shown: dict[str, np.ndarray],
+    seen: volume.Volume,
+    target: volume.Volume,
+    center_mm: np.ndarray,
+    params: PatchParams,
     patient_id: str,
     name: str,
-    center_mm: np.ndarray,
     diameter_mm: float,
 ) -> dict[str, Any]:
+    """The window of a scan and its mask on the network's grid, about the voxel nearest a point."""
+    place = grid.nearest(seen, center_mm)
+    image, extent = grid.window(seen.array, place, params.shape, params.fill)
+    mask, _ = grid.window(target.array, place, params.shape, fill=0)
     return {
-        **shown,
+        "image": image,
+        "mask": mask.astype(np.uint8),
+        "extent": extent,
         "patient_id": patient_id,
         "lesion_id": name,
-        "center_mm": np.asarray(center_mm, np.float32),
+        "center_mm": np.asarray(seen.world(place), np.float32),
         "diameter_mm": np.float32(diameter_mm),
-        "volume_mm3": np.float32(shown["mask"].sum()),  # voxels of 1 mm
+        "volume_mm3": np.float32(mask.sum() * params.spacing_mm**3),
     }

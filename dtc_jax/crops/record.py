@@ -12,6 +12,7 @@ import numpy as np
 
 from dtc_jax.errors import UsageError
 from dtc_jax.imaging import lesions, volume
+from dtc_jax.imaging.grid import whole_hu
 
 FORMAT = 1  # raised whenever the same scan would give other records
 
@@ -112,9 +113,8 @@ def about(
     """
     crop, extent = lesions.cut(scan, center_mm, params.size_mm, fill=params.fill)
     region, _ = lesions.cut(mask, center_mm, params.size_mm, kind="mask")
-    hu = np.clip(np.rint(crop.array), -(2**15), 2**15 - 1)
     return {
-        "image": hu.astype(np.int16),
+        "image": whole_hu(crop.array),
         "mask": region.array.astype(np.uint8),
         "extent": extent.astype(np.int32),
     }

@@ -10,7 +10,7 @@ from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.errors import UsageError, unknown_choice
 from dtc_jax.experiment import folds
 from dtc_jax.tasks import registry
-from dtc_jax.training import optimizer, parallel
+from dtc_jax.training import augment, optimizer, parallel
 
 _AT_LEAST_ONE = (
     *("train.epochs", "train.batch_size", "train.evaluate_every_epochs"),
@@ -53,6 +53,7 @@ def _check(config: ml_collections.ConfigDict) -> None:
         raise unknown_choice("config.train.monitor", config.train.monitor, definition.monitors)
     _check_model(config, typing.get_type_hints(definition.network))
     definition.check(config)
+    augment.check(config.augment)
     optimizer.make_optimizer(config.optimizer, total_steps=1)
     devices = len(parallel.make(config.parallel).devices)
     for field in ("train.batch_size", "predict.batch_size"):

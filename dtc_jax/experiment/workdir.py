@@ -18,7 +18,7 @@ from dtc_jax.tasks import fields
 _CONFIG = "config.json"
 DATA = "data.json"  # what a run was started on; see `claim_data`
 # Fields that later versions added, and what runs without them did.
-_ADDED: dict[str, Any] = {"init_from": ""}
+_ADDED: dict[str, Any] = {"init_from": "", "augment.interpolation": "linear"}
 
 
 def claim(

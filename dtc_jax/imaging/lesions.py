@@ -85,7 +85,12 @@ def bounding_box(mask: np.ndarray) -> tuple[slice, slice, slice]:
 
 def box_center_mm(mask: Volume) -> np.ndarray:
     """World coordinates of the middle of the mask's bounding box. # [3]"""
-    return mask.world([(side.start + side.stop - 1) / 2 for side in bounding_box(mask.array)])
+    return middle_mm(mask, bounding_box(mask.array))
+
+
+def middle_mm(volume: Volume, box: tuple[slice, ...]) -> np.ndarray:
+    """World coordinates of the middle of a box of voxels. # [3]"""
+    return volume.world([(side.start + side.stop - 1) / 2 for side in box])
 
 
 def axial_diameter_mm(mask: np.ndarray, spacing_mm: np.ndarray) -> float:

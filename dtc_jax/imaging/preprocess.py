@@ -1,7 +1,7 @@
-"""From a stored crop in HU at 1 mm to the network's input: shared by training, inference, export.
+"""From a stored record in HU to the network's input: shared by training, inference, export.
 
 `xp` is `numpy` or `jax.numpy`; nothing here imports JAX. A crop is centred: index i of an output
-axis of n voxels samples input position (n_in - 1) / 2 + (i - (n - 1) / 2) * spacing_mm.
+axis of n voxels samples input position `middle` + (i - (n - 1) / 2) * `step`.
 """
 
 import dataclasses
@@ -21,16 +21,27 @@ class Preprocess:
       spacing_mm: of the network's grid, the same along all axes.
       window: HU that become 0 and 1.
       mask: 'none': not seen; 'channel': as a second channel; 'apply': what lies outside it is 0.
+      grid: 'lesion': a record is at 1 mm about the exact middle of a lesion, and the network's grid
+        is interpolated from it; 'scan': a record is a window of the network's own grid, which
+        starts where the scan does, and whole voxels of it are cut out.
+      antialias: how a scan is smoothed where its own grid is finer than the network's: 'gaussian',
+        see `resample.resample`, or 'none'. Of grid 'scan' alone.
     """
 
     crop_mm: tuple[float, float, float] = (32, 48, 48)
     spacing_mm: float = 1.0
     window: tuple[float, float] = (-1000.0, 400.0)
     mask: Literal["none", "channel", "apply"] = "none"
+    grid: Literal["lesion", "scan"] = "lesion"
+    antialias: Literal["gaussian", "none"] = "none"
 
     def __post_init__(self):
         if self.mask not in ("none", "channel", "apply"):
             raise UsageError(f"config.preprocess.mask={self.mask!r}: use none, channel or apply.")
+        if self.antialias not in ("gaussian", "none"):
+            raise UsageError(
+                f"config.preprocess.antialias={self.antialias!r}: use gaussian or none."
+            )
         for name, count in (("crop_mm", 3), ("window", 2)):
             value = getattr(self, name)
             if np.shape(value) != (count,):
@@ -50,14 +61,32 @@ class Preprocess:
         return depth, height, width
 
     @property
+    def record_mm(self) -> float:
+        """Spacing of the records, the same along all axes."""
+        return self.spacing_mm if self.grid == "scan" else 1.0
+
+    @property
+    def step(self) -> float:
+        """Voxels of a record from one voxel of the network's grid to the next."""
+        return self.spacing_mm / self.record_mm
+
+    @property
     def channels(self) -> int:
         """Channels of the network's input."""
         return 2 if self.mask == "channel" else 1
 
 
-def sample_positions(n_in: int, n_out: int, spacing: float) -> np.ndarray:
-    """Positions on an input axis of n_in voxels that a centred output axis samples. # [n_out]"""
-    return (n_in - 1) / 2 + (np.arange(n_out) - (n_out - 1) / 2) * spacing
+def middle(n_in: int, n_out: int, spec: Preprocess) -> float:
+    """Where on an axis of a record of n_in voxels the middle of n_out output voxels lies."""
+    if spec.grid == "lesion":
+        return (n_in - 1) / 2
+    # Whole voxels: the record's middle one, or the lower of two, becomes the output's.
+    return (n_in - 1) // 2 - (n_out - 1) // 2 + (n_out - 1) / 2
+
+
+def offsets(n_out: int, spec: Preprocess) -> np.ndarray:
+    """Where an output axis samples a record, relative to `middle`. # [n_out]"""
+    return (np.arange(n_out) - (n_out - 1) / 2) * spec.step
 
 
 def crop(x: Any, spec: Preprocess, xp: Any, edge: bool = True) -> Any:
@@ -67,7 +96,7 @@ def crop(x: Any, spec: Preprocess, xp: Any, edge: bool = True) -> Any:
     round its factors to 10 bits on a GPU and to 8 on a TPU, and is slower on a CPU.
 
     Args:
-      x: [..., d, h, w] at 1 mm.
+      x: [..., d, h, w] on the grid of the records.
       spec: see `Preprocess`.
       xp: numpy or jax.numpy.
       edge: whether the outermost voxels go on beyond `x` (a scan); if not, 0 does (a mask).
@@ -77,9 +106,9 @@ def crop(x: Any, spec: Preprocess, xp: Any, edge: bool = True) -> Any:
     """
     x = x.astype(xp.float32)
     for axis, n_out in zip((-3, -2, -1), spec.shape, strict=True):
-        position = sample_positions(x.shape[axis], n_out, spec.spacing_mm)  # [n_out]
+        position = middle(x.shape[axis], n_out, spec) + offsets(n_out, spec)  # [n_out]
         first = int(position[0])
-        if spec.spacing_mm == 1 and position[0] == first and 0 <= first <= x.shape[axis] - n_out:
+        if spec.step == 1 and position[0] == first and 0 <= first <= x.shape[axis] - n_out:
             cut = [slice(None)] * x.ndim
             cut[axis] = slice(first, first + n_out)
             x = x[tuple(cut)]
@@ -125,5 +154,5 @@ def normalize(hu: Any, mask: Any, spec: Preprocess, xp: Any) -> Any:
 
 
 def preprocess(image: Any, mask: Any, spec: Preprocess, xp: Any) -> Any:
-    """`image` HU and `mask` [..., d, h, w] at 1 mm to the network's input [..., D, H, W, C]."""
+    """A record's HU and mask [..., d, h, w] to the network's input [..., D, H, W, C]."""
     return normalize(crop(image, spec, xp), crop(mask, spec, xp, edge=False), spec, xp)

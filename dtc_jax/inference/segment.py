@@ -11,9 +11,11 @@ import pandas as pd
 
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.imaging import instances
+from dtc_jax.imaging.grid import to_grid
 from dtc_jax.imaging.instances import Instances
 from dtc_jax.imaging.lungs import lung_field
-from dtc_jax.imaging.resample import onto, resample
+from dtc_jax.imaging.preprocess import Preprocess
+from dtc_jax.imaging.resample import onto
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.sliding_window import Predict, SlidingWindow, sliding_window
 from dtc_jax.tasks import segmentation
@@ -26,13 +28,13 @@ class Segmenter:
 
     Attributes:
       predict: windows in HU [B, d, h, w] -> probability of lesion [B, d, h, w]; jitted.
-      spacing_mm: of the grid that the network sees, the same along all axes.
+      spec: the grid that the network sees, the same as in training.
       windows: how the scan is cut into windows.
       instances: how probability becomes lesions.
     """
 
     predict: Predict
-    spacing_mm: float
+    spec: Preprocess
     windows: SlidingWindow
     instances: Instances
 
@@ -59,13 +61,13 @@ def make_segmenter(network: TrainedNetwork) -> Segmenter:
       network: of one or several members, see configs/vnet.py.
 
     Raises:
-      UsageError: the members see windows of different size or spacing.
+      UsageError: the members see different windows or grids.
     """
     specs = [segmentation.make_predict_preprocess(member.config) for member in network.members]
-    if any((s.spacing_mm, s.shape) != (specs[0].spacing_mm, specs[0].shape) for s in specs):
+    if any(spec != specs[0] for spec in specs):
         raise UsageError(
-            "the run chose segmenters with windows of different size or spacing in its folds, "
-            "which cannot be used together; train one without folds."
+            "the run chose segmenters with different preprocessing or windows in its folds, which "
+            "cannot be used together; train one without folds."
         )
 
     @jax.jit
@@ -74,7 +76,7 @@ def make_segmenter(network: TrainedNetwork) -> Segmenter:
         return jax.nn.sigmoid(logits.astype(jnp.float32))
 
     predict = functools.partial(probability, jax.device_put(network.variables))
-    return Segmenter(predict, specs[0].spacing_mm, *whole_scan(network.config))
+    return Segmenter(predict, specs[0], *whole_scan(network.config))
 
 
 def whole_scan(config: ml_collections.ConfigDict) -> tuple[SlidingWindow, Instances]:
@@ -111,7 +113,7 @@ def segment(segmenter: Segmenter, image: Volume, lungs: Volume | None = None) ->
             f"the mask of the lungs has {lungs.shape} voxels, {np.count_nonzero(lungs.array)} of "
             f"them set, its scan {image.shape}; draw the lungs on the scan's own grid."
         )
-    seen = resample(image, segmenter.spacing_mm)
+    seen = to_grid(image, segmenter.spec)
     field = onto(lungs, seen)
     probability = sliding_window(segmenter.predict, seen.array, segmenter.windows, field.array)
     on_scan = onto(Volume(probability, seen.affine), image)

@@ -2,8 +2,12 @@
 
 Accelerators have good native kernels. XLA's on a CPU is slow, and a convolution over planes is
 not, so there a 3-D convolution is made of 2-D ones. Measured by benchmarks/conv3d.py.
+
+The platform that the code is lowered for decides, not the one that traces it: what is exported on
+a laptop for a GPU or a TPU contains native convolutions.
 """
 
+import functools
 from typing import Literal, get_args
 
 import flax.linen as nn
@@ -20,10 +24,8 @@ _WINOGRAD_CHANNELS = 16  # with fewer, its sums cost what its products save
 _WINOGRAD_DEPTH = winograd.TILE - 1  # with less, the tile is mostly padding
 
 
-def fastest_form(x: jax.Array, kernel: jax.Array, stride: int) -> Form:
-    """The rule behind 'auto': what is fastest, forward and backward, on JAX's default backend."""
-    if jax.default_backend() != "cpu":
-        return "native"
+def cpu_form(x: jax.Array, kernel: jax.Array, stride: int) -> Form:
+    """What is fastest on a CPU, forward and backward: 'planes' or 'winograd'."""
     wide = min(kernel.shape[3:]) >= _WINOGRAD_CHANNELS
     precise = x.dtype == jnp.float32
     small = kernel.shape[:3] == (3, 3, 3) and stride == 1
@@ -41,13 +43,15 @@ def conv3d(x: jax.Array, kernel: jax.Array, stride: int = 1, form: Form = "auto"
       stride: the same along all axes.
       form: 'native'; 'planes', 2-D convolutions with the depth-shifted planes as channels;
         'winograd' (see `winograd`), which stands for 'planes' where the kernel is not 3x3x3 or the
-        stride is not 1; or 'auto', see `fastest_form`.
+        stride is not 1; or 'auto', which is `cpu_form` on a CPU and 'native' elsewhere.
 
     Returns:
       [B, ceil(D / stride), ceil(H / stride), ceil(W / stride), F].
     """
     if form == "auto":
-        form = fastest_form(x, kernel, stride)
+        planar = functools.partial(conv3d, stride=stride, form=cpu_form(x, kernel, stride))
+        native = functools.partial(conv3d, stride=stride, form="native")
+        return lax.platform_dependent(x, kernel, cpu=planar, default=native)
     if form == "native":
         return lax.conv_general_dilated(
             x, kernel, (stride,) * 3, "SAME", dimension_numbers=("NDHWC", "DHWIO", "NDHWC")

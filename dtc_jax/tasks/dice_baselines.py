@@ -24,16 +24,17 @@ _THRESHOLDS_HU = np.array([-700.0, -600.0, -500.0, -400.0, -300.0])
 _BRIGHT = list(itertools.product(_THRESHOLDS_HU.tolist(), _BRIGHT_RADII_MM.tolist()))
 
 
-def predict(records: Records, rows: pd.DataFrame) -> pd.DataFrame:
+def predict(records: Records, rows: pd.DataFrame, spacing_mm: float) -> pd.DataFrame:
     """Dice of each baseline, a column each, in the rows of `rows`; NaN where there is no lesion.
 
     Args:
       records: the stored patches.
       rows: fold, split, position and diameter_mm (NaN: no lesion in the middle).
+      spacing_mm: of the patches.
     """
     centred = rows[rows.diameter_mm.notna()]
     known = {
-        position: _all_dice(records[position])
+        position: _all_dice(records[position], spacing_mm)
         for position in progress.track(centred.position.unique(), "baselines' Dice")
     }
     result = pd.DataFrame({"dice_ball": np.nan, "dice_bright": np.nan}, index=rows.index)
@@ -46,10 +47,10 @@ def predict(records: Records, rows: pd.DataFrame) -> pd.DataFrame:
     return result
 
 
-def _all_dice(record: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def _all_dice(record: dict[str, Any], spacing_mm: float) -> tuple[np.ndarray, np.ndarray]:
     """Dice of every ball, and of every threshold and radius."""
     mask, hu = record["mask"] > 0, record["image"]
-    axes = [np.arange(n) - (n - 1) / 2 for n in mask.shape]
+    axes = [(np.arange(n) - (n - 1) // 2) * spacing_mm for n in mask.shape]
     squares = np.meshgrid(*(axis**2 for axis in axes), indexing="ij", sparse=True)
     apart_mm = np.sqrt(sum(squares))  # [d, h, w]
     balls = [_dice(apart_mm <= radius, mask) for radius in _RADII_MM]

@@ -42,7 +42,7 @@ def evaluate(
       rows: all patches with fold, split and the columns of the task.
       run: its name, for the table.
     """
-    baselines = dice_baselines.predict(data.records, rows)
+    baselines = dice_baselines.predict(data.records, rows, config.preprocess.spacing_mm)
     table = rows.assign(run=run).reindex(columns=_COLUMNS).join(baselines)
     fingerprint = splits.fingerprint(rows[["lesion_id", "fold", "split"]])
     figures = {
@@ -76,7 +76,8 @@ def _slice(data: Data, network: TrainedNetwork, row) -> Outlined:
     record = data.records[row.position]
     hu = crop(record["image"], spec, np)  # [D, H, W]
     true = crop(record["mask"], spec, np, edge=False) >= 0.5
-    probability = np.asarray(network.probability(hu[None], true[None]))[0]
+    batch = (record["image"][None], record["mask"][None])
+    probability = np.asarray(network.probability(*batch))[0]
     found = probability > network.config.predict.threshold
     z = largest_slice(true)
     side = (spec.spacing_mm, spec.spacing_mm)

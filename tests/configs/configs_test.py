@@ -8,11 +8,10 @@ import subprocess
 import sys
 
 import jax
-import numpy as np
 import pytest
 
 from configs import pipeline, senet, vnet
-from dtc_jax.runs import preflight
+from dtc_jax.experiment import checks
 from dtc_jax.tasks import classification, segmentation
 
 ROOT = pathlib.Path(senet.__file__).parents[1]
@@ -46,14 +45,12 @@ def test_values_json_has_every_variant():
 def test_every_variant_passes_the_checks_before_a_run(name):
     config = get(name).unlock()
     config.train.batch_size = config.predict.batch_size = 8  # the tests have eight devices
-    preflight.check(config)
+    checks.check(config)
 
 
 def test_the_papers_networks_have_their_parameters():
     def count(task, config):
-        shapes, _ = jax.eval_shape(
-            task.make_task(config, np.array([0.0, 1.0])).init, jax.random.key(0)
-        )
+        shapes, _ = jax.eval_shape(task.make_task(config).init, jax.random.key(0))
         return sum(leaf.size for leaf in jax.tree.leaves(shapes))
 
     assert count(classification, senet.get_config()) == 14_509_297

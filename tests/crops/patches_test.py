@@ -8,7 +8,8 @@ import pytest
 from dtc_jax.cohort import manifest, phantom
 from dtc_jax.crops import extraction, patches, record
 from dtc_jax.errors import InputError, UsageError
-from dtc_jax.imaging import lungs, volume
+from dtc_jax.imaging import grid, lesions, lungs, volume
+from dtc_jax.imaging.resample import resample_mask
 
 SPEC = phantom.PhantomSpec(
     patients=2, external_patients=0, matrix=(64, 92, 108), spacing_mm=(2.0, 1.5, 1.5), oblique=0.0
@@ -32,6 +33,13 @@ def records(scans):
     return part, patches.cut(part, PARAMS), image, every
 
 
+def _near(image, point_mm):
+    """The voxels of the scan less than a voxel away from a point."""
+    index = image.index(point_mm)
+    first, last = np.floor(index - 0.5).astype(int), np.ceil(index + 0.5).astype(int)
+    return tuple(slice(max(a, 0), b + 1) for a, b in zip(first, last, strict=True))
+
+
 def test_a_part_is_as_long_as_its_records(records):
     part, found, _, _ = records
     assert len(part) == len(found) == 4 * len(part.scan)  # a quarter has a lesion in the middle
@@ -40,21 +48,37 @@ def test_a_part_is_as_long_as_its_records(records):
     assert {one["patient_id"] for one in found} == {part.scan.lesions[0].patient_id}
 
 
-def test_lesions_lie_in_the_middle_and_no_neighbour_is_left_out(records):
+@pytest.mark.parametrize("spacing_mm", [1.0, 2.0])
+def test_patches_are_windows_of_the_scans_grid_about_lesions_and_hide_no_neighbour(
+    records, spacing_mm
+):
     part, found, image, every = records
+    params = dataclasses.replace(PARAMS, spacing_mm=spacing_mm)
+    if spacing_mm != PARAMS.spacing_mm:
+        found = patches.cut(part, params)
+    seen, shape = grid.to_grid(image, params.spec), params.shape
     for lesion, one in zip(part.scan.lesions, found[: len(part.scan)], strict=True):
         assert one["lesion_id"] == lesion.lesion_id
-        alone = record.example(image, lesion, PARAMS)
-        np.testing.assert_array_equal(one["image"], alone["image"])
-        np.testing.assert_array_equal(one["extent"], alone["extent"])
-        assert one["diameter_mm"] == pytest.approx(float(alone["diameter_mm"]))
-        assert (one["mask"] >= alone["mask"]).all()
+        mask = volume.read_mask(lesion.mask, image, lesion.mask_label)
+        measures = lesions.measure(image, mask)
+        place = grid.nearest(seen, measures.center_mm)
+        away = seen.index(one["center_mm"]) - seen.index(measures.center_mm)
+        assert np.abs(away).max() <= 0.501  # voxels
+        assert one["diameter_mm"] == pytest.approx(measures.diameter_mm)
+        box = lesions.bounding_box(mask.array)
+        alone = grid.lesions_to_grid(mask, [box], params.spec)
+        assert (one["mask"] >= grid.window(alone.array, place, shape, fill=0)[0]).all()
+    target = resample_mask(every, spacing_mm)
     for one in found:
-        assert one["image"].shape == one["mask"].shape == PARAMS.size_mm
+        assert one["image"].shape == one["mask"].shape == shape
         assert one["image"].dtype == np.int16
-        assert one["volume_mm3"] == one["mask"].sum()
-        shown = record.about(image, every, one["center_mm"].astype(float), PARAMS)
-        assert (shown["mask"] != one["mask"]).mean() < 0.01  # centres are stored as float32
+        assert one["mask"].dtype == np.uint8
+        assert one["volume_mm3"] == one["mask"].sum() * spacing_mm**3
+        place = grid.nearest(seen, one["center_mm"])
+        window, extent = grid.window(seen.array, place, shape)
+        np.testing.assert_array_equal(one["image"], window)
+        np.testing.assert_array_equal(one["extent"], extent)
+        np.testing.assert_array_equal(one["mask"], grid.window(target.array, place, shape, 0)[0])
 
 
 def test_the_others_lie_in_the_lungs_off_the_lesions_and_some_on_dense_tissue(records):
@@ -64,12 +88,13 @@ def test_the_others_lie_in_the_lungs_off_the_lesions_and_some_on_dense_tissue(re
     for kind, one in zip(part.kinds, found[len(part.scan) :], strict=True):
         assert np.isnan(one["diameter_mm"])
         assert f"-{kind}" in one["lesion_id"]
-        place = tuple(np.rint(image.index(one["center_mm"])).astype(int))
-        assert field[place]
-        assert not every.array[place]
-        kinds[kind].append(image.array[place])
-    assert min(kinds["vessel"]) > -500
-    assert np.median(kinds["lung"]) < -500
+        # The voxel of the network's grid nearest to the voxel of the scan that was drawn.
+        near = _near(image, one["center_mm"])
+        assert field[near].any()
+        assert not every.array[near].all()
+        kinds[kind].append(image.array[near])
+    assert min(hu.max() for hu in kinds["vessel"]) > -500
+    assert np.median([np.median(hu) for hu in kinds["lung"]]) < -500
 
 
 def test_what_is_drawn_hangs_on_the_seed_and_the_scan_alone(scans, records):
@@ -137,6 +162,8 @@ def test_bad_scans_and_masks_are_named(scan):
         ({"about": "scans"}, "about is 'scans'"),
         ({"lesion_share": 0}, "lesion_share"),
         ({"vessel_share": 1.5}, "vessel_share"),
+        ({"spacing_mm": 0.0}, "spacing_mm"),
+        ({"antialias": "cubic"}, "antialias"),
     ],
 )
 def test_wrong_parameters_are_said(fields, message):
@@ -154,7 +181,7 @@ def test_the_others_lie_in_the_lungs_that_are_given(scans, tmp_path):
     found = patches.cut(part, PARAMS)[len(given) :]
     assert len(found) == len(part.kinds) > 5
     for one in found:
-        assert field[tuple(np.rint(image.index(one["center_mm"])).astype(int))]
+        assert field[_near(image, one["center_mm"])].any()
     volume.write(tmp_path / "lungs.nii.gz", volume.Volume(field[1:], image.affine))
     *_, error = patches.cut(part, PARAMS)
     assert f"scan of lesion {given.lesions[0].lesion_id}" in str(error)
@@ -173,7 +200,7 @@ def test_a_scan_without_a_lesion_gives_patches_without_lesion(scans):
     field = lungs.lung_field(volume.read_image(healthy.image)).array
     image = volume.read_image(healthy.image)
     for one in found:
-        assert field[tuple(np.rint(image.index(one["center_mm"])).astype(int))]
+        assert field[_near(image, one["center_mm"])].any()
     alone = dataclasses.replace(PARAMS, lesion_share=1.0)
     assert patches.cut(patches.parts([healthy], alone)[0], alone) == []
     missing = dataclasses.replace(healthy, image="/nowhere.nii")

@@ -37,9 +37,12 @@ def test_parameters_rebuild_and_labels_do_not(cohort, fields, tmp_path):
     table = pd.read_csv(cohort)
     table.assign(age=99, label=0)[::-1].to_csv(cohort, index=False)
     assert build.build("ct_patches", fields, tmp_path / "data") == folder
-    others = [{"size_mm": (8, 10, 10)}, {"seed": 1}, {"about": "cubes"}]
+    others = [
+        *({"size_mm": (8, 10, 10)}, {"seed": 1}, {"about": "cubes"}),
+        *({"spacing_mm": 2.0}, {"antialias": "none"}),
+    ]
     built = [build.build("ct_patches", fields | other, tmp_path / "data") for other in others]
-    assert len({folder, *built}) == 4
+    assert len({folder, *built}) == 6
 
 
 def test_cubes_may_call_their_id_patch_id(cohort, fields, tmp_path):

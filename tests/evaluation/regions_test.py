@@ -10,6 +10,7 @@ from dtc_jax.experiment import network
 from dtc_jax.imaging import perturb, volume
 from dtc_jax.imaging.instances import Instances
 from dtc_jax.imaging.perturb import Perturbation
+from dtc_jax.imaging.preprocess import Preprocess
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.classify import classify, make_classifier
 from dtc_jax.inference.segment import Segmenter
@@ -22,7 +23,7 @@ def test_regions_are_those_of_reader_and_segmenter(run, cohort):
     classifier = make_classifier(network.load_with_threshold(run / "classifier", "classification"))
     bright = Segmenter(
         jax.jit(lambda hu: (hu > -300.0).astype(np.float32)),
-        2.0,
+        Preprocess(spacing_mm=2.0),
         SlidingWindow((32, 32, 32)),
         Instances(),
     )
@@ -37,7 +38,7 @@ def test_regions_are_those_of_reader_and_segmenter(run, cohort):
     moved = regions.of_scan(bright, classifier, rows, Perturbation(8.0, 3.0), 0)["lesions"]
     assert (moved.dice_perturbed < 0.9).all()
     assert (moved.perturbed != moved.manual).all()
-    blind = Segmenter(jax.jit(lambda hu: 0.0 * hu), 2.0, bright.windows, bright.instances)
+    blind = Segmenter(jax.jit(lambda hu: 0.0 * hu), bright.spec, bright.windows, bright.instances)
     missed = regions.of_scan(blind, classifier, rows, Perturbation(), 0)
     assert missed["lesions"].automatic.isna().all()
     assert missed["lesions"].manual.notna().all()
@@ -61,7 +62,7 @@ def test_regions_in_boxes_are_those_of_the_whole_volume(run, tmp_path):
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "lesions.csv", index=False)
     bright = Segmenter(
         jax.jit(lambda hu: (hu > -300.0).astype(np.float32)),
-        2.0,
+        Preprocess(spacing_mm=2.0),
         SlidingWindow((32, 32, 32)),
         Instances(),
     )

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from dtc_jax.errors import UsageError
-from dtc_jax.imaging.preprocess import Preprocess, crop, normalize, preprocess, sample_positions
+from dtc_jax.imaging.preprocess import Preprocess, crop, middle, normalize, offsets, preprocess
 
 RECORD = np.random.default_rng(0).integers(-1000, 400, (2, 20, 26, 25), dtype=np.int16)
 GRIDS = [  # crop_mm, spacing_mm
@@ -23,7 +23,7 @@ GRIDS = [  # crop_mm, spacing_mm
 
 def _oracle(record, spec, mode):
     position = [
-        sample_positions(n_in, n_out, spec.spacing_mm)
+        middle(n_in, n_out, spec) + offsets(n_out, spec)
         for n_in, n_out in zip(record.shape[1:], spec.shape, strict=True)
     ]
     grid = np.meshgrid(*position, indexing="ij")
@@ -63,9 +63,22 @@ def test_the_middle_of_the_crop_is_the_middle_of_the_record():
     ],
 )
 def test_sampled_positions_are_centred(n_in, n_out, spacing_mm, first, last):
-    positions = sample_positions(n_in, n_out, spacing_mm)
+    spec = Preprocess(spacing_mm=spacing_mm)
+    positions = middle(n_in, n_out, spec) + offsets(n_out, spec)
     assert len(positions) == n_out
     assert (positions[0], positions[-1]) == (first, last)
+
+
+@pytest.mark.parametrize("spacing_mm", [1.0, 1.7, 2.0])
+@pytest.mark.parametrize("shape", [(10, 12, 13), (11, 13, 12)])
+def test_a_window_of_the_networks_grid_is_cut_and_never_interpolated(spacing_mm, shape):
+    spec = Preprocess(tuple(n * spacing_mm for n in shape), spacing_mm, grid="scan")
+    assert spec.shape == shape
+    found = crop(RECORD, spec, np)
+    sides = zip(RECORD.shape[1:], shape, strict=True)
+    start = [(n_in - 1) // 2 - (n_out - 1) // 2 for n_in, n_out in sides]
+    cut = tuple(slice(first, first + n) for first, n in zip(start, shape, strict=True))
+    np.testing.assert_array_equal(found, RECORD[(slice(None), *cut)])
 
 
 def test_a_plain_slice_changes_no_bit():
@@ -125,6 +138,7 @@ def test_the_grid_follows_from_the_field_of_view():
     ("wrong", "message"),
     [
         ({"mask": "chanel"}, r"config\.preprocess\.mask='chanel'"),
+        ({"antialias": "cubic"}, r"config\.preprocess\.antialias='cubic'"),
         ({"window": (400, -1000)}, r"config\.preprocess\.window"),
         ({"spacing_mm": 0.0}, "no voxels"),
         ({"spacing_mm": -1.0}, "no voxels"),

@@ -8,6 +8,7 @@ from scipy.spatial import transform
 from dtc_jax.errors import InputError
 from dtc_jax.imaging import instances
 from dtc_jax.imaging.instances import Instances
+from dtc_jax.imaging.preprocess import Preprocess
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.segment import Segmenter, segment
 from dtc_jax.inference.sliding_window import SlidingWindow
@@ -40,7 +41,7 @@ def _chest(nodules) -> Volume:
 def segmenter() -> Segmenter:
     return Segmenter(
         predict=jax.jit(lambda hu: jax.nn.sigmoid((hu + 400) / 50)),
-        spacing_mm=2.0,
+        spec=Preprocess(spacing_mm=2.0),
         windows=SlidingWindow((32, 32, 32), batch=4),
         instances=Instances(min_volume_mm3=50.0),
     )

@@ -73,13 +73,17 @@ def test_winograd_is_not_the_direct_sum_in_disguise():
 )
 def test_the_cpu_gets_the_form_that_fits(shape, filters, stride, dtype, form):
     x, kernel, _ = _arrays(shape, 3, filters)
-    assert conv.fastest_form(x.astype(dtype), kernel.astype(dtype), stride) == form
+    assert conv.cpu_form(x.astype(dtype), kernel.astype(dtype), stride) == form
 
 
-def test_accelerators_get_the_native_form(monkeypatch):
-    x, kernel, _ = _arrays((1, 16, 8, 8, 16), 3, 16)
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert conv.fastest_form(x, kernel, 1) == "native"
+def test_the_platform_decides_under_jit_vmap_and_pmap_alike():
+    x, kernel, _ = _arrays((8, 8, 4, 4, 16), 3, 16)
+    wanted = conv.conv3d(x, kernel, 1, "winograd")
+    parts = x.reshape(8, 1, *x.shape[1:])
+    over_parts = jax.vmap(conv.conv3d, in_axes=(0, None))
+    on_devices = jax.pmap(conv.conv3d, in_axes=(0, None))
+    for got in (conv.conv3d(x, kernel), over_parts(parts, kernel), on_devices(parts, kernel)):
+        np.testing.assert_allclose(got.reshape(wanted.shape), wanted, rtol=0, atol=1e-4)
 
 
 def test_an_unknown_form_is_refused():

@@ -11,7 +11,7 @@ from dtc_jax.errors import InputError, UsageError
 from dtc_jax.experiment import checks, workdir
 from dtc_jax.imaging import volume
 from dtc_jax.runs import evaluate, train
-from dtc_jax.tasks import dice_baselines, segmentation
+from dtc_jax.tasks import dice_baselines, patch_data
 
 SIDE = 16
 PATIENTS = 12
@@ -112,7 +112,7 @@ def test_a_patient_on_two_sides_is_refused_and_a_blank_is_none(config, cubes, ki
 
     def sides() -> dict[str, set[str]]:
         table.to_csv(config.data.manifest, index=False)
-        assigned = segmentation.split(config, segmentation.load(config).table)
+        assigned = patch_data.split(config, patch_data.load(config).table)
         return assigned.groupby("patient_id").split.agg(set).to_dict()
 
     table.loc[first, column] = None
@@ -126,21 +126,21 @@ def test_a_patient_on_two_sides_is_refused_and_a_blank_is_none(config, cubes, ki
 
 
 def test_patients_left_out_are_nowhere(config):
-    whole = segmentation.load(config)
+    whole = patch_data.load(config)
     config.data.exclude_patients = ("p03", "p11")
-    data = segmentation.load(config)
+    data = patch_data.load(config)
     assert data.fingerprint == whole.fingerprint
     assert set(whole.table.patient_id) - set(data.table.patient_id) == {"p03", "p11"}
     assert "2" in data.notes[0]
     assert data.table.lesion_id.tolist() == data.records.lesion_ids[data.table.position].tolist()
     config.data.exclude_patients = ("p99",)
     with pytest.raises(UsageError, match="1 patients who are not in the data"):
-        segmentation.load(config)
+        patch_data.load(config)
 
 
 def test_folds_test_each_patient_once_and_keep_sizes_mixed(config):
     config.split.folds = 3
-    rows = segmentation.split(config, segmentation.load(config).table)
+    rows = patch_data.split(config, patch_data.load(config).table)
     tested = rows[rows.split == "test"]
     assert sorted(tested.lesion_id) == sorted(rows.lesion_id.unique())
     assert rows.groupby(["fold", "patient_id"]).split.nunique().max() == 1
@@ -151,20 +151,20 @@ def test_folds_test_each_patient_once_and_keep_sizes_mixed(config):
 def test_a_split_by_lesion_is_refused(config):
     config.split.unit = "lesion"
     with pytest.raises(UsageError, match="'patient'"):
-        segmentation.split(config, segmentation.load(config).table)
+        patch_data.split(config, patch_data.load(config).table)
 
 
 def test_too_few_patients_are_said_in_terms_of_size(config):
     config.data.exclude_patients = tuple(f"p{i:02d}" for i in range(1, PATIENTS))
-    table = segmentation.load(config).table
+    table = patch_data.load(config).table
     with pytest.raises(InputError, match=r"small|large"):
-        segmentation.split(config, table)
+        patch_data.split(config, table)
 
 
 def test_an_unknown_source_and_a_wrong_field_are_said(config):
     config.data.source = "cube"
     with pytest.raises(UsageError, match="Did you mean 'cubes'"):
-        segmentation.load(config)
+        patch_data.load(config)
     for field, value, message in [
         ("model.norm", "bach", "Did you mean 'batch'"),
         ("model.widths", (0, 8), "model.widths"),
@@ -174,6 +174,8 @@ def test_an_unknown_source_and_a_wrong_field_are_said(config):
         ("loss.name", "dise", "Did you mean 'dice'"),
         ("train.monitor", "auc", "'dice'|dice"),
         ("task", "segment", "Did you mean 'segmentation'"),
+        ("augment.interpolation", "sharpe", "Did you mean 'sharp'"),
+        ("preprocess.antialias", "gauss", "use gaussian or none"),
     ]:
         changed = config.copy_and_resolve_references()
         changed.update_from_flattened_dict({field: value})
@@ -181,8 +183,9 @@ def test_an_unknown_source_and_a_wrong_field_are_said(config):
             checks.check(changed)
 
 
-def test_baselines_are_fitted_on_the_training_patches_of_their_fold():
-    axes = np.arange(SIDE) - (SIDE - 1) / 2
+@pytest.mark.parametrize("spacing_mm", [1.0, 0.8])
+def test_baselines_are_fitted_on_the_training_patches_of_their_fold(spacing_mm):
+    axes = (np.arange(SIDE) - (SIDE - 1) // 2) * spacing_mm
     apart = np.sqrt(sum(np.meshgrid(axes**2, axes**2, axes**2, indexing="ij")))
     masks = [apart <= radius for radius in (4.0, 4.0, 6.0, 6.0)]
     records = [
@@ -196,13 +199,40 @@ def test_baselines_are_fitted_on_the_training_patches_of_their_fold():
             "diameter_mm": [8.0, 8.0, 12.0, np.nan] * 2,
         }
     )
-    found = dice_baselines.predict(records, rows)
+    found = dice_baselines.predict(records, rows, spacing_mm)
     smaller = 2 * masks[0].sum() / (masks[0].sum() + masks[2].sum())
     np.testing.assert_allclose(
         found.dice_ball, [1, 1, smaller, np.nan, smaller, smaller, 1, np.nan]
     )
     np.testing.assert_allclose(found.dice_bright[[0, 1, 4, 5, 6]], 1.0)
     assert found.dice_bright[[3, 7]].isna().all()
+
+
+def test_patches_are_stored_on_the_grid_of_the_network(config):
+    folders, shapes = set(), []
+    for spacing_mm, antialias in ((1.0, "gaussian"), (2.0, "gaussian"), (2.0, "none")):
+        config.preprocess.update(spacing_mm=spacing_mm, antialias=antialias)
+        data = patch_data.load(config)
+        folders.add(data.fingerprint)
+        shapes.append(data.records[0]["image"].shape)
+        row = data.table.iloc[0]
+        assert row.volume_mm3 == data.records[row.position]["mask"].sum() * spacing_mm**3
+    assert shapes == [(SIDE,) * 3, (SIDE // 2,) * 3, (SIDE // 2,) * 3]
+    assert len(folders) == 3
+
+
+def test_candidates_on_another_grid_are_refused(config):
+    with config.unlocked():
+        config.candidates = {"coarse": {"preprocess": {"spacing_mm": 2.0}}}
+    with pytest.raises(UsageError, match=r"config\.candidates\.coarse: patches are stored on one"):
+        patch_data.load(config)
+
+
+def test_a_run_trained_on_patches_of_before_is_refused(config):
+    with config.unlocked():
+        del config.preprocess.antialias
+    with pytest.raises(InputError, match=r"trained by an earlier version.*train it again"):
+        patch_data.load(config)
 
 
 @pytest.mark.parametrize("variant", ["", "paper", "demo", "demo-paper", "lidc"])
@@ -219,8 +249,8 @@ def test_patches_of_scans_follow_their_patient_and_other_cohorts_are_test_only(t
         config.data.phantom.update(
             patients=6, external_patients=1, matrix=(64, 92, 108), spacing_mm=(2.0, 1.5, 1.5)
         )
-    data = segmentation.load(config)
-    rows = segmentation.split(config, data.table)
+    data = patch_data.load(config)
+    rows = patch_data.split(config, data.table)
     in_middle = rows.diameter_mm.notna()
     assert (rows.label[in_middle] == 1).all()
     assert 0.3 < in_middle.mean() < 0.7  # half of many

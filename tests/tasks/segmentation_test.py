@@ -9,7 +9,7 @@ import pytest
 
 from configs import vnet
 from dtc_jax.errors import InputError, UsageError
-from dtc_jax.tasks import registry, segmentation
+from dtc_jax.tasks import patch_data, registry, segmentation
 from dtc_jax.training import segmentation_losses, state, steps
 
 SIDE = 12
@@ -149,7 +149,7 @@ def test_levels_of_deep_supervision_share_one_loss(config):
 
 def test_training_patches_without_any_lesion_are_said(config):
     with pytest.raises(InputError, match="none of the 3 training patches shows a lesion"):
-        segmentation.weights(config, pd.DataFrame({"label": np.zeros(3)}))
+        patch_data.weights(config, pd.DataFrame({"label": np.zeros(3)}))
 
 
 def test_tasks_go_by_name(config):

@@ -9,7 +9,7 @@ from configs import senet, vnet
 from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.imaging import volume
-from dtc_jax.tasks import classification, segmentation
+from dtc_jax.tasks import classification, patch_data
 
 
 @pytest.fixture
@@ -87,4 +87,4 @@ def test_scans_without_a_lesion_are_counted_and_no_part_of_a_classifiers_data(st
     segmenter = vnet.get_config("demo")
     segmenter.data.update(source="manifest", manifest=str(path), folder=str(tmp_path))
     with pytest.raises(InputError, match="no patch shows a lesion; add scans with lesions"):
-        segmentation.load(segmenter)
+        patch_data.load(segmenter)

@@ -7,8 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import ndimage
 
+from dtc_jax.errors import UsageError
 from dtc_jax.imaging import preprocess
+from dtc_jax.training import augment as augment_lib
 from dtc_jax.training.augment import augment
 
 SIDES = (30, 32, 34)
@@ -24,6 +27,7 @@ class Strength:
     shift_mm: float = 0.0
     scale: float = 0.0
     resampled: float = 1.0
+    interpolation: str = "linear"
     hu_shift: float = 0.0
     hu_scale: float = 0.0
     noise_hu: float = 0.0
@@ -70,12 +74,16 @@ def _transforms(strength):
 
 
 @pytest.mark.parametrize(
-    ("crop_mm", "spacing_mm"),
-    [((10, 12, 14), 1.0), ((11, 12, 13), 1.0), ((12, 18, 24), 1.5), ((40, 40, 40), 1.0)],
+    ("crop_mm", "spacing_mm", "grid"),
+    [
+        *(((10, 12, 14), 1.0, "lesion"), ((11, 12, 13), 1.0, "lesion")),
+        *(((12, 18, 24), 1.5, "lesion"), ((40, 40, 40), 1.0, "lesion")),
+        *(((11, 12, 13), 1.0, "scan"), ((20, 22, 26), 2.0, "scan")),
+    ],
 )
-def test_without_strength_it_is_the_crop_of_preprocess(crop_mm, spacing_mm):
+def test_without_strength_it_is_the_crop_of_preprocess(crop_mm, spacing_mm, grid):
     image, mask = _record()
-    spec = preprocess.Preprocess(crop_mm=crop_mm, spacing_mm=spacing_mm)
+    spec = preprocess.Preprocess(crop_mm=crop_mm, spacing_mm=spacing_mm, grid=grid)
     hu, region = _augment(image, mask, Strength(), spec=spec, keys=KEYS[:1])
     expected = preprocess.crop(image, spec, np)
     np.testing.assert_allclose(hu[0], expected, rtol=1e-4, atol=1e-3)
@@ -213,7 +221,8 @@ def test_there_is_nothing_to_hide_in_a_tight_box_or_without_a_mask(tight):
 def test_a_variant_depends_on_its_own_key_alone():
     image, mask = _record()
     strength = Strength(
-        (0.5, 0.5, 0.5), (15.0, 0.0, 0.0), 2.0, 0.1, 1.0, 20.0, 0.05, 20.0, (0.5, 0.0, 0.0)
+        (0.5, 0.5, 0.5),
+        *((15.0, 0.0, 0.0), 2.0, 0.1, 1.0, "sharp", 20.0, 0.05, 20.0, (0.5, 0.0, 0.0)),
     )
     some, _ = _augment(image, mask, strength, keys=KEYS[:4])
     others, _ = _augment(image, mask, strength, keys=KEYS[jnp.array([9, 2, 8, 7])])
@@ -232,6 +241,54 @@ def test_examples_that_are_not_resampled_keep_their_voxels():
     assert 0.3 < (known == 1).mean() < 0.7
     assert len({one.tobytes() for one in hu[known == 1]}) > 10  # flips and shifts are left
     assert np.median(known[known < 1]) < 0.5
+
+
+@pytest.mark.parametrize(("interpolation", "share"), [("linear", 0.54), ("sharp", 1.0)])
+def test_sharp_interpolation_keeps_the_noise_of_what_is_stored(interpolation, share):
+    image = np.random.default_rng(0).normal(-600, 30, SIDES).astype(np.int16)
+    strength = Strength(
+        *((0.5, 0.5, 0.5), (20.0, 20.0, 20.0), 4.0, 0.1), interpolation=interpolation
+    )
+    hu, _ = _augment(image, np.zeros(SIDES, np.uint8), strength)
+    assert np.sqrt(hu.var(axis=(1, 2, 3)).mean()) == pytest.approx(share * 30, rel=0.05)
+    smooth = ndimage.gaussian_filter(image.astype(float), 0.6)  # noise of neighbours goes together
+    hu, _ = _augment(np.rint(smooth).astype(np.int16), np.zeros(SIDES, np.uint8), strength)
+    kept = np.sqrt(hu.var(axis=(1, 2, 3)).mean()) / smooth.std()
+    assert 0.5 < kept < 0.8 if interpolation == "linear" else kept == pytest.approx(1, abs=0.05)
+
+
+def test_sharp_interpolation_gives_ramps_and_voxels_as_they_are():
+    z, y, x = np.indices(SIDES)
+    ramp = (10 * z - 7 * y + 3 * x).astype(np.int16)
+    strength = Strength(rotate_deg=(20.0, 20.0, 20.0), shift_mm=4.0)
+    mask = np.zeros(SIDES, np.uint8)
+    linear, _ = _augment(ramp, mask, strength)
+    sharp, _ = _augment(ramp, mask, dataclasses.replace(strength, interpolation="sharp"))
+    np.testing.assert_allclose(sharp, linear, atol=0.05)
+    image, mask = _record()
+    plain, _ = _augment(image, mask, Strength(), keys=KEYS[:1])
+    again, _ = _augment(image, mask, Strength(interpolation="sharp"), keys=KEYS[:1])
+    np.testing.assert_allclose(again, plain, atol=0.1)
+    beyond = preprocess.Preprocess(crop_mm=(40, 40, 40))
+    plain, _ = _augment(image, mask, Strength(), spec=beyond, keys=KEYS[:1])
+    again, _ = _augment(image, mask, Strength(interpolation="sharp"), spec=beyond, keys=KEYS[:1])
+    np.testing.assert_allclose(again, plain, atol=0.2)  # of 1400 HU from voxel to voxel
+
+
+def test_shifts_are_in_millimetres_on_any_grid():
+    ramp = np.broadcast_to(100 * np.arange(SIDES[0]).reshape(-1, 1, 1), SIDES).astype(np.int16)
+    moved = {}
+    for spacing_mm in (1.0, 2.0):
+        spec = preprocess.Preprocess((8 * spacing_mm,) * 3, spacing_mm, grid="scan")
+        hu, _ = _augment(ramp, np.zeros(SIDES, np.uint8), Strength(shift_mm=4.0), spec=spec)
+        moved[spacing_mm] = (hu.mean(axis=(1, 2, 3)) / 100 - 14.5) * spacing_mm
+    np.testing.assert_allclose(moved[1.0], moved[2.0], atol=1e-2)
+    assert 3 < np.abs(moved[1.0]).max() <= 4.01
+
+
+def test_an_unknown_interpolation_is_refused():
+    with pytest.raises(UsageError, match=r"config\.augment\.interpolation is 'cubic'"):
+        augment_lib.check(Strength(interpolation="cubic"))
 
 
 def test_the_share_that_is_resampled_does_not_change_what_is_drawn():

@@ -13,7 +13,7 @@ from dtc_jax.errors import InputError, UsageError
 from dtc_jax.evaluation.isolation import isolated
 from dtc_jax.runs import evaluate, leakage, pipeline, train
 from dtc_jax.runs.pipeline import composed
-from dtc_jax.tasks import segmentation
+from dtc_jax.tasks import patch_data
 
 PATIENTS, UNLABELLED = 14, 1
 HEALTHY = ("h0", "h1", "h2", "h3", "h4")  # the last of another cohort
@@ -130,7 +130,7 @@ def test_evaluate_refuses_the_folder_of_both(run):
 
 
 def test_patients_without_a_lesion_are_stratified_as_those_with_least(config):
-    table = segmentation.load(composed(config, "segmenter")).table
+    table = patch_data.load(composed(config, "segmenter")).table
     strata = table.drop_duplicates("patient_id").set_index("patient_id").stratum
     assert set(strata.index) & set(HEALTHY)
     assert (strata[strata.index.isin(HEALTHY)] == 0).all()
