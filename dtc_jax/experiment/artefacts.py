@@ -21,7 +21,7 @@ def read(predictions: pathlib.Path) -> Artefacts:
     folder = predictions.parent
     files = {
         name: storage.read_json(folder / f"{name}.json")
-        for name in ("config", "metrics", "data")
+        for name in ("config", "metrics", "data", "init")
         if (folder / f"{name}.json").is_file()
     }
     baselines, lesions = folder / "baselines.csv", folder / "lesions.csv"

@@ -16,6 +16,7 @@ def answers(run: ReportRun) -> dict[str, str]:
     texts = {**_of_data(run), **_of_figures(run)}
     if run.artefacts.config is not None:
         texts |= _of_config(run.artefacts.config)
+        texts["initialization"] = _initialization(run)
     return {key: text for key, text in texts.items() if text}
 
 
@@ -118,6 +119,23 @@ def _of_figures(run: ReportRun) -> dict[str, str]:
     }
 
 
+def _initialization(run: ReportRun) -> str:
+    """Random, or from the weights of another run, as its init.json says."""
+    config, init = run.artefacts.config or {}, run.artefacts.init
+    if "seed" not in config:
+        return ""
+    if init is None:
+        return f"random, seed {config['seed']}; no pretrained weights"
+    taken = sum(fit["taken"] for fit in init["arrays"].values())
+    random = sum(len(fit["random"]) for fit in init["arrays"].values())
+    seen = sum(map(len, init["seen"].values()))
+    return (
+        f"weights of the run {init['run']} (SHA-256 {init['weights'][:16]}), trained or chosen on "
+        f"{seen} patients who are neither in validation nor in test here: {taken} arrays taken, "
+        f"{random} random with seed {config['seed']}"
+    )
+
+
 def _of_config(config: Mapping[str, Any]) -> dict[str, str]:
     """Answers from the sections that the configuration has."""
 
@@ -145,9 +163,6 @@ def _of_config(config: Mapping[str, Any]) -> dict[str, str]:
         "selection": fields("selection"),
         "partition": f"{kind} by {split.get('unit')}, seed {split.get('seed')}" if split else "",
         "model": fields("model"),
-        "initialization": f"random, seed {config['seed']}; no pretrained weights"
-        if "seed" in config
-        else "",
         "training": f"{fields('optimizer')}; epochs {train.get('epochs')}, batch "
         f"{train.get('batch_size')}; augmentation: {fields('augment')}; loss: {fields('loss')}"
         if train

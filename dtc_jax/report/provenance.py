@@ -19,6 +19,8 @@ def choices(run: ReportRun) -> page.Section:
     for cohort, section in run.tested():
         values = ", ".join(number(value) for value in section["threshold"]["values"])
         points.append(f"{cohort.capitalize()}: threshold {values}.")
+    if run.artefacts.init is not None:
+        points.append(f"Start: {answers['initialization']}.")
     if "partition" in answers:
         points.append("Test lesions were not used for any choice.")
     for i, candidates in enumerate(run.artefacts.metrics.get("candidates", [])):

@@ -23,6 +23,7 @@ class Artefacts:
       config: of config.json.
       metrics: of metrics.json; used are split, candidates, notes and flow.
       data: of data.json: fingerprints.
+      init: of init.json: the run whose weights it started from.
       baselines: of baselines.csv: predictions tables, distinguished by `run`.
       lesions: further columns by patient_id and lesion_id: scanner, kvp, ….
       curves: logged metrics: columns training, epoch, split, metric, value.
@@ -32,6 +33,7 @@ class Artefacts:
     config: Mapping[str, Any] | None = None
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    init: Mapping[str, Any] | None = None
     baselines: pd.DataFrame | None = None
     lesions: pd.DataFrame | None = None
     curves: pd.DataFrame | None = None

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from dtc_jax.errors import InputError
-from dtc_jax.experiment import initial, network
+from dtc_jax.experiment import initial, network, report
 from dtc_jax.runs import train
 
 
@@ -64,6 +64,9 @@ def test_all_arrays_are_taken_where_the_networks_are_alike(config, source, tmp_p
     assert record["arrays"][""] == {"taken": len(given), "random": []}
     assert record["weights"] == network.load(source).fingerprints["weights"]
     assert all(name.startswith("other-") for name in record["seen"]["patients"])
+    report.write([tmp_path / "run" / "predictions.csv"], tmp_path / "report")
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert page.count("weights of the run run (SHA-256") >= 2  # among the choices and in CLAIM
 
 
 def test_what_does_not_fit_starts_at_random_and_is_named(config, tmp_path, capsys):
