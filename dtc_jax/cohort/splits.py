@@ -1,4 +1,4 @@
-"""Which lesion is for training, which for validation, which for the test: by patient.
+"""Assigns lesions to training, validation and test, by patient.
 
 Hold-out: development to test as 7 : 3, three of ten stratified patient folds; validation is 15 % of
 the development patients. k-fold: fold k is the test, validation comes from the rest. Nothing here
@@ -203,8 +203,7 @@ def _refuse_divided_patients(rows: pd.DataFrame, names: np.ndarray, unit: str) -
     if len(divided):
         raise InputError(
             f"split: patients on more than one side: {_some(divided)}. Give all lesions of a "
-            "patient the same side, or set config.split.unit to 'lesion' to measure how much it "
-            "flatters."
+            "patient the same side, or set config.split.unit to 'lesion' to measure the bias."
         )
 
 

@@ -1,7 +1,7 @@
-"""On which side of a hold-out split patients without a labelled lesion are, or without any.
+"""The side of a hold-out split for patients without a labelled lesion, or without any lesion.
 
-They have no label by which they could be stratified, and so no part in the split of the others,
-which stays the same whoever they are. They follow its rule as far as it can be followed.
+They have no label to stratify by, so they are not part of the split of the others, which does not
+depend on them. They follow its rule as far as possible.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ def assign(table: pd.DataFrame, others: pd.DataFrame, split: Any) -> pd.DataFram
     With kind 'column' their side is the one that is given. With 'temporal' those are tested whose
     first scan is not before that of every other tested patient; with 'center' those of the centre
     that is left out. With 'holdout' `test_fraction` of them are drawn, at least one, so that some
-    are judged. But for 'column', `validation_fraction` of the rest are drawn for validation.
+    are tested. But for 'column', `validation_fraction` of the rest are drawn for validation.
 
     Args:
       table: their rows of the manifest.

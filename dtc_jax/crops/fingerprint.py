@@ -50,7 +50,7 @@ def of_scans(scans: Sequence[Scan], params: dict[str, Any], cache: storage.PathL
 
 
 def of_contents(contents: dict[str, Any]) -> str:
-    """SHA-256 of anything that JSON can hold, and of the format of the records."""
+    """SHA-256 of JSON values, and of the format of the records."""
     text = json.dumps({"format": FORMAT, **contents}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

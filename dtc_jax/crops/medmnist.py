@@ -58,7 +58,7 @@ def read_npz(path: PathLike) -> dict[str, np.ndarray]:
                 "needed: one of the 3-D sets."
             )
         if labels.size != len(labels) or not np.isin(labels, (0, 1)).all():
-            raise InputError(f"{path}: {key}_labels must hold one 0 or 1 an image.")
+            raise InputError(f"{path}: {key}_labels must contain a 0 or 1 for each image.")
         shapes.add(images.shape[1:])
     if len(shapes) > 1:
         raise InputError(f"{path}: its splits have images of different shapes, {sorted(shapes)}.")

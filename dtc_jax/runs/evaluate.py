@@ -40,11 +40,11 @@ def run(workdir: storage.PathLike, scans: storage.PathLike = "") -> dict[str, An
             raise UsageError("--scans evaluates a segmenter on whole scans; this run has none.")
         seen = _splits(folder, task.table)
         return whole_scans.evaluate(network.load(folder), seen, scans, folder)
+    trained = network.load(folder)
     data = task.load(config)
     rows = task.split(config, data.table)
     workdir_lib.claim_data(folder, config, rows, data.fingerprint)
     splits = [split for split, _ in folds.folders(rule, rows, folder)]
-    trained = network.load(folder)
     predicted = [
         folds.predict(member, data, split)
         for member, split in zip(trained.members, splits, strict=True)

@@ -38,9 +38,9 @@ def run(
     start = time.monotonic()
     environment.prepare()
     checks.check(config)
-    cost.announce(config)
     task, rule = registry.of(config), make_rule(config.split)
     with workdir_lib.starting(workdir, config) as folder:
+        cost.announce(config)
         data = task.load(config)
         rows = task.split(config, data.table)
         first = initial.prepare(config, rows, folder)

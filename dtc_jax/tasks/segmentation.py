@@ -142,7 +142,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     segmentation_losses.check(config.loss)
     overlap = config.predict.get("overlap", 0.5)
     if not 0 <= overlap < 1:
-        raise UsageError(f"config.predict: overlap is {overlap}; it must be in [0, 1).")
+        raise UsageError(f"config.predict: overlap must be in [0, 1), and is {overlap}.")
     try:
         make_instances(config)
     except UsageError as error:

@@ -54,13 +54,12 @@ def _same(new, old, tolerance=1e-6):
 
 @pytest.mark.parametrize("name", ["classifier", "folds"])
 def test_evaluation_gives_the_same_figures(earlier, name, tmp_path):
-    shutil.copytree(earlier / name, tmp_path / name)
-    evaluate.run(tmp_path / name)
-    new, old = (pd.read_csv(folder / name / "predictions.csv") for folder in (tmp_path, earlier))
+    shutil.copytree(earlier / name, tmp_path / "run")
+    evaluate.run(tmp_path / "run")
+    folders = (tmp_path / "run", earlier / name)
+    new, old = (pd.read_csv(folder / "predictions.csv") for folder in folders)
     pd.testing.assert_frame_equal(new, old, atol=1e-6, rtol=0)
-    new, old = (
-        json.loads((folder / name / "metrics.json").read_text()) for folder in (tmp_path, earlier)
-    )
+    new, old = (json.loads((folder / "metrics.json").read_text()) for folder in folders)
     for figures in (new, old):
         del figures["notes"]
     _same(new, old)

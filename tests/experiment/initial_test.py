@@ -1,6 +1,7 @@
 """A run starts from another one's weights where shapes fit, and never from what it evaluates."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -22,7 +23,7 @@ def source(classifier, study, tmp_path_factory):
     for name in pd.concat([table.image, table["mask"]]).unique():
         target = folder / name.rsplit("/", 1)[1]
         if not target.exists():
-            target.symlink_to(name)
+            shutil.copyfile(name, target)
     for column in ("image", "mask"):
         table[column] = table[column].str.rsplit("/", n=1).str[1]
     table[["patient_id", "lesion_id"]] = "other-" + table[["patient_id", "lesion_id"]]
@@ -66,7 +67,7 @@ def test_all_arrays_are_taken_where_the_networks_are_alike(config, source, tmp_p
     assert all(name.startswith("other-") for name in record["seen"]["patients"])
     report.write([tmp_path / "run" / "predictions.csv"], tmp_path / "report")
     page = (tmp_path / "report" / "report.html").read_text()
-    assert page.count("weights of the run run (SHA-256") >= 2  # among the choices and in CLAIM
+    assert page.count("weights of the run run") >= 2  # among the choices and in CLAIM
 
 
 def test_what_does_not_fit_starts_at_random_and_is_named(config, tmp_path, capsys):
@@ -101,7 +102,7 @@ def test_several_networks_and_other_shapes_are_refused(config, folds, segmenter,
     with pytest.raises(InputError, match="has 2 networks"):
         train.run(config, tmp_path / "run")
     config.init_from = str(segmenter.workdir)
-    with pytest.raises(InputError, match=r"is missing, and nothing else says whom"):
+    with pytest.raises(InputError, match=r"is missing, and nothing else records whom"):
         train.run(config, tmp_path / "run")
     config.init_from = str(tmp_path / "nowhere")
     with pytest.raises(InputError, match="not the folder of a run"):

@@ -1,7 +1,6 @@
 """A patch predicted as a patch is the same window of the whole scan."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -11,7 +10,7 @@ from dtc_jax.imaging import grid, volume
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.segment import make_segmenter
 from dtc_jax.tasks import segmentation
-from dtc_jax.training.result import FitResult
+from dtc_jax.tasks.trained import Member, TrainedNetwork
 
 SCANS = {  # spacing in mm, voxels; of an axial scan that is tilted a little
     "isotropic": ((1.0, 1.0, 1.0), (50, 60, 63)),
@@ -32,13 +31,13 @@ def trained(request):
     config.predict.crop_mm = (side,) * 3
     with config.unlocked():
         config.model.update(widths=(4, 8), convolutions=(1, 1))
-    task = segmentation.make_task(config, np.array([1]))
-    return config, FitResult(*jax.jit(task.init)(jax.random.key(1)), 0, {}, [])
+    variables = jax.jit(segmentation.make_task(config).init)(jax.random.key(1))
+    return TrainedNetwork(segmentation.DEFINITION, (Member(config, *variables, {}),))
 
 
 @pytest.mark.parametrize("name", SCANS)
 def test_a_patch_is_a_window_of_the_whole_scan(trained, name, tmp_path):
-    config, network = trained
+    config = trained.config
     spacing_mm, shape = SCANS[name]
     rng = np.random.default_rng(0)
     tilt = np.array([[0.02, -0.03, 1.0], [-0.02, 1.0, 0.03], [1.0, 0.02, -0.02]])
@@ -60,12 +59,10 @@ def test_a_patch_is_a_window_of_the_whole_scan(trained, name, tmp_path):
     scan = extraction.Scan(str(tmp_path / "ct.nii"), tuple(lesions))
     records = patches.cut(patches.parts([scan], params)[0], params)
     assert len(records) == 3
-    segmenter = make_segmenter(config, network)
+    segmenter = make_segmenter(trained)
     seen = grid.to_grid(volume.read_image(scan.image), segmenter.spec)
-    forward = jax.jit(segmentation.make_forward(config))
     for one in records:
-        x = segmentation.preprocess(one["image"][None], one["mask"][None], spec, jnp)
-        as_patch = jax.nn.sigmoid(forward(network.params, network.batch_stats, x)[0])
+        as_patch = trained.probability(one["image"][None], one["mask"][None])[0]
         place = grid.nearest(seen, one["center_mm"])
         window, _ = grid.window(seen.array, place, spec.shape)
         np.testing.assert_allclose(as_patch, segmenter.predict(window[None])[0], atol=1e-5)

@@ -9,8 +9,8 @@ import pytest
 
 from configs import vnet
 from dtc_jax.errors import InputError, UsageError
-from dtc_jax.tasks import patch_data, registry, segmentation
-from dtc_jax.training import segmentation_losses, state, steps
+from dtc_jax.tasks import patch_data, registry, segmentation, segmentation_losses
+from dtc_jax.training import state, steps
 
 SIDE = 12
 

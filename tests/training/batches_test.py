@@ -104,6 +104,7 @@ def test_a_training_batch_has_the_types_and_the_rows_of_its_index(records, view)
         "mask": ("uint8", (4, *SHAPE)),
         "extent": ("int32", (4, 3, 2)),
         "label": ("float32", (4,)),
+        "weight": ("float32", (4,)),
         "index": ("int32", (4,)),
         "valid": ("float32", (4,)),
     }
