@@ -1,4 +1,4 @@
-"""Builds a dataset; what is already built is not built again.
+"""Builds a dataset, unless it is already built.
 
     python -m datasets.build lesion_crops --config='{"manifest": "cohort.csv"}' --data_dir=data
     python -m datasets.build lesion_crops --config='{"phantom": {"patients": 40}}' --data_dir=data
@@ -6,10 +6,10 @@
     python -m datasets.build medmnist3d --config='{"npz": "adrenalmnist3d_64.npz"}' --data_dir=data
 
 The flags are those of `tfds build`, as far as they make sense without TensorFlow. A built dataset
-is a folder DATA_DIR/NAME-FINGERPRINT with TFDS's files, `lesions.csv` (a row a record, in the order
-of the records) and `fingerprint.json`; it appears whole or not at all. The fingerprint covers the
-contents of images and masks, the ids and the parameters: change one, and another folder is built
-beside the first.
+is a folder DATA_DIR/NAME-FINGERPRINT with TFDS's files, `lesions.csv` (one row per record, in the
+order of the records) and `fingerprint.json`; it is written completely or not at all. The
+fingerprint covers the contents of images and masks, the ids and the parameters: if one of them
+changes, a new folder is built next to the first.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from typing import Any
 from dtc_jax import storage
 from dtc_jax.errors import InputError, UsageError, unknown_choice
 
-# Imported by name: worker processes import this file, and need nothing of TFDS.
+# Imported by name: worker processes import this file, and do not need TFDS.
 NAMES = ("lesion_crops", "ct_patches", "medmnist3d")
 
 
@@ -41,24 +41,24 @@ def build(
     use_beam: bool = False,
     beam_options: str = "",
 ) -> pathlib.Path:
-    """Builds the dataset `name`, unless its fingerprint says that it is there already.
+    """Builds the dataset `name`, unless a dataset with its fingerprint exists.
 
     Args:
       name: 'lesion_crops', 'ct_patches' or 'medmnist3d'.
       config: {'manifest': path} or {'phantom': fields of PhantomSpec}, and fields of
         `record.CropParams` or, for ct_patches, of `patches.PatchParams`; or {'npz': path}.
       data_dir: folder of all datasets.
-      overwrite: builds it again.
-      workers: processes; 0: one for each core.
+      overwrite: whether to build it again.
+      workers: number of processes; 0: one per core.
       use_beam: whether Apache Beam runs the work.
-      beam_options: Beam's own options, separated by commas.
+      beam_options: options of Beam, separated by commas.
 
     Returns:
       The dataset's folder.
 
     Raises:
       UsageError: an unknown name or field.
-      InputError: bad input, or a full disk.
+      InputError: invalid input, or a full disk.
     """
     if name not in NAMES:
         raise unknown_choice("the dataset", name, NAMES)
@@ -73,8 +73,8 @@ def build(
         folder = data_dir / f"{name}-{plan.fingerprint[:12]}"
         if (folder / "fingerprint.json").exists() and not overwrite:
             return folder
-        for dead in data_dir.glob(f".partial-*/{folder.name}"):  # of a build that was killed
-            shutil.rmtree(dead.parent, ignore_errors=True)
+        for stale in data_dir.glob(f".partial-*/{folder.name}"):  # of a build that was killed
+            shutil.rmtree(stale.parent, ignore_errors=True)
         with storage.atomic_folder(folder) as partial:
             prepare.prepare(module.Builder, plan, partial, workers, use_beam, beam_options)
             table = prepare.lesions(partial, module.Builder.MEASURES, plan.table)
@@ -89,10 +89,10 @@ def build(
 
 @contextlib.contextmanager
 def _locked(data_dir: pathlib.Path) -> Iterator[None]:
-    """Lets one build at a time into `data_dir`: the second finds what the first has built."""
+    """Allows one build at a time in `data_dir`: the second one reuses the result of the first."""
     try:
         handle = os.open(data_dir / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError:  # nothing is written into a folder that can only be read
+    except OSError:  # nothing is written into a read-only folder
         yield
         return
     try:
@@ -123,7 +123,7 @@ def main(argv: list[str]) -> int:
         print(f"datasets.build: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("datasets.build: interrupted; nothing half-built is left.", file=sys.stderr)
+        print("datasets.build: interrupted; no incomplete dataset is left.", file=sys.stderr)
         return 130
     print(os.fspath(folder))
     return 0
@@ -138,22 +138,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("dataset", help=" or ".join(NAMES))
-    add("--config", "-c", default="{}", help="JSON of the builder config's fields, or 'phantom'")
+    add("--config", "-c", default="{}", help="fields of the builder config as JSON, or 'phantom'")
     add("--data_dir", "--data-dir", default="data", help="folder of all datasets")
-    add("--overwrite", action="store_true", help="build again what is there")
+    add("--overwrite", action="store_true", help="build again even if the dataset exists")
     add(
         "--file_format",
         "--file-format",
         choices=["array_record"],
-        help="array_record: the one format that is random access and needs no TensorFlow",
+        help="array_record: the only format with random access and without TensorFlow",
     )
-    add("--num-processes", "--num_processes", type=int, default=0, help="0: one for each core")
+    add("--num-processes", "--num_processes", type=int, default=0, help="0: one per core")
     add("--use_beam", "--use-beam", action="store_true", help="run on Apache Beam")
     add(
         "--beam_pipeline_options",
         "--beam-pipeline-options",
         default="",
-        help="Beam's own, separated by commas, such as runner=DirectRunner; implies --use_beam",
+        help="options of Beam, separated by commas: runner=DirectRunner; implies --use_beam",
     )
     return parser
 

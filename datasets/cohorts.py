@@ -1,4 +1,4 @@
-"""Where the scans of a dataset come from: a manifest, or a phantom cohort."""
+"""The source of the scans of a dataset: a manifest, or a phantom cohort."""
 
 import abc
 import dataclasses
@@ -30,7 +30,7 @@ class CohortConfig(tfds.core.BuilderConfig, abc.ABC):
     @property
     @abc.abstractmethod
     def params(self) -> Any:
-        """How records are cut out of a scan; a dataclass."""
+        """The parameters of the records; a dataclass."""
 
     @abc.abstractmethod
     def scans(self, data_dir: PathLike) -> list[extraction.Scan]:
@@ -41,10 +41,10 @@ class CohortConfig(tfds.core.BuilderConfig, abc.ABC):
         """
 
     def path(self, data_dir: PathLike) -> str:
-        """Path of the manifest; a phantom cohort is generated into `data_dir` if it is not there.
+        """Path of the manifest; a phantom cohort is generated in `data_dir` if it is missing.
 
         Raises:
-          UsageError: no cohort is given, or no such field of a phantom exists.
+          UsageError: no cohort is given, or a field of the phantom is unknown.
         """
         if (self.phantom is None) == (not self.manifest):
             raise UsageError(
@@ -65,12 +65,12 @@ def plan(
     data_dir: PathLike,
     hashes: PathLike,
 ) -> records.Plan:
-    """What is to be built.
+    """The plan of a build.
 
     Args:
       config_class: of the builder.
-      fields: of it.
-      data_dir: where a phantom cohort is generated.
+      fields: of the config.
+      data_dir: for a generated phantom cohort.
       hashes: cache of `fingerprint.file_hashes`.
 
     Raises:
@@ -78,9 +78,9 @@ def plan(
     """
     name = "phantom" if "phantom" in fields else "manifest"
     config = records.make_config(config_class, name, fields)
-    params = dataclasses.asdict(config.params)  # wrong ones are said before any file is looked at
+    params = dataclasses.asdict(config.params)  # invalid ones are refused before any file is read
     mark = fingerprint.of_scans(config.scans(data_dir), params, hashes)
-    found = dataclasses.replace(
+    named = dataclasses.replace(
         config, name=f"{name}-{mark[:12]}", manifest=config.path(data_dir), phantom=None
     )
-    return records.Plan(found, mark)
+    return records.Plan(named, mark)

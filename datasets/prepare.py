@@ -1,4 +1,4 @@
-"""Runs TFDS: builds the record files, and reads back what lesions.csv holds of them."""
+"""Runs TFDS: builds the record files, and reads them back for lesions.csv."""
 
 import contextlib
 import errno
@@ -27,19 +27,19 @@ def prepare(
     use_beam: bool,
     beam_options: str,
 ) -> None:
-    """Writes TFDS's files into `folder`, which is empty.
+    """Writes the files of TFDS into `folder`, which is empty.
 
     Args:
-      builder_class: makes the records.
-      plan: what it is configured with.
-      folder: exists.
-      workers: processes; 0: one for each core.
+      builder_class: of the records.
+      plan: with the config of the builder.
+      folder: an existing, empty folder.
+      workers: number of processes; 0: one per core.
       use_beam: whether Apache Beam runs the work.
-      beam_options: Beam's own options, separated by commas.
+      beam_options: options of Beam, separated by commas.
 
     Raises:
-      InputError: see the builders; or Beam is asked for and not installed.
-      OSError: there is no space left.
+      InputError: see the builders; or Beam is requested and not installed.
+      OSError: there is no space left on the disk.
     """
     beam = _beam(beam_options) if use_beam else {}
     scratch = folder / "scratch"
@@ -58,19 +58,18 @@ def prepare(
 def lesions(
     folder: pathlib.Path, measures: Mapping[str, str], table: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """One row a record, in their order: ids and measures, read from the record files themselves.
+    """One row per record, in their order: ids and measures, read from the record files.
 
     Args:
       folder: of a prepared dataset.
-      measures: of its builder.
+      measures: of the builder.
       table: further columns, by lesion_id.
     """
     builder = tfds.builder_from_directory(folder)
     sources = [builder.as_data_source(split=split) for split in builder.info.splits]
-    records = (one for source in sources for one in source)
-    total = sum(map(len, sources))
-    rows = [record.columns(one, measures) for one in progress.track(records, "reading back", total)]
-    read = pd.DataFrame(rows)
+    stored = (stored_record for source in sources for stored_record in source)
+    tracked = progress.track(stored, "reading back", total=sum(map(len, sources)))
+    read = pd.DataFrame([record.columns(stored_record, measures) for stored_record in tracked])
     return read if table is None else read.merge(table, on="lesion_id", validate="one_to_one")
 
 
@@ -78,35 +77,33 @@ def _beam(options: str) -> dict[str, Any]:
     try:
         from apache_beam.options import pipeline_options
     except ImportError as error:
-        raise InputError(
-            "Apache Beam is not installed; install the extra: pip install 'dtc-jax[beam]'."
-        ) from error
+        raise InputError("Apache Beam is not installed; pip install 'dtc-jax[beam]'.") from error
     try:
         parsed = pipeline_options.PipelineOptions(
             [f"--{option}" for option in options.split(",") if option]
         )
-    except SystemExit as error:  # Beam parses them as a command line, and would end the program
-        raise UsageError(f"--beam_pipeline_options: Beam does not take {options!r}.") from error
+    except SystemExit as error:  # Beam parses them like a command line, and would exit
+        raise UsageError(f"--beam_pipeline_options: Beam does not accept {options!r}.") from error
     runner = parsed.view_as(pipeline_options.StandardOptions).runner or "DirectRunner"
     return {"beam_runner": runner, "beam_options": parsed}
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps TFDS from printing of downloads; our own progress goes to stderr."""
+    """Suppresses the output of TFDS about downloads; our own progress goes to stderr."""
     tfds.disable_progress_bar()
-    before = logging.get_verbosity()
+    verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
-        logging.set_verbosity(before)
+        logging.set_verbosity(verbosity)
 
 
 @contextlib.contextmanager
 def _no_space_is_an_os_error() -> Iterator[None]:
-    """The record writer names the system's error in the text of a RuntimeError alone."""
+    """The record writer reports the error of the system only in the text of a RuntimeError."""
     try:
         yield
     except RuntimeError as error:

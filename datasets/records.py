@@ -1,4 +1,4 @@
-"""What the builders share: the form of a record on disk, and how records are written."""
+"""The base of the builders: the format of a record on disk, and the writing of records."""
 
 import abc
 import dataclasses
@@ -14,18 +14,18 @@ import tensorflow_datasets as tfds
 from dtc_jax.crops import extraction, record
 from dtc_jax.errors import InputError, unknown_choice
 
-_RECORDS_A_SHARD = 256  # TFDS holds a shard in memory while it is written
+_SHARD_SIZE = 256  # records; TFDS keeps a shard in memory while it is written
 _KeyedRecord = tuple[str, extraction.Record]
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is to be built.
+    """The plan of a build.
 
     Attributes:
       config: of the builder.
-      fingerprint: of all that the records depend on.
-      table: columns that lesions.csv gets beside the records' own, by lesion_id.
+      fingerprint: of everything that the records depend on.
+      table: further columns of lesions.csv, by lesion_id.
     """
 
     config: tfds.core.BuilderConfig
@@ -37,24 +37,24 @@ def make_config(config_class: type, name: str, fields: Mapping[str, Any]) -> Any
     """A builder config from the fields that a user gives.
 
     Raises:
-      UsageError: it has no such field.
+      UsageError: a field is unknown.
     """
     general = {field.name for field in dataclasses.fields(tfds.core.BuilderConfig)}
-    own = [f.name for f in dataclasses.fields(config_class) if f.name not in general]
+    allowed = [f.name for f in dataclasses.fields(config_class) if f.name not in general]
     for field in fields:
-        if field not in own:
-            raise unknown_choice("a field of the dataset's config", field, own)
+        if field not in allowed:
+            raise unknown_choice("a field of the dataset's config", field, allowed)
     return config_class(name=name, **fields)
 
 
 class RecordBuilder(tfds.core.ShardBasedBuilder, abc.ABC):
     """Writes records in the order of the parts they are made from, without TensorFlow.
 
-    TFDS's GeneratorBasedBuilder gathers all examples before it writes, and needs TensorFlow once
-    they take more than 1 GB; a builder of shards does neither.
+    TFDS's GeneratorBasedBuilder collects all examples before writing, and needs TensorFlow if they
+    exceed 1 GB; a builder of shards does neither.
     """
 
-    MEASURES: Mapping[str, str] = record.MEASURES  # of a record: names, and axes of a vector
+    MEASURES: Mapping[str, str] = record.MEASURES  # of a record: names, and the axes of a vector
 
     def __init__(
         self,
@@ -67,9 +67,9 @@ class RecordBuilder(tfds.core.ShardBasedBuilder, abc.ABC):
         """Makes a builder.
 
         Args:
-          file_format: array_record unless given: the one with random access.
-          workers: processes; 0: one for each core.
-          use_beam: whether Beam makes each shard; `download_and_prepare` is given the runner.
+          file_format: default array_record, the only one with random access.
+          workers: number of processes; 0: one per core.
+          use_beam: whether Beam makes each shard; `download_and_prepare` gets the runner.
           **kwargs: of `tfds.core.DatasetBuilder`.
         """
         self.workers, self.use_beam = workers, use_beam
@@ -82,7 +82,7 @@ class RecordBuilder(tfds.core.ShardBasedBuilder, abc.ABC):
 
     @abc.abstractmethod
     def parts(self) -> tuple[Callable[[Any], list], Mapping[str, Sequence[Any]]]:
-        """How records are made of a part, and the parts of each split; a part has a length."""
+        """The function from a part to its records, and the parts (each has a length) by split."""
 
     def _info(self) -> tfds.core.DatasetInfo:
         shape = tuple(self.shape)
@@ -93,7 +93,7 @@ class RecordBuilder(tfds.core.ShardBasedBuilder, abc.ABC):
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict(
                 {
-                    # Bytes as they are: the record file compresses them.
+                    # Raw bytes: the record file compresses them.
                     "image": tfds.features.Tensor(shape=shape, dtype=np.int16, encoding="bytes"),
                     "mask": tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding="bytes"),
                     "extent": tfds.features.Tensor(shape=(3, 2), dtype=np.int32),
@@ -117,8 +117,8 @@ class RecordBuilder(tfds.core.ShardBasedBuilder, abc.ABC):
         shards = _shards(parts)
         if self.use_beam:
             return [functools.partial(_made_by_beam, make, shard) for shard in shards]
-        # One stream feeds the shards in turn, so that no core waits where one ends; the last
-        # exhausts it.
+        # One stream feeds the shards in turn, so that no core waits at the end of one; the last
+        # shard exhausts it.
         stream = _keyed(extraction.extract(make, parts, self.workers))
         lengths = [sum(map(len, shard)) for shard in shards]
         ends: list[int | None] = [*lengths[:-1], None]
@@ -126,23 +126,23 @@ class RecordBuilder(tfds.core.ShardBasedBuilder, abc.ABC):
 
 
 def _shards(parts: Sequence[Any]) -> list[list[Any]]:
-    """Consecutive parts, together, until a shard is full."""
+    """Groups consecutive parts until a shard is full."""
     shards: list[list[Any]] = [[]]
     for part in parts:
-        if sum(map(len, shards[-1])) >= _RECORDS_A_SHARD:
+        if sum(map(len, shards[-1])) >= _SHARD_SIZE:
             shards.append([])
         shards[-1].append(part)
     return shards
 
 
 def _keyed(records: Iterator[extraction.Record]) -> Iterator[_KeyedRecord]:
-    for one in records:
-        yield one["lesion_id"], one
+    for stored_record in records:
+        yield stored_record["lesion_id"], stored_record
 
 
 def _made_by_beam(make: Callable[[Any], list], shard: Sequence[Any]) -> Iterator[_KeyedRecord]:
     results = [result for part in shard for result in make(part)]
-    bad = [str(result) for result in results if isinstance(result, InputError)]
-    if bad:
-        raise InputError("\n  ".join(["lesions that cannot be used:", *bad]))
+    errors = [str(result) for result in results if isinstance(result, InputError)]
+    if errors:
+        raise InputError("\n  ".join(["lesions that cannot be used:", *errors]))
     return _keyed(iter(results))

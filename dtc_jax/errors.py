@@ -1,4 +1,4 @@
-"""Errors a user can act on. `launch.py` prints their message alone and exits with `exit_code`."""
+"""Errors a user can act on. `launch.py` prints only their message and exits with `exit_code`."""
 
 import contextlib
 import difflib
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 
 class InputError(Exception):
-    """Bad input. The message names the file, the row or the field, and says what to do."""
+    """Invalid input. The message names the file, the row or the field, and says what to do."""
 
     exit_code = 1
 
@@ -19,36 +19,36 @@ class UsageError(InputError):
 
 
 class Stopped(Exception):
-    """A signal ended the work after its state was saved; the same command goes on from there."""
+    """A signal stopped the work after its state was saved; the same command resumes it."""
 
     exit_code = 75
 
 
 def unknown_choice(field: str, value: object, choices: Iterable[str]) -> UsageError:
-    """The error to raise where `field` is none of `choices`; it names them and the nearest one."""
+    """The error for a `value` that is not one of `choices`; it suggests the closest one."""
     choices = list(choices)
-    near = difflib.get_close_matches(str(value), choices, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    closest = difflib.get_close_matches(str(value), choices, n=1)
+    hint = f" Did you mean {closest[0]!r}?" if closest else ""
     return UsageError(f"{field} is {value!r}; it must be one of {', '.join(choices)}.{hint}")
 
 
 @contextlib.contextmanager
 def no_memory_is_an_input_error(what: str, advice: str) -> Iterator[None]:
-    """Turns want of memory, also that of an accelerator, into an `InputError`.
+    """Turns running out of memory, also on an accelerator, into an `InputError`.
 
     Args:
-      what: does not fit, and how large it is; begins the message.
+      what: what does not fit, and how large it is; begins the message.
       advice: what to do.
     """
     try:
         yield
     except (MemoryError, OSError, RuntimeError) as error:
         if isinstance(error, OSError):
-            known, text = error.errno == errno.ENOMEM, ""  # its own would name a file
+            is_memory, text = error.errno == errno.ENOMEM, ""  # its text would name a file
         else:
             text = " ".join(str(error).split())
-            known = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text  # XLA's
-        if not known:
+            is_memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text  # of XLA
+        if not is_memory:
             raise
         detail = f" ({text[:200]})" if text else ""
         raise InputError(f"{what} does not fit into memory{detail}. {advice}") from error

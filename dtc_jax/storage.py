@@ -1,4 +1,4 @@
-"""Writing files so that a crash, a signal or a full disk leaves no half-written one behind."""
+"""Writes files atomically: a crash, a signal or a full disk leaves no half-written file."""
 
 import contextlib
 import errno
@@ -21,7 +21,7 @@ PathLike = str | os.PathLike[str]
 
 @contextlib.contextmanager
 def no_space_is_an_input_error(path: PathLike) -> Iterator[None]:
-    """Turns a full disk, a read-only folder or a file in the way into an `InputError`."""
+    """Turns a full disk, a read-only folder or an obstructing file into an `InputError`."""
     try:
         yield
     except OSError as error:
@@ -31,23 +31,23 @@ def no_space_is_an_input_error(path: PathLike) -> Iterator[None]:
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS):
             raise InputError(
-                f"{path}: cannot be written. Choose a folder you may write to."
+                f"{path}: cannot be written. Choose a folder with write permission."
             ) from error
         if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
             raise InputError(
-                f"{path}: cannot be written: a file lies where a folder is to be, or the other way "
-                "round. Choose another name."
+                f"{path}: cannot be written: there is a file in place of a folder, or a folder in "
+                "place of a file. Choose another name."
             ) from error
         raise
 
 
 @contextlib.contextmanager
 def no_file_is_an_input_error(path: PathLike, wanted: str) -> Iterator[None]:
-    """Turns a missing file, a folder or one that may not be read into an `InputError`.
+    """Turns a missing or unreadable file, or a folder, into an `InputError`.
 
     Args:
       path: to read.
-      wanted: what it is to name.
+      wanted: what the path should point to, for the message.
     """
     try:
         yield
@@ -56,17 +56,17 @@ def no_file_is_an_input_error(path: PathLike, wanted: str) -> Iterator[None]:
     except IsADirectoryError as error:
         raise InputError(f"{path}: is a folder; give the path of {wanted}.") from error
     except PermissionError as error:
-        raise InputError(f"{path}: may not be read; ask for the permission.") from error
+        raise InputError(f"{path}: permission denied; change its permissions.") from error
 
 
 @contextlib.contextmanager
 def atomic(path: PathLike) -> Iterator[pathlib.Path]:
     """Yields a temporary path beside `path`, which replaces it only if the block succeeds.
 
-    The temporary name keeps every suffix of `path`, since libraries choose a format by it.
+    The temporary name keeps every suffix of `path`, since libraries derive the format from it.
 
     Raises:
-      InputError: the disk is full, the folder cannot be written, or something is in the way.
+      InputError: the disk is full, the folder cannot be written, or a file obstructs the path.
     """
     target = pathlib.Path(path)
     with no_space_is_an_input_error(target):
@@ -98,7 +98,7 @@ def atomic_folder(path: PathLike) -> Iterator[pathlib.Path]:
                 os.replace(target, replaced)
             os.replace(partial, target)
         finally:
-            if replaced.exists() and not target.exists():  # stopped between the two
+            if replaced.exists() and not target.exists():  # stopped between the two renames
                 os.replace(replaced, target)
             shutil.rmtree(scratch, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""Patches of scans with their lesions' masks."""
+"""Patches of scans with masks of the lesions."""
 
 from datasets.ct_patches.ct_patches_dataset_builder import Builder
 

@@ -16,17 +16,17 @@ from dtc_jax.storage import PathLike
 
 @dataclasses.dataclass
 class CtPatchesConfig(cohorts.CohortConfig):
-    """Patches of a cohort's scans.
+    """Patches of the scans of a cohort; the fields are described in `patches.PatchParams`.
 
     Attributes:
-      size_mm: see `patches.PatchParams`, as all the others.
-      fill: the same.
-      spacing_mm: the same.
-      antialias: the same.
-      about: the same; the ids of 'cubes' may be in a column `patch_id`.
-      lesion_share: the same.
-      vessel_share: the same.
-      seed: the same.
+      size_mm: of a patch along z, y, x.
+      fill: value outside the scan.
+      spacing_mm: of the network's grid.
+      antialias: filter of scans that are finer than it.
+      about: positions; the ids of 'cubes' may be in a column `patch_id`.
+      lesion_share: share of patches with a lesion.
+      vessel_share: share of patches at vessels.
+      seed: of the positions.
     """
 
     size_mm: tuple[int, int, int] = PatchParams.size_mm
@@ -40,12 +40,12 @@ class CtPatchesConfig(cohorts.CohortConfig):
 
     @property
     def params(self) -> PatchParams:
-        """How patches are taken."""
+        """The parameters of the patches."""
         names = [field.name for field in dataclasses.fields(PatchParams)]
         return PatchParams(**{name: getattr(self, name) for name in names})
 
     def scans(self, data_dir: PathLike) -> list[extraction.Scan]:
-        """The scans, in the order of the records; those without a lesion give patches, too."""
+        """The scans, in the order of the records, including those without a lesion."""
         if self.about == "cubes":
             return extraction.scans(manifest.read_manifest(self.path(data_dir), "patch_id"))
         table = manifest.read_manifest(self.path(data_dir), healthy=True)
@@ -53,7 +53,7 @@ class CtPatchesConfig(cohorts.CohortConfig):
 
 
 class Builder(records.RecordBuilder):
-    """One split, `patches`; splits of patients are joined when reading."""
+    """One TFDS split, `patches`; splits of patients are joined when reading."""
 
     VERSION = tfds.core.Version("2.0.0")
     BUILDER_CONFIGS = (
@@ -68,7 +68,7 @@ class Builder(records.RecordBuilder):
         return self.builder_config.params.shape
 
     def parts(self) -> tuple[Callable[[Any], list], Mapping[str, Sequence[Any]]]:
-        """Scans, in one split."""
+        """The scans, in one split."""
         params = self.builder_config.params
         scans = self.builder_config.scans(self.data_dir_root)
         return functools.partial(patches.cut, params=params), {

@@ -1,4 +1,4 @@
-"""TFDS builder of lesion crops: int16 HU at 1 mm with a margin, the mask, the measures."""
+"""TFDS builder of lesion crops: int16 HU at 1 mm with a margin, the mask and the measures."""
 
 import dataclasses
 import functools
@@ -16,11 +16,11 @@ from dtc_jax.storage import PathLike
 
 @dataclasses.dataclass
 class LesionCropsConfig(cohorts.CohortConfig):
-    """Crops about the lesions of a cohort.
+    """Crops around the lesions of a cohort.
 
     Attributes:
       size_mm: see `record.CropParams`.
-      fill: the same.
+      fill: see `record.CropParams`.
     """
 
     size_mm: tuple[int, int, int] = CropParams.size_mm
@@ -28,16 +28,16 @@ class LesionCropsConfig(cohorts.CohortConfig):
 
     @property
     def params(self) -> CropParams:
-        """How lesions are cut out."""
+        """The parameters of the crops."""
         return CropParams(self.size_mm, self.fill)
 
     def scans(self, data_dir: PathLike) -> list[extraction.Scan]:
-        """The scans, in the order of the records; those without a lesion are for a segmenter."""
+        """The scans, in the order of the records; those without a lesion have no record."""
         return extraction.scans(manifest.read_manifest(self.path(data_dir), healthy=True))
 
 
 class Builder(records.RecordBuilder):
-    """One split, `lesions`; labels and splits are joined when reading."""
+    """One TFDS split, `lesions`; labels and splits are joined when reading."""
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = (
@@ -51,7 +51,7 @@ class Builder(records.RecordBuilder):
         return self.builder_config.params.size_mm
 
     def parts(self) -> tuple[Callable[[Any], list], Mapping[str, Sequence[Any]]]:
-        """Scans, in one split."""
+        """The scans, in one split."""
         make = functools.partial(extraction.cut_scan, params=self.builder_config.params)
         return make, {"lesions": self.builder_config.scans(self.data_dir_root)}
 

@@ -34,7 +34,7 @@ class MedMnist3dConfig(tfds.core.BuilderConfig):
 
 
 class Builder(records.RecordBuilder):
-    """Splits train, validation and test; labels are joined when reading."""
+    """The splits train, validation and test; labels are joined when reading."""
 
     VERSION = tfds.core.Version("1.0.0")
 
@@ -44,14 +44,14 @@ class Builder(records.RecordBuilder):
         return self.builder_config.arrays["train_images"].shape[1:]
 
     def parts(self) -> tuple[Callable[[Any], list], Mapping[str, Sequence[Any]]]:
-        """Pieces of the npz, by split."""
+        """The parts of the npz, by split."""
         if self.use_beam:
             raise UsageError("medmnist3d is a single file; build it without Beam.")
         return medmnist.records, medmnist.cubes(self.builder_config.arrays)
 
 
 def plan(fields: Mapping[str, Any], data_dir: PathLike, hashes: PathLike) -> records.Plan:
-    """What is to be built; lesions.csv gets the labels and the official split.
+    """The plan of a build; lesions.csv gets the labels and the official split.
 
     Args:
       fields: of `MedMnist3dConfig`.

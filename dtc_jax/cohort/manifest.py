@@ -1,22 +1,21 @@
-"""The manifest: a CSV with one row a lesion, read and checked as a whole.
+"""The manifest: a CSV with one row per lesion, read and checked as a whole.
 
 | column | | |
 |---|---|---|
 | patient_id, lesion_id | required | pseudonyms of the study; lesion_id is unique |
 | image, mask | required | NIfTI, NRRD or MHA below the manifest's folder, relative to it |
-| lungs | | a mask of the scan's lungs, as `mask`; where it is empty they are found |
-| mask_label | | the lesion's number in an instance mask; default: all that is not zero |
-| label | | 1 RAI-refractory, 0 RAI-avid; empty: not known |
+| lungs | | a mask of the lungs, like `mask`; if it is empty, they are segmented |
+| mask_label | | number of the lesion in an instance mask; default: all nonzero voxels |
+| label | | 1 RAI-refractory, 0 RAI-avid; empty: unknown |
 | cohort, center | | default 'primary', 'unknown' |
-| split | | train, validation or test, where the split is given |
-| diameter_mm, age, sex, scan_order, scanner, kvp, slice_mm | | as known |
+| split | | train, validation or test, if the split is given |
+| diameter_mm, age, sex, scan_order, scanner, kvp, slice_mm | | if known |
 
-A row with neither lesion_id nor mask is a scan without a lesion, where such are of use; it says
-nothing else of a lesion either. A file may be spelled in several ways; it counts as one.
+Where scans without a lesion are allowed, such a scan is a row with neither lesion_id nor mask and
+with no other value of a lesion. Different spellings of a path count as the same file.
 
 An image may also be a folder of DICOM files, of which the largest axial CT series is read
-(`imaging.dicom.find`). The evidence columns are described in `selection`. Further columns are
-carried along.
+(`imaging.dicom.find`). The evidence columns are described in `selection`. Further columns are kept.
 """
 
 import difflib
@@ -37,9 +36,9 @@ from dtc_jax.storage import PathLike
 REQUIRED = ("patient_id", "lesion_id", "image", "mask")
 _DEFAULTS = {"cohort": "primary", "center": "unknown"}
 _WORDS = {"split": SPLITS, "uptake": selection.UPTAKES}
-# What the number in a column must be, in words and as a condition.
+# The valid numbers of a column, as text and as a condition.
 _NUMBERS: dict[str, tuple[str, Callable[[float], bool]]] = {
-    "mask_label": ("a whole number from 1 on", lambda x: x >= 1 and x == int(x)),
+    "mask_label": ("a whole number of at least 1", lambda x: x >= 1 and x == int(x)),
     "label": ("0 (RAI-avid) or 1 (RAI-refractory)", lambda x: x in (0, 1)),
     "diameter_mm": ("a positive number", lambda x: x > 0),
     "age": ("a number of years from 0 to 130", lambda x: 0 <= x <= 130),
@@ -50,11 +49,11 @@ _NUMBERS: dict[str, tuple[str, Callable[[float], bool]]] = {
 _PATHS = ("image", "mask", "lungs")
 _OPTIONAL = (*_DEFAULTS, "lungs", "split", "sex", "scanner", *_NUMBERS)
 _NUMBERS |= dict.fromkeys(selection.FLAGS, ("0 or 1", lambda x: x in (0, 1)))
-_NUMBERS |= dict.fromkeys(selection.QUANTITIES, ("a number from 0 on", lambda x: x >= 0))
-_KNOWN = (*REQUIRED, *_OPTIONAL, *selection.EVIDENCE)
+_NUMBERS |= dict.fromkeys(selection.QUANTITIES, ("a number of at least 0", lambda x: x >= 0))
+_COLUMNS = (*REQUIRED, *_OPTIONAL, *selection.EVIDENCE)
 _OF_A_LESION = ("label", "mask_label", "diameter_mm", "uptake", "uptake_percent")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_CODE = re.compile(r"[+-]?0\d.*")  # 007 looks like a number, but its zeros count
+_CODE = re.compile(r"[+-]?0\d.*")  # 007 looks like a number, but its zeros matter
 
 
 def read_manifest(
@@ -64,14 +63,13 @@ def read_manifest(
 
     Args:
       path: of the CSV.
-      id_column: the name of `lesion_id` in a file that has no such column.
+      id_column: the column to use as `lesion_id` if the file has no such column.
       healthy: whether a row with neither lesion_id nor mask is allowed: a scan without a lesion.
 
     Returns:
-      One row a lesion, in the file's order. Ids and words are str, numbers float, what is empty is
-      NaN; `image`, `mask` and `lungs` are absolute paths. Columns of the table above that the file
-      lacks are there, empty or with their default. Of further columns, those of numbers alone are
-      float.
+      One row per lesion, in the order of the file. Ids and words are str, numbers float, empty
+      cells NaN; `image`, `mask` and `lungs` are absolute paths. Missing columns of the table above
+      are added, empty or with their default. Further columns are float if all values are numbers.
 
     Raises:
       InputError: there is no such file.
@@ -79,7 +77,7 @@ def read_manifest(
     """
     path = pathlib.Path(path)
     cells, problems = csv_reader.read_cells(path, "the manifest", each="lesion")
-    cells = _spelled_alike(cells, path.parent.resolve())
+    cells = _unify_spelling(cells, path.parent.resolve())
     if "lesion_id" not in cells:
         cells = cells.rename(columns={id_column: "lesion_id"})
     invalid = validate(cells, path.parent)
@@ -98,48 +96,50 @@ def read_manifest(
 
 
 def validate(table: pd.DataFrame, folder: PathLike) -> list[Problem]:
-    """All that is wrong with the rows of a manifest, by row.
+    """All problems of the rows of a manifest, sorted by row.
 
     Args:
-      table: every cell as text, '' where empty; the index is the row's number in the file.
+      table: every cell as text, '' if empty; the index is the row number in the file.
       folder: of the manifest.
     """
     problems = list(_missing_columns(table))
     present = {*table}
-    for column in [c for c in table if c in _KNOWN]:
+    for column in [c for c in table if c in _COLUMNS]:
         problems += _value_problems(table[column], column)
     if "lesion_id" in present:
-        problems += _repeated(table, ["lesion_id"], "every lesion needs an id of its own.")
+        problems += _repeated(table, ["lesion_id"], "every lesion needs a unique id.")
     if {"image", "mask"} <= present:
-        place = [c for c in ("mask", "image", "mask_label") if c in present]
-        problems += _repeated(table, place, "this lesion has a row already; delete one.")
+        location = [c for c in ("mask", "image", "mask_label") if c in present]
+        problems += _repeated(table, location, "this lesion has another row; delete one.")
     if {"patient_id", "cohort"} <= present:
         filled = table.assign(cohort=table.cohort.replace("", _DEFAULTS["cohort"]))
-        problems += _divided(filled, "patient_id", "cohort", "give a patient one cohort.")
+        problems += _inconsistent(
+            filled, "patient_id", "cohort", "assign each patient to one cohort."
+        )
     if {"patient_id", "image"} <= present:
-        problems += _divided(table, "image", "patient_id", "give a scan one patient.")
+        problems += _inconsistent(table, "image", "patient_id", "assign each scan to one patient.")
     if {"image", "lungs"} <= present:
-        advice = "give all rows of a scan the same mask of its lungs, or none."
-        problems += _divided(table, "image", "lungs", advice, empty_counts=True)
+        advice = "give all rows of a scan the same mask of the lungs, or none."
+        problems += _inconsistent(table, "image", "lungs", advice, empty_counts=True)
     for column in sorted({*_PATHS} & present):
         problems += _path_problems(table[column], column, pathlib.Path(folder))
-    return sorted(problems, key=lambda problem: (problem.row, _KNOWN.index(problem.column)))
+    return sorted(problems, key=lambda problem: (problem.row, _COLUMNS.index(problem.column)))
 
 
-def _spelled_alike(table: pd.DataFrame, root: pathlib.Path) -> pd.DataFrame:
-    """`table` with each file named as where it is first named: a.nii and ./a.nii are one scan.
+def _unify_spelling(table: pd.DataFrame, root: pathlib.Path) -> pd.DataFrame:
+    """`table` with one spelling per file, the first one: a.nii and ./a.nii are one scan.
 
-    Otherwise a scan could have two patients, or be on two sides of a split.
+    Otherwise a scan could have two patients, or be in two splits.
     """
     first: dict[pathlib.Path, str] = {}
 
     @functools.cache  # many lesions share a scan
     def spelled(name: str) -> str:
-        if not name or pathlib.Path(name).is_absolute():  # which is refused
+        if not name or pathlib.Path(name).is_absolute():  # an absolute path is refused later
             return name
         try:
             return first.setdefault((root / name).resolve(), name)
-        except (OSError, RuntimeError, ValueError):  # so is what cannot be looked up
+        except (OSError, RuntimeError, ValueError):  # refused later, too
             return name
 
     columns = [column for column in _PATHS if column in table]
@@ -147,37 +147,37 @@ def _spelled_alike(table: pd.DataFrame, root: pathlib.Path) -> pd.DataFrame:
 
 
 def _of_healthy_scan(table: pd.DataFrame, problem: Problem) -> bool:
-    """Whether it is but the empty lesion_id or mask of a row that has neither."""
+    """Whether the problem is only the empty lesion_id or mask of a row that has neither."""
     if problem.column not in ("lesion_id", "mask") or not {"lesion_id", "mask"} <= {*table}:
         return False
     return bool((table.loc[problem.row, ["lesion_id", "mask"]] == "").all())
 
 
 def _contradictions(table: pd.DataFrame) -> Iterator[Problem]:
-    """Rows of scans without a lesion that say something of one, or whose scan has another row."""
+    """Rows of scans without a lesion that have values of one, or whose scan has another row."""
     if not {"lesion_id", "image", "mask"} <= {*table}:
         return
     healthy = table[(table.lesion_id == "") & (table["mask"] == "")]
-    again = healthy.image.isin(table.image[table.image.duplicated()])
-    for row in healthy.index[again]:
-        message = "is empty, but the scan has another row; delete one of them."
+    repeated = healthy.image.isin(table.image[table.image.duplicated()])
+    for row in healthy.index[repeated]:
+        message = "is empty, but the scan has another row; delete one of the rows."
         yield Problem(row, "mask", message)
     for column in [c for c in _OF_A_LESION if c in table]:
         for row in healthy.index[healthy[column] != ""]:
             message = (
                 f"is {healthy[column][row]!r}, but a row with neither lesion_id nor mask is a scan "
-                "without a lesion; fill these in, or empty this cell."
+                "without a lesion; fill in lesion_id and mask, or clear this cell."
             )
             yield Problem(row, column, message)
 
 
 def _missing_columns(table: pd.DataFrame) -> Iterator[Problem]:
-    spelled = {column.lower(): column for column in table if column not in _KNOWN}
+    spelled = {column.lower(): column for column in table if column not in _COLUMNS}
     for column in REQUIRED:
         if column not in table:
-            near = difflib.get_close_matches(column, spelled, n=1)
-            hint = f"rename {spelled[near[0]]!r}." if near else f"add it to {', '.join(table)}."
-            yield Problem(1, column, f"no such column; {hint}")
+            close = difflib.get_close_matches(column, spelled, n=1)
+            hint = f"rename {spelled[close[0]]!r}." if close else f"add it to {', '.join(table)}."
+            yield Problem(1, column, f"this column is missing; {hint}")
 
 
 def _value_problems(cells: pd.Series, column: str) -> Iterator[Problem]:
@@ -187,11 +187,13 @@ def _value_problems(cells: pd.Series, column: str) -> Iterator[Problem]:
                 yield Problem(row, column, "is empty; fill it in.")
         elif column in _WORDS and text not in _WORDS[column]:
             words = ", ".join(_WORDS[column])
-            yield Problem(row, column, f"{text!r} is none of {words}; leave it empty if unknown.")
+            yield Problem(
+                row, column, f"{text!r} is not one of {words}; leave it empty if unknown."
+            )
         elif column in _NUMBERS:
-            meaning, holds = _NUMBERS[column]
+            meaning, is_valid = _NUMBERS[column]
             number = float(text) if _NUMBER.fullmatch(text) else math.nan
-            if not math.isfinite(number) or not holds(number):
+            if not math.isfinite(number) or not is_valid(number):
                 message = f"{text!r} is not {meaning}; leave it empty if unknown."
                 yield Problem(row, column, message)
 
@@ -200,10 +202,12 @@ def _repeated(table: pd.DataFrame, columns: list[str], advice: str) -> Iterator[
     filled = table[table[columns[0]] != ""]
     for _, cells in filled.groupby(columns)[columns[0]]:
         for row in cells.index[1:]:
-            yield Problem(row, columns[0], f"{cells[row]!r} as in row {cells.index[0]}: {advice}")
+            yield Problem(
+                row, columns[0], f"{cells[row]!r} is also in row {cells.index[0]}: {advice}"
+            )
 
 
-def _divided(
+def _inconsistent(
     table: pd.DataFrame, owner: str, column: str, advice: str, empty_counts: bool = False
 ) -> Iterator[Problem]:
     """Rows whose `column` differs from that of the first row of the same `owner`."""
@@ -222,11 +226,13 @@ def _path_problems(cells: pd.Series, column: str, folder: pathlib.Path) -> Itera
         path = root / name
         try:
             if pathlib.Path(name).is_absolute() or not path.resolve().is_relative_to(root):
-                return "leaves the manifest's folder; put the file there, without a link."
-            there = path.is_file() or (column == "image" and path.is_dir())
-            return "" if there else f"no such file in {folder}; check the name."
+                return (
+                    "is outside the folder of the manifest; move the file into it, without a link."
+                )
+            exists = path.is_file() or (column == "image" and path.is_dir())
+            return "" if exists else f"no such file in {folder}; check the name."
         except (OSError, RuntimeError):  # too long a name, a loop of links
-            return "cannot be looked up; check the name."
+            return "the path is not valid; check the name."
 
     for row, name in cells[cells != ""].items():
         if message := problem(name):
@@ -236,7 +242,7 @@ def _path_problems(cells: pd.Series, column: str, folder: pathlib.Path) -> Itera
 def _typed(cells: pd.Series, column: str) -> pd.Series:
     filled = cells[cells != ""]
     number = column in _NUMBERS
-    if column not in _KNOWN and len(filled):
+    if column not in _COLUMNS and len(filled):
         number = all(_NUMBER.fullmatch(text) and not _CODE.fullmatch(text) for text in filled)
     return (
         filled.map(float).astype(float).reindex(cells.index) if number else cells.where(cells != "")

@@ -1,1 +1,1 @@
-"""Scans, masks and lesions in millimetres: NumPy and SciPy, no JAX."""
+"""Scans, masks and lesions in millimetres, with NumPy and SciPy, without JAX."""

@@ -1,6 +1,6 @@
-"""Hand-made features of a lesion's size, shape and HU: what a network has to beat.
+"""Hand-crafted features of the size, shape and HU of a lesion, as a baseline for networks.
 
-They are computed on the stored crop (1 mm), so every model of a comparison sees the same voxels.
+They are computed on the stored crop (1 mm), so all compared models use the same voxels.
 """
 
 import numpy as np
@@ -37,7 +37,7 @@ def features(image: np.ndarray, mask: np.ndarray, extent: np.ndarray | None = No
 
     Args:
       image: [D, H, W] HU at 1 mm.
-      mask: [D, H, W]; not empty.
+      mask: [D, H, W], not empty.
       extent: [3, 2]; range of indices inside the scan, so that no padding is measured.
 
     Returns:
@@ -48,7 +48,7 @@ def features(image: np.ndarray, mask: np.ndarray, extent: np.ndarray | None = No
     inside = hu[mask]
     voxels = np.argwhere(mask).astype(np.float64)  # [N, 3]
     sides = np.ptp(voxels, axis=0) + 1.0
-    # 1/12 is the variance of a voxel's own extent; it keeps one-voxel lesions defined.
+    # 1/12 is the variance within a voxel; with it, lesions of one voxel are defined.
     spread = np.cov(voxels.T, bias=True) + np.eye(3) / 12.0
     axes = np.sqrt(np.linalg.eigvalsh(spread)[::-1])
     surface = mask & ~ndimage.binary_erosion(mask)
@@ -57,7 +57,7 @@ def features(image: np.ndarray, mask: np.ndarray, extent: np.ndarray | None = No
         within = np.zeros_like(mask)
         within[tuple(slice(start, stop) for start, stop in extent)] = True
         rim &= within
-    varied = inside.size > 2 and np.ptp(inside) > 1e-6
+    has_spread = inside.size > 2 and np.ptp(inside) > 1e-6
     return np.array(
         [
             np.log(inside.size),
@@ -69,7 +69,7 @@ def features(image: np.ndarray, mask: np.ndarray, extent: np.ndarray | None = No
             inside.std(),
             inside.max(),
             *np.percentile(inside, [10, 50, 90]),
-            stats.skew(inside) if varied else 0.0,
+            stats.skew(inside) if has_spread else 0.0,
             np.mean(inside > 200),
             np.mean(inside > -300),
             hu[surface].mean(),

@@ -1,4 +1,4 @@
-"""From a network's probability to lesions: an instance mask, and a table with a row a lesion."""
+"""From probabilities to lesions: an instance mask, and a table with one row per lesion."""
 
 import dataclasses
 from typing import Literal
@@ -12,7 +12,7 @@ from dtc_jax.imaging import lesions
 from dtc_jax.imaging.volume import Volume
 
 COLUMNS = {
-    "lesion_id": "the lesion's number in the instance mask, from 1, the largest first",
+    "lesion_id": "number of the lesion in the instance mask, from 1, the largest first",
     "center_x_mm": "middle of the mask's bounding box in RAS world coordinates",
     "center_y_mm": "the same",
     "center_z_mm": "the same",
@@ -32,14 +32,14 @@ COLUMNS = {
 
 @dataclasses.dataclass(frozen=True)
 class Instances:
-    """How probability becomes lesions.
+    """How probabilities become lesions.
 
     Attributes:
-      threshold: probability from which a voxel belongs to a lesion.
+      threshold: a voxel with at least this probability belongs to a lesion.
       connectivity: neighbours of a voxel: 6, 18 or 26.
-      min_volume_mm3: smaller pieces are no lesions; the default is a ball of 2.1 mm.
-      min_inside: share of a piece that must lie in the field for it to be a lesion of the lungs; a
-        lesion at the pleura is kept whole, also where the field cuts through it.
+      min_volume_mm3: smaller pieces are discarded; the default is a ball of 2.1 mm.
+      min_inside: minimum share of a piece inside the lung field; a lesion at the pleura is kept
+        whole, even if the field cuts through it.
     """
 
     threshold: float = 0.5
@@ -63,54 +63,54 @@ def find(
       image: CT in HU.
       probability: float, on the grid of `image`.
       spec: see `Instances`.
-      field: bool, on the grid of `image`: where lesions can lie; None for everywhere.
+      field: bool, on the grid of `image`: the lung field; None for everywhere.
 
     Returns:
-      The instance mask on the grid of `image` (uint16, or uint32 where that is too small), and the
-      table with `COLUMNS`; without a lesion it has its columns and no row.
+      The instance mask on the grid of `image` (uint16, or uint32 if that is too small), and the
+      table with `COLUMNS`, which has no row if there is no lesion.
     """
     pieces = lesions.components(probability.array >= spec.threshold, spec.connectivity)
     voxel_mm3 = float(np.prod(image.spacing_mm))
-    found = []
+    accepted = []
     for label, box in enumerate(ndimage.find_objects(pieces), start=1):
         piece = pieces[box] == label
         inside = 1.0 if field is None else field.array[box][piece].mean()
         if piece.sum() * voxel_mm3 >= spec.min_volume_mm3 and inside >= spec.min_inside:
-            found.append((box, piece))
-    found.sort(key=lambda one: -one[1].sum())  # stable: equal ones stay in the order of the scan
-    mask = np.zeros(image.shape, np.uint16 if len(found) < 2**16 else np.uint32)
-    for number, (box, piece) in enumerate(found, start=1):
+            accepted.append((box, piece))
+    accepted.sort(key=lambda pair: -pair[1].sum())  # stable: ties stay in the order of the scan
+    mask = np.zeros(image.shape, np.uint16 if len(accepted) < 2**16 else np.uint32)
+    for number, (box, piece) in enumerate(accepted, start=1):
         mask[box][piece] = number
     numbered = Volume(mask, image.affine)
     return numbered, measure(image, numbered, probability)
 
 
 def measure(image: Volume, mask: Volume, probability: Volume | None = None) -> pd.DataFrame:
-    """Measures lesions that are numbered already, whoever drew them.
+    """Measures the lesions of an instance mask.
 
     Args:
       image: CT in HU.
-      mask: the lesions' numbers, 0 outside, on the grid of `image`.
-      probability: float, on the same grid; None where no network drew the lesions.
+      mask: lesion numbers, 0 outside, on the grid of `image`.
+      probability: float, on the same grid; None if no network found the lesions.
 
     Returns:
-      The table with `COLUMNS` in the order of the numbers; NaN in those of an unknown probability.
-      Without a lesion it has its columns and no row.
+      The table with `COLUMNS`, sorted by number; unknown probabilities are NaN. It has no row if
+      there is no lesion.
     """
     rows = []
     for number, box in lesions.numbered(mask.array):
-        seen = None if probability is None else probability.part(box)
-        row = _row(image.part(box), seen, mask.array[box] == number)
+        in_box = None if probability is None else probability.part(box)
+        row = _row(image.part(box), in_box, mask.array[box] == number)
         for axis, side in zip("zyx", box, strict=True):
             row |= {f"box_{axis}_start": side.start, f"box_{axis}_stop": side.stop}
         rows.append({"lesion_id": number, **row})
-    whole = dict.fromkeys([name for name in COLUMNS if "box" in name or name == "lesion_id"], int)
-    kinds = {name: whole.get(name, float) for name in COLUMNS}
+    integers = dict.fromkeys((c for c in COLUMNS if "box" in c or c == "lesion_id"), int)
+    kinds = {name: integers.get(name, float) for name in COLUMNS}
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(kinds)
 
 
 def _row(image: Volume, probability: Volume | None, piece: np.ndarray) -> dict[str, float]:
-    """The measures of a lesion from its box alone. # [d, h, w]"""
+    """The measures of a lesion, from its box. # [d, h, w]"""
     measures = lesions.measure(image, Volume(piece, image.affine))
     x, y, z = measures.center_mm
     values = np.array([np.nan]) if probability is None else probability.array[piece]

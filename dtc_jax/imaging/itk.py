@@ -1,4 +1,4 @@
-"""NRRD and MetaImage files (.nrrd, .mha), as 3D Slicer and ITK-SNAP write them."""
+"""NRRD and MetaImage files (.nrrd, .mha), as written by 3D Slicer and ITK-SNAP."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from dtc_jax.storage import PathLike
 
 SUFFIXES = (".nrrd", ".mha")
 
-_LONGEST_HEADER = 2**20  # bytes; that of a segmentation with many segments is long
+_MAX_HEADER = 2**20  # bytes; a segmentation with many segments has a long one
 _FIELD = re.compile(rb"^([A-Za-z ]+?)\s*(?:=|:=?)\s*(.*?)\s*$", re.MULTILINE)
 _SPACING = {b"spacings", b"space directions", b"elementspacing", b"elementsize"}
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -24,14 +24,14 @@ def load(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
       affine: [4, 4]; maps an index along them to RAS world coordinates in mm.
 
     Raises:
-      InputError: the file is damaged, not 3-D, holds colours, has no valid geometry or keeps its
+      InputError: the file is damaged, not 3-D, in colour, has no valid geometry or stores its
         voxels in another file; or SimpleITK is not installed.
     """
     try:
         import SimpleITK as sitk
     except ImportError as error:
         raise InputError(
-            f"{path}: SimpleITK, which reads it, is not installed; pip install 'dtc-jax[itk]'."
+            f"{path}: reading it needs SimpleITK; pip install 'dtc-jax[itk]'."
         ) from error
     _check_header(path)
     reader = sitk.ImageFileReader()
@@ -41,18 +41,20 @@ def load(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
         shape, channels = reader.GetSize(), reader.GetNumberOfComponents()
         if len(shape) != 3:
             advice = "stack its slices" if len(shape) < 3 else "save one of its volumes"
-            raise InputError(f"{path}: is {len(shape)}-D {shape}, where a scan is 3-D; {advice}.")
+            raise InputError(
+                f"{path}: is {len(shape)}-D {shape}, but a scan must be 3-D; {advice}."
+            )
         if channels != 1:
             raise InputError(
-                f"{path}: has {channels} numbers a voxel (colours, or segments that overlap); save "
-                "grey values, or one label map."
+                f"{path}: has {channels} numbers per voxel (colours, or overlapping segments); "
+                "save grey values, or one label map."
             )
         image = reader.Execute()
     except RuntimeError as error:
-        if "Failed to allocate memory" in str(error):  # says nothing of the file
+        if "Failed to allocate memory" in str(error):  # not a fault of the file
             raise MemoryError from error
         raise InputError(
-            f"{path}: damaged, truncated or without a valid geometry; save it again."
+            f"{path}: is damaged, truncated or has no valid geometry; save it again."
         ) from error
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
@@ -61,17 +63,19 @@ def load(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _check_header(path: PathLike) -> None:
-    """Refuses what ITK would read in silence: no spacing, or voxels of another file."""
+    """Refuses what ITK would read silently: no spacing, or voxels in another file."""
     with open(path, "rb") as file:
-        start = file.read(_LONGEST_HEADER)
+        start = file.read(_MAX_HEADER)
     if start.startswith(b"NRRD"):
         header, _, _ = start.replace(b"\r\n", b"\n").partition(b"\n\n")
     else:
         header, mark, rest = start.partition(b"ElementDataFile")  # the last field
         header += mark + rest.split(b"\n")[0]
     fields = {name.lower(): value for name, value in _FIELD.findall(header)}
-    elsewhere = fields.get(b"data file", fields.get(b"datafile", fields.get(b"elementdatafile")))
-    if elsewhere not in (None, b"LOCAL"):
-        raise InputError(f"{path}: keeps its voxels in another file; save it as one file.")
+    data_file = fields.get(b"data file", fields.get(b"datafile", fields.get(b"elementdatafile")))
+    if data_file not in (None, b"LOCAL"):
+        raise InputError(f"{path}: stores its voxels in another file; save it as one file.")
     if not _SPACING & set(fields):
-        raise InputError(f"{path}: its header gives no voxel spacing; save it again with its mm.")
+        raise InputError(
+            f"{path}: its header has no voxel spacing; save it again with the spacing in mm."
+        )

@@ -1,4 +1,4 @@
-"""Lesions in a volume: where they are, how large, cut out and pasted back."""
+"""Lesions in a volume: position, size, crops and their inverse."""
 
 import dataclasses
 import itertools
@@ -12,12 +12,12 @@ from scipy import ndimage, spatial
 from dtc_jax.errors import InputError
 from dtc_jax.imaging.volume import Volume
 
-_ROUNDING = 1e-4  # of a voxel: what arithmetic on world coordinates may add or take
+_ROUNDING = 1e-4  # of a voxel: tolerance for arithmetic on world coordinates
 
 
 @dataclasses.dataclass(frozen=True)
 class Measures:
-    """What is measured of a lesion on the scan's own grid.
+    """The measures of a lesion on the grid of the scan.
 
     Attributes:
       center_mm: world coordinates of the middle of the mask's bounding box. # [3]
@@ -43,7 +43,7 @@ def components(mask: np.ndarray, connectivity: Literal[6, 18, 26] = 26) -> np.nd
 
 
 def numbered(mask: np.ndarray) -> list[tuple[int, tuple[slice, ...]]]:
-    """The numbers of an instance mask, rising, and the smallest box around each."""
+    """The numbers of an instance mask in ascending order, with the bounding box of each."""
     boxes = ndimage.find_objects(mask.astype(np.int32, copy=False))
     return [(number, box) for number, box in enumerate(boxes, start=1) if box is not None]
 
@@ -51,7 +51,7 @@ def numbered(mask: np.ndarray) -> list[tuple[int, tuple[slice, ...]]]:
 def padded(
     box: tuple[slice, ...], margin: Sequence[int] | np.ndarray, shape: tuple[int, ...]
 ) -> tuple[slice, ...]:
-    """`box` with `margin` voxels more on both sides of each axis, as far as the volume goes."""
+    """`box` with `margin` more voxels on both sides of each axis, clipped to the volume."""
     return tuple(
         slice(max(0, side.start - int(more)), min(n, side.stop + int(more)))
         for side, more, n in zip(box, margin, shape, strict=True)
@@ -74,11 +74,11 @@ def measure(image: Volume, mask: Volume) -> Measures:
 
 
 def bounding_box(mask: np.ndarray) -> tuple[slice, slice, slice]:
-    """The smallest box around a mask that is not empty."""
+    """The smallest box around a nonempty mask."""
     sides: list[slice] = []
-    for others in ((1, 2), (0, 2), (0, 1)):  # each axis is searched within the sides before it
-        hit = np.flatnonzero(mask[tuple(sides)].any(axis=others))
-        sides.append(slice(int(hit[0]), int(hit[-1]) + 1))
+    for others in ((1, 2), (0, 2), (0, 1)):  # each axis is searched within the previous sides
+        occupied = np.flatnonzero(mask[tuple(sides)].any(axis=others))
+        sides.append(slice(int(occupied[0]), int(occupied[-1]) + 1))
     depth, height, width = sides
     return depth, height, width
 
@@ -123,32 +123,32 @@ def cut(
     kind: Literal["image", "mask"] = "image",
     fill: float | Literal["edge"] = "edge",
 ) -> tuple[Volume, np.ndarray]:
-    """Samples a crop about a world point along the volume's own axes.
+    """Samples a crop around a world point along the axes of the volume.
 
     Args:
       volume: a scan or a mask.
-      center_mm: world point that comes to lie at index (size - 1) / 2. # [3]
+      center_mm: world point at index (size - 1) / 2 of the crop. # [3]
       size: voxels of the crop along z, y, x.
       spacing_mm: of the crop's grid.
-      kind: 'image' is interpolated linearly; 'mask' is too, and cut at one half.
-      fill: value outside the scan; 'edge' goes on with its outermost voxels. A mask has nothing
-        outside. A voxel belongs to the scan up to half its side beyond its centre.
+      kind: 'image' is interpolated linearly; 'mask' likewise, then thresholded at one half.
+      fill: value outside the scan; 'edge' repeats its outermost voxels. A mask is empty outside.
+        A voxel extends half its side beyond its centre.
 
     Returns:
       The crop [D, H, W] (float32, or bool for a mask), and its extent [3, 2]: the range
-      [start, stop) of crop indices along each axis that lie inside the scan.
+      [start, stop) of crop indices along each axis inside the scan.
 
     Raises:
-      InputError: the point lies outside the scan.
+      InputError: the point is outside the scan.
     """
     shape = np.array(volume.shape)
     center = volume.index(center_mm)
     if not np.all((center >= -0.5 - _ROUNDING) & (center <= shape - 0.5 + _ROUNDING)):  # or NaN
         raise InputError(
-            f"the lesion lies outside the scan: its centre is at voxel {center.round(1).tolist()} "
-            f"(z, y, x) of {volume.shape}; check that its mask or its coordinates are of this scan."
+            f"the lesion is outside the scan: its centre is at voxel {center.round(1).tolist()} "
+            f"(z, y, x) of {volume.shape}; check that its mask or coordinates belong to it."
         )
-    step = spacing_mm / volume.spacing_mm  # source voxels a crop voxel  # [3]
+    step = spacing_mm / volume.spacing_mm  # source voxels per crop voxel  # [3]
     origin = center - (np.array(size) - 1) / 2 * step  # of the crop, in the source  # [3]
     extent = np.stack(
         [
@@ -158,7 +158,7 @@ def cut(
         axis=1,
     )
     extent = np.clip(extent, 0, np.array(size)[:, None]).astype(np.int32)
-    # Only the block of source voxels that the crop touches is converted and sampled.
+    # Only the block of source voxels that the crop covers is converted and sampled.
     first = np.clip(np.floor(origin) - 1, 0, shape - 1).astype(int)
     last = np.clip(np.ceil(origin + (np.array(size) - 1) * step) + 1, 0, shape - 1).astype(int)
     block = volume.array[tuple(slice(a, b + 1) for a, b in zip(first, last, strict=True))]
@@ -183,14 +183,14 @@ def cut(
 
 
 def paste(crop: Volume, into: Volume, kind: Literal["image", "mask"] = "image") -> Volume:
-    """The inverse of `cut`: `into` with the voxels whose centres `crop` covers sampled from it.
+    """The inverse of `cut`: `into`, with the voxels whose centres `crop` covers sampled from it.
 
     Args:
       crop: along the axes of `into`, on any grid.
       into: the volume whose grid, dtype and other voxels are kept.
       kind: as in `cut`.
     """
-    step = into.spacing_mm / crop.spacing_mm  # crop voxels a voxel of `into`  # [3]
+    step = into.spacing_mm / crop.spacing_mm  # crop voxels per voxel of `into`  # [3]
     origin = crop.index(into.world(np.zeros(3)))  # of voxel 0 of `into`, in the crop  # [3]
     last = (np.array(crop.shape) - 1 - origin + _ROUNDING) / step
     start = np.clip(np.ceil((-origin - _ROUNDING) / step), 0, into.shape).astype(int)

@@ -1,4 +1,4 @@
-"""NIfTI files, read to their last byte and checked: damage is an error, never another picture."""
+"""NIfTI files, read completely and checked: a damaged file is an error, never another image."""
 
 import gzip
 import io
@@ -15,15 +15,15 @@ from dtc_jax.storage import PathLike
 SUFFIXES = (".nii", ".nii.gz")
 
 _FORMATS = (nib.Nifti1Header, nib.Nifti2Header)
-_LONGEST_HEADER = 540  # bytes; that of NIfTI-2
-_FLATTEST = 1e-3  # volume of a voxel's cell / that of a cuboid with its sides
+_MAX_HEADER = 540  # bytes, of NIfTI-2
+_MIN_CELL = 1e-3  # volume of a voxel / volume of a cuboid with its sides
 
 
 def load(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
     """Reads a 3-D file.
 
     Returns:
-      array: three axes as stored; the header's slope and intercept applied; numbers as stored, or
+      array: three axes as stored; slope and intercept of the header applied; numbers as stored, or
         float32.
       affine: [4, 4]; maps an index along them to RAS world coordinates in mm.
 
@@ -31,12 +31,12 @@ def load(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
       InputError: the file is damaged, not 3-D or has no valid geometry.
     """
     data = _bytes(path)
-    kind = next((one for one in _FORMATS if one.may_contain_header(data[:_LONGEST_HEADER])), None)
-    if kind is None:
-        raise InputError(f"{path}: has no NIfTI header; it is damaged, or of another format.")
+    header_class = next((h for h in _FORMATS if h.may_contain_header(data[:_MAX_HEADER])), None)
+    if header_class is None:
+        raise InputError(f"{path}: has no NIfTI header; it is damaged, or has another format.")
     try:
-        # Unchecked: nibabel's check would quietly put 1 for a spacing of 0, and 2 for one of -2.
-        header = kind.from_fileobj(io.BytesIO(data), check=False)
+        # Unchecked: nibabel would silently replace a spacing of 0 by 1, and of -2 by 2.
+        header = header_class.from_fileobj(io.BytesIO(data), check=False)
         affine = _checked_geometry(path, header)
         _check_content(path, header, len(data))
         array = header.raw_data_from_fileobj(io.BytesIO(data))
@@ -44,14 +44,14 @@ def load(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
     except (OSError, ValueError, OverflowError, nib.spatialimages.HeaderDataError) as error:
         raise _damaged(path, error) from error
     if slope is not None and (slope, intercept) != (1.0, 0.0):
-        # In float32, which holds any HU: float64 would take gigabytes for a large CT.
-        with np.errstate(over="ignore"):  # becomes infinite, which the reader of any scan refuses
+        # float32 is exact enough for HU; float64 would take gigabytes for a large CT.
+        with np.errstate(over="ignore"):  # becomes infinite, which `formats` refuses
             array = array.astype(np.float32) * np.float32(slope) + np.float32(intercept)
     return array, affine
 
 
 def _bytes(path: PathLike) -> bytes:
-    """All of the file, unpacked. gzip keeps its checksum at the end: only who reads it sees it."""
+    """The whole file, unpacked: gzip has its checksum at the end."""
     name = os.fspath(path)
     try:
         with gzip.open(name) if name.lower().endswith(".gz") else open(name, "rb") as file:
@@ -60,9 +60,9 @@ def _bytes(path: PathLike) -> bytes:
         raise _damaged(path, error) from error
 
 
-def _damaged(path: PathLike, why: object) -> InputError:
-    reason = " ".join(str(why).split())[:120]
-    return InputError(f"{path}: damaged or truncated ({reason}); copy it again from its source.")
+def _damaged(path: PathLike, reason: object) -> InputError:
+    text = " ".join(str(reason).split())[:120]
+    return InputError(f"{path}: is damaged or truncated ({text}); copy it again from its source.")
 
 
 def _checked_geometry(path: PathLike, header: nib.Nifti1Header) -> np.ndarray:
@@ -70,18 +70,18 @@ def _checked_geometry(path: PathLike, header: nib.Nifti1Header) -> np.ndarray:
     shape = header.get_data_shape()
     if len(shape) != 3:
         advice = "stack its slices" if len(shape) < 3 else "save one of its volumes"
-        raise InputError(f"{path}: is {len(shape)}-D {shape}, where a scan is 3-D; {advice}.")
+        raise InputError(f"{path}: is {len(shape)}-D {shape}, but a scan must be 3-D; {advice}.")
     if min(shape) < 1:
-        raise InputError(f"{path}: has the shape {shape}, which holds no voxel; convert it again.")
+        raise InputError(f"{path}: has the shape {shape}, without a voxel; convert it again.")
     spacing = header["pixdim"][1:4]
     if not np.all(np.isfinite(spacing)) or np.min(spacing) <= 0:
         values = ", ".join(f"{side:g}" for side in spacing)
-        raise InputError(f"{path}: voxel spacing ({values}) must be positive; mend the header.")
+        raise InputError(f"{path}: voxel spacing ({values}) must be positive; fix the header.")
     affine = header.get_best_affine()
     sides = np.linalg.norm(affine[:3, :3], axis=0)
     cell = abs(np.linalg.det(affine[:3, :3])) if np.isfinite(affine).all() else 0.0
-    if not cell > _FLATTEST * np.prod(sides):
-        raise InputError(f"{path}: its affine is singular; mend the header's sform or qform.")
+    if not cell > _MIN_CELL * np.prod(sides):
+        raise InputError(f"{path}: its affine is singular; fix the sform or qform in the header.")
     return affine
 
 
@@ -91,10 +91,12 @@ def _check_content(path: PathLike, header: nib.Nifti1Header, n_bytes: int) -> No
     except KeyError as error:
         raise _damaged(path, f"unknown data type {error}") from error
     if dtype.kind not in "iuf":
-        raise InputError(f"{path}: holds {dtype} voxels, not numbers; convert it to grey values.")
+        raise InputError(
+            f"{path}: contains {dtype} voxels, not numbers; convert it to grey values."
+        )
     shape = [int(side) for side in header.get_data_shape()]
     start = int(header.get_data_offset())
-    if start < header.sizeof_hdr:  # else the header itself would be read as voxels
+    if start < header.sizeof_hdr:  # else the header would be read as voxels
         raise _damaged(path, f"its voxels start at byte {start}, within the header")
     needed = start + math.prod(shape) * dtype.itemsize
     if n_bytes < needed:

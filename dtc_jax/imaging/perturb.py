@@ -1,4 +1,4 @@
-"""Regions drawn a little differently: as another reader, or a segmenter, might have drawn them."""
+"""Small random changes of a region, like the differences between readers or segmenters."""
 
 import dataclasses
 
@@ -11,19 +11,19 @@ from dtc_jax.imaging import lesions
 from dtc_jax.imaging.volume import Volume
 
 _STEP_MM = 0.25  # of the grid on which distances are measured
-_MOST_STEPS = 160  # along a side
+_MAX_STEPS = 160  # along a side
 
 
 @dataclasses.dataclass(frozen=True)
 class Perturbation:
-    """How far a region is moved and its surface shifted: the distance is fixed, its way is drawn.
+    """How far a region and its surface move: fixed distances in random directions.
 
-    Every region is then perturbed equally. Drawn between nothing and a limit of less than a voxel,
-    half of the regions would stay as they are, and the figures be those of a mixture.
+    Every region is then perturbed equally. With random distances below a voxel, half of the regions
+    would not change, and the figures would describe a mixture.
 
     Attributes:
-      shift_mm: by which the region moves, in a random direction.
-      grow_mm: by which its surface moves, outwards or inwards at random.
+      shift_mm: distance by which the region moves, in a random direction.
+      grow_mm: distance by which its surface moves, outward or inward at random.
     """
 
     shift_mm: float = 0.4
@@ -35,25 +35,25 @@ class Perturbation:
 
     @property
     def reach_mm(self) -> float:
-        """How far a perturbed region reaches beyond the region, at most."""
+        """Maximum distance of a perturbed region beyond the original one."""
         return self.shift_mm + self.grow_mm
 
     def margin(self, spacing_mm: np.ndarray) -> np.ndarray:
-        """Voxels about a region's box in which the perturbed region lies. # [3] -> [3]"""
+        """Voxels around the box of a region that contain the perturbed region. # [3] -> [3]"""
         return np.ceil(self.reach_mm / spacing_mm).astype(int) + 1
 
 
 def perturbed(mask: Volume, spec: Perturbation, rng: np.random.Generator) -> Volume:
-    """Moves one region, which has grown or shrunk, by less than a voxel as well.
+    """Moves and grows or shrinks a region, also by less than a voxel.
 
     Args:
       mask: bool, not empty.
-      spec: how much.
-      rng: draws the direction, and whether it grows; its seed is the caller's.
+      spec: the distances.
+      rng: draws the direction, and whether the region grows or shrinks.
 
     Returns:
-      bool on the same grid, never empty: of a region that would vanish its innermost voxels stay,
-      and of one that would leave the grid those that come to lie nearest to its edge.
+      bool on the same grid, never empty: a region that would vanish keeps its innermost voxels,
+      and one that would leave the grid keeps those closest to the edge.
     """
     direction = rng.normal(size=3)
     shift_mm = spec.shift_mm * direction / np.linalg.norm(direction)
@@ -77,21 +77,21 @@ def perturbed(mask: Volume, spec: Perturbation, rng: np.random.Generator) -> Vol
 
 
 def _depth_mm(mask: Volume, reach_mm: float) -> Volume:
-    """Distance from a region's surface, positive inside, on a fine grid that reaches beyond it.
+    """Distance from the surface of a region, positive inside, on a fine and larger grid.
 
-    The voxels of the mask lie at few distances from its surface, so that on their own grid a small
-    shift would move none of them, and a larger one all.
+    The voxels of the mask have only a few different distances from its surface: on their own grid a
+    small shift would change no voxel, and a larger one all of them.
     """
     inside = lesions.bounding_box(mask.array)
     side_mm = np.array([side.stop - side.start for side in inside]) * mask.spacing_mm
     side_mm = side_mm + 2 * (reach_mm + mask.spacing_mm)
-    step_mm = max(_STEP_MM, float(side_mm.max()) / _MOST_STEPS)
+    step_mm = max(_STEP_MM, float(side_mm.max()) / _MAX_STEPS)
     size = np.ceil(side_mm / step_mm).astype(int)
     depth, height, width = (int(n) for n in size)
     center_mm = lesions.box_center_mm(mask)
     fine, _ = lesions.cut(mask, center_mm, (depth, height, width), step_mm, kind="mask")
     region = fine.array.copy()
-    region[tuple((size - 1) // 2)] |= not region.any()  # of a region thinner than the steps
+    region[tuple((size - 1) // 2)] |= not region.any()  # if the region is thinner than a step
     within, outside = (np.asarray(edt.edt(part), float) for part in (region, ~region))
     steps = np.where(region, within - 0.5, 0.5 - outside)
     return Volume(steps * step_mm, fine.affine)

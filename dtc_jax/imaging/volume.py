@@ -1,4 +1,4 @@
-"""Scans and masks on disk as arrays in (z, y, x) with their place in the world."""
+"""Scans and masks on disk as arrays in (z, y, x) with world coordinates."""
 
 import dataclasses
 import gzip
@@ -18,13 +18,13 @@ _AFFINE_TOLERANCE_MM = 1e-2  # headers store float32, and tools round them diffe
 
 @dataclasses.dataclass(frozen=True)
 class Volume:
-    """A 3-D array and where its voxels lie.
+    """A 3-D array and the positions of its voxels.
 
     Attributes:
       array: [Z, Y, X]; HU for a CT, bool or labels for a mask.
       affine: [4, 4]; maps a voxel index (z, y, x, 1) to RAS world coordinates in mm.
-      axes: to which side each axis (x, y, z) of the file ran that it was read from, in nibabel's
-        letters: what is to be overlaid on it voxel by voxel is written in the same order.
+      axes: orientation of the axes (x, y, z) of the source file, in nibabel's letters; a mask to
+        be overlaid voxel by voxel is written in the same orientation.
     """
 
     array: np.ndarray
@@ -52,7 +52,7 @@ class Volume:
         ).T
 
     def part(self, box: tuple[slice, ...]) -> "Volume":
-        """The voxels in `box` (slices with a start, along z, y, x), where they lie in the world."""
+        """The voxels in `box` (slices with a start, along z, y, x), at their world coordinates."""
         affine = self.affine.copy()
         affine[:3, 3] = self.world([side.start for side in box])
         return Volume(self.array[box], affine)
@@ -63,20 +63,20 @@ def read_image(path: storage.PathLike, series: int | str | None = None) -> Volum
 
     Args:
       path: NIfTI, NRRD or MHA, or a folder of DICOM files.
-      series: which one of a DICOM folder, and by default its largest axial one; see `dicom.find`.
+      series: of a DICOM folder; default: the largest axial series; see `dicom.find`.
 
     Returns:
-      HU with the header's slope and intercept applied: int16 where they are whole, else float32.
+      HU with the slope and intercept of the header applied: int16 if they are whole, else float32.
 
     Raises:
-      InputError: the scan is missing, damaged, not 3-D, has no valid geometry or holds NaN.
+      InputError: the scan is missing, damaged, not 3-D, has no valid geometry or contains NaN.
     """
     volume = _read(path, series)
     array = volume.array
     if array.dtype != np.int16:
         fits = array.min() >= -(2**15) and array.max() < 2**15
-        whole = array.dtype.kind != "f" or np.array_equal(np.rint(array), array)
-        array = array.astype(np.int16 if fits and whole else np.float32)
+        is_whole = array.dtype.kind != "f" or np.array_equal(np.rint(array), array)
+        array = array.astype(np.int16 if fits and is_whole else np.float32)
     return dataclasses.replace(volume, array=array)
 
 
@@ -84,59 +84,59 @@ def read_mask(
     path: storage.PathLike,
     like: Volume,
     label: int | None = None,
-    advice: str = "draw the lesion, or remove its row",
+    advice: str = "segment the lesion, or delete its row",
 ) -> Volume:
-    """Reads the mask of one lesion that lies on the grid of the scan `like`.
+    """Reads the mask of one lesion on the grid of the scan `like`.
 
     Args:
       path: NIfTI, NRRD or MHA.
       like: the scan, as read by `read_image`.
-      label: the lesion's number in an instance mask; None for all that is not zero.
-      advice: what to do where the mask is empty, if it is not that of a lesion.
+      label: number of the lesion in an instance mask; None: all nonzero voxels.
+      advice: what to do if the mask is empty, for the message.
 
     Returns:
       A volume of bool.
 
     Raises:
-      InputError: as `read_image`; or the mask lies on another grid, or is empty.
+      InputError: as `read_image`; or the mask is on another grid, or is empty.
     """
     array = _read_numbers(path, like)
-    found = array != 0 if label is None else _whole(array) == label
-    if not found.any():
+    mask = array != 0 if label is None else _whole(array) == label
+    if not mask.any():
         raise _empty(path, label, advice)
-    return Volume(found, like.affine)
+    return Volume(mask, like.affine)
 
 
 def read_regions(
     path: storage.PathLike, like: Volume, labels: Sequence[int | None]
 ) -> list[tuple[tuple[slice, ...], np.ndarray]]:
-    """Reads several lesions of one mask, which is read and gone through but once.
+    """Reads several lesions of one mask, in a single pass.
 
     Args:
       path: see `read_mask`.
-      like: the same.
+      like: see `read_mask`.
       labels: the number of each lesion, see `read_mask`.
 
     Returns:
-      For each of `labels` the smallest box around the lesion, and the lesion in it (bool).
+      For each of `labels` the bounding box of the lesion, and its mask in that box (bool).
 
     Raises:
       InputError: see `read_mask`.
     """
     array = _read_numbers(path, like)
     numbers = _whole(array)
-    # Up to a number that is there: the list of boxes is as long as the highest one is large.
-    highest = min(max((one for one in labels if one is not None), default=0), int(numbers.max()))
+    # At most the highest number in the mask: the list of boxes has that length.
+    highest = min(max((n for n in labels if n is not None), default=0), int(numbers.max()))
     boxes = ndimage.find_objects(numbers, max_label=highest) if highest > 0 else []
-    anything = ndimage.find_objects(array != 0, max_label=1) if None in labels else []
-    found = []
+    nonzero = ndimage.find_objects(array != 0, max_label=1) if None in labels else []
+    regions = []
     for label in labels:
-        of, number = (anything, 1) if label is None else (boxes, label)
-        box = of[number - 1] if number <= len(of) else None
+        candidates, number = (nonzero, 1) if label is None else (boxes, label)
+        box = candidates[number - 1] if number <= len(candidates) else None
         if box is None:
             raise _empty(path, label)
-        found.append((box, array[box] != 0 if label is None else numbers[box] == label))
-    return found
+        regions.append((box, array[box] != 0 if label is None else numbers[box] == label))
+    return regions
 
 
 def _read_numbers(path: storage.PathLike, like: Volume) -> np.ndarray:
@@ -144,47 +144,47 @@ def _read_numbers(path: storage.PathLike, like: Volume) -> np.ndarray:
     mask = _read(path)
     check_same_grid(path, mask, like)
     if mask.array.min() < 0:
-        raise InputError(f"{path}: holds negative numbers, so it is a scan and no mask.")
+        raise InputError(f"{path}: contains negative numbers, so it is a scan, not a mask.")
     return mask.array
 
 
 def _whole(array: np.ndarray) -> np.ndarray:
-    """Scaled labels need not come out whole."""
+    """Rounds labels, since a slope and intercept may make them fractional."""
     return np.rint(array) if array.dtype.kind == "f" else array
 
 
 def _empty(
-    path: storage.PathLike, label: int | None, advice: str = "draw the lesion, or remove its row"
+    path: storage.PathLike, label: int | None, advice: str = "segment the lesion, or delete its row"
 ) -> InputError:
     what = f"has no voxel of label {label}" if label is not None else "is empty"
     return InputError(f"{path}: the mask {what}; {advice}.")
 
 
 def check_same_grid(path: storage.PathLike, mask: Volume, like: Volume) -> None:
-    """Raises an `InputError` that names `path` unless the voxels of both lie at the same places."""
+    """Raises an `InputError` that names `path` unless the voxels of both coincide."""
     if mask.shape != like.shape:
         raise InputError(
-            f"{path}: the mask has {mask.shape} voxels (z, y, x), its scan {like.shape}; export "
-            "the mask on the scan's own grid."
+            f"{path}: the mask has {mask.shape} voxels (z, y, x), its scan has {like.shape}; "
+            "export the mask on the grid of the scan."
         )
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in like.shape])).reshape(3, -1).T
-    apart_mm = np.abs(mask.world(corners) - like.world(corners)).max()
-    if apart_mm > max(_AFFINE_TOLERANCE_MM, 0.05 * like.spacing_mm.min()):
+    offset_mm = np.abs(mask.world(corners) - like.world(corners)).max()
+    if offset_mm > max(_AFFINE_TOLERANCE_MM, 0.05 * like.spacing_mm.min()):
         raise InputError(
-            f"{path}: the mask lies {apart_mm:.2f} mm away from its scan (their affines differ); "
-            "export the mask on the scan's own grid."
+            f"{path}: the mask is {offset_mm:.2f} mm away from its scan (their affines differ); "
+            "export the mask on the grid of the scan."
         )
 
 
 def write(
     path: storage.PathLike, volume: Volume, *, axes: str | None = None, compresslevel: int = 1
 ) -> None:
-    """Writes `volume` as NIfTI, atomically; reading it gives the same world positions.
+    """Writes `volume` as NIfTI, atomically; its world coordinates are preserved.
 
     Args:
       path: .nii or .nii.gz.
       volume: along any axes.
-      axes: in which order its voxels are stored, see `Volume`; None for that of the array.
+      axes: orientation of the stored voxels, see `Volume`; None: that of the array.
       compresslevel: of .nii.gz, 1 to 9.
     """
     array = volume.array.astype(np.uint8) if volume.array.dtype == bool else volume.array
@@ -192,9 +192,9 @@ def write(
     affine[:3] = volume.affine[:3, [2, 1, 0, 3]]  # columns (z, y, x) to nibabel's (x, y, z)
     image = nib.Nifti1Image(np.ascontiguousarray(array.T), affine)
     if axes is not None:
-        wanted = nib.orientations.axcodes2ornt(axes)
-        turn = nib.orientations.ornt_transform(nib.io_orientation(affine), wanted)
-        image = image.as_reoriented(turn)
+        target = nib.orientations.axcodes2ornt(axes)
+        transform = nib.orientations.ornt_transform(nib.io_orientation(affine), target)
+        image = image.as_reoriented(transform)
     image.header.set_xyzt_units("mm")
     with storage.atomic(path) as partial:
         if partial.name.endswith(".gz"):

@@ -112,7 +112,7 @@ def test_paths_that_leave_the_folder_are_refused(folder):
         manifest.read_manifest(_write(folder, HEADER, *rows))
     messages = [p.message for p in caught.value.problems if p.column == "image"]
     assert len(messages) == len(names)
-    assert all("leaves the manifest's folder" in message for message in messages)
+    assert all("is outside the folder of the manifest" in message for message in messages)
     manifest.read_manifest(_write(folder, HEADER, "P1,L1,inner.nii.gz,am.nii.gz"))
 
 

@@ -115,7 +115,7 @@ def test_without_evidence_the_given_labels_stand_and_the_flow_says_so():
     assert chosen.table.label.tolist() == [0, 1]
     assert chosen.table.label_reason.tolist() == ["as given"] * 2
     counts = _counts(chosen)
-    assert counts["not checked, since not recorded"] == (3, 3)
+    assert counts["not applied, since not recorded"] == (3, 3)
     assert counts["without a label"] == (1, 1)
     assert counts["label as given, since no uptake is recorded"] == (2, 2)
     assert "poor image quality" not in counts
@@ -134,7 +134,7 @@ def test_evidence_overrules_a_given_label_and_names_the_lesion():
     assert chosen.table.label.tolist() == [0, 0, 1]
     assert chosen.table.label_given.tolist() == [1, 0, 1]
     assert chosen.contradictions == ["L0"]
-    assert _counts(chosen)["given label contradicts the evidence, which stands"] == (1, 1)
+    assert _counts(chosen)["given label contradicts the evidence, which is used"] == (1, 1)
     assert _counts(chosen)["label as given, since no uptake is recorded"] == (1, 1)
 
 
@@ -165,7 +165,7 @@ def test_the_draw_keeps_five_of_each_patient_of_its_cohorts_only():
     sizes = chosen.table.groupby(["cohort", "patient_id"]).size()
     assert set(sizes["primary"]) == {5}
     assert set(sizes["external"]) == {9}
-    assert _counts(chosen)["not drawn"] == (4 * 20, 0)
+    assert _counts(chosen)["not sampled"] == (4 * 20, 0)
     _assert_adds_up(chosen.flow)
 
 

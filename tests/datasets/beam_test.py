@@ -26,7 +26,7 @@ def test_the_missing_extra_is_named(config, tmp_path):
 @pytest.mark.filterwarnings("ignore")  # of Beam's own
 @pytest.mark.parametrize("builder", ["lesion_crops", "ct_patches"])
 def test_beam_writes_the_same_examples(builder, config, tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "_RECORDS_A_SHARD", 2)
+    monkeypatch.setattr(records, "_SHARD_SIZE", 2)
     if builder == "ct_patches":
         config = config | {"lesion_share": 1.0}  # these scans have no lungs to draw others from
     alone = build.build(builder, config, tmp_path / "alone")

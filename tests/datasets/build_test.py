@@ -32,7 +32,7 @@ def calls(monkeypatch):
 
 
 def test_record_i_is_row_i(config, tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "_RECORDS_A_SHARD", 2)  # shards end inside the cohort
+    monkeypatch.setattr(records, "_SHARD_SIZE", 2)  # shards end inside the cohort
     monkeypatch.setattr(shuffle, "MAX_MEM_BUFFER_SIZE", 0)  # above it TFDS needs TensorFlow
     folder = build.build("lesion_crops", config, tmp_path / "data")
     assert len(list(folder.glob("*.array_record-*"))) == 2

@@ -17,7 +17,7 @@ import json, pathlib, sys, time
 from datasets import build, records
 from dtc_jax.crops import extraction
 
-records._RECORDS_A_SHARD = 2
+records._SHARD_SIZE = 2
 cut_scan = extraction.cut_scan
 
 def slow(scan, params):

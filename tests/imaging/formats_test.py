@@ -17,11 +17,13 @@ def test_a_missing_scan_is_named(tmp_path, name):
 @pytest.mark.parametrize("name", ["scan.png", "scan", "scan.mhd", "scan.nhdr"])
 def test_another_format_is_named_with_those_that_are_read(tmp_path, name):
     (tmp_path / name).write_bytes(b"something")
-    with pytest.raises(InputError, match=rf"{name}: not a scan .*\.nii\.gz, \.nrrd, \.mha, a D"):
+    with pytest.raises(
+        InputError, match=rf"{name}: unsupported format; .*\.nii\.gz, \.nrrd, \.mha, a D"
+    ):
         formats.load(tmp_path / name)
 
 
 def test_only_dicom_has_series(tmp_path):
     volume.write(tmp_path / "scan.nii", Volume(np.zeros((2, 3, 4), np.int16), np.eye(4)))
-    with pytest.raises(InputError, match="only DICOM has series; leave series 3 out"):
+    with pytest.raises(InputError, match="only DICOM has series; omit series 3"):
         volume.read_image(tmp_path / "scan.nii", series=3)

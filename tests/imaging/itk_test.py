@@ -89,12 +89,12 @@ def _without(data, field):
 BAD = {
     "cut.nrrd": (lambda data: data[:-1], "damaged, truncated"),
     "cut.mha": (lambda data: data[:-1], "damaged, truncated"),
-    "header.nrrd": (lambda data: data[:120], "gives no voxel spacing"),
-    "header.mha": (lambda data: data[:60], "gives no voxel spacing"),
-    "text.nrrd": (lambda data: b"not a scan at all " * 50, "gives no voxel spacing"),
-    "empty.mha": (lambda data: b"", "gives no voxel spacing"),
-    "no_mm.nrrd": (lambda data: _without(data, b"space directions"), "gives no voxel spacing"),
-    "no_mm.mha": (lambda data: _without(data, b"ElementSpacing"), "gives no voxel spacing"),
+    "header.nrrd": (lambda data: data[:120], "has no voxel spacing"),
+    "header.mha": (lambda data: data[:60], "has no voxel spacing"),
+    "text.nrrd": (lambda data: b"not a scan at all " * 50, "has no voxel spacing"),
+    "empty.mha": (lambda data: b"", "has no voxel spacing"),
+    "no_mm.nrrd": (lambda data: _without(data, b"space directions"), "has no voxel spacing"),
+    "no_mm.mha": (lambda data: _without(data, b"ElementSpacing"), "has no voxel spacing"),
     "flat.mha": (lambda data: data.replace(b" 2.5\n", b" 0\n"), "valid geometry"),
     "axes.mha": (
         lambda data: re.sub(rb"TransformMatrix = .*", b"TransformMatrix =" + 9 * b" 1", data),
@@ -102,7 +102,7 @@ BAD = {
     ),
     "away.nrrd": (
         lambda data: data.replace(b"encoding: raw", b"encoding: raw\ndata file: /etc/passwd"),
-        "keeps its voxels in another file",
+        "stores its voxels in another file",
     ),
     "away.mha": (lambda data: data.replace(b"LOCAL", b"voxels.raw"), "voxels in another file"),
 }
@@ -125,8 +125,8 @@ def test_bad_content_is_named(tmp_path, name, case):
             sitk.GetImageFromArray(np.stack([HU, HU]), isVector=False),
             r"is 4-D .* save one of its volumes",
         ),
-        (_image(np.stack([HU, HU], -1), isVector=True), "has 2 numbers a voxel"),
-        (_nan(), "holds 1 voxels that are NaN"),
+        (_image(np.stack([HU, HU], -1), isVector=True), "has 2 numbers per voxel"),
+        (_nan(), "contains 1 voxels that are NaN"),
     ],
     ids=["2d", "4d", "overlapping", "nan"],
 )

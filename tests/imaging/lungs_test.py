@@ -205,8 +205,8 @@ def test_lungs_that_are_given_are_taken_as_they_are(tmp_path):
     np.testing.assert_array_equal(given_or_found(image, tmp_path / "lungs.nii").array, half)
     np.testing.assert_array_equal(given_or_found(image).array, lung_field(image).array)
     volume.write(tmp_path / "lungs.nii", Volume(half[:-1], affine))
-    with pytest.raises(InputError, match=r"lungs\.nii: the mask has \(59, .* its scan \(60,"):
+    with pytest.raises(InputError, match=r"lungs\.nii: the mask has \(59, .* its scan has \(60,"):
         given_or_found(image, tmp_path / "lungs.nii")
     volume.write(tmp_path / "lungs.nii", Volume(half & False, affine))
-    with pytest.raises(InputError, match=r"lungs\.nii: the mask is empty; draw the lungs, or"):
+    with pytest.raises(InputError, match=r"lungs\.nii: the mask is empty; segment the lungs, or"):
         given_or_found(image, tmp_path / "lungs.nii")

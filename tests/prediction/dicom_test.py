@@ -123,7 +123,7 @@ def _without(slices, keyword):
 
 BAD = {
     "slices are missing": lambda s: s[:3] + s[4:],
-    "lie where another one lies": lambda s: change_one(
+    "have the same position as another": lambda s: change_one(
         s, ImagePositionPatient=s[4].ImagePositionPatient
     ),
     "no valid RescaleSlope": lambda s: _without(s, "RescaleSlope"),
@@ -154,10 +154,10 @@ def test_what_is_no_whole_ct_is_one_line_and_nothing_written(
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("ct/notes.txt", b"my notes", "holds no CT series"),
+        ("ct/notes.txt", b"my notes", "contains no CT series"),
         ("ct/IM1.dcm", b"\x8f\x02encrypted" * 50, "cannot be read as DICOM"),
         ("ct/IM1.dcm", b"", "cannot be read as DICOM"),
-        ("ct", b"my notes", "not a scan by its name"),
+        ("ct", b"my notes", "unsupported format"),
         ("ct.nii.gz", b"", "ct"),
     ],
 )

@@ -159,7 +159,7 @@ def test_what_does_not_fit_is_refused_and_nothing_written(review, folder, capsys
         ([*both, "3,accept,,"], [], "lesion 3 is not one of the 2 lesions"),
         (both[:1], [], "no row for lesion 2"),
         (["1,perhaps,,", both[1]], [], "accept, reject or empty"),
-        (both, [f"--mask={other}"], "has (29, 50, 64) voxels (z, y, x), its scan (30, 50, 64)"),
+        (both, [f"--mask={other}"], "has (29, 50, 64) voxels (z, y, x), its scan has (30, 50, 64)"),
         (both, [f"--mask={away}"], "mm away from its scan"),
         (both, [f"--mask={away}"], "as its reference volume"),
         (both, [f"--mask={negative}"], "export the segmentation as a labelmap"),

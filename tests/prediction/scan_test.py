@@ -154,7 +154,7 @@ def test_an_out_below_a_file_is_refused(predict, chests, tmp_path, capsys):
     (tmp_path / "scans.csv").write_text(f"image\n{chests / '2.nii.gz'}\n")
     for scans in (f"--scan={chests / '2.nii.gz'}", f"--scans={tmp_path / 'scans.csv'}"):
         assert predict(scans, f"--out={tmp_path / 'thesis.txt' / 'out'}") == 1
-        assert "a file lies where a folder is to be" in capsys.readouterr().err
+        assert "there is a file in place of a folder" in capsys.readouterr().err
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
@@ -178,7 +178,7 @@ def test_the_lungs_that_are_given_are_used(predict, chests, tmp_path, capsys):
     assert _json(tmp_path / "out" / "run.json")["lungs"] == "given"
     volume.write(tmp_path / "lungs.nii.gz", Volume(half[:-1], scan.affine))
     assert predict(*arguments, f"--out={tmp_path / 'none'}") == 1
-    assert "export the mask on the scan's own grid" in capsys.readouterr().err
+    assert "export the mask on the grid of the scan" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
 
 

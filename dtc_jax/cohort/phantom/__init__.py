@@ -1,4 +1,4 @@
-"""A synthetic cohort with a known answer: chest CTs, exact masks, a manifest with evidence."""
+"""A synthetic cohort with known labels: chest CTs, exact masks, a manifest with evidence."""
 
 from dtc_jax.cohort.phantom.generate import generate, generate_in
 from dtc_jax.cohort.phantom.spec import PhantomSpec, attainable_auc, fingerprint

@@ -10,11 +10,11 @@ _DISC_HU, _CORD_HU, _SPONGY_HU, _CORTEX_HU, _RIB_HU = 80.0, 20.0, 180.0, 480.0, 
 
 
 def draw(grid: Grid, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draws a thorax as it is, without what a scanner does to it.
+    """Draws a thorax without the effects of a scanner.
 
     Returns:
-      HU, and how deep a voxel lies inside a lung in mm, negative outside, rather under- than
-      overstated. Both float32. # [Z, Y, X], [Z, Y, X]
+      HU, and a lower bound of the depth of a voxel inside a lung in mm, negative outside. Both
+      float32. # [Z, Y, X], [Z, Y, X]
     """
     body = _Body(grid, rng)
     body.wall()
@@ -27,14 +27,14 @@ def draw(grid: Grid, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 class _Body:
-    """HU of a thorax while it is drawn, from the outside in."""
+    """HU of a thorax, drawn from the outside in."""
 
     def __init__(self, grid: Grid, rng: np.random.Generator):
         self.grid = grid
         self.z, self.y, self.x = grid.axes()
         self.tall, self.deep, self.wide = (side / 2 for side in grid.fov_mm)
-        self.unit = self.wide / 100  # 1 where the field of view is the default one
-        self.edge_mm = max(grid.spacing_mm[1:])  # over which borders are smoothed
+        self.unit = self.wide / 100  # 1 for the default field of view
+        self.edge_mm = max(grid.spacing_mm[1:])  # width of smoothed borders
         self.size, self.fat, self.heart, self.dome = rng.uniform(0.92, 1.0, 4).tolist()
         self.rib_phase = rng.uniform(0, 1)
         high, wide = 0.95 * self.deep * self.size, 0.97 * self.wide * self.size
@@ -42,7 +42,7 @@ class _Body:
         self.hu = np.full(grid.shape, _AIR_HU, np.float32)  # [Z, Y, X]
 
     def inside(self, depth_mm: np.ndarray) -> np.ndarray:
-        """Share of a voxel that is filled, at this depth below a surface."""
+        """Filled share of a voxel at this depth below a surface."""
         return np.clip(depth_mm / self.edge_mm + 0.5, 0, 1)
 
     def ellipse(self, y: float, x: float, high: float, wide: float, power: float = 2) -> np.ndarray:
@@ -51,7 +51,7 @@ class _Body:
         return (1 - rho ** (1 / power)) * min(high, wide)
 
     def paint(self, depth_mm: np.ndarray, hu: np.ndarray | float) -> None:
-        """Fills a form; `depth_mm` and `hu` broadcast to [Z, Y, X]."""
+        """Fills a shape; `depth_mm` and `hu` broadcast to [Z, Y, X]."""
         ys, xs = (np.flatnonzero((depth_mm > -self.edge_mm).any(axis=(0, a))) for a in (2, 1))
         box = (slice(None), slice(ys[0], ys[-1] + 1), slice(xs[0], xs[-1] + 1))
         value = np.broadcast_to(np.float32(hu), self.grid.shape)[box]
@@ -64,7 +64,7 @@ class _Body:
         self.paint(self.ellipse(0.05 * self.deep, 0, 0.45 * self.deep, 0.2 * self.wide), _FAT_HU)
         cage = self.ellipse(0, 0, 0.8 * self.deep, 0.87 * self.wide, 2.4)
         ring = self.inside(3 * self.unit - np.abs(cage))  # [1, Y, X]
-        # Ribs slope down to the front, where they end in cartilage.
+        # Ribs slope down toward the front, where they end in cartilage.
         phase = (self.z + 0.6 * self.y) / (17 * self.unit) + self.rib_phase
         rib = np.clip(1.6 - 6 * np.abs(phase - np.round(phase)), 0, 1)  # [Z, Y, 1]
         rib *= np.clip((0.6 - self.y / self.deep) / 0.2, 0, 1)
@@ -73,7 +73,7 @@ class _Body:
         self.paint(sternum, _SPONGY_HU)
 
     def lungs(self) -> np.ndarray:
-        """Both lungs beside the heart, and the windpipe. Returns the depth. # [Z, Y, X]"""
+        """Both lungs, the heart and the trachea. Returns the depth in the lungs. # [Z, Y, X]"""
         half = self.grid.shape[2] // 2
         left, right = self._lung(-1, self.x[..., :half]), self._lung(1, self.x[..., half:])
         lung = np.concatenate([left, right], axis=2)
@@ -96,12 +96,12 @@ class _Body:
         rho = np.abs(self.z / (0.98 * self.tall)) ** 3 + np.abs(self.y / high) ** 2.4
         rho = np.sqrt(rho + np.abs(across / wide) ** 2.4) ** 0.8
         off_axis = (self.y / high) ** 2 + (across / wide) ** 2  # [1, Y, X/2]
-        dome = (0.42 if side > 0 else 0.34) * self.dome  # the liver lifts the right one
+        dome = (0.42 if side > 0 else 0.34) * self.dome  # the liver raises the right one
         diaphragm = self.z - (-0.85 + dome * (1 - off_axis)) * self.tall
-        return np.minimum((1 - rho) * wide, 0.55 * diaphragm)  # the dome's slope is up to 1.5
+        return np.minimum((1 - rho) * wide, 0.55 * diaphragm)  # the slope of the dome is up to 1.5
 
     def spine(self) -> None:
-        """Vertebrae and discs, the cord in its canal, a spinous process, the aorta beside."""
+        """Vertebrae and discs, spinal cord and canal, a spinous process, and the aorta."""
         unit, back = self.unit, -0.46 * self.deep
         vertebra = self.ellipse(back, 0, 11 * unit, 14 * unit)
         bone = _SPONGY_HU + (_CORTEX_HU - _SPONGY_HU) * self.inside(2 * unit - vertebra)

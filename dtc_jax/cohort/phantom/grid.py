@@ -1,4 +1,4 @@
-"""The voxels of a phantom and where they lie."""
+"""The voxel grid of a phantom."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ Block = tuple[slice, slice, slice]
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """Voxel centres in mm about the middle of the field of view.
+    """Voxel centres in mm relative to the middle of the field of view.
 
     Attributes:
       shape: voxels along z, y, x.
@@ -27,7 +27,7 @@ class Grid:
         return z, y, x
 
     def axes(self, block: Block = (slice(None),) * 3) -> Axes:
-        """Coordinates of a block's voxels in mm, float32, ready to broadcast."""
+        """Coordinates of the voxels of a block in mm, float32, for broadcasting."""
         z, y, x = (
             ((np.arange(n, dtype=np.float32) - (n - 1) / 2) * s)[part]
             for n, s, part in zip(self.shape, self.spacing_mm, block, strict=True)
@@ -43,7 +43,7 @@ class Grid:
         return z, y, x
 
     def block(self, low_mm: np.ndarray, high_mm: np.ndarray) -> Block:
-        """The voxels nearest to and between two corners; never empty."""
+        """The voxels from one corner to the other; never empty."""
         first, last = self.voxel(low_mm), self.voxel(high_mm)
         z, y, x = (slice(a, b + 1) for a, b in zip(first, last, strict=True))
         return z, y, x

@@ -1,4 +1,4 @@
-"""A lesion of a phantom: a shape that knows nothing of the class, a look that shows it."""
+"""A lesion of a phantom: its shape is independent of the class, its appearance depends on it."""
 
 import dataclasses
 
@@ -9,19 +9,19 @@ from dtc_jax.cohort.phantom.grid import Axes, Block
 from dtc_jax.imaging import lesions
 from dtc_jax.imaging.volume import Volume
 
-_MARGIN_MM = 7.0  # room for halo and spicules around a shape
+_MARGIN_MM = 7.0  # for halo and spicules around a shape
 _FITS = 5
 _GRAIN_MM = 0.8  # standard deviation of the texture's kernel
 
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """A lesion's form on a small grid.
+    """The shape of a lesion on a small grid.
 
     Attributes:
-      depth_mm: about how deep a voxel lies inside the lesion, negative outside. # [D, H, W]
-      offset_mm: voxels relative to the lesion's centre, as axes to broadcast.
-      radius_mm: of the smallest ball about the centre that holds the mask.
+      depth_mm: approximate depth of a voxel inside the lesion, negative outside. # [D, H, W]
+      offset_mm: coordinates relative to the centre of the lesion, for broadcasting.
+      radius_mm: of the smallest ball around the centre that contains the mask.
       diameter_mm: largest axial diameter of the mask, as measured by `imaging.lesions`.
     """
 
@@ -32,7 +32,7 @@ class Shape:
 
     @property
     def mask(self) -> np.ndarray:
-        """Voxels of the lesion: those that it fills by half or more. # [D, H, W]"""
+        """Voxels that the lesion fills by half or more. # [D, H, W]"""
         return self.depth_mm >= 0
 
     def part(self, block: Block) -> "Shape":
@@ -45,31 +45,31 @@ class Shape:
 def shape(
     diameter_mm: float, spacing_mm: tuple[float, float, float], rng: np.random.Generator
 ) -> Shape:
-    """Draws a lobulated ellipsoid whose mask measures `diameter_mm` as nearly as voxels allow."""
+    """Draws a lobulated ellipsoid with a mask of `diameter_mm`, as precisely as voxels allow."""
     spacing = np.array(spacing_mm)
     half = np.ceil((0.8 * diameter_mm + _MARGIN_MM) / spacing).astype(int)
-    middle = rng.uniform(-0.5, 0.5, 3) * spacing  # the centre lies anywhere within its voxel
+    middle = rng.uniform(-0.5, 0.5, 3) * spacing  # the centre is anywhere within its voxel
     offset = np.ix_(*[np.arange(-n, n + 1) * s for n, s in zip(half, spacing, strict=True)])
     z, y, x = offset = tuple(o - m for o, m in zip(offset, middle, strict=True))
-    apart = np.sqrt(sum(o**2 for o in offset))  # [D, H, W]
-    safe = np.maximum(apart, 1e-6)
+    distance = np.sqrt(sum(o**2 for o in offset))  # [D, H, W]
+    safe = np.maximum(distance, 1e-6)
     sides = rng.uniform(0.75, 1.0, 3)
     reach = 1 / np.sqrt(sum((o / safe / side) ** 2 for o, side in zip(offset, sides, strict=True)))
     for bump in rng.normal(0, 0.1, 5):
-        toward = rng.normal(size=3)
-        toward /= np.linalg.norm(toward)
-        cosine = sum(o * t for o, t in zip(offset, toward, strict=True)) / safe
+        direction = rng.normal(size=3)
+        direction /= np.linalg.norm(direction)
+        cosine = sum(o * t for o, t in zip(offset, direction, strict=True)) / safe
         reach *= 1 + bump * np.exp(4 * (cosine - 1))
-    tried = []
+    candidates = []
     scale = diameter_mm / 2
     for _ in range(_FITS):
-        depth = reach * scale - apart
-        depth[tuple(half)] = max(depth[tuple(half)], 0.0)  # thick slices may miss a small one
+        depth = reach * scale - distance
+        depth[tuple(half)] = max(depth[tuple(half)], 0.0)  # thick slices may miss a small lesion
         grid = Volume(depth >= 0, np.diag([*spacing, 1.0]))
         measured_mm = lesions.measure(grid, grid).diameter_mm
-        tried.append(Shape(depth, (z, y, x), float(apart[depth >= 0].max()), measured_mm))
+        candidates.append(Shape(depth, (z, y, x), float(distance[depth >= 0].max()), measured_mm))
         scale *= (diameter_mm / measured_mm) ** 0.8
-    return min(tried, key=lambda one: abs(one.diameter_mm - diameter_mm))
+    return min(candidates, key=lambda shape: abs(shape.diameter_mm - diameter_mm))
 
 
 def render(
@@ -91,11 +91,11 @@ def render(
     three groups below, .936 in all, where the score itself had .948. Size alone had .49.
 
     Args:
-      hu: background about the lesion.
+      hu: background around the lesion.
       form: its shape.
       score: latent score, 0 midway between the classes.
       spacing_mm: along z, y, x.
-      rng: grain and spicules.
+      rng: draws grain and spicules.
     """
     share = special.expit(score)
     mask = form.mask
@@ -105,9 +105,9 @@ def render(
     length = min(1.2 * radius, _MARGIN_MM - 1)
     beyond = np.sqrt(np.clip(1 + form.depth_mm / length, 0, 1)) * share
     for _ in range(rng.integers(6, 12)):
-        toward = rng.normal(size=3)
-        toward /= np.linalg.norm(toward)
-        along = sum(o * t for o, t in zip(form.offset_mm, toward, strict=True))
+        direction = rng.normal(size=3)
+        direction /= np.linalg.norm(direction)
+        along = sum(o * t for o, t in zip(form.offset_mm, direction, strict=True))
         away = sum(o**2 for o in form.offset_mm) - along**2  # squared distance to the spicule
         ray = np.where(along > 0, np.exp(-away / (2 * 0.7**2)), 0) * beyond
         cover = np.maximum(cover, np.minimum(ray, 1))

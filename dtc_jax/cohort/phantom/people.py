@@ -1,4 +1,4 @@
-"""Who is in a phantom cohort: patients, their lesions, the evidence for each lesion's class."""
+"""The patients of a phantom cohort, their lesions, and the evidence for the class of each."""
 
 import math
 
@@ -8,13 +8,22 @@ import pandas as pd
 from dtc_jax.cohort.phantom.spec import PhantomSpec
 
 # Log-normal diameters of mean 8.67 and standard deviation 5.12 mm: both groups of the paper's
-# Table 1 (8.50 ± 5.68 and 8.87 ± 4.35 mm) pooled, since here size tells nothing.
+# Table 1 (8.50 ± 5.68 and 8.87 ± 4.35 mm) pooled, since size is uninformative here.
 _LOG_MEAN, _LOG_STD = 1.778, 0.748
-_DIAMETER_MM = (3.2, 29.8)  # so that masks of 1 mm pixels measure 3 to 30 mm
-_LESIONS = (0.16, 0.20, 0.18, 0.15, 0.12, 0.08, 0.06, 0.05)  # patients with 1 to 8 of them
+_DIAMETER_MM = (3.2, 29.8)  # so that masks with 1 mm pixels measure 3 to 30 mm
+_LESIONS = (
+    0.16,
+    0.20,
+    0.18,
+    0.15,
+    0.12,
+    0.08,
+    0.06,
+    0.05,
+)  # shares of patients with 1 to 8 lesions
 _EXTERNAL_CENTERS = (9 / 24, 15 / 24)
-# What keeps a patient out of the study, by the column of the evidence that says so.
-_OUT: tuple[dict[str, int | None], ...] = (
+# Reasons for exclusion: a column of the evidence and its value.
+_EXCLUSIONS: tuple[dict[str, int | None], ...] = (
     {"histology_confirmed": 0},
     {"other_cancer": 1},
     {"earlier_rai": 1},
@@ -26,7 +35,7 @@ _OUT: tuple[dict[str, int | None], ...] = (
 
 
 def generator(spec: PhantomSpec, *key: int) -> np.random.Generator:
-    """Random numbers that hang on the seed and `key` alone."""
+    """Random numbers that depend only on the seed and `key`."""
     return np.random.default_rng(np.random.SeedSequence(spec.seed, spawn_key=key))
 
 
@@ -34,18 +43,18 @@ def draw(spec: PhantomSpec) -> pd.DataFrame:
     """Draws patients and lesions.
 
     Returns:
-      One row a lesion: the manifest's columns, except what the scan decides; further `patient`
-      and `center_index`, from 0; `score`, the latent one; `drawn_mm`, the diameter to be drawn.
+      One row per lesion: the columns of the manifest, except those that depend on the scan; also
+      `patient` and `center_index`, from 0, the latent `score`, and the nominal diameter `drawn_mm`.
     """
     rows = []
     groups = _groups(spec)
-    for patient, (group, out) in enumerate(zip(groups, _left_out(spec), strict=True)):
-        rows += _patient(spec, patient, group, out)
+    for patient, (group, evidence) in enumerate(zip(groups, _exclusions(spec), strict=True)):
+        rows += _patient(spec, patient, group, evidence)
     return pd.DataFrame(rows)
 
 
 def _groups(spec: PhantomSpec) -> list[str]:
-    """'avid', 'refractory' or 'both' for every patient; counts by the spec, order by chance."""
+    """'avid', 'refractory' or 'both' for every patient: counts by the spec, in random order."""
     rng = generator(spec, 0)
     both = round(spec.both_classes * spec.patients)
     groups = []
@@ -60,17 +69,17 @@ def _groups(spec: PhantomSpec) -> list[str]:
     return groups
 
 
-def _left_out(spec: PhantomSpec) -> list[dict[str, int | None]]:
-    """What keeps each patient out of the study; {} for most."""
+def _exclusions(spec: PhantomSpec) -> list[dict[str, int | None]]:
+    """The evidence that excludes each patient; {} for most."""
     rng = generator(spec, 1)
     count = math.ceil(spec.ineligible * spec.patients)
-    out: list[dict[str, int | None]] = [{}] * (spec.patients + spec.external_patients)
+    evidence: list[dict[str, int | None]] = [{}] * (spec.patients + spec.external_patients)
     for i, patient in enumerate(rng.permutation(spec.patients)[:count]):
-        out[patient] = _OUT[i % len(_OUT)]
-    return out
+        evidence[patient] = _EXCLUSIONS[i % len(_EXCLUSIONS)]
+    return evidence
 
 
-def _patient(spec: PhantomSpec, patient: int, group: str, out: dict) -> list[dict]:
+def _patient(spec: PhantomSpec, patient: int, group: str, exclusion: dict) -> list[dict]:
     rng = generator(spec, 2, patient)
     external = patient >= spec.patients
     count = 1 + rng.choice(len(_LESIONS), p=_LESIONS)
@@ -79,8 +88,8 @@ def _patient(spec: PhantomSpec, patient: int, group: str, out: dict) -> list[dic
         classes = rng.permutation([0, 1, *(rng.random(count - 2) < spec.prevalence)]).astype(int)
     else:
         classes = np.full(count, int(group == "refractory"))
-    own = math.sqrt(spec.icc) * rng.normal()
-    score = spec.effect * classes + own + math.sqrt(1 - spec.icc) * rng.normal(size=count)
+    of_patient = math.sqrt(spec.icc) * rng.normal()
+    score = spec.effect * classes + of_patient + math.sqrt(1 - spec.icc) * rng.normal(size=count)
     center = (
         spec.centers + rng.choice(2, p=_EXTERNAL_CENTERS) if external else rng.choice(spec.centers)
     )
@@ -102,7 +111,7 @@ def _patient(spec: PhantomSpec, patient: int, group: str, out: dict) -> list[dic
         "first_ct": 1,
         "quality_ok": 1,
         "ct_to_spect_days": int(rng.integers(0, 15)),
-        **out,
+        **exclusion,
     }
     return [
         {
@@ -129,8 +138,8 @@ def _diameter_mm(rng: np.random.Generator) -> float:
 
 
 def _evidence(label: int, indeterminate: bool, rng: np.random.Generator) -> dict:
-    """What the study would know of a lesion; see `cohort.selection` for its rules a, b and c."""
-    found: dict = {
+    """The evidence for a lesion; see `cohort.selection` for the rules a, b and c."""
+    evidence: dict = {
         "label": label,
         "uptake": "none",
         "uptake_percent": None,
@@ -141,13 +150,13 @@ def _evidence(label: int, indeterminate: bool, rng: np.random.Generator) -> dict
         "readers_agree": 1,
     }
     if indeterminate:
-        lacks = rng.choice(["thyroglobulin_rising", "growth", "readers_agree"])
-        return found | {"label": None, lacks: 0}
+        missing = rng.choice(["thyroglobulin_rising", "growth", "readers_agree"])
+        return evidence | {"label": None, missing: 0}
     if not label:
-        return found | {"uptake": "clear", "thyroglobulin_rising": 0, "growth": 0}
+        return evidence | {"uptake": "clear", "thyroglobulin_rising": 0, "growth": 0}
     rule = rng.choice(["a", "b", "c"], p=[0.3, 0.2, 0.5])
     if rule == "a":
-        found |= {"uptake": "weak", "uptake_percent": round(rng.uniform(1, 9.9), 1)}
+        evidence |= {"uptake": "weak", "uptake_percent": round(rng.uniform(1, 9.9), 1)}
     if rule == "b":
-        found |= {"pathology_confirmed": 1, "growth": 0}
-    return found
+        evidence |= {"pathology_confirmed": 1, "growth": 0}
+    return evidence

@@ -1,4 +1,4 @@
-"""One patient's scan: lesions placed in a thorax, seen through a centre's scanner, stored."""
+"""The scan of one patient: lesions placed in a thorax, acquired by a scanner, and stored."""
 
 import dataclasses
 import pathlib
@@ -15,18 +15,18 @@ from dtc_jax.errors import UsageError
 from dtc_jax.imaging import volume
 
 _GAP_MM = 3.0  # between lesions
-_BLUR_MM = 0.45  # standard deviation of the first centre's point spread
+_BLUR_MM = 0.45  # standard deviation of the point spread of the first centre
 _NOISE_GRAIN = 0.7  # correlation of the noise in the slice, in pixels
 
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """How a centre scans.
+    """The scan protocol of a centre.
 
     Attributes:
       offset_hu: calibration error.
       noise_hu: standard deviation of the noise.
-      blur_mm: standard deviation of the point spread, that of the voxel apart.
+      blur_mm: standard deviation of the point spread, without that of the voxel.
       slice_mm: distance of the slices.
     """
 
@@ -54,17 +54,17 @@ def write(folder: pathlib.Path, spec: PhantomSpec, rows: pd.DataFrame) -> pd.Dat
     Args:
       folder: gets scans/ and masks/.
       spec: of the cohort.
-      rows: the patient's, of `people.draw`.
+      rows: of the patient, from `people.draw`.
 
     Returns:
-      `rows` with image, mask, slice_mm and diameter_mm, the last as measured on the mask.
+      `rows` with image, mask, slice_mm and diameter_mm, which is measured on the mask.
     """
     first = rows.iloc[0]
     rng = people.generator(spec, 4, int(first.patient))
-    how = protocol(spec, int(first.center_index))
+    scanner = protocol(spec, int(first.center_index))
     _, high, wide = spec.matrix
-    spacing_mm = (how.slice_mm, spec.spacing_mm[1], spec.spacing_mm[2])
-    slices = round(spec.matrix[0] * spec.spacing_mm[0] / how.slice_mm)
+    spacing_mm = (scanner.slice_mm, spec.spacing_mm[1], spec.spacing_mm[2])
+    slices = round(spec.matrix[0] * spec.spacing_mm[0] / scanner.slice_mm)
     grid = Grid((slices, high, wide), spacing_mm)
     hu, lung = chest.draw(grid, rng)
     instances = np.zeros(grid.shape, np.uint8)
@@ -78,36 +78,38 @@ def write(folder: pathlib.Path, spec: PhantomSpec, rows: pd.DataFrame) -> pd.Dat
         instances[target][form.mask] = row.mask_label
     oblique = rng.random() < spec.oblique
     affine = _affine(grid, rng, tilt_deg=15.0 if oblique else 0.0)
-    stored = [volume.Volume(array, affine) for array in (acquire(hu, grid, how, rng), instances)]
+    stored = [
+        volume.Volume(array, affine) for array in (acquire(hu, grid, scanner, rng), instances)
+    ]
     if oblique:
         order, flips = rng.permutation(3), rng.random(3) < 0.5
-        stored = [_reordered(one, order, flips) for one in stored]
+        stored = [_reordered(stored_volume, order, flips) for stored_volume in stored]
     names = [f"{kind}/{first.patient_id}.nii.gz" for kind in ("scans", "masks")]
-    for name, one in zip(names, stored, strict=True):
-        volume.write(folder / name, one)
+    for name, stored_volume in zip(names, stored, strict=True):
+        volume.write(folder / name, stored_volume)
     diameters_mm = [round(form.diameter_mm, 2) for form in forms]
     return rows.assign(
-        image=names[0], mask=names[1], slice_mm=round(how.slice_mm, 3), diameter_mm=diameters_mm
+        image=names[0], mask=names[1], slice_mm=round(scanner.slice_mm, 3), diameter_mm=diameters_mm
     )
 
 
 def _places(lung, grid, forms, rng) -> list[np.ndarray]:
-    """A voxel for each lesion's middle: inside a lung, and clear of the others."""
+    """The voxel of the centre of each lesion: inside a lung, without overlap."""
     step = np.array([2, 3, 3])
     coarse = lung[tuple(slice(None, None, int(s)) for s in step)]
     candidates = np.argwhere(coarse > 0)
     depth = coarse[tuple(candidates.T)]
     candidates = np.minimum(candidates * step, np.array(grid.shape) - 1)
     for _ in range(20):
-        free = depth.copy()  # how large a ball about each candidate would be free, in mm
+        free = depth.copy()  # radius of the free ball around each candidate, in mm
         places: list[np.ndarray] = [np.zeros(3, int)] * len(forms)
         for i in sorted(range(len(forms)), key=lambda i: -forms[i].radius_mm):
             fits = np.flatnonzero(free > forms[i].radius_mm + 1)
             if not len(fits):
                 break
             places[i] = candidates[rng.choice(fits)]
-            apart_mm = np.linalg.norm((candidates - places[i]) * grid.spacing_mm, axis=1)
-            free = np.minimum(free, apart_mm - forms[i].radius_mm - _GAP_MM)
+            distance_mm = np.linalg.norm((candidates - places[i]) * grid.spacing_mm, axis=1)
+            free = np.minimum(free, distance_mm - forms[i].radius_mm - _GAP_MM)
         else:
             return places
     raise UsageError(
@@ -119,7 +121,7 @@ def _places(lung, grid, forms, rng) -> list[np.ndarray]:
 def _overlap(
     place: np.ndarray, small: tuple[int, ...], large: tuple[int, ...]
 ) -> tuple[Block, Block]:
-    """Where a small grid about the voxel `place` lies in the large one, and which part of it."""
+    """The overlap of a small grid around the voxel `place` with the large one, in both grids."""
     first = [int(middle) - n // 2 for middle, n in zip(place, small, strict=True)]
     low = [max(f, 0) for f in first]
     high = [min(f + n, size) for f, n, size in zip(first, small, large, strict=True)]
@@ -128,31 +130,35 @@ def _overlap(
     return (z, y, x), (dz, dy, dx)
 
 
-def acquire(hu, grid, how: Protocol, rng) -> np.ndarray:
-    """What the scanner makes of it: blur, noise, calibration. # [Z, Y, X] int16"""
+def acquire(hu, grid, scanner: Protocol, rng) -> np.ndarray:
+    """The acquired scan: with blur, noise and calibration error. # [Z, Y, X] int16"""
     spacing = np.array(grid.spacing_mm)
-    # A voxel averages over its own box, of variance side² / 12.
-    hu = ndimage.gaussian_filter(hu, np.sqrt(how.blur_mm**2 + spacing**2 / 12) / spacing)
+    # A voxel averages over its volume, with variance side² / 12.
+    hu = ndimage.gaussian_filter(hu, np.sqrt(scanner.blur_mm**2 + spacing**2 / 12) / spacing)
     noise = rng.standard_normal(grid.shape, np.float32)
     noise = ndimage.gaussian_filter(noise, (0, _NOISE_GRAIN, _NOISE_GRAIN), truncate=3)
-    hu += noise * (how.noise_hu * rng.uniform(0.9, 1.1) / noise.std()) + how.offset_hu
+    hu += noise * (scanner.noise_hu * rng.uniform(0.9, 1.1) / noise.std()) + scanner.offset_hu
     return np.rint(np.clip(hu, -1024, 3071)).astype(np.int16)
 
 
 def _affine(grid: Grid, rng, tilt_deg: float) -> np.ndarray:
-    """Voxel (z, y, x) to RAS mm, the middle of the scan somewhere near the origin. # [4, 4]"""
-    turn = transform.Rotation.from_euler("xyz", rng.uniform(-tilt_deg, tilt_deg, 3), degrees=True)
+    """Voxel (z, y, x) to RAS mm, with the middle of the scan near the origin. # [4, 4]"""
+    rotation = transform.Rotation.from_euler(
+        "xyz", rng.uniform(-tilt_deg, tilt_deg, 3), degrees=True
+    )
     affine = np.eye(4)
-    affine[:3, :3] = turn.as_matrix()[:, ::-1] * grid.spacing_mm  # columns z, y, x; rows R, A, S
+    affine[:3, :3] = (
+        rotation.as_matrix()[:, ::-1] * grid.spacing_mm
+    )  # columns z, y, x; rows R, A, S
     affine[:3, 3] = rng.normal(0, 20, 3) - affine[:3, :3] @ ((np.array(grid.shape) - 1) / 2)
     return affine
 
 
-def _reordered(one: volume.Volume, order: np.ndarray, flips: np.ndarray) -> volume.Volume:
-    """The same volume with its axes stored in another order, some of them backwards."""
-    affine = one.affine.copy()
-    affine[:3, :3] = one.affine[:3, order]
-    array = one.array.transpose(order)
+def _reordered(original: volume.Volume, order: np.ndarray, flips: np.ndarray) -> volume.Volume:
+    """The same volume with permuted and partly reversed axes."""
+    affine = original.affine.copy()
+    affine[:3, :3] = original.affine[:3, order]
+    array = original.array.transpose(order)
     for axis in np.flatnonzero(flips).tolist():
         affine[:3, 3] += affine[:3, axis] * (array.shape[axis] - 1)
         affine[:3, axis] *= -1

@@ -1,7 +1,7 @@
-"""DICOM: a CT series as a scan, lesions as a segmentation. What identifies a patient stays out.
+"""DICOM: a CT series as a scan, lesions as a segmentation, without identifying the patient.
 
-No message, and nothing that is returned for display, holds a UID, a header's text or the name of a
-file inside the folder. Positions along the slice axis are in mm of the DICOM patient system.
+No message or text for display contains a UID, text of a header, or the name of a file inside the
+folder. Positions along the slice axis are in mm of the DICOM patient coordinate system.
 """
 
 from dtc_jax.imaging.dicom.files import is_dicom, visible_files

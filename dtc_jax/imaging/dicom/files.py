@@ -1,4 +1,4 @@
-"""What lies in a folder: the headers of its CT images, and a count of everything else."""
+"""The contents of a folder: headers of its CT images, and a count of everything else."""
 
 import collections
 import contextlib
@@ -21,7 +21,7 @@ ENHANCED = (uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStorag
 SUFFIX = ".dcm"
 _CT = (uid.CTImageStorage, *ENHANCED)
 
-# Nothing else of a header is looked at; the three identifiers are compared, and never shown.
+# The only tags that are read; the three identifiers are compared, never shown.
 _TAGS = [
     *("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SeriesNumber"),
     *("ImageType", "BodyPartExamined", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel"),
@@ -29,18 +29,18 @@ _TAGS = [
     *("RescaleSlope", "RescaleIntercept", "RescaleType"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 ]
-_MARK = slice(128, 132)  # where a DICOM file says DICM
-_PIXELS = [struct.pack(f"{order}HH", 0x7FE0, 0x0010) for order in "<>"]  # the tag of the pixels
-_SHOWN = 10
+_MAGIC = slice(128, 132)  # the bytes DICM of a DICOM file
+_PIXELS = [struct.pack(f"{order}HH", 0x7FE0, 0x0010) for order in "<>"]  # the tag of the pixel data
+_LISTED = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class Folder:
-    """The files of a folder, sorted by name, with those of its subfolders.
+    """The files of a folder and its subfolders, sorted by name.
 
     Attributes:
-      images: file and header of each CT image that is no localizer.
-      others: how many there are of each other kind.
+      images: file and header of each CT image that is not a localizer.
+      others: number of files of each other kind.
     """
 
     images: list[tuple[pathlib.Path, pydicom.Dataset]]
@@ -48,8 +48,8 @@ class Folder:
 
 
 @contextlib.contextmanager
-def unseen_values() -> Iterator[None]:
-    """Keeps pydicom and highdicom from warnings and log lines that quote a header's values."""
+def suppress_header_values() -> Iterator[None]:
+    """Suppresses warnings and log lines of pydicom and highdicom, which may quote header values."""
     loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
     levels = [logger.level for logger in loggers]
     try:
@@ -64,39 +64,39 @@ def unseen_values() -> Iterator[None]:
 
 
 def is_dicom(path: PathLike) -> bool:
-    """Whether a file is DICOM, by its first bytes or by its name."""
+    """Whether a file is DICOM, by its first bytes or its name."""
     if os.fspath(path).lower().endswith(SUFFIX):
         return True
     with open(path, "rb") as file:
-        return file.read(_MARK.stop)[_MARK] == b"DICM"
+        return file.read(_MAGIC.stop)[_MAGIC] == b"DICM"
 
 
 def read(file: PathLike | BinaryIO, tags: list[str] | None = None) -> pydicom.Dataset:
-    """Reads a file, or of its header the `tags` alone; old files may lack the DICOM preamble."""
-    found = pydicom.dcmread(file, force=True, stop_before_pixels=bool(tags), specific_tags=tags)
-    if "TransferSyntaxUID" not in found.file_meta:
-        implicit, little = found.original_encoding
+    """Reads a file, or only the `tags` of its header; old files may lack the DICOM preamble."""
+    dataset = pydicom.dcmread(file, force=True, stop_before_pixels=bool(tags), specific_tags=tags)
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little = dataset.original_encoding
         explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
-        found.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
-    return found
+        dataset.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
+    return dataset
 
 
 def visible_files(path: PathLike) -> list[pathlib.Path]:
-    """The files below a folder, sorted, without the hidden ones that systems leave; or the file."""
+    """The files below a folder, sorted, without hidden ones; or the file itself."""
     if not os.path.isdir(path):
         return [pathlib.Path(path)]
-    found = [pathlib.Path(folder, name) for folder, _, names in os.walk(path) for name in names]
-    return sorted(file for file in found if not file.name.startswith("."))
+    paths = [pathlib.Path(folder, name) for folder, _, names in os.walk(path) for name in names]
+    return sorted(file for file in paths if not file.name.startswith("."))
 
 
-def look(path: PathLike) -> Folder:
+def scan_folder(path: PathLike) -> Folder:
     """Reads the headers of all files in a folder, or of the one file `path`.
 
-    Values are converted when they are asked for: who does so is under `unseen_values`.
+    Values are converted on access, which must happen under `suppress_header_values`.
 
     Raises:
-      InputError: a file is empty, or says that it is DICOM and cannot be read as such. Which series
-        it belongs to is not known; without it that series might lack a slice.
+      InputError: a file is empty, or is DICOM but cannot be read. Its series is unknown, and
+        without the file it might lack a slice.
     """
     names = visible_files(path)
     images: list[tuple[pathlib.Path, pydicom.Dataset]] = []
@@ -112,7 +112,7 @@ def look(path: PathLike) -> Folder:
                 kind = _kind(header)
                 if not kind:
                     _check_whole(header, file)
-        except Exception:  # whatever a damaged file makes of the parser
+        except Exception:  # a damaged file may raise anything
             damaged.append(number)
             continue
         if kind:
@@ -121,44 +121,46 @@ def look(path: PathLike) -> Folder:
             images.append((name, header))
     if damaged:
         raise InputError(
-            f"{path}: {len(damaged)} of {len(names)} files cannot be read as DICOM (empty, cut "
-            f"off, damaged or encrypted): in the order of their names {_places(damaged)}. Copy the "
+            f"{path}: {len(damaged)} of {len(names)} files cannot be read as DICOM (empty, "
+            f"truncated, damaged or encrypted): {_places(damaged)} when sorted by name. Copy the "
             "folder again from its source, or decrypt it."
         )
     return Folder(images, others)
 
 
 def _places(numbers: list[int]) -> str:
-    """Which files of a folder, whose names may say whose they are."""
-    more = len(numbers) - _SHOWN
-    named = ", ".join(map(str, numbers[:_SHOWN]))
-    return f"number {named} and {more} more" if more > 0 else f"number {named}"
+    """The positions of files in a folder; their names may identify the patient."""
+    more = len(numbers) - _LISTED
+    listed = ", ".join(map(str, numbers[:_LISTED]))
+    return f"number {listed} and {more} more" if more > 0 else f"number {listed}"
 
 
 def _kind(header: pydicom.Dataset) -> str:
-    """What a file is, in the standard's words; '' for a CT image that is no localizer."""
+    """The kind of a file in the terms of the standard; '' for a CT image, except a localizer."""
     kind = header.get("SOPClassUID") or header.file_meta.MediaStorageSOPClassUID
     if kind not in _CT:
         if any(ct.startswith(kind) for ct in _CT):
             raise ValueError("ends within its class")
-        known = kind in uid.UID_dictionary  # a private class has no name but its UID
-        return kind.name.removesuffix(" Storage") if known else "private object"
+        is_standard = kind in uid.UID_dictionary  # a private class has only a UID
+        return kind.name.removesuffix(" Storage") if is_standard else "private object"
     return "localizer" if "LOCALIZER" in (header.get("ImageType") or ()) else ""
 
 
 def _check_whole(header: pydicom.Dataset, file: BinaryIO) -> None:
-    """Raises a `ValueError` where a header of a CT image ends early or counts no frames.
+    """Raises a `ValueError` if the header of a CT image is truncated or has no number of frames.
 
-    pydicom takes the end of a file for that of the header, also in the midst of a value: a slice
-    whose UID is cut off would be a series of its own, and the rest would look whole without it.
+    pydicom takes the end of a file for the end of the header, even within a value: a slice with a
+    truncated UID would form a separate series, and the rest would look complete without it.
 
     Args:
       header: of `read`.
-      file: where `read` has stopped: before the pixels, if it has come so far.
+      file: at the position where `read` stopped: before the pixels, unless truncated.
     """
     if not {"SOPClassUID", "SeriesInstanceUID"} <= set(header.dir()):
         raise ValueError("ends within its header")
-    deflated = header.file_meta.TransferSyntaxUID.is_deflated  # of these zlib finds the early end
+    deflated = (
+        header.file_meta.TransferSyntaxUID.is_deflated
+    )  # zlib detects a truncated deflated file
     if not deflated and file.read(4) not in _PIXELS:
         raise ValueError("ends before its pixels")
     int(header.get("NumberOfFrames") or 1)

@@ -1,4 +1,4 @@
-"""From slices to a regular grid, or to what keeps them from being one."""
+"""From slices to a regular grid, or to a message that says why they are not one."""
 
 import collections
 from collections.abc import Sequence
@@ -12,71 +12,73 @@ from dtc_jax.storage import PathLike
 _LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 _SAME = 1e-3  # of direction cosines, and of mm between pixels: rounding of headers
 _SAME_PLACE_MM = 0.01
-_GAP = 1.5  # of the distance of two slices
+_GAP = 1.5  # of the usual distance between slices
 _TILT_DEG = 0.1  # shifts the ends of a 400 mm scan by 0.7 mm
 _SHIFT_MM = 0.1
-"""How far a slice may lie from its place.
+"""Maximum distance of a slice from its place on the regular grid.
 
-Twice what rounding to a tenth of a millimetre takes from the positions of a straight scan, which
-differ along one axis alone. No step is then off by more than 0.2 mm, the tolerance of dcm2niix
-(`kSliceTolerance` in its console/nii_dicom_batch.cpp). highdicom allows 1 % of the mean step
-(`spatial.get_volume_positions`), which refuses thin slices with rounded positions; ITK takes the
-mean of all steps and warns from 0.01 % (`ImageSeriesReader`). A share of the step as large as a
-tenth would let one of 5.9 mm among others of 5 mm pass: the line through the slices shares the
-difference out, and those on either side lie half a millimetre away from where they are measured.
+Twice the rounding error of positions to a tenth of a millimetre, in a straight scan, whose
+positions differ along one axis only. No step then deviates by more than 0.2 mm, the tolerance of
+dcm2niix (`kSliceTolerance` in its console/nii_dicom_batch.cpp). highdicom allows 1 % of the mean
+step (`spatial.get_volume_positions`), which refuses thin slices with rounded positions; ITK uses
+the mean of all steps and warns from 0.01 % (`ImageSeriesReader`). A tolerance of a tenth of the
+step would accept one step of 5.9 mm among others of 5 mm: the line through the slices distributes
+the difference, and its neighbours are half a millimetre away from their measured positions.
 """
-_SHOWN = 3
-_SPLIT = "split it, or export one series alone"
+_LISTED = 3
+_SPLIT = "split it, or export a single series"
 
 
 def normal(axes: np.ndarray) -> np.ndarray:
-    """Unit vector across a slice, its largest component positive. # [2, 3] -> [3]"""
+    """Unit normal of a slice, with its largest component positive. # [2, 3] -> [3]"""
     across = np.cross(*axes)
     return across * np.sign(across[np.abs(across).argmax()])
 
 
 def arrange(path: PathLike, slices: Sequence[Slice]) -> tuple[tuple[Slice, ...], np.ndarray]:
-    """Orders the slices of a series along their common normal.
+    """Sorts the slices of a series along their common normal.
 
     Args:
       path: of the folder, for messages.
       slices: in any order.
 
     Returns:
-      The slices in order, and the affine [4, 4] that maps (column, row, slice, 1) to RAS
+      The sorted slices, and the affine [4, 4] that maps (column, row, slice, 1) to RAS
       coordinates in mm.
 
     Raises:
-      InputError: there are fewer than two; they differ in size, orientation or pixel spacing; some
-        are missing, doubled or lie more than `_SHIFT_MM` from where even steps would put them; they
-        are sheared by a gantry tilt.
+      InputError: there are fewer than two slices; they differ in size, orientation or pixel
+        spacing; some are missing, duplicated or more than `_SHIFT_MM` away from a regular grid;
+        they are sheared by a gantry tilt.
     """
     if len(slices) < 2:
-        raise InputError(f"{path}: the series has one slice; name the folder with all of them.")
+        raise InputError(
+            f"{path}: the series has only one slice; give the folder with all of them."
+        )
     _check_alike(path, slices)
     axes, across = slices[0].axes, normal(slices[0].axes)
-    ordered = sorted(slices, key=lambda one: float(one.position_mm @ across))
-    positions = np.array([one.position_mm for one in ordered])  # [Z, 3]
+    ordered = sorted(slices, key=lambda slice_: float(slice_.position_mm @ across))
+    positions = np.array([slice_.position_mm for slice_ in ordered])  # [Z, 3]
     heights = positions @ across  # [Z]
     _check_steps(path, heights)
     # The line through all slices: a scanner may round each position to a tenth of a millimetre.
     index = np.arange(len(slices))
     step, start = np.polyfit(index, positions, 1)  # [3], [3]
-    off_mm = np.linalg.norm(positions - (start + np.outer(index, step)), axis=1)  # [Z]
-    if off_mm.max() > _SHIFT_MM:
+    deviation_mm = np.linalg.norm(positions - (start + np.outer(index, step)), axis=1)  # [Z]
+    if deviation_mm.max() > _SHIFT_MM:
         steps = np.diff(heights)
         raise InputError(
             f"{path}: the slices are not evenly spaced: {steps.min():.2f} to {steps.max():.2f} mm, "
-            f"and the one at {heights[off_mm.argmax()]:.2f} mm lies {off_mm.max():.2f} mm beside "
-            f"its place ({_SHIFT_MM} mm is allowed for rounding); export the original series, or "
-            "resample it first."
+            f"and the one at {heights[deviation_mm.argmax()]:.2f} mm is {deviation_mm.max():.2f} "
+            f"mm away from a regular grid (tolerance {_SHIFT_MM} mm); export the original series, "
+            "or resample it first."
         )
     shift_mm = np.linalg.norm(np.cross(step, across))  # sideways, from slice to slice
     tilt_deg = np.degrees(np.arctan2(shift_mm, step @ across))
     if tilt_deg > _TILT_DEG and shift_mm * len(slices) > _SHIFT_MM:
         raise InputError(
-            f"{path}: the slices are shifted against each other by a gantry tilt of "
-            f"{tilt_deg:.1f} degrees; straighten the series first (dcm2niix does)."
+            f"{path}: the slices are sheared by a gantry tilt of {tilt_deg:.1f} degrees; correct "
+            "the tilt first (dcm2niix does)."
         )
     affine = np.eye(4)
     columns = [*(axes * slices[0].spacing_mm[:, None]), step, start]
@@ -85,42 +87,43 @@ def arrange(path: PathLike, slices: Sequence[Slice]) -> tuple[tuple[Slice, ...],
 
 
 def _check_alike(path: PathLike, slices: Sequence[Slice]) -> None:
-    sizes = collections.Counter(one.shape for one in slices)
+    sizes = collections.Counter(slice_.shape for slice_ in slices)
     if len(sizes) > 1:
-        found = ", ".join(f"{n} of {rows} × {cols}" for (rows, cols), n in sizes.most_common())
-        raise InputError(f"{path}: the series mixes slices of several sizes ({found}); {_SPLIT}.")
+        listed = ", ".join(f"{n} of {rows} × {cols}" for (rows, cols), n in sizes.most_common())
+        raise InputError(f"{path}: the series mixes slices of several sizes ({listed}); {_SPLIT}.")
     for what, values in (
-        ("orientations", np.array([one.axes for one in slices])),
-        ("pixel spacings", np.array([one.spacing_mm for one in slices])),
+        ("orientations", np.array([slice_.axes for slice_ in slices])),
+        ("pixel spacings", np.array([slice_.spacing_mm for slice_ in slices])),
     ):
-        other = np.abs(values - values[:1]).reshape(len(slices), -1).max(axis=1) > _SAME
-        if other.any():
+        differs = np.abs(values - values[:1]).reshape(len(slices), -1).max(axis=1) > _SAME
+        if differs.any():
             raise InputError(
-                f"{path}: the series mixes {what} ({other.sum()} of {len(slices)} slices differ "
+                f"{path}: the series mixes {what} ({differs.sum()} of {len(slices)} slices differ "
                 f"from the first); {_SPLIT}."
             )
 
 
 def _check_steps(path: PathLike, heights: np.ndarray) -> None:
-    """Refuses double slices and gaps in sorted positions along the normal. # [Z]"""
+    """Refuses duplicate slices and gaps in sorted positions along the normal. # [Z]"""
     steps = np.diff(heights)
     double = steps < _SAME_PLACE_MM
     if double.any():
         raise InputError(
-            f"{path}: {double.sum()} of {len(heights)} slices lie where another one lies already "
-            f"({_places(heights[1:][double])}): copies, or several phases in one series; keep one."
+            f"{path}: {double.sum()} of {len(heights)} slices have the same position as another "
+            f"one ({_places(heights[1:][double])}): copies, or several phases in one series; "
+            "keep one."
         )
     usual = float(np.median(steps))
     gaps = np.flatnonzero(steps > _GAP * usual)
     if gaps.size:
-        found = [f"{heights[i]:.2f} to {heights[i + 1]:.2f}" for i in gaps[:_SHOWN]]
-        more = [f"and {gaps.size - _SHOWN} more"] if gaps.size > _SHOWN else []
+        listed = [f"{heights[i]:.2f} to {heights[i + 1]:.2f}" for i in gaps[:_LISTED]]
+        more = [f"and {gaps.size - _LISTED} more"] if gaps.size > _LISTED else []
         raise InputError(
-            f"{path}: slices are missing: nothing lies in {', '.join([*found, *more])} mm, where "
-            f"slices are {usual:.2f} mm apart elsewhere; copy the series again from its source."
+            f"{path}: slices are missing in {', '.join([*listed, *more])} mm (the usual distance "
+            f"is {usual:.2f} mm); copy the series again from its source."
         )
 
 
 def _places(heights: np.ndarray) -> str:
-    found = ", ".join(f"{height:.2f}" for height in heights[:_SHOWN])
-    return f"at {found}{', …' if len(heights) > _SHOWN else ''} mm"
+    listed = ", ".join(f"{height:.2f}" for height in heights[:_LISTED])
+    return f"at {listed}{', …' if len(heights) > _LISTED else ''} mm"

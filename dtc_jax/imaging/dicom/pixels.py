@@ -12,50 +12,50 @@ from dtc_jax.imaging.dicom.slices import Slice
 from dtc_jax.storage import PathLike
 
 
-@files.unseen_values()
+@files.suppress_header_values()
 def load(path: PathLike, which: int | str | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Reads the CT series that `series.find` finds.
 
     Returns:
-      array: [columns, rows, slices]; HU as int32 where slopes and intercepts are whole, else
+      array: [columns, rows, slices]; HU as int32 if slopes and intercepts are whole, else
         float32.
       affine: [4, 4]; maps an index along them to RAS world coordinates in mm.
 
     Raises:
-      InputError: as `series.find`; or its pixels are damaged, truncated or compressed in a way that
-        is not known here.
+      InputError: as `series.find`; or its pixels are damaged, truncated or have an unsupported
+        compression.
     """
-    found = series.find(path, which)
-    _check_syntaxes(path, found.slices)
-    whole = all(one.slope % 1 == 0 == one.intercept % 1 for one in found.slices)
-    dtype = np.int32 if whole else np.float32
-    array = np.empty((len(found.slices), *found.slices[0].shape), dtype)
-    places = {(one.file, one.frame): z for z, one in enumerate(found.slices)}
-    for _, group in itertools.groupby(sorted(found.slices, key=_place), lambda one: one.file):
+    chosen = series.find(path, which)
+    _check_syntaxes(path, chosen.slices)
+    is_whole = all(part.slope % 1 == 0 == part.intercept % 1 for part in chosen.slices)
+    dtype = np.int32 if is_whole else np.float32
+    array = np.empty((len(chosen.slices), *chosen.slices[0].shape), dtype)
+    index = {(part.file, part.frame): z for z, part in enumerate(chosen.slices)}
+    for _, group in itertools.groupby(sorted(chosen.slices, key=_order), lambda part: part.file):
         members = list(group)
-        for one, stored in zip(members, _stored(path, members), strict=True):
-            hu = array[places[one.file, one.frame]]
-            np.multiply(stored, dtype(one.slope), out=hu, dtype=dtype, casting="unsafe")
-            hu += dtype(one.intercept)
-    return array.T, found.affine
+        for part, stored in zip(members, _stored(path, members), strict=True):
+            hu = array[index[part.file, part.frame]]
+            np.multiply(stored, dtype(part.slope), out=hu, dtype=dtype, casting="unsafe")
+            hu += dtype(part.intercept)
+    return array.T, chosen.affine
 
 
-def _place(one: Slice) -> tuple[str, int]:
-    return str(one.file), one.frame
+def _order(part: Slice) -> tuple[str, int]:
+    return str(part.file), part.frame
 
 
 def _stored(path: PathLike, members: list[Slice]) -> Iterator[np.ndarray]:
     """Decodes the slices of one file. # [rows, columns] each"""
     try:
-        image = files.read(members[0].file)  # by its path, iter_pixels reads no deflated file
-        frames = pixels.iter_pixels(image, indices=[one.frame for one in members])
-        for one, stored in zip(members, frames, strict=True):
-            if stored.shape != one.shape:
-                raise ValueError("of another size than its header says")
+        image = files.read(members[0].file)  # given a path, iter_pixels reads no deflated file
+        frames = pixels.iter_pixels(image, indices=[part.frame for part in members])
+        for part, stored in zip(members, frames, strict=True):
+            if stored.shape != part.shape:
+                raise ValueError("the size differs from the header")
             yield stored
-    except MemoryError:  # says nothing of the pixels
+    except MemoryError:  # not a fault of the pixels
         raise
-    except Exception as error:  # whatever damaged pixels make of the many decoders
+    except Exception as error:  # damaged pixels may raise anything
         raise InputError(
             f"{path}: the pixels of a slice of the series cannot be read (damaged, truncated or "
             "encrypted); copy the series again from its source."
@@ -63,16 +63,16 @@ def _stored(path: PathLike, members: list[Slice]) -> Iterator[np.ndarray]:
 
 
 def _check_syntaxes(path: PathLike, members: tuple[Slice, ...]) -> None:
-    """Refuses a compression for which no decoder is here."""
-    for syntax in {one.syntax for one in members}:
+    """Refuses a compression without an installed decoder."""
+    for syntax in {part.syntax for part in members}:
         try:
             available = pixels.get_decoder(syntax).is_available
         except NotImplementedError as error:
             raise InputError(
-                f"{path}: is compressed in a way that is not known here; export it uncompressed."
+                f"{path}: its compression is not supported; export it uncompressed."
             ) from error
         if not available:
             raise InputError(
-                f"{path}: is compressed as {syntax.name}; pip install 'dtc-jax[dicom]', which "
-                "brings the decoders."
+                f"{path}: is compressed as {syntax.name}; install the decoders with "
+                "pip install 'dtc-jax[dicom]'."
             )

@@ -1,4 +1,4 @@
-"""Lesions as a DICOM SEG that belongs to the series they were found on."""
+"""Lesions as a DICOM SEG that refers to the series they were found on."""
 
 import dataclasses
 from typing import TYPE_CHECKING
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 PURPOSE = "Lung lesions. For research use only"
 
 _SERIES_NUMBER = 900  # beyond those of scanners
-_LONGEST_ID = 64  # characters of a DICOM id
-# What a segmentation must repeat of its images, which identifies them and no more.
+_MAX_ID = 64  # characters of a DICOM id
+# The tags of the images that a segmentation must repeat; they identify only the images.
 _GEOMETRY = [
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"),
     *("FrameOfReferenceUID", "Modality", "Rows", "Columns", "NumberOfFrames"),
@@ -37,12 +37,12 @@ _EMPTY = ("PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "Study
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """Who drew the lesions.
+    """The algorithm that segmented the lesions.
 
     Attributes:
       name: of the algorithm.
-      version: of the algorithm, its weights included.
-      reviewed: whether a person has confirmed or edited the result.
+      version: of the algorithm and its weights.
+      reviewed: whether a person confirmed or edited the result.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Origin:
     reviewed: bool = False
 
 
-@files.unseen_values()
+@files.suppress_header_values()
 def write_seg(
     path: storage.PathLike,
     lesions: volume.Volume,
@@ -60,39 +60,39 @@ def write_seg(
     patient_id: str = "",
     keep_identity: bool = False,
 ) -> None:
-    """Writes an instance mask as a binary DICOM SEG, one segment a lesion, atomically.
+    """Writes an instance mask as a binary DICOM SEG, one segment per lesion, atomically.
 
-    Segments are numbered from 1 in the order of the lesions' numbers, which their labels keep
-    ('Lesion 3'). Patient and study are described by `patient_id` alone, unless `keep_identity`; the
-    unique identifiers of study, series and images are there in either case, as the reference. An
-    archive files the result beside its images only with `keep_identity`.
+    Segments are numbered from 1 in the order of the lesion numbers, which are in their labels
+    ('Lesion 3'). Without `keep_identity`, only `patient_id` describes the patient and the study;
+    the unique identifiers of study, series and images are always included as the reference. An
+    archive stores the result with its images only with `keep_identity`.
 
     Args:
       path: of the file.
-      lesions: whole numbers, 0 outside, on the grid of the series as `volume.read_image` gives it.
+      lesions: whole numbers, 0 outside, on the grid of the series as read by `volume.read_image`.
       source: the series, of `find`.
-      origin: who drew the lesions.
+      origin: the algorithm.
       patient_id: the study's pseudonym, as PatientID and PatientName.
-      keep_identity: whether to copy the patient's and the study's identity from the series instead.
+      keep_identity: whether to copy the identity of patient and study from the series instead.
 
     Raises:
-      InputError: there is no lesion; the mask lies on another grid; the series is spread over
-        several multi-frame files; `patient_id` is no DICOM id; the identity to keep is not valid;
-        highdicom is not installed.
+      InputError: there is no lesion; the mask is on another grid; the series is split into several
+        multi-frame files; `patient_id` is not a valid DICOM id; the identity in the series is not
+        valid; highdicom is not installed.
     """
     try:
         import highdicom as hd
     except ImportError as error:
         raise InputError(
-            f"{path}: highdicom, which writes it, is not installed; pip install 'dtc-jax[dicom]'."
+            f"{path}: writing it needs highdicom; pip install 'dtc-jax[dicom]'."
         ) from error
     numbers = np.unique(lesions.array[lesions.array > 0])
     if not numbers.size:
-        raise InputError(f"{path}: there is no lesion to write; a DICOM SEG needs one.")
-    if len(patient_id) > _LONGEST_ID or not patient_id.isprintable() or {*"\\^="} & {*patient_id}:
+        raise InputError(f"{path}: there is no lesion; a DICOM SEG needs at least one.")
+    if len(patient_id) > _MAX_ID or not patient_id.isprintable() or {*"\\^="} & {*patient_id}:
         raise InputError(
-            f"{path}: the patient id must be of at most {_LONGEST_ID} characters, without \\, ^, = "
-            "and line breaks, to stand in DICOM."
+            f"{path}: the patient id must have at most {_MAX_ID} characters, without \\, ^, = and "
+            "line breaks, to be valid in DICOM."
         )
     segment_of = np.zeros(int(numbers[-1]) + 1, np.uint16)
     segment_of[numbers.astype(int)] = np.arange(1, len(numbers) + 1)
@@ -125,22 +125,22 @@ def write_seg(
         if not keep_identity:
             raise
         raise InputError(
-            f"{path}: the identity in the series' header is not valid DICOM and cannot be "
-            "copied; write the segmentation without it."
+            f"{path}: the identity in the header of the series is not valid DICOM and cannot be "
+            "copied; omit --keep_identity."
         ) from error
     if not keep_identity:
         result.PatientIdentityRemoved = "YES"
-        result.DeidentificationMethod = "Header left out; unique identifiers kept"
+        result.DeidentificationMethod = "Header removed; unique identifiers kept"
     with storage.atomic(path) as partial:
         result.save_as(partial)
 
 
 def _planes(path: storage.PathLike, lesions: volume.Volume, source: Series) -> np.ndarray:
-    """The mask in the order of the series. # [Z, Y, X] -> [slices, rows, columns]"""
+    """The mask in the axes of the series. # [Z, Y, X] -> [slices, rows, columns]"""
     affine = lesions.affine[:, [2, 1, 0, 3]]
-    turn = nib.io_orientation(np.linalg.inv(source.affine) @ affine)
-    planes = nib.apply_orientation(lesions.array.T, turn).T
-    affine = affine @ nib.orientations.inv_ornt_aff(turn, lesions.array.T.shape)
+    orientation = nib.io_orientation(np.linalg.inv(source.affine) @ affine)
+    planes = nib.apply_orientation(lesions.array.T, orientation).T
+    affine = affine @ nib.orientations.inv_ornt_aff(orientation, lesions.array.T.shape)
     shape = (len(source.slices), *source.slices[0].shape)
     grid = volume.Volume(np.broadcast_to(np.False_, shape), source.affine[:, [2, 1, 0, 3]])
     volume.check_same_grid(path, volume.Volume(planes, affine[:, [2, 1, 0, 3]]), grid)
@@ -148,25 +148,25 @@ def _planes(path: storage.PathLike, lesions: volume.Volume, source: Series) -> n
 
 
 def _images(path: storage.PathLike, source: Series) -> tuple[list[pydicom.Dataset], list[int]]:
-    """Headers of the images, and the slices of the series in the order in which these hold them."""
+    """Headers of the images, and the indices of the slices in the order of these images."""
     order = sorted(range(len(source.slices)), key=lambda z: source.slices[z].frame)
     names = list(dict.fromkeys(source.slices[z].file for z in order))
     if 1 < len(names) < len(order):
         raise InputError(
-            f"{path}: the series is spread over {len(names)} multi-frame files, to which a DICOM "
-            "SEG cannot refer; write NIfTI."
+            f"{path}: the series is split into {len(names)} multi-frame files, to which a DICOM "
+            "SEG cannot refer; use the NIfTI mask."
         )
     images = [files.read(name, [*_GEOMETRY, *_IDENTITY]) for name in names]
     for image in images:
-        # Some series leave it empty, and highdicom needs one: a voxel is as thick as slices lie
-        # apart. An enhanced image has it elsewhere.
+        # highdicom needs a thickness, but some series leave it empty: the distance of the slices.
+        # An enhanced image has it elsewhere.
         if image.SOPClassUID not in files.ENHANCED and not image.get("SliceThickness"):
             image.SliceThickness = f"{np.linalg.norm(source.affine[:3, 2]):.6g}"
     return images, order
 
 
 def _identify(image: pydicom.Dataset, patient_id: str, keep_identity: bool) -> None:
-    """Leaves the identity in the header, as far as it goes, or puts the pseudonym in its place."""
+    """Keeps the identity in the header, or replaces it by the pseudonym."""
     if not keep_identity:
         for keyword in _IDENTITY:
             if keyword in image:

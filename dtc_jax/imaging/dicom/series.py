@@ -1,4 +1,4 @@
-"""Which series of a folder is the scan."""
+"""Selects the CT series of a folder."""
 
 import dataclasses
 import functools
@@ -16,12 +16,12 @@ _CHEST = ("CHEST", "THORAX", "LUNG", "WHOLEBODY", "WHOLE BODY")
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """A CT series that is a regular grid.
+    """A CT series on a regular grid.
 
     Attributes:
-      slices: in order along the slice axis.
+      slices: sorted along the slice axis.
       affine: [4, 4]; maps (column, row, slice, 1) to RAS coordinates in mm.
-      statement: which series this is, why it was chosen and what was passed over; safe to print.
+      statement: which series this is, why it was chosen and what was ignored; safe to print.
     """
 
     slices: tuple[slices.Slice, ...]
@@ -29,45 +29,45 @@ class Series:
     statement: str
 
 
-@files.unseen_values()
+@files.suppress_header_values()
 def find(path: PathLike, series: int | str | None = None) -> Series:
     """Finds the CT series of a folder and its subfolders, or of an enhanced (multi-frame) file.
 
     Args:
       path: a folder of DICOM files, or one such file.
-      series: SeriesNumber or SeriesInstanceUID. None: the axial CT series with most slices, among
-        those whose header names the chest if there are any.
+      series: SeriesNumber or SeriesInstanceUID. None: the axial CT series with the most slices, if
+        possible among those whose header names the chest.
 
     Raises:
-      InputError: no CT series is there, or not this one; the choice would be between patients; or
+      InputError: there is no CT series, or not this one; there are series of several patients; or
         the series is not a regular grid in HU.
     """
-    folder = files.look(path)
+    folder = files.scan_folder(path)
     grouped: dict[str, list[tuple[pathlib.Path, pydicom.Dataset]]] = {}
     for file, header in folder.images:
         grouped.setdefault(str(header.get("SeriesInstanceUID")), []).append((file, header))
-    found = [_Candidate(key, images) for key, images in grouped.items()]
+    candidates = [_Candidate(key, images) for key, images in grouped.items()]
     others = [f"{n} × {kind}" for kind, n in sorted(folder.others.items())]
-    if not found:
-        there = ", ".join(others) or "no file at all"
-        raise InputError(f"{path}: holds no CT series, but {there}; name the folder of a CT.")
-    chosen, why = _choose(path, found, series)
-    members = [one for image in chosen.images for one in slices.of_image(path, *image)]
+    if not candidates:
+        contents = ", ".join(others) or "no file at all"
+        raise InputError(f"{path}: contains no CT series, but {contents}; give the folder of a CT.")
+    chosen, reason = _choose(path, candidates, series)
+    members = [part for image in chosen.images for part in slices.of_image(path, *image)]
     ordered, affine = grid.arrange(path, members)
     step_mm = np.linalg.norm(affine[:3, 2])
-    passed = [f"{one.name} ({one.content})" for one in found if one is not chosen] + others
-    studies = len({one.study for one in found})
-    statement = f"{chosen.name}: {chosen.content} every {step_mm:.2f} mm; {why}."
-    if passed:
-        statement += f" Passed over: {', '.join(passed)}."
+    ignored = [f"{c.name} ({c.content})" for c in candidates if c is not chosen] + others
+    studies = len({candidate.study for candidate in candidates})
+    statement = f"{chosen.name}: {chosen.content} every {step_mm:.2f} mm; {reason}."
+    if ignored:
+        statement += f" Ignored: {', '.join(ignored)}."
     if studies > 1:
-        statement += f" The folder holds {studies} studies."
+        statement += f" The folder contains {studies} studies."
     return Series(ordered, affine, statement)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Candidate:
-    """A CT series by its headers; what it says of itself is safe to print."""
+    """A CT series by its headers; its name and content are safe to print."""
 
     key: str
     images: list[tuple[pathlib.Path, pydicom.Dataset]]
@@ -117,31 +117,32 @@ class _Candidate:
 
 
 def _choose(
-    path: PathLike, found: list[_Candidate], series: int | str | None
+    path: PathLike, candidates: list[_Candidate], series: int | str | None
 ) -> tuple[_Candidate, str]:
-    """The series to read, and why."""
-    listed = "; ".join(f"{one.name}: {one.content}" for one in found)
+    """The series to read, and the reason."""
+    listed = "; ".join(f"{candidate.name}: {candidate.content}" for candidate in candidates)
     if series is not None:
-        asked = str(series).strip()
-        same = [one for one in found if asked in (one.key, str(one.number))]
-        if not same:
-            raise InputError(f"{path}: the series asked for is not there, but {listed}.")
-        if len(same) > 1:
+        requested = str(series).strip()
+        matches = [c for c in candidates if requested in (c.key, str(c.number))]
+        if not matches:
+            raise InputError(f"{path}: there is no such series; it contains {listed}.")
+        if len(matches) > 1:
             raise InputError(
-                f"{path}: {len(same)} series have the number {asked}; give the SeriesInstanceUID."
+                f"{path}: {len(matches)} series have the number {requested}; give the "
+                "SeriesInstanceUID."
             )
-        return same[0], "the one asked for"
-    patients = len({one.patient for one in found})
+        return matches[0], "as requested"
+    patients = len({candidate.patient for candidate in candidates})
     if patients > 1:
         raise InputError(
-            f"{path}: holds CT series of {patients} patients; give each a folder of its own, or "
-            f"name the series ({listed})."
+            f"{path}: contains CT series of {patients} patients; put each patient in a separate "
+            f"folder, or choose the series ({listed})."
         )
-    axial = [one for one in found if one.plane == "axial"]
+    axial = [candidate for candidate in candidates if candidate.plane == "axial"]
     if not axial:
-        raise InputError(f"{path}: holds no axial CT series, but {listed}; name the series.")
-    chest = [one for one in axial if one.shows_chest]
-    best = max(chest or axial, key=lambda one: (one.count, -(one.number or 0)))
-    if len(found) == 1:
+        raise InputError(f"{path}: contains no axial CT series, but {listed}; choose the series.")
+    chest = [candidate for candidate in axial if candidate.shows_chest]
+    best = max(chest or axial, key=lambda candidate: (candidate.count, -(candidate.number or 0)))
+    if len(candidates) == 1:
         return best, "the only CT series"
     return best, f"the largest of {len(chest or axial)} axial CT series"

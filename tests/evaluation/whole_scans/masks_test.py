@@ -57,7 +57,7 @@ def test_lungs_that_are_given_are_where_lesions_are_looked_for(network, manifest
         ),
         (
             np.zeros(SHAPE, np.uint8),
-            r"scan of lesion p1-1: .*bad\.nii: the mask is empty; draw the lungs",
+            r"scan of lesion p1-1: .*bad\.nii: the mask is empty; segment the lungs",
         ),
     ],
 )

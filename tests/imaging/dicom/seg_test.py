@@ -165,11 +165,11 @@ def test_what_cannot_be_written_is_refused(tmp_path, ct, make, save):
     moved = Volume(good.array, good.affine.copy())
     moved.affine[:3, 3] += 0.5
     for lesions, patient_id, message in (
-        (Volume(good.array * 0, good.affine), "", "there is no lesion to write"),
+        (Volume(good.array * 0, good.affine), "", "there is no lesion; a DICOM SEG"),
         (Volume(good.array[1:], good.affine), "", r"the mask has \(7, 33, 36\) voxels"),
-        (moved, "", "the mask lies 0.50 mm away"),
-        (good, "a\\b", "the patient id must be of at most 64 characters"),
-        (good, "x" * 65, "the patient id must be"),
+        (moved, "", "the mask is 0.50 mm away"),
+        (good, "a\\b", "the patient id must have at most 64 characters"),
+        (good, "x" * 65, "the patient id must have"),
     ):
         with pytest.raises(InputError, match=message):
             seg.write_seg(path, lesions, source, ORIGIN, patient_id=patient_id)
@@ -178,7 +178,7 @@ def test_what_cannot_be_written_is_refused(tmp_path, ct, make, save):
 
 def test_an_invalid_identity_is_not_copied(tmp_path, ct, make, save):
     source = dicom.find(save(make(ct, PatientSex="FEMALE"), tmp_path / "ct"))
-    with pytest.raises(InputError, match="identity in the series' header is not valid"):
+    with pytest.raises(InputError, match="identity in the header of the series is not valid"):
         seg.write_seg(tmp_path / "a.dcm", _lesions(ct), source, ORIGIN, keep_identity=True)
     seg.write_seg(tmp_path / "a.dcm", _lesions(ct), source, ORIGIN)
 

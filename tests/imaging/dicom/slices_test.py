@@ -20,8 +20,8 @@ WRONG = [
     ("PixelSpacing", ["0.7", "-0.7"], "no valid PixelSpacing"),
     ("ImagePositionPatient", ["1", "2"], "no valid ImagePositionPatient"),
     ("ImageOrientationPatient", list("100100"), "no valid ImageOrientationPatient"),
-    ("RescaleType", "EDW", "other units than HU"),
-    ("SamplesPerPixel", 3, "pictures in colour"),
+    ("RescaleType", "EDW", "is not in HU"),
+    ("SamplesPerPixel", 3, "colour images"),
 ]
 
 
