@@ -104,9 +104,10 @@ def together(segmenters: Sequence[Segmenter]) -> Segmenter:
       UsageError: they see different windows or grids.
     """
     first = segmenters[0]
-    if any((one.spec, one.windows) != (first.spec, first.windows) for one in segmenters):
+    grid = (first.spec.scan_grid, first.windows)
+    if any((one.spec.scan_grid, one.windows) != grid for one in segmenters):
         raise UsageError(
-            "the run chose segmenters with different preprocessing or windows in its folds, which "
+            "the run chose segmenters with different grids or windows in its folds, which "
             "cannot be used together; train one without folds."
         )
 

@@ -87,8 +87,7 @@ def _grid(config: ml_collections.ConfigDict) -> Preprocess:
     """
     spec = task.make_preprocess(config)
     for name, variant in variants(config).items():
-        other = task.make_preprocess(variant)
-        if (other.spacing_mm, other.antialias) != (spec.spacing_mm, spec.antialias):
+        if task.make_preprocess(variant).scan_grid != spec.scan_grid:
             raise UsageError(
                 f"config.candidates.{name}: patches are stored on one grid, so all candidates of a "
                 "segmenter need the same preprocess.spacing_mm and preprocess.antialias; train one "

@@ -196,6 +196,9 @@ def test_segmenters_of_folds_find_by_the_mean_of_their_probabilities(segmenter):
     hu = jnp.full((8, 16, 16, 16), 40.0)
     both = segment.together([first, second])
     np.testing.assert_allclose(both.predict(hu), first.predict(hu) / 2, atol=1e-6)
-    other = dataclasses.replace(first, spacing_mm=1.0)
+    window = dataclasses.replace(first.spec, window=(-900.0, 300.0))  # inside predict
+    segment.together([first, dataclasses.replace(first, spec=window)])
+    grid = dataclasses.replace(first.spec, spacing_mm=1.0)
+    other = dataclasses.replace(first, spec=grid)
     with pytest.raises(UsageError, match="cannot be used together"):
         segment.together([first, other])
