@@ -66,6 +66,11 @@ class Preprocess:
         return self.spacing_mm if self.grid == "scan" else 1.0
 
     @property
+    def scan_grid(self) -> tuple[float, str]:
+        """What the grid of a whole scan depends on; see `grid.to_grid`."""
+        return self.spacing_mm, self.antialias
+
+    @property
     def step(self) -> float:
         """Voxels of a record from one voxel of the network's grid to the next."""
         return self.spacing_mm / self.record_mm

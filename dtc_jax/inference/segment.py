@@ -64,9 +64,10 @@ def make_segmenter(network: TrainedNetwork) -> Segmenter:
       UsageError: the members see different windows or grids.
     """
     specs = [segmentation.make_predict_preprocess(member.config) for member in network.members]
-    if any(spec != specs[0] for spec in specs):
+    grids = {(spec.scan_grid, spec.shape) for spec in specs}
+    if len(grids) > 1:
         raise UsageError(
-            "the run chose segmenters with different preprocessing or windows in its folds, which "
+            "the run chose segmenters with different grids or windows in its folds, which "
             "cannot be used together; train one without folds."
         )
 

@@ -203,6 +203,9 @@ def test_segmenters_of_folds_find_by_the_mean_of_their_logits(segmenter):
     first, mean = (np.asarray(segment.make_segmenter(net).predict(hu)) for net in (trained, both))
     np.testing.assert_allclose(_logit(mean), _logit(first) / 2, atol=1e-4)
     config = member.config.copy_and_resolve_references()
+    config.preprocess.window = (-900.0, 300.0)  # each member windows for itself
+    narrow = dataclasses.replace(member, config=config.copy_and_resolve_references())
+    segment.make_segmenter(dataclasses.replace(trained, members=(member, narrow)))
     config.preprocess.spacing_mm = 1.0
     other = dataclasses.replace(
         trained, members=(member, dataclasses.replace(member, config=config))
