@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import ml_collections
@@ -11,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from dtc_jax.errors import InputError, UsageError
+from dtc_jax.runs import workdir as workdir_lib
 from dtc_jax.runs.data import Data
 from dtc_jax.tasks import classification, registry
-from dtc_jax.training import batches, loop, optimizer, predictions, result
+from dtc_jax.training import batches, loop, optimizer, predictions, result, tracker
 from dtc_jax.training.result import FitResult
 from dtc_jax.training.task import Batch, PyTree, Task
 
@@ -130,7 +132,16 @@ def fit(
         patience=config.train.patience,
         ema_decay=config.train.ema_decay,
         parallel=config.parallel,
+        learning_rate=optimizer.make_schedule(config.optimizer, total_steps),
+        profile_steps=config.train.get("profile_steps", 0),
+        tracker=tracker.opened(config.train.get("tracker", ""), folder, _shown(config)),
     )
+
+
+def _shown(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """The fields for an experiment tracker: not those that name files and patients."""
+    fields = workdir_lib.essence(config)
+    return {k: v for k, v in fields.items() if not k.startswith(("data.", "split."))}
 
 
 def read(config: ml_collections.ConfigDict, folder: pathlib.Path) -> FitResult:

@@ -21,9 +21,9 @@ def train(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> None:
     start = time.monotonic()
     environment.prepare()
     preflight.check(config)
-    cost.announce(config)
     kind = kinds.of(config)
     with workdir_lib.starting(workdir, config) as folder:
+        cost.announce(config)
         data = kind.load(config)
         rows = kind.assign(config, data.table)
         workdir_lib.claim_data(folder, config, rows, data.fingerprint)

@@ -30,6 +30,8 @@ FREE_FIELDS = (
         "split.file",
         "parallel",
         "train.log_every_steps",
+        "train.profile_steps",
+        "train.tracker",
     ),
     "write_report",
     *OF_SCANS,
