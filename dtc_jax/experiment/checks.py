@@ -10,7 +10,7 @@ from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.errors import UsageError, unknown_choice
 from dtc_jax.experiment import folds
 from dtc_jax.tasks import registry
-from dtc_jax.training import augment, optimizer, parallel
+from dtc_jax.training import augment, optimizer, parallel, tracker
 
 _AT_LEAST_ONE = (
     *("train.epochs", "train.batch_size", "train.evaluate_every_epochs"),
@@ -48,6 +48,9 @@ def _check(config: ml_collections.ConfigDict) -> None:
             raise UsageError(f"config.{field} is {_value(config, field)}; give it for z, y and x.")
     if config.train.log_every_steps < 0:
         raise UsageError("config.train.log_every_steps must be at least 1, or 0 for once an epoch.")
+    if config.train.get("profile_steps", 0) < 0:
+        raise UsageError("config.train.profile_steps must be at least 1, or 0 for no trace.")
+    tracker.check(config.train.get("tracker", ""))
     definition = registry.of(config)
     if config.train.monitor not in definition.monitors:
         raise unknown_choice("config.train.monitor", config.train.monitor, definition.monitors)

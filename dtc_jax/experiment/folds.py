@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import ml_collections
 import numpy as np
@@ -11,13 +12,13 @@ import pandas as pd
 
 from dtc_jax.cohort.split_rule import Rule
 from dtc_jax.errors import UsageError
+from dtc_jax.tasks import fields as fields_lib
 from dtc_jax.tasks import registry
 from dtc_jax.tasks.sources import Data
 from dtc_jax.tasks.trained import Member
-from dtc_jax.training import batches, loop, optimizer, predictions
-from dtc_jax.training.loop import OnEvaluation
-from dtc_jax.training.result import FitResult
-from dtc_jax.training.task import Batch, PyTree, Task
+from dtc_jax.training import batches, loop, optimizer, predictions, tracker
+from dtc_jax.training.result import FitResult, Initial, OnEvaluation
+from dtc_jax.training.task import Batch, Task
 
 
 def folders(
@@ -87,7 +88,7 @@ def fit(
     folder: pathlib.Path,
     data: Data,
     split: pd.DataFrame,
-    initial: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]] | None = None,
+    initial: Initial | None = None,
     on_evaluation: OnEvaluation | None = None,
 ) -> FitResult:
     """Trains on the training rows of `split`, watched by its validation rows; resumes in `folder`.
@@ -132,7 +133,16 @@ def fit(
         parallel=config.parallel,
         initial=initial,
         on_evaluation=on_evaluation,
+        learning_rate=optimizer.make_schedule(config.optimizer, total_steps),
+        profile_steps=config.train.get("profile_steps", 0),
+        tracker=tracker.opened(config.train.get("tracker", ""), folder, _shared(config)),
     )
+
+
+def _shared(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """The fields for an experiment tracker: not those that name files and patients."""
+    essence = fields_lib.essence(config)
+    return {k: v for k, v in essence.items() if not k.startswith(("data.", "split."))}
 
 
 def predict(member: Member, data: Data, split: pd.DataFrame) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from dtc_jax.errors import InputError
 from dtc_jax.experiment import folds, network
 from dtc_jax.tasks import registry
 from dtc_jax.tasks.trained import Member, TrainedNetwork
-from dtc_jax.training.loop import Initial
+from dtc_jax.training.result import Initial
 from dtc_jax.training.task import PyTree
 
 RECORD = "init.json"

@@ -13,7 +13,7 @@ from dtc_jax.experiment import workdir as workdir_lib
 from dtc_jax.tasks import registry
 from dtc_jax.tasks.definition import Evaluation
 from dtc_jax.tasks.trained import TrainedNetwork
-from dtc_jax.training.loop import OnEvaluation
+from dtc_jax.training.result import OnEvaluation
 
 
 def run(

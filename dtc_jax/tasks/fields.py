@@ -11,7 +11,8 @@ OF_SCANS = ("predict.overlap", "predict.connectivity", "predict.min_volume_mm3")
 # How, not what, to compute: they may change when a run is resumed.
 FREE = (
     *("data.cache", "data.folder", "data.workers", "split.file"),
-    *("parallel", "train.log_every_steps", "write_report"),
+    *("parallel", "train.log_every_steps", "train.profile_steps", "train.tracker"),
+    "write_report",
     *OF_SCANS,
     *("report.patient_truth", "report.diameter_rounding", "report.margin"),
 )

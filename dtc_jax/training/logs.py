@@ -1,7 +1,9 @@
 """What a run reports while it runs: metrics.jsonl, TensorBoard event files, and a sign of life.
 
 metrics.jsonl has one row for each log or evaluation: `step`, `epoch`, `seconds` (of training so
-far, over all restarts) and the metrics, prefixed by their split, such as `validation/auc`.
+far, over all restarts) and the metrics, prefixed by their split, such as `validation/auc`. Rows of
+training also have `learning_rate` (of the last step), `steps_per_second`, `examples_per_second` and
+the global norms of gradient, update and parameters. An experiment tracker gets the same rows.
 """
 
 import json
@@ -16,8 +18,11 @@ import tensorboardX
 import tqdm
 
 from dtc_jax.storage import PathLike, no_space_is_an_input_error
+from dtc_jax.training.tracker import Track
 
 _FILE = "metrics.jsonl"
+# In the files, but not in the line on the terminal.
+_UNSHOWN = ("learning_rate", "update_norm", "param_norm", "examples_per_second")
 
 
 def read(workdir: PathLike) -> list[dict[str, Any]]:
@@ -51,6 +56,7 @@ class Logs:
         total_steps: int,
         steps_per_epoch: int,
         seconds: float,
+        track: Track = lambda step, metrics: None,
     ):
         """Goes on at `step` after `rows` rows; whatever a killed run wrote after them is dropped.
 
@@ -61,6 +67,7 @@ class Logs:
           total_steps: updates until the end, for the time left.
           steps_per_epoch: updates in an epoch.
           seconds: seconds of training done so far.
+          track: gets the step and the metrics of each row.
 
         Raises:
           InputError: the disk is full.
@@ -68,7 +75,7 @@ class Logs:
         workdir = pathlib.Path(workdir)
         self._path = workdir / _FILE
         self._total, self._steps_per_epoch = total_steps, steps_per_epoch
-        self._first_seconds, self._start = seconds, time.monotonic()
+        self._first_seconds, self._start, self._track = seconds, time.monotonic(), track
         self._timed_from: tuple[int, float] | None = None
         with no_space_is_an_input_error(self._path):
             workdir.mkdir(parents=True, exist_ok=True)
@@ -123,8 +130,13 @@ class Logs:
             for name, value in named.items():
                 self._events.add_scalar(name, value, step)
             self._events.flush()
+        self._track(step, named)
         self.rows += 1
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in named.items())
+        shown = "  ".join(
+            f"{name} {value:.4g}"
+            for name, value in named.items()
+            if not name.endswith(tuple(f"/{unshown}" for unshown in _UNSHOWN))
+        )
         self.say(f"step {step}/{self._total}  epoch {row['epoch']:.4g}  {shown}{self._left(step)}")
 
     def say(self, line: str) -> None:

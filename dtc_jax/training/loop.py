@@ -4,11 +4,13 @@ Stopped at any moment and called again, `fit` ends with what it would have ended
 on a CPU and with the same devices, bit for bit.
 """
 
+import contextlib
 import dataclasses
 import math
 import pathlib
+import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,44 +18,22 @@ import optax
 
 from dtc_jax.errors import InputError, Stopped
 from dtc_jax.storage import PathLike
-from dtc_jax.training import checkpoint, interrupt, logs, predictions, result, steps
+from dtc_jax.training import (
+    checkpoint,
+    interrupt,
+    logs,
+    pace,
+    parameters,
+    predictions,
+    profiling,
+    result,
+    steps,
+)
 from dtc_jax.training import parallel as parallel_lib
 from dtc_jax.training import state as state_lib
-from dtc_jax.training.task import Batch, PyTree, Task
-
-
-class TrainBatches(Protocol):
-    """An endless iterator of batches with a position that can be written as JSON."""
-
-    def __next__(self) -> Batch:
-        """The next batch, as NumPy arrays."""
-
-    def get_state(self) -> Any:
-        """The position after the batches handed out so far."""
-
-    def set_state(self, state: Any) -> None:
-        """Goes to a position that `get_state` gave."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluated:
-    """What `fit` reports at each evaluation.
-
-    Attributes:
-      step: updates so far.
-      total_steps: updates in all.
-      metrics: of the validation split.
-      is_best: whether the monitored one is better than at every evaluation before.
-    """
-
-    step: int
-    total_steps: int
-    metrics: dict[str, float]
-    is_best: bool
-
-
-OnEvaluation = Callable[[Evaluated], bool]  # whether to end the training here
-Initial = Callable[[PyTree, PyTree], tuple[PyTree, PyTree]]  # params, batch_stats on the host
+from dtc_jax.training.result import Evaluated, Initial, OnEvaluation
+from dtc_jax.training.task import Batch, Task, TrainBatches
+from dtc_jax.training.tracker import Track
 
 
 def fit(
@@ -75,6 +55,9 @@ def fit(
     devices: Sequence[jax.Device] | None = None,
     initial: Initial | None = None,
     on_evaluation: OnEvaluation | None = None,
+    learning_rate: optax.Schedule | None = None,
+    profile_steps: int = 0,
+    tracker: contextlib.AbstractContextManager[Track] | None = None,
 ) -> result.FitResult:
     """Trains `task`, or goes on where `workdir` stands; a finished run returns at once.
 
@@ -83,7 +66,7 @@ def fit(
       optimizer: with its schedule inside.
       train_batches: endless; not touched if the run is already finished.
       validation_batches: gives a fresh pass over validation, whose tail may be padded.
-      workdir: gets metrics.jsonl, tensorboard/ and checkpoints/.
+      workdir: gets metrics.jsonl, tensorboard/, checkpoints/, parameters.txt and profile/.
       seed: of the parameters, augmentation and dropout.
       total_steps: updates in all.
       steps_per_epoch: updates in an epoch, for the log.
@@ -97,6 +80,9 @@ def fit(
       initial: changes the first parameters and running statistics; a resumed run has its own.
       on_evaluation: called after each evaluation. Where it returns True the training ends there,
         for good: the same call on `workdir` returns at once.
+      learning_rate: the optimizer's schedule, for the log.
+      profile_steps: steps to trace after the first one.
+      tracker: gets the rows of the log; opened only if there is something to train.
 
     Raises:
       InputError: the loss or the monitored metric is not finite, the disk is full, or the
@@ -114,6 +100,7 @@ def fit(
         patience=patience,
         parallel=parallel_lib.make(parallel, devices),
         on_evaluation=on_evaluation,
+        learning_rate=jax.jit(learning_rate) if learning_rate else None,
     )
     workdir = pathlib.Path(workdir)
     with (
@@ -123,14 +110,20 @@ def fit(
         run.start(checkpoints, optimizer, seed, ema_decay, initial)
         if not run.finished:
             progress = run.progress
-            with logs.Logs(
-                workdir,
-                step=run.step,
-                rows=progress.rows,
-                total_steps=total_steps,
-                steps_per_epoch=steps_per_epoch,
-                seconds=progress.seconds,
-            ) as log:
+            with (
+                tracker or contextlib.nullcontext(lambda step, metrics: None) as track,
+                logs.Logs(
+                    workdir,
+                    step=run.step,
+                    rows=progress.rows,
+                    total_steps=total_steps,
+                    steps_per_epoch=steps_per_epoch,
+                    seconds=progress.seconds,
+                    track=track,
+                ) as log,
+                profiling.Profile(workdir, profile_steps) as run.profile,
+            ):
+                parameters.write_once(run.shapes.params, workdir)
                 run.train(checkpoints, log, stop)
     return result.read_best(workdir, run.progress)
 
@@ -148,6 +141,9 @@ class _Run:
     checkpoint_every: int
     patience: int
     parallel: parallel_lib.Parallel
+    learning_rate: Callable[[jax.Array], jax.Array] | None
+    profile: profiling.Profile = dataclasses.field(init=False)
+    clock: pace.Pace = dataclasses.field(default_factory=pace.Pace)
     on_evaluation: OnEvaluation | None = None
 
     def start(
@@ -163,8 +159,8 @@ class _Run:
         def create() -> state_lib.TrainState:
             return state_lib.create(self.task, optimizer, seed=seed, ema=ema_decay > 0)
 
-        self.progress = result.Progress()
-        restored = checkpoints.restore(jax.eval_shape(create))
+        self.progress, self.shapes = result.Progress(), jax.eval_shape(create)
+        restored = checkpoints.restore(self.shapes)
         if restored is None:
             state = jax.tree.map(np.array, jax.device_get(jax.jit(create)()))
             if initial is not None:
@@ -224,11 +220,16 @@ class _Run:
             )
 
     def _train_step(self, log: logs.Logs) -> None:
-        batch = self.parallel.shard(next(self.train_batches))
-        self.state, metrics = self.train_step(self.state, batch)
+        start = time.monotonic()
+        batch = next(self.train_batches)
+        with self.profile.step(self.step + 1) as is_traced:
+            self.state, metrics = self.train_step(self.state, self.parallel.shard(batch))
+            if is_traced:  # to its end
+                jax.block_until_ready(metrics)
         self.running.append(metrics)
         if len(self.running) > 2:  # or the host would queue batches without end, deaf to signals
             jax.block_until_ready(self.running[-3])
+        self.clock.add(time.monotonic() - start, len(batch["valid"]))
         self.step += 1
         log.advance(self.step)
 
@@ -242,13 +243,22 @@ class _Run:
         self.running = []
 
     def _log(self, checkpoints: checkpoint.Checkpoints, log: logs.Logs) -> None:
+        start = time.monotonic()
         self._add_up()
+        self.clock.add(time.monotonic() - start)
         self._check_finite(checkpoints)
         sums = self.progress.sums
         if sums:
             means = {k: total / count if count else math.nan for k, (total, count) in sums.items()}
-            log.write(self.step, "train", means)
+            log.write(self.step, "train", {**means, **self._rate(), **self.clock.take()})
         self.progress.sums = {}
+
+    def _rate(self) -> dict[str, float]:
+        """The learning rate of the last step; an optimizer counts from 0."""
+        if self.learning_rate is None:
+            return {}
+        last = jax.device_put(np.int32(self.step - 1))
+        return {"learning_rate": float(jax.device_get(self.learning_rate(last)))}
 
     def _check_finite(self, checkpoints: checkpoint.Checkpoints) -> None:
         bad = int(self.parallel.fetch(self.state.first_bad_step))

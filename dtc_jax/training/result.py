@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 from dtc_jax.errors import InputError
@@ -54,6 +55,27 @@ class FitResult:
     best_step: int
     best_metrics: dict[str, float]
     history: list[dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluated:
+    """What `loop.fit` reports at each evaluation.
+
+    Attributes:
+      step: updates so far.
+      total_steps: updates in all.
+      metrics: of the validation split.
+      is_best: whether the monitored one is better than at every evaluation before.
+    """
+
+    step: int
+    total_steps: int
+    metrics: dict[str, float]
+    is_best: bool
+
+
+OnEvaluation = Callable[[Evaluated], bool]  # whether to end the training here
+Initial = Callable[[PyTree, PyTree], tuple[PyTree, PyTree]]  # params, batch_stats on the host
 
 
 def read_best(workdir: PathLike, progress: Progress | None = None) -> FitResult:

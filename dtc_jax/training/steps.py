@@ -35,7 +35,8 @@ def make_train_step(
 ) -> TrainStep:
     """Builds (state, batch, axis_name=None) -> (new state, metrics as (sum, count)).
 
-    The metrics are those of the task plus `loss` and `grad_norm`, before the optimizer's clipping.
+    The metrics are those of the task plus `loss`, `grad_norm` (before the optimizer's clipping),
+    `update_norm` and `param_norm` (before the update).
     With `ema_decay` d > 0 the average follows ema <- d' ema + (1 - d') params, where
     d' = min(d, (1 + t) / (10 + t)) lets it leave the random start quickly (as in TensorFlow's
     ExponentialMovingAverage). A loss or gradient that is not finite is noted in the state.
@@ -73,7 +74,16 @@ def make_train_step(
             first_bad_step=jnp.where(is_first, step, state.first_bad_step),
         )
         one = jnp.ones((), jnp.float32)
-        return new_state, {**metrics, "loss": (total, weight), "grad_norm": (grad_norm, one)}
+        norms = {
+            "grad_norm": grad_norm,
+            "update_norm": optax.tree.norm(updates),
+            "param_norm": optax.tree.norm(state.params),
+        }
+        return new_state, {
+            **metrics,
+            "loss": (total, weight),
+            **{name: (norm, one) for name, norm in norms.items()},
+        }
 
     return train_step
 

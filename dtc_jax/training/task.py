@@ -12,7 +12,7 @@ A batch is a dict of arrays of one global batch of B examples:
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import flax.struct
 import jax
@@ -66,3 +66,16 @@ class Task:
         if best is None:
             return True
         return value > best if self.mode == "max" else value < best
+
+
+class TrainBatches(Protocol):
+    """An endless iterator of batches with a position that can be written as JSON."""
+
+    def __next__(self) -> Batch:
+        """The next batch, as NumPy arrays."""
+
+    def get_state(self) -> Any:
+        """The position after the batches handed out so far."""
+
+    def set_state(self, state: Any) -> None:
+        """Goes to a position that `get_state` gave."""

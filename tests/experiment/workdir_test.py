@@ -1,11 +1,16 @@
 """A run's folder belongs to what it was started on, and to nothing that was refused."""
 
+import platform
+import subprocess
+import sys
+
 import pytest
 
 from configs import vnet
 from dtc_jax.errors import InputError
-from dtc_jax.experiment import workdir
+from dtc_jax.experiment import checks, workdir
 from dtc_jax.runs import train
+from dtc_jax.tasks import fields
 
 
 def _config(manifest):
@@ -35,3 +40,27 @@ def test_a_refused_call_leaves_what_was_there(tmp_path):
     with pytest.raises(InputError, match="contains files but no config"):
         train.run(config, folder)
     assert (folder / "mine.txt").read_text() == "kept"
+
+
+def test_a_start_removes_what_a_killed_one_was_writing(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    left = tmp_path / "run" / f".partial-{platform.node()}-{process.pid}-x"
+    workdir.claim(tmp_path / "run", _config(tmp_path / "lesions.csv"))
+    left.mkdir()
+    workdir.claim(tmp_path / "run", _config(tmp_path / "lesions.csv"))
+    assert not left.exists()
+
+
+def test_a_run_from_before_profile_and_tracker_goes_on_with_them(tmp_path):
+    config = _config(tmp_path / "lesions.csv").unlock()
+    old = config.copy_and_resolve_references()
+    del old.train.profile_steps, old.train.tracker
+    workdir.claim(tmp_path / "run", old)
+    config.train.update(profile_steps=3, tracker="mlflow")
+    workdir.claim(tmp_path / "run", config)
+    workdir.claim(tmp_path / "old", old)
+    stored = workdir.read_config(tmp_path / "old").unlock()
+    stored.train.batch_size = stored.predict.batch_size = 8  # the tests have eight devices
+    checks.check(stored)
+    assert fields.essence(old) == fields.essence(config)  # the same network

@@ -1,0 +1,28 @@
+"""How fast training runs: steps a second, without compilation, evaluations and checkpoints."""
+
+
+class Pace:
+    """Adds up the time of the steps since the last row of the log."""
+
+    def __init__(self) -> None:
+        self._has_compiled = False
+        self._steps, self._examples, self._seconds = 0, 0, 0.0
+
+    def add(self, seconds: float, examples: int = 0) -> None:
+        """Counts a step of so many examples, or time spent waiting for steps (0 examples).
+
+        The first step of a process compiles and is left out.
+        """
+        if self._has_compiled:
+            self._seconds += seconds
+            self._steps += examples > 0
+            self._examples += examples
+        self._has_compiled = self._has_compiled or examples > 0
+
+    def take(self) -> dict[str, float]:
+        """steps_per_second and examples_per_second since the last call; {} without a timed step."""
+        steps, examples, seconds = self._steps, self._examples, self._seconds
+        self._steps, self._examples, self._seconds = 0, 0, 0.0
+        if not steps or not seconds:
+            return {}
+        return {"steps_per_second": steps / seconds, "examples_per_second": examples / seconds}
