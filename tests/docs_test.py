@@ -6,15 +6,15 @@ import re
 
 import pytest
 from absl import flags
-from dtc_jax.runs.prediction import answer, changes, requests
 
 import launch
 from configs import pipeline, senet, vnet
 from datasets import build
 from dtc_jax.cohort import manifest, selection
+from dtc_jax.prediction import answer, changes, requests
 from dtc_jax.report.review import decisions
-from dtc_jax.runs import judgement, workdir
 from dtc_jax.statistics import predictions_table
+from dtc_jax.tasks import fields, lesion_figures
 
 ROOT = pathlib.Path(launch.__file__).parent
 PAGES = {path.name: path.read_text() for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
@@ -110,7 +110,7 @@ def test_the_variants_of_each_file_are_listed():
             "predict-and-review.md",
             {*answer.COLUMNS, *requests._COLUMNS, *decisions.COLUMNS, *changes._COLUMNS},
         ),
-        ("statistics.md", {*judgement.COLUMNS, *predictions_table.REQUIRED}),
+        ("statistics.md", {*lesion_figures._COLUMNS, *predictions_table.REQUIRED}),
     ],
 )
 def test_the_columns_are_those_of_the_code(page, columns):

@@ -33,14 +33,14 @@ def run(workdir: storage.PathLike, scans: storage.PathLike = "") -> dict[str, An
     """
     environment.prepare()
     config = workdir_lib.read_config(workdir)
-    task, rule = registry.of(config), make_rule(config.split)
+    task = registry.of(config)
     folder = pathlib.Path(workdir)
     if scans:
         if config.task != "segmentation":
             raise UsageError("--scans evaluates a segmenter on whole scans; this run has none.")
         seen = _splits(folder, task.table)
         return whole_scans.evaluate(network.load(folder), seen, scans, folder)
-    trained = network.load(folder)
+    trained, rule = network.load(folder), make_rule(config.split)
     data = task.load(config)
     rows = task.split(config, data.table)
     workdir_lib.claim_data(folder, config, rows, data.fingerprint)

@@ -62,6 +62,8 @@ def test_evaluation_gives_the_same_figures(earlier, name, tmp_path):
     new, old = (json.loads((folder / "metrics.json").read_text()) for folder in folders)
     for figures in (new, old):
         del figures["notes"]
+        for step in figures["flow"]:
+            del step["reason"]  # its wording may change
     _same(new, old)
 
 

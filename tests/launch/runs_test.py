@@ -149,7 +149,7 @@ def test_a_split_by_lesion_says_so_beside_its_figures(train, tmp_path, capsys):
 
 def test_a_workdir_of_another_config_is_refused(train, trained, refused):
     assert train(trained, "--config.model.width=5") == 1
-    refused("model.width: 4 there, 5 now", "--workdir")
+    refused("model.width: 4 before, 5 now", "--workdir")
 
 
 def test_a_run_whose_labels_have_changed_is_refused(study, train, trained, refused):

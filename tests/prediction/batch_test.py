@@ -176,7 +176,7 @@ def test_a_scan_that_has_changed_is_done_again(predict, scans):
     (out / "a" / "edited.nrrd").write_text("hours of work")
     own.write_bytes(scans.with_name("1.nii.gz").read_bytes())
     assert predict(f"--scans={one}", f"--out={out}") == 1
-    assert "holds 1 files or folders beside the answer" in _table(out).message["a"]
+    assert "contains 1 files or folders beside the answer" in _table(out).message["a"]
     assert (out / "a" / "edited.nrrd").read_text() == "hours of work"
     (out / "a" / "edited.nrrd").unlink()
     (out / "a" / "reviewed").mkdir()
@@ -223,7 +223,7 @@ def test_a_patient_called_as_a_file_of_the_batch_has_a_numbered_folder(tmp_path)
     ("text", "words"),
     [
         ("scan\na.nii\n", "image: no such column; add it to scan"),
-        ("image,scan_id\na.nii,../up\n", "row 2, scan_id: must be of at most 64 letters"),
+        ("image,scan_id\na.nii,../up\n", "row 2, scan_id: must have at most 64 letters"),
         ("image,scan_id\na.nii,x\nb.nii,X\n", "row 3, scan_id: is that of row 2"),
         ("image,scan_id\na.nii,Lesions.csv\n", "row 2, scan_id: is the name of a file of the"),
         ("image,patient_id\na.nii,1\na.nii,2\n", "row 3, patient_id: differs from row 2"),

@@ -114,7 +114,7 @@ def test_who_drew_a_lesion_is_said_or_that_nobody_says_so(review, folder, capsys
     both = ["1,accept,,Ann", "2,,,"]
     assert review(both, f"--mask={path}") == 0
     said = capsys.readouterr().out
-    assert "No reviewer is named for lesion 9; the review's column reviewer" in said
+    assert "No reviewer is named for lesion 9; fill in the review's column" in said
     assert _changes(folder).reviewer.fillna("").to_dict() == {1: "Ann", 2: "", 9: ""}
     record = json.loads((folder / "reviewed" / "run.json").read_text())
     assert record["review"]["without_reviewer"] == [9]  # 2 is unreviewed

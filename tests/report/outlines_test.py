@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from dtc_jax.imaging import outlined
 from dtc_jax.report import drawing, outlines
 
 SHAPE, PIXEL_MM = (20, 30), (1.0, 0.5)
@@ -14,7 +15,7 @@ def axis():
     found[3:6, 4:9] = True  # near the back, on the left of the patient
     hu = np.where(found, 100.0, -900.0)
     with drawing.style():
-        one = outlines.Outlined(hu, found, true, PIXEL_MM, "Dice 0.00")
+        one = outlined.Outlined(hu, found, true, PIXEL_MM, "Dice 0.00")
         return outlines.outlines([one]).axes[0]
 
 
@@ -36,4 +37,4 @@ def test_the_outline_lies_about_what_was_found(axis):
 def test_the_slice_with_most_of_a_lesion_is_shown():
     mask = np.zeros((4, 5, 6), bool)
     mask[1, 0, 0] = mask[2, :3, 0] = True
-    assert outlines.largest_slice(mask) == 2
+    assert outlined.largest_slice(mask) == 2
