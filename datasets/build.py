@@ -79,10 +79,10 @@ def build(
             prepare.prepare(module.Builder, plan, partial, workers, use_beam, beam_options)
             table = prepare.lesions(partial, module.Builder.MEASURES, plan.table)
             storage.write_table(partial / "lesions.csv", table)
-            given = {
+            fields = {
                 k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in config.items()
             }
-            contents = {"fingerprint": plan.fingerprint, "config": given}
+            contents = {"fingerprint": plan.fingerprint, "config": fields}
             storage.write_json(partial / "fingerprint.json", contents)
     return folder
 

@@ -1,10 +1,10 @@
-"""Reads a CSV as text, and names the file, the row and the column of whatever is wrong with it.
+"""Reads a CSV as text, and names the file, the row and the column of every problem.
 
-One rule for every table that a user hands in, also after it went through a spreadsheet: UTF-8 with
+One rule for every table of a user, also after it was saved by a spreadsheet: UTF-8 with
 or without a byte order mark; commas, semicolons, tabs or bars, whichever the header uses, or the
 delimiter of a first line `sep=;` as Excel writes it. Every cell is text without surrounding blanks,
 so the id 007 keeps its zeros and NA is an id. A row with more or fewer cells than the header is a
-problem, never filled up: it may be the end of a truncated file.
+problem and is never filled up: the file may be truncated.
 """
 
 import csv

@@ -1,10 +1,10 @@
-"""Table 1 and its kin: who and what is in each group, with the study's tests.
+"""Table 1 and similar tables: characteristics by group, with the tests of the study.
 
 Continuous columns have mean (SD) and Welch's t test (analysis of variance for more than two
-groups); where a group is skewed beyond 1, median [quartiles] and the Kruskal-Wallis rank test.
-Categories have the chi-square test, and Fisher's exact one where an expected count is below 5.
-Patients are compared as patients. P values of lesions take them for independent, as the study did.
-A column with one value alone is left out.
+groups), or median [quartiles] and the Kruskal-Wallis rank test if the skewness of a group exceeds
+1. Categories have the chi-square test, or Fisher's exact test if an expected count is below 5.
+Patients are compared as patients. P values of lesions treat them as independent, as the study did.
+A column with a single value is left out.
 """
 
 import warnings
@@ -17,7 +17,7 @@ from tableone import TableOne
 
 from dtc_jax.statistics import predictions_table
 
-_PATIENT = {"age": "age, years", "sex": "sex", "center": "centre", "lesions": "lesions a patient"}
+_PATIENT = {"age": "age, years", "sex": "sex", "center": "centre", "lesions": "lesions per patient"}
 _LESION = {
     "truth": "label",
     "diameter_mm": "largest axial diameter, mm",
@@ -29,40 +29,41 @@ _LESION = {
 }
 _CATEGORIES = ("sex", "center", "truth", "kvp", "scanner")
 _HEADINGS = {"Missing": "missing", "Overall": "overall", "P-Value": "P", "Test": "P by"}
-_MOST_LEVELS = 12  # of a category: beyond, a table is no summary
+_MAX_LEVELS = 12  # of a category in a table
 _DRAWS = 9999
 _LABELS = {0: "avid", 1: "refractory"}
 
 
 def tables(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The cohort in tables of text; the first column is the row's name.
+    """The tables of a cohort as text; the first column names the rows.
 
     Args:
-      predictions: rows of one run as `statistics.predictions_table` has them, with label, and as
-        far as known age, sex, center, diameter_mm, volume_mm3, mean_hu, kvp, slice_mm and scanner.
+      predictions: rows of one run, see `statistics.predictions_table`, with label and, if known,
+        age, sex, center, diameter_mm, volume_mm3, mean_hu, kvp, slice_mm and scanner.
 
     Returns:
-      'COHORT by label' for each cohort, 'by cohort' where there are several, and 'COHORT by split'
-      where one hold-out split was used.
+      'COHORT by label' for each cohort, 'by cohort' if there are several, and 'COHORT by split' for
+      a hold-out split.
     """
     rows = predictions[predictions.label.notna()]
     truth = rows.label.astype(int).map(_LABELS)
     rows = rows.assign(truth=truth)
-    found = {}
+    made = {}
     lesions = rows.drop_duplicates(["patient_id", "lesion_id"])
-    for cohort, own in lesions.groupby("cohort", sort=False):
-        found[f"{cohort} by label"] = _table(own.assign(group=own.truth), ["avid", "refractory"])
-        if rows.fold.nunique() == 1 and own.split.nunique() > 1:
-            order = [s for s in predictions_table.SPLITS if (own.split == s).any()]
-            found[f"{cohort} by split"] = _table(own.assign(group=own.split), order)
+    for cohort, of_cohort in lesions.groupby("cohort", sort=False):
+        by_label = of_cohort.assign(group=of_cohort.truth)
+        made[f"{cohort} by label"] = _table(by_label, ["avid", "refractory"])
+        if rows.fold.nunique() == 1 and of_cohort.split.nunique() > 1:
+            order = [s for s in predictions_table.SPLITS if (of_cohort.split == s).any()]
+            made[f"{cohort} by split"] = _table(of_cohort.assign(group=of_cohort.split), order)
     if lesions.cohort.nunique() > 1:
         cohorts = list(lesions.cohort.unique())
-        found["by cohort"] = _table(lesions.assign(group=lesions.cohort), cohorts)
-    return found
+        made["by cohort"] = _table(lesions.assign(group=lesions.cohort), cohorts)
+    return made
 
 
 def _table(lesions: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
-    """Rows of patients above rows of lesions, a column a group; a patient in two is 'mixed'."""
+    """Rows of patients, then rows of lesions; a patient in several groups is 'mixed'."""
     by_patient = lesions.groupby("patient_id", sort=False)
     patients = by_patient.first().assign(
         lesions=by_patient.size(),
@@ -73,20 +74,20 @@ def _table(lesions: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
         _part(lesions, _LESION, groups, "lesions"),
     ]
     columns = ("overall", *groups, "mixed", "P", "P by", "missing")
-    known = [name for name in columns if any(name in part for part in parts)]
-    table = pd.concat(parts, ignore_index=True).reindex(columns=["", *known]).fillna("")
+    present = [name for name in columns if any(name in part for part in parts)]
+    table = pd.concat(parts, ignore_index=True).reindex(columns=["", *present]).fillna("")
     return table.loc[:, [column == "" or bool((table[column] != "").any()) for column in table]]
 
 
 def _part(
     rows: pd.DataFrame, names: dict[str, str], order: Sequence[str], unit: str
 ) -> pd.DataFrame:
-    """The table of either unit: one row a column and level, by `group`, groups in `order`."""
+    """The table of one unit: one row per column and level, one column per group in `order`."""
     order = [group for group in order if (rows.group == group).any()]
     columns = [c for c in names if c in rows and rows[c].nunique() > 1]
     if set(order) <= {*_LABELS.values(), "mixed"}:
-        columns = [c for c in columns if c != "truth"]  # it is what the groups are made of
-    categories = [c for c in columns if c in _CATEGORIES and rows[c].nunique() <= _MOST_LEVELS]
+        columns = [c for c in columns if c != "truth"]  # it defines the groups
+    categories = [c for c in columns if c in _CATEGORIES and rows[c].nunique() <= _MAX_LEVELS]
     columns = [c for c in columns if c not in _CATEGORIES or c in categories]
     if not columns:
         counts = {group: str(int((rows.group == group).sum())) for group in order}
@@ -96,7 +97,7 @@ def _part(
         rows[column] = rows[column].map(_level, na_action="ignore").astype(object)
     compared = len(order) > 1
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of groups too small for a test, which then has no P
+        warnings.simplefilter("ignore")  # groups too small for a test have no P
         made = TableOne(
             rows,
             columns=columns,
@@ -122,7 +123,7 @@ def _skewed(rows: pd.DataFrame, column: str) -> bool:
 
 
 def _is_sparse(rows: pd.DataFrame, column: str) -> bool:
-    """Whether chi-square's assumption fails: an expected count below 5."""
+    """Whether an expected count is below 5, too few for the chi-square test."""
     counts = pd.crosstab(rows[column], rows.group)
     if min(counts.shape) < 2:
         return False
@@ -130,7 +131,7 @@ def _is_sparse(rows: pd.DataFrame, column: str) -> bool:
 
 
 def _exact(*counts: Sequence[int]) -> float:
-    """P of Fisher's exact test; beyond 2 by 2 that of Freeman and Halton, by simulation."""
+    """P of Fisher's exact test; for tables above 2 by 2, of Freeman and Halton by simulation."""
     table = np.array(counts)
     table = table[:, table.sum(axis=0) > 0]
     if table.shape == (2, 2):
@@ -141,7 +142,7 @@ def _exact(*counts: Sequence[int]) -> float:
     return float((as_rare + 1) / (_DRAWS + 1))
 
 
-_exact.__name__ = "Fisher's exact"  # what the table calls it
+_exact.__name__ = "Fisher's exact"  # its name in the table
 
 
 def _level(value: object) -> str:
