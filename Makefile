@@ -12,7 +12,7 @@ CODE := dtc_jax datasets configs launch.py
 .PHONY: help setup demo test lint format bench clean
 
 help:
-	@echo "make demo    train and judge SE-Net on a phantom cohort"
+	@echo "make demo    train and evaluate SE-Net on a phantom cohort"
 	@echo "make test    run all tests"
 	@echo "make lint    ruff, mypy, buildifier"
 	@echo "make format  let ruff and buildifier rewrite the files"

@@ -8,8 +8,8 @@ cross-correlation of the image alone; where it lies in one, and both masks mark 
 the nearest millimetre, they are compared. Nothing is trained here. About ten minutes of one core.
 
 To be quick, pairs whose volumes differ by more than 5 : 3 are not looked at, which leaves out the
-pairs that agree least: it flatters the mean by about .01 (a coarse search without it found 2 such
-pairs beside 26, with Dice of .71 and .68).
+pairs that agree least: it biases the mean upwards by about .01 (a coarse search without it found
+2 such pairs beside 26, with Dice of .71 and .68).
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Segmenter and classifier on one split of the patients, judged together.
+"""Segmenter and classifier on one split of the patients, evaluated together.
 
     python launch.py --mode=pipeline --config=configs/pipeline.py[:VARIANT] [--workdir=DIR]
 
@@ -10,7 +10,8 @@ demo: both small, on a phantom cohort of 60 patients.
     python launch.py --mode=pipeline --config=configs/pipeline.py:demo
     7 min on two busy CPU cores. 46 lesions of 15 patients: AUC .811 (.556–.937) on manual regions,
     .743 (.612–.841) end to end, a missed lesion ranking below all others; 35 of the lesions are
-    found, with Dice .785 and .07 false positives a scan.
+    found, with Dice .785 and .07 false positives a scan. (Before patches became windows of the
+    scan's own grid; expect other figures.)
 
 Own scans: `--config.data.source=manifest --config.data.manifest=CSV`. Fields of the networks are
 those of configs/vnet.py and configs/senet.py: `--config.segmenter.train.epochs=40`.

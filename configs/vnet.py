@@ -29,8 +29,9 @@ lidc: cubes of 51 mm about the nodules of LIDC-IDRI, on a patient-wise hold-out.
     35 min. 27 test cubes: Dice .686 (.602–.770), median .754; `dice_bright` .560 (.495–.625).
     Two readers of such a nodule agree with .807. Own cubes: --config.data.manifest=CSV.
 
-The last looks for its data in the folder that the environment variable DTC_JAX_DATA names. More on
-each figure: docs/results.md.
+The figures in 320 epochs and those of `lidc` are of 2026-11-26, before patches became windows of
+the scan's own grid; expect others. The last variant looks for its data in the folder that the
+environment variable DTC_JAX_DATA names. More on each figure: docs/results.md.
 """
 
 import ml_collections
@@ -163,7 +164,7 @@ def _demo_paper(config: ml_collections.ConfigDict) -> None:
 def _lidc(config: ml_collections.ConfigDict) -> None:
     config.data.update(source="cubes", size_mm=(51, 51, 51))
     config.data.manifest = common.real_data("lidc_patches/patches.csv")
-    # Its nodule is also in lidc_ct, a whole scan on which the trained segmenter is judged.
+    # Its nodule is also in lidc_ct, a whole scan on which the trained segmenter is evaluated.
     config.data.exclude_patients = ("LIDC-feup-0",)
     config.preprocess.crop_mm = (48, 48, 48)
     config.predict.crop_mm = (51, 51, 51)

@@ -14,8 +14,8 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
 from dtc_jax.errors import InputError, UsageError, unknown_choice
+from dtc_jax.statistics.predictions_table import SPLITS
 
-_SPLITS = ("train", "validation", "test")
 CLASSES = ("RAI-avid (0)", "RAI-refractory (1)")
 _MOST_FOLDS = 20  # of which a share is drawn: fine enough for 15 %
 _NAMED = 5  # patients or lesions in a message
@@ -175,9 +175,9 @@ def _of_center(rows: pd.DataFrame, center: str) -> np.ndarray:
 def _given(rows: pd.DataFrame, split: Any) -> np.ndarray:
     """The split column, with a drawn validation where it gives none. # [N] str"""
     _need(rows, "split", "column")
-    unknown = sorted(set(rows.split) - set(_SPLITS))
+    unknown = sorted(set(rows.split) - set(SPLITS))
     if unknown:
-        raise unknown_choice("split", unknown[0], _SPLITS)
+        raise unknown_choice("split", unknown[0], SPLITS)
     names = rows.split.to_numpy(object)
     # A patient on both sides has to be named before the drawing makes it one of three.
     _refuse_divided_patients(rows, names, split.unit)
@@ -208,7 +208,7 @@ def _refuse_divided_patients(rows: pd.DataFrame, names: np.ndarray, unit: str) -
 
 
 def _refuse_missing_classes(rows: pd.DataFrame, names: np.ndarray, fold: int) -> None:
-    for name in _SPLITS:
+    for name in SPLITS:
         for meaning in rows.meaning.cat.categories:
             if not ((names == name) & (rows.meaning == meaning)).any():
                 count = np.count_nonzero(names == name)

@@ -20,9 +20,9 @@ from dtc_jax.errors import InputError, UsageError
 from dtc_jax.imaging import grid, lesions, lungs, volume
 from dtc_jax.imaging.preprocess import Preprocess
 
-# Of the voxel in the middle; of the lesion there, NaN elsewhere; of all lesion in the patch.
-# Columns of lesions.csv.
-MEASURES = {"center_mm": "xyz", "diameter_mm": "", "volume_mm3": ""}
+# Columns of lesions.csv: the voxel in the middle; diameter and volume of the lesion there on the
+# scan's grid, NaN and 0 elsewhere; volume of all lesion in the patch on the network's grid.
+MEASURES = {"center_mm": "xyz", "diameter_mm": "", "lesion_mm3": "", "volume_mm3": ""}
 
 _DENSE_HU = -500.0  # within the lungs: vessels, and what else may pass for a lesion
 
@@ -111,7 +111,7 @@ def _part(scan: Scan, params: PatchParams) -> Part:
 
 
 def cut(part: Part, params: PatchParams) -> list[Record | InputError]:
-    """The records of a scan, which is read once; an error in the place of what cannot be had."""
+    """The records of a scan, which is read once; errors stand for records that cannot be made."""
     scan = part.scan
     if not len(part):
         return []
@@ -140,14 +140,15 @@ def cut(part: Part, params: PatchParams) -> list[Record | InputError]:
         center_mm = lesions.middle_mm(image, box)
         if params.about == "cubes":
             center_mm = image.world((np.array(image.shape) - 1) / 2)
-        measures = one.lesion_id, lesions.axial_diameter_mm(mask.array[box], mask.spacing_mm)
-        results.append(_record(seen, target, center_mm, params, scan.patient_id, *measures))
+        lesion = mask.array[box]
+        diameter_mm = lesions.axial_diameter_mm(lesion, mask.spacing_mm)
+        lesion_mm3 = lesion.sum() * float(np.prod(mask.spacing_mm))
+        ids = (scan.patient_id, one.lesion_id)
+        results.append(_record(seen, target, center_mm, params, *ids, diameter_mm, lesion_mm3))
     if part.kinds:
         try:
             for name, center_mm in _others(part, image, every):
-                results.append(
-                    _record(seen, target, center_mm, params, scan.patient_id, name, np.nan)
-                )
+                results.append(_record(seen, target, center_mm, params, scan.patient_id, name))
         except InputError as error:
             results.append(InputError(f"{_named(scan)}: {error}"))
     return results
@@ -168,7 +169,7 @@ def _others(
     places = {"lung": np.flatnonzero(free)}
     places["vessel"] = np.flatnonzero(free & (image.array > _DENSE_HU))
     if not len(places["lung"]):
-        raise InputError("its lungs are all lesion; check the mask.")
+        raise InputError("the lesion mask covers the whole lungs; check the mask.")
     rng = np.random.default_rng([part.seed, 1])
     for i, kind in enumerate(part.kinds):
         among = places[kind] if len(places[kind]) else places["lung"]
@@ -183,7 +184,8 @@ def _record(
     params: PatchParams,
     patient_id: str,
     name: str,
-    diameter_mm: float,
+    diameter_mm: float = np.nan,
+    lesion_mm3: float = 0.0,
 ) -> dict[str, Any]:
     """The window of a scan and its mask on the network's grid, about the voxel nearest a point."""
     place = grid.nearest(seen, center_mm)
@@ -197,5 +199,6 @@ def _record(
         "lesion_id": name,
         "center_mm": np.asarray(seen.world(place), np.float32),
         "diameter_mm": np.float32(diameter_mm),
+        "lesion_mm3": np.float32(lesion_mm3),
         "volume_mm3": np.float32(mask.sum() * params.spacing_mm**3),
     }

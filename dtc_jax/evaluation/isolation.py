@@ -15,7 +15,7 @@ from dtc_jax import csv_reader, storage
 from dtc_jax.cohort import splits
 from dtc_jax.cohort.split_rule import Rule
 from dtc_jax.errors import InputError
-from dtc_jax.experiment import workdir
+from dtc_jax.experiment import initial, workdir
 from dtc_jax.tasks import registry, sources
 
 SPLIT = "split.csv"
@@ -71,7 +71,8 @@ def isolated(folder: pathlib.Path, tested: set[str]) -> dict[str, str]:
     hashes = {"patients": splits.fingerprint(rows)}
     for name, task in TASKS.items():
         stored = csv_reader.read_table(folder / name / registry.get(task).table, _IDS)
-        seen = set(stored.patient_id[stored.split != "test"]) & tested
+        before = initial.seen_before(folder / name, workdir.read_config(folder / name))
+        seen = (set(stored.patient_id[stored.split != "test"]) | before) & tested
         if seen:
             raise InputError(
                 f"{folder / name}: trained or chosen on {len(seen)} patients of the test, such as "

@@ -122,7 +122,7 @@ def _names(
         cells = rows[list(_COLUMNS)]
         key = {
             "format": _FORMAT,
-            "hangs_on": depends_on(rows),
+            "depends_on": depends_on(rows),
             "rows": [[None if pd.isna(x) else x for x in row] for row in cells.to_numpy(object)],
             "files": [
                 [contents.get(path) for path in row] for row in paths_of_scan.to_numpy(object)

@@ -136,7 +136,7 @@ def _labels(npz: pathlib.Path) -> int:
 def _forward_flops(config: ml_collections.ConfigDict) -> tuple[float, float]:
     """Floating-point operations of the network on a crop in training and in prediction.
 
-    Those of a training step are thrice the first.
+    Those of a training step are three times the first.
     """
     task = registry.of(config)
     network = task.make_network(config)

@@ -13,6 +13,7 @@ from dtc_jax import versions as versions_lib
 from dtc_jax.cohort import selection
 from dtc_jax.cohort.split_rule import Rule
 from dtc_jax.errors import UsageError
+from dtc_jax.statistics.predictions_table import SPLITS
 
 
 def prepare() -> None:
@@ -50,7 +51,7 @@ def announce(
         print(line)
     in_cohort = rule.of_cohort(rows)
     counts = in_cohort[in_cohort.fold == in_cohort.fold.min()].split.value_counts()
-    sizes = ", ".join(f"{name} {counts.get(name, 0)}" for name in ("train", "validation", "test"))
+    sizes = ", ".join(f"{name} {counts.get(name, 0)}" for name in SPLITS)
     several = f"{rule.folds} folds, the first: " if rule.is_cross_validation else ""
     print(f"{rule.cohort}: {several}{sizes}; split by {rule.unit}", flush=True)
 

@@ -4,7 +4,6 @@ The other run may be of other data: a phantom cohort, or public nodules. What it
 the runs before it have seen, must not be evaluated here; `init.json` remembers it.
 """
 
-import json
 import pathlib
 from typing import Any
 
@@ -24,13 +23,60 @@ RECORD = "init.json"
 _NAMED = 3  # arrays in a message
 
 
+def check_source(config: ml_collections.ConfigDict, folder: pathlib.Path) -> None:
+    """Refuses a `config.init_from` that no run can start from, before any data are touched.
+
+    Args:
+      config: of the run.
+      folder: of the run; one that was started already goes on if the other run is gone.
+
+    Raises:
+      InputError: it is no trained run, has several networks, no list of its patients, or no array
+        that fits.
+    """
+    source = config.get("init_from", "")
+    if source and not _is_gone(source, folder):
+        trained = _load(source)
+        _seen(trained, pathlib.Path(source))
+        for variant in folds.variants(config).values():
+            if not _fit(variant, trained.members[0])["taken"]:
+                raise InputError(
+                    f"config.init_from: no array of {source} has the shape of one here; give a run "
+                    "of a similar config.model, or leave the field empty."
+                )
+
+
+def refuse_seen(config: ml_collections.ConfigDict, rows: pd.DataFrame) -> None:
+    """Refuses a `config.init_from` that has seen a patient who is in validation or test here.
+
+    Args:
+      config: of the run.
+      rows: patient_id and split of its examples.
+
+    Raises:
+      InputError: there are such patients; names one.
+    """
+    source = config.get("init_from", "")
+    if source:
+        seen = _seen(_load(source), pathlib.Path(source)).get(_population(config), ())
+        both = set(rows.patient_id[rows.split != "train"].dropna()) & set(seen)
+        if both:
+            raise InputError(
+                f"config.init_from: {source} was trained or chosen on {len(both)} patients who are "
+                f"in validation or test here, such as {min(both)} (equal ids count as one patient);"
+                " start from a run on other patients, or give both runs one split "
+                "(config.split.kind='file')."
+            )
+
+
 def prepare(
     config: ml_collections.ConfigDict, rows: pd.DataFrame, folder: pathlib.Path
 ) -> Initial | None:
     """What changes a new network's weights into those of `config.init_from`; None without it.
 
     Writes `init.json` into `folder`: which arrays were taken and which start at random, the
-    fingerprint of the weights, and the patients whom they have seen.
+    fingerprint of the weights, and the patients whom they have seen. A run that has its first
+    checkpoint goes on without the other run.
 
     Args:
       config: of the run.
@@ -38,31 +84,63 @@ def prepare(
       folder: of the run.
 
     Raises:
-      InputError: `init_from` is no trained run, has several networks, has seen a patient who is
-        evaluated here, has no array that fits, or has changed since this run was started.
+      InputError: see `check_source` and `refuse_seen`; or the other run has changed since this one
+        was started.
     """
     source = config.get("init_from", "")
     if not source:
         return None
-    trained = network.load(source)
-    if len(trained.members) != 1:
-        raise InputError(
-            f"config.init_from: {source} has {len(trained.members)} networks; give a run without "
-            "folds, or the folder of one of its folds' trainings as a run of its own."
-        )
-    seen = _seen(trained, pathlib.Path(source))
-    _refuse_seen(config, rows, seen, source)
+    if _is_gone(source, folder):
+        return _refuse_start(source)
+    check_source(config, folder)
+    refuse_seen(config, rows)
+    trained = _load(source)
     (member,) = trained.members
     fits = {name: _fit(variant, member) for name, variant in folds.variants(config).items()}
-    for fit in fits.values():
-        _refuse_none(fit, source)
     name = pathlib.Path(source).resolve().name
+    seen = _seen(trained, pathlib.Path(source))
     record = {"run": name, **trained.fingerprints, "arrays": fits, "seen": seen}
     _check_record(folder / RECORD, record, source)
     storage.write_json(folder / RECORD, record)
     for fit in fits.values():
         print(_sentence(fit, name), flush=True)
     return lambda params, batch_stats: overlay((params, batch_stats), member)
+
+
+def seen_before(folder: pathlib.Path, config: ml_collections.ConfigDict) -> set[str]:
+    """The patients whom the runs before the run in `folder` have seen, as `init.json` says.
+
+    Args:
+      folder: of a run.
+      config: of the same.
+    """
+    if not (folder / RECORD).is_file():
+        return set()
+    seen = storage.read_json(folder / RECORD)["seen"]
+    return {patient for name in ("patients", _population(config)) for patient in seen.get(name, ())}
+
+
+def _is_gone(source: str, folder: pathlib.Path) -> bool:
+    return (folder / RECORD).is_file() and not pathlib.Path(source).exists()
+
+
+def _refuse_start(source: str) -> Initial:
+    """What a run that has a checkpoint never calls."""
+
+    def refuse(params: PyTree, batch_stats: PyTree) -> tuple[PyTree, PyTree]:
+        raise InputError(f"config.init_from: {source} is gone; put it back to start from it.")
+
+    return refuse
+
+
+def _load(source: str) -> TrainedNetwork:
+    trained = network.load(source)
+    if len(trained.members) != 1:
+        raise InputError(
+            f"config.init_from: {source} has {len(trained.members)} networks; give a run without "
+            "folds."
+        )
+    return trained
 
 
 def overlay(new: tuple[PyTree, PyTree], member: Member) -> tuple[PyTree, PyTree]:
@@ -99,18 +177,10 @@ def _sentence(fit: dict[str, Any], run: str) -> str:
     return text
 
 
-def _refuse_none(fit: dict[str, Any], source: str) -> None:
-    if not fit["taken"]:
-        raise InputError(
-            f"config.init_from: no array of {source} has the shape of one here; give a run of a "
-            "similar config.model, or leave the field empty."
-        )
-
-
 def _population(config: ml_collections.ConfigDict) -> str:
-    """Where equal ids mean equal patients: phantom cohorts differ by how they are made."""
+    """Where equal ids mean equal patients: in phantom cohorts of one seed, whatever their size."""
     if config.data.source == "phantom":
-        return f"phantom {json.dumps(config.data.phantom.to_dict(), sort_keys=True)}"
+        return f"phantom {config.data.phantom.seed}"
     return "medmnist3d" if config.data.source == "medmnist3d" else "patients"
 
 
@@ -119,8 +189,8 @@ def _seen(trained: TrainedNetwork, source: pathlib.Path) -> dict[str, list[str]]
     path = source / trained.task.table
     if not path.is_file():
         raise InputError(
-            f"config.init_from: {path} is missing, and nothing else records whom it has seen; "
-            f"run --mode=evaluate --workdir={source} first."
+            f"config.init_from: {path} is missing, and nothing else records which patients it has "
+            f"seen; run --mode=evaluate --workdir={source} first."
         )
     table = csv_reader.read_table(path, ("patient_id", "lesion_id"))
     patients = set(table.patient_id[table.split != "test"].dropna())
@@ -129,19 +199,6 @@ def _seen(trained: TrainedNetwork, source: pathlib.Path) -> dict[str, list[str]]
         for population, before in storage.read_json(source / RECORD)["seen"].items():
             seen[population] = seen.get(population, set()) | set(before)
     return {population: sorted(ids) for population, ids in seen.items()}
-
-
-def _refuse_seen(
-    config: ml_collections.ConfigDict, rows: pd.DataFrame, seen: dict[str, list[str]], source: str
-) -> None:
-    held_out = set(rows.patient_id[rows.split != "train"].dropna())
-    both = held_out & set(seen.get(_population(config), ()))
-    if both:
-        raise InputError(
-            f"config.init_from: {source} was trained or chosen on {len(both)} patients who are in "
-            f"validation or test here, such as {min(both)}; start from a run on other patients, or "
-            "give both runs one split (config.split.kind='file')."
-        )
 
 
 def _check_record(path: pathlib.Path, record: dict[str, Any], source: str) -> None:

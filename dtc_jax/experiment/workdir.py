@@ -108,7 +108,7 @@ def claim_data(
 def check_data(
     folder: pathlib.Path, config: ml_collections.ConfigDict, rows: pd.DataFrame, crops: str
 ) -> dict[str, Any]:
-    """What binds a run to its data, held against what the run was started on; writes nothing.
+    """What binds a run to its data, compared with what the run was started on; writes nothing.
 
     Args:
       folder: of the run.

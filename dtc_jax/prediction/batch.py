@@ -101,7 +101,7 @@ def _claim(out: pathlib.Path, predictors: Predictors, keep_identity: bool) -> No
     if path.is_file():
         former = storage.read_json(path)
         if not isinstance(former, dict) or not {"networks", "keep_identity"} <= set(former):
-            raise InputError(f"{path}: is not that of a batch; choose another --out.")
+            raise InputError(f"{path}: does not belong to a batch; choose another --out.")
         different = [
             name
             for name, description in networks.items()

@@ -155,7 +155,7 @@ def read_lesions(folder: pathlib.Path) -> pd.DataFrame:
     missing = [name for name in answer_lib.COLUMNS if name not in table]
     if missing:
         raise InputError(
-            f"{path}: has lost the column {missing[0]}; put the file back as it was, or predict "
+            f"{path}: lacks the column {missing[0]}; put the file back as it was, or predict "
             "the scan into another --out."
         )
     return table

@@ -9,7 +9,7 @@ from dtc_jax import csv_reader, storage
 from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.evaluation import whole_scans
-from dtc_jax.experiment import environment, folds, network, results
+from dtc_jax.experiment import environment, folds, initial, network, results
 from dtc_jax.experiment import workdir as workdir_lib
 from dtc_jax.tasks import registry
 
@@ -36,9 +36,9 @@ def run(workdir: storage.PathLike, scans: storage.PathLike = "") -> dict[str, An
     task = registry.of(config)
     folder = pathlib.Path(workdir)
     if scans:
-        if config.task != "segmentation":
+        if not task.finds_lesions:
             raise UsageError("--scans evaluates a segmenter on whole scans; this run has none.")
-        seen = _splits(folder, task.table)
+        seen = _splits(folder, task.table, initial.seen_before(folder, config))
         return whole_scans.evaluate(network.load(folder), seen, scans, folder)
     trained, rule = network.load(folder), make_rule(config.split)
     data = task.load(config)
@@ -53,13 +53,14 @@ def run(workdir: storage.PathLike, scans: storage.PathLike = "") -> dict[str, An
     return results.evaluate(config, data, trained, rows, folder).metrics
 
 
-def _splits(folder: pathlib.Path, table: str) -> list[pd.DataFrame]:
-    """What each network of a run was given, by fold."""
+def _splits(folder: pathlib.Path, table: str, before: set[str]) -> list[pd.DataFrame]:
+    """What each network of a run was given, by fold; the patients seen `before` trained all."""
     path = folder / table
     if not path.is_file():
         raise InputError(
-            f"{path}: no such file, and nothing else says whom the run has seen; run "
+            f"{path}: no such file, and nothing else records which patients the run has seen; run "
             f"--mode=evaluate --workdir={folder} without --scans first."
         )
     cases = csv_reader.read_table(path, ("patient_id", "lesion_id"))
-    return [rows for _, rows in cases.groupby("fold")]
+    earlier = pd.DataFrame({"patient_id": sorted(before), "split": "train"})
+    return [pd.concat([rows, earlier]) for _, rows in cases.groupby("fold")]

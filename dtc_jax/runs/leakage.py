@@ -19,6 +19,7 @@ from dtc_jax.experiment import folds, network, report
 from dtc_jax.runs import train
 from dtc_jax.statistics import leakage as leakage_lib
 from dtc_jax.statistics import predictions_table
+from dtc_jax.statistics.formatting import estimate
 from dtc_jax.tasks import registry
 from dtc_jax.tasks.lesion_figures import PREDICTIONS
 
@@ -92,7 +93,7 @@ def _summary(figures: dict[str, dict]) -> str:
     difference, chance = gap["auc_gap"], probe["chance"]
     lines = [
         f"split by lesion: {gap['siblings']:.0%} of the tested lesions "
-        f"have a sibling in training; AUC gained by it {_interval(difference)}, "
+        f"have a sibling in training; AUC gained by it {estimate(difference, sign='+')}, "
         f"n = {difference['n']} lesions of {difference['patients']} patients"
     ]
     if probe["found"] is not None:
@@ -102,9 +103,3 @@ def _summary(figures: dict[str, dict]) -> str:
             f"[{chance['low']:.0%}, {chance['high']:.0%}], P {probe['p']:.2g}"
         )
     return "\n".join(lines)
-
-
-def _interval(estimate: dict) -> str:
-    if estimate["value"] is None or estimate["low"] is None:
-        return "n/a"
-    return f"{estimate['value']:+.3f} [{estimate['low']:+.3f}, {estimate['high']:+.3f}]"

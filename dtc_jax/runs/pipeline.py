@@ -1,4 +1,4 @@
-"""`--mode=pipeline`: both networks on one split of the patients, then judged together."""
+"""`--mode=pipeline`: both networks on one split of the patients, evaluated together."""
 
 import pathlib
 import tempfile
@@ -12,7 +12,7 @@ from dtc_jax.cohort import manifest
 from dtc_jax.cohort.split_rule import Rule, make_rule
 from dtc_jax.errors import UsageError
 from dtc_jax.evaluation import cascade, cascade_figures, isolation
-from dtc_jax.experiment import checks, cost, environment, network
+from dtc_jax.experiment import checks, cost, environment, initial, network
 from dtc_jax.experiment import workdir as workdir_lib
 from dtc_jax.imaging.perturb import Perturbation
 from dtc_jax.runs import train
@@ -44,8 +44,9 @@ def run(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> dict[st
     rule = _check(config)
     perturbation = Perturbation(**config.perturb)
     configs = {name: composed(config, name) for name in _NAMES}
-    for of_network in configs.values():
+    for name, of_network in configs.items():
         checks.check(of_network)
+        initial.check_source(of_network, pathlib.Path(workdir) / name)
         cost.announce(of_network, "configs/pipeline.py:demo")
     folder = workdir_lib.check(workdir, config, _free(config))
     path = sources.manifest_path(configs["classifier"])
@@ -60,7 +61,7 @@ def run(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> dict[st
     for name, of_network in configs.items():
         print(f"--- {name}", flush=True)
         of_network.split.update(kind="file", file=str(folder / isolation.SPLIT))
-        train.run(of_network, folder / name)
+        train.run(of_network, folder / name, announce_cost=False)
     hashes = isolation.isolated(folder, tested)
     networks = {
         "segmenter": network.load(folder / "segmenter", "segmentation"),
@@ -129,6 +130,8 @@ def _check_data(
             task = registry.of(of_network)
             data = task.load(of_network)
             rows = task.split(of_network, data.table)
+            if not (folder / name / initial.RECORD).is_file():
+                initial.refuse_seen(of_network, rows)
             workdir_lib.check_data(folder / name, of_network, rows, data.fingerprint)
 
 

@@ -20,6 +20,7 @@ def run(
     config: ml_collections.ConfigDict,
     workdir: storage.PathLike,
     on_evaluation: OnEvaluation | None = None,
+    announce_cost: bool = True,
 ) -> Evaluation:
     """Trains, evaluates and writes `workdir`; the same call goes on with a stopped run.
 
@@ -27,6 +28,7 @@ def run(
       config: see configs/.
       workdir: of the run.
       on_evaluation: called at each evaluation of each network; it may end that network's training.
+      announce_cost: whether to print the time to expect.
 
     Returns:
       The figures, as they are in `workdir`.
@@ -40,7 +42,9 @@ def run(
     checks.check(config)
     task, rule = registry.of(config), make_rule(config.split)
     with workdir_lib.starting(workdir, config) as folder:
-        cost.announce(config)
+        initial.check_source(config, folder)
+        if announce_cost:
+            cost.announce(config)
         data = task.load(config)
         rows = task.split(config, data.table)
         first = initial.prepare(config, rows, folder)

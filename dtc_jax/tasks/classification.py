@@ -50,7 +50,7 @@ def load(config: ml_collections.ConfigDict) -> Data:
         rows = manifest.read_manifest(path, healthy=True)
         with_lesion, healthy = sources.split_by_lesion(rows)
         if with_lesion.empty:
-            raise InputError(f"{path}: has scans without a lesion alone; add rows of lesions.")
+            raise InputError(f"{path}: has only scans without a lesion; add rows of lesions.")
         if len(healthy):
             notes.append(f"scans without a lesion, of no use to a classifier: {len(healthy)}")
         size_mm = tuple(config.data.size_mm)

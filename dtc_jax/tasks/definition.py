@@ -96,6 +96,7 @@ class Definition:
       columns: outputs of the task's `predict` -> columns of a row each [N].
       evaluate: (config, data, network with a member a fold, rows with `columns`, the run's name)
         -> figures.
+      finds_lesions: whether its network finds lesions in whole scans.
       make_features: config -> (params, batch_stats, batch) -> index [B] and what the last layer
         sees, features [B, C]; None where the task has no such thing.
     """
@@ -118,6 +119,7 @@ class Definition:
     evaluate: "Callable[[Config, Data, TrainedNetwork, pd.DataFrame, str], Evaluation]"
     select: Callable[[Config, pd.DataFrame], pd.DataFrame] = lambda config, lesions: lesions
     examples_per_lesion: Callable[[Config], float] = lambda config: 1.0
+    finds_lesions: bool = False
     make_features: (
         Callable[[Config], Callable[[PyTree, PyTree, Batch], dict[str, jax.Array]]] | None
     ) = None

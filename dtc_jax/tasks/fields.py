@@ -16,7 +16,11 @@ FREE = (
     *OF_SCANS,
     *("report.patient_truth", "report.diameter_rounding", "report.margin"),
 )
-_WHERE = ("data.manifest", "data.npz")  # where the data are; what they are is bound by their hashes
+_WHERE = (
+    "data.manifest",
+    "data.npz",
+    "init_from",
+)  # where the data are; what they are is bound by their hashes
 
 
 def plain(config: ml_collections.ConfigDict) -> dict[str, Any]:

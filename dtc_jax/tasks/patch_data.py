@@ -76,7 +76,8 @@ def load(config: ml_collections.ConfigDict) -> Data:
     kept, notes = _leave_out(table, fields.exclude_patients)
     if not kept.volume_mm3.any():
         raise InputError(f"{path}: no patch shows a lesion; add scans with lesions to learn from.")
-    volumes = kept.groupby("patient_id").volume_mm3.sum().sort_index()
+    # On the scan's own grid, so that the split does not depend on the network's.
+    volumes = kept.groupby("patient_id").lesion_mm3.sum().sort_index()
     volumes = volumes[volumes > 0]
     large = volumes.index[volumes.rank(method="first") > len(volumes) / 2]
     kept = kept.assign(

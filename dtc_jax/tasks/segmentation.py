@@ -175,6 +175,7 @@ DEFINITION = Definition(
     make_logit=make_logit,
     columns=columns,
     evaluate=patch_figures.evaluate,
+    finds_lesions=True,
     examples_per_lesion=lambda config: (
         1.0
         if config.data.source == "cubes" or config.data.lesion_share <= 0

@@ -82,7 +82,8 @@ class TrainedNetwork:
           mask: uint8 [B, d, h, w], where the task uses it.
 
         Returns:
-          [B], or [B, d, h, w] for the segmenter; the mean over the members.
+          [B], or [B, D, H, W] for the segmenter, of the shape of `config.predict.crop_mm`, which is
+          cut out of the middle of what is larger; the mean over the members.
         """
         makers = [self.task.make_logit(member.config) for member in self.members]
         logits = [

@@ -44,7 +44,7 @@ class Logs:
     """Writes the rows of one run. Use it in a `with` block.
 
     Attributes:
-      rows: how many rows metrics.jsonl holds.
+      rows: how many rows metrics.jsonl has.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Logs:
         return self._first_seconds + time.monotonic() - self._start
 
     def advance(self, step: int) -> None:
-        """Moves on to `step`. The first one compiles, so the time left is reckoned from there."""
+        """Moves on to `step`. The first one compiles, so the time left is estimated from there."""
         if self._timed_from is None:
             self._timed_from = step, time.monotonic()
         if self._bar is not None:

@@ -170,6 +170,7 @@ class _Run:
             self.progress = result.Progress(**progress)
         if self.progress.best_step not in checkpoints.steps():  # lost with a damaged checkpoint
             self.progress.best_step, self.progress.evaluated_step = None, 0
+            self.progress.since_best, self.progress.is_ended = 0, False
         self.step = int(state.step)
         self.saved = (self.step, self.progress.evaluated_step)
         if self.finished:
@@ -303,7 +304,7 @@ class _Run:
             progress.best_step, progress.best_metrics = self.step, metrics
         if self.on_evaluation is not None:
             report = Evaluated(self.step, self.total_steps, metrics, is_better)
-            progress.is_ended = self.on_evaluation(report)
+            progress.is_ended = bool(self.on_evaluation(report))
         return is_better or progress.is_ended
 
     def _save(self, checkpoints: checkpoint.Checkpoints, log: logs.Logs) -> None:

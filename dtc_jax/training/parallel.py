@@ -44,7 +44,7 @@ class Parallel(abc.ABC):
 
     @abc.abstractmethod
     def fetch(self, tree: PyTree) -> PyTree:
-        """Copies what every device holds alike to the host, once, into memory of its own.
+        """Copies what is the same on every device to the host, once, into memory of its own.
 
         A view would do on an accelerator, but on a CPU it would alias buffers that the next step
         is given to overwrite.

@@ -92,7 +92,7 @@ def read_best(workdir: PathLike, progress: Progress | None = None) -> FitResult:
     if progress is None:
         progress = Progress(**checkpoint.read_progress(folder))
     if progress.best_step is None:
-        raise InputError(f"{workdir}: stopped before its first evaluation. Train it further.")
+        raise InputError(f"{workdir}: stopped before its first evaluation. Continue its training.")
     model = checkpoint.read_model(folder, progress.best_step)
     return FitResult(
         model.params, model.batch_stats, model.step, progress.best_metrics, logs.read(workdir)

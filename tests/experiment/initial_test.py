@@ -97,12 +97,22 @@ def test_what_the_runs_before_it_have_seen_counts_as_well(config, source, tmp_pa
         train.run(config, tmp_path / "third")
 
 
+def test_a_finished_run_does_not_need_the_run_that_it_started_from(config, source, tmp_path):
+    moved = tmp_path / "source"
+    shutil.copytree(source, moved)
+    config.init_from = str(moved)
+    first = train.run(config, tmp_path / "run").metrics
+    shutil.rmtree(moved)
+    assert train.run(config, tmp_path / "run").metrics == first
+    assert initial.seen_before(tmp_path / "run", config) >= {"other-p02"}
+
+
 def test_several_networks_and_other_shapes_are_refused(config, folds, segmenter, tmp_path):
     config.init_from = str(folds.workdir)
     with pytest.raises(InputError, match="has 2 networks"):
         train.run(config, tmp_path / "run")
     config.init_from = str(segmenter.workdir)
-    with pytest.raises(InputError, match=r"is missing, and nothing else records whom"):
+    with pytest.raises(InputError, match=r"is missing, and nothing else records which"):
         train.run(config, tmp_path / "run")
     config.init_from = str(tmp_path / "nowhere")
     with pytest.raises(InputError, match="not the folder of a run"):
@@ -112,6 +122,8 @@ def test_several_networks_and_other_shapes_are_refused(config, folds, segmenter,
 
 def test_phantom_cohorts_share_their_patients_only_if_they_are_the_same(config):
     config.data.source = "phantom"
-    one = initial._population(config)
+    population = initial._population(config)
+    config.data.phantom.patients += 60  # P001 of a larger cohort is the same person
+    assert initial._population(config) == population
     config.data.phantom.seed += 1
-    assert initial._population(config) != one
+    assert initial._population(config) != population

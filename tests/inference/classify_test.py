@@ -1,20 +1,17 @@
 """From a scan with numbered lesions to probabilities: order, batches, members, heat maps."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import special
 
 from configs import senet
 from dtc_jax.crops import record
-from dtc_jax.errors import UsageError
 from dtc_jax.imaging import lesions
-from dtc_jax.imaging.preprocess import preprocess
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference import classify
 from dtc_jax.tasks import classification
-from dtc_jax.training.result import FitResult
+from dtc_jax.tasks.trained import Member, TrainedNetwork
 
 SIDES = (16, 20, 24)
 
@@ -30,16 +27,17 @@ def _config(crop_mm=(8, 8, 8), spacing_mm=1.0):
 
 def _network(config, seed):
     """Untrained, with statistics and a head that leave nothing at 0."""
-    task = classification.make_task(config, np.array([0.0, 1.0]))
+    task = classification.make_task(config)
     params, batch_stats = jax.device_get(jax.jit(task.init)(jax.random.key(seed)))
     params["head"]["kernel"] = params["head"]["kernel"] + 0.3
-    return config, FitResult(params, batch_stats, 1, {}, [])
+    return Member(config, params, batch_stats, {})
 
 
 @pytest.fixture(scope="module")
 def networks():
     """Two folds whose candidates have other fields of view."""
-    return [_network(_config(), 0), _network(_config((12, 12, 12), 1.5), 1)]
+    members = (_network(_config(), 0), _network(_config((12, 12, 12), 1.5), 1))
+    return TrainedNetwork(classification.DEFINITION, members, threshold=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +54,7 @@ def scan():
 
 @pytest.fixture(scope="module")
 def classified(networks, scan):
-    classifier = classify.make_classifier(networks, threshold=0.5)
+    classifier = classify.make_classifier(networks)
     return list(classify.classify(classifier, *scan, heat=True))
 
 
@@ -68,11 +66,10 @@ def test_the_probability_is_that_of_the_mean_logit_of_the_crops(networks, scan, 
     for one, (number, box) in zip(classified, lesions.numbered(scan[1].array), strict=True):
         image, mask = classify.cut(*scan, number, box, record.CropParams((12, 12, 12)))
         logits = []
-        for config, fitted in networks:
-            spec = classification.make_preprocess(config)
-            x = preprocess(image.array[None], mask.array[None], spec, jnp)
-            forward = jax.jit(classification.make_forward(config))
-            logits.append(float(forward(fitted.params, fitted.batch_stats, x)[0]))
+        for member in networks.members:
+            logit = jax.jit(classification.make_logit(member.config))
+            crops = (image.array[None], mask.array[None])
+            logits.append(float(logit(member.params, member.batch_stats, *crops)[0]))
         assert one.probability == pytest.approx(special.expit(np.mean(logits)), abs=1e-5)
     assert len({round(one.probability, 4) for one in classified}) == 3
 
@@ -100,18 +97,13 @@ def test_heat_maps_lie_on_the_grid_of_the_crop(classified, scan):
 
 
 def test_without_being_asked_there_is_no_heat_map(networks, scan, classified):
-    classifier = classify.make_classifier(networks, threshold=0.5)
+    classifier = classify.make_classifier(networks)
     plain = list(classify.classify(classifier, *scan))
     assert [one.heat for one in plain] == [None, None, None]
     assert [one.probability for one in plain] == [one.probability for one in classified]
 
 
 def test_a_scan_without_lesions_gives_nothing(networks, scan):
-    classifier = classify.make_classifier(networks[:1], threshold=0.5)
+    classifier = classify.make_classifier(networks)
     empty = Volume(np.zeros(SIDES, np.uint8), scan[1].affine)
     assert list(classify.classify(classifier, scan[0], empty)) == []
-
-
-def test_no_network_is_refused():
-    with pytest.raises(UsageError, match="at least one network"):
-        classify.make_classifier([], threshold=0.5)

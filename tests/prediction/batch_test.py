@@ -199,7 +199,7 @@ def test_a_folder_of_other_networks_or_of_something_else_is_refused(predict, sca
     for content in ("{}", "[]"):
         (out / "batch.json").write_text(content)
         assert predict(f"--scans={one}", f"--out={out}") == 1
-        assert "batch.json: is not that of a batch" in capsys.readouterr().err
+        assert "batch.json: does not belong to a batch" in capsys.readouterr().err
     (scans.parent / "full").mkdir()
     (scans.parent / "full" / "thesis.txt").write_text("mine")
     assert predict(f"--scans={one}", f"--out={scans.parent / 'full'}") == 1

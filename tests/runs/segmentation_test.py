@@ -94,7 +94,7 @@ def test_a_run_reports_held_out_dice_beside_baselines_and_says_it_again(
     with pytest.raises(InputError, match="has seen all of its 1 patients"):
         evaluate.run(folder, scans)
     (folder / "cases.csv").unlink()
-    with pytest.raises(InputError, match="nothing else says whom the run has seen"):
+    with pytest.raises(InputError, match="nothing else records which patients"):
         evaluate.run(folder, scans)
     hidden.rename(cubes)
 

@@ -26,7 +26,7 @@ _COLUMNS = (
     *("diameter_mm", "age", "sex", "scan_order", "scanner", "kvp", "slice_mm"),
     *EVIDENCE,
 )
-_MOST_THREADS = 8  # each holds a few copies of a scan
+_MOST_THREADS = 8  # each keeps a few copies in memory of a scan
 
 
 def generate(folder: storage.PathLike, spec: PhantomSpec) -> pathlib.Path:
@@ -74,7 +74,7 @@ def _scans(
     """`scan.write` of each patient; those that are finished are kept."""
     write = functools.partial(_write, folder, spec)
     # Threads: NumPy, SciPy and zlib let go of the interpreter's lock, and threads, unlike
-    # processes, neither import everything anew nor fork beneath a running JAX.
+    # processes, neither import everything again nor fork under a running JAX.
     pool = concurrent.futures.ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS))
     try:
         written = pool.map(write, by_patient)
@@ -142,9 +142,9 @@ def generate_in(data_dir: storage.PathLike, spec: PhantomSpec) -> pathlib.Path:
 def _check_same(folder: pathlib.Path, spec: PhantomSpec) -> None:
     advice = "choose another folder, or delete this one."
     if not (folder / _SPEC).is_file() or not (folder / _MANIFEST).is_file():
-        raise InputError(f"{folder}: holds something that is not a phantom cohort; {advice}")
+        raise InputError(f"{folder}: contains something that is not a phantom cohort; {advice}")
     wanted, there = contents(spec), storage.read_json(folder / _SPEC)
     differs = sorted(key for key in wanted if wanted[key] != there.get(key))
     if differs:
         said = ", ".join(f"{key} {there.get(key)} instead of {wanted[key]}" for key in differs)
-        raise InputError(f"{folder}: holds another phantom cohort ({said}); {advice}")
+        raise InputError(f"{folder}: contains another phantom cohort ({said}); {advice}")

@@ -77,7 +77,7 @@ def test_figures_do_not_outlive_their_networks(run, config, tmp_path, monkeypatc
     shutil.copytree(run, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "classifier")
 
-    def stopped(*args):
+    def stopped(*args, **options):
         raise Stopped("while it trained")
 
     monkeypatch.setattr(pipeline.train, "run", stopped)
