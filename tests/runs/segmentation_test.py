@@ -204,13 +204,6 @@ def test_baselines_are_fitted_on_the_training_patches_of_their_fold():
     assert found.dice_bright[[3, 7]].isna().all()
 
 
-@pytest.mark.parametrize("variant", ["", "paper", "demo", "demo-paper", "lidc"])
-def test_the_variants_of_the_config_pass_the_check(variant):
-    config = vnet.get_config(variant)
-    config.train.batch_size = 8  # shared by as many devices here
-    preflight.check(config)
-
-
 def test_patches_of_scans_follow_their_patient_and_other_cohorts_are_test_only(tmp_path):
     config = vnet.get_config("demo")
     config.data.folder = str(tmp_path)
