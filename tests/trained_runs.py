@@ -68,7 +68,8 @@ def segmenter(tmp_path_factory) -> Run:
     """A V-Net whose weights say that what is denser than -400 HU is a nodule."""
     folder = tmp_path_factory.mktemp("segmenter") / "run"
     config = vnet.get_config("demo").unlock()
-    config.preprocess.update(crop_mm=(64,) * 3, spacing_mm=4.0)
+    # Smoothed to 4 mm, a nodule would run into the chest wall at this threshold.
+    config.preprocess.update(crop_mm=(64,) * 3, spacing_mm=4.0, antialias="none")
     config.predict.update(crop_mm=(64,) * 3, min_volume_mm3=200.0)
     config.model.update(widths=(4, 8), convolutions=(1, 1), se="none")
     task = segmentation.make_task(config)
