@@ -63,9 +63,10 @@ class Rule:
         """Whether each lesion of the cohort is tested once, by one of several networks."""
         return self.kind == "kfold"
 
-    def describe(self) -> dict[str, str]:
-        """What metrics.json says of the split."""
-        return {"kind": self.kind, "unit": self.unit}
+    def describe(self, rows: pd.DataFrame) -> dict[str, str]:
+        """What metrics.json says of the split of `rows`, which `assign` gave."""
+        fingerprint = splits.fingerprint(rows[["lesion_id", "fold", "split"]])
+        return {"kind": self.kind, "unit": self.unit, "fingerprint": fingerprint}
 
     def of_cohort(self, table: pd.DataFrame) -> pd.DataFrame:
         """The rows of `table` that belong to the divided cohort."""

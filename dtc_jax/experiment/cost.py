@@ -140,11 +140,11 @@ def _forward_flops(config: ml_collections.ConfigDict) -> tuple[float, float]:
     """
     task = registry.of(config)
     network = task.make_network(config)
-    found = []
+    flops = []
     for spec in (task.make_preprocess(config), task.make_predict_preprocess(config)):
         x = jax.ShapeDtypeStruct((1, *spec.shape, spec.channels), np.float32)
         variables = jax.eval_shape(lambda x: network.init(jax.random.key(0), x, train=False), x)
         forward = jax.jit(lambda v, x: network.apply(v, x, train=False)).lower(variables, x)
         cost = forward.cost_analysis()
-        found.append(float(cost["flops"]) if cost else 0.0)
-    return found[0], found[1]
+        flops.append(float(cost["flops"]) if cost else 0.0)
+    return flops[0], flops[1]

@@ -58,15 +58,7 @@ def refuse_seen(config: ml_collections.ConfigDict, rows: pd.DataFrame) -> None:
     """
     source = config.get("init_from", "")
     if source:
-        seen = _seen(_load(source), pathlib.Path(source)).get(_population(config), ())
-        both = set(rows.patient_id[rows.split != "train"].dropna()) & set(seen)
-        if both:
-            raise InputError(
-                f"config.init_from: {source} was trained or chosen on {len(both)} patients who are "
-                f"in validation or test here, such as {min(both)} (equal ids count as one patient);"
-                " start from a run on other patients, or give both runs one split "
-                "(config.split.kind='file')."
-            )
+        _refuse_both(config, rows, _seen(_load(source), pathlib.Path(source)))
 
 
 def prepare(
@@ -84,21 +76,20 @@ def prepare(
       folder: of the run.
 
     Raises:
-      InputError: see `check_source` and `refuse_seen`; or the other run has changed since this one
-        was started.
+      InputError: see `refuse_seen`; or the other run has changed since this one was started. What
+        `check_source` refuses is not looked at again.
     """
     source = config.get("init_from", "")
     if not source:
         return None
     if _is_gone(source, folder):
         return _refuse_start(source)
-    check_source(config, folder)
-    refuse_seen(config, rows)
     trained = _load(source)
+    seen = _seen(trained, pathlib.Path(source))
+    _refuse_both(config, rows, seen)
     (member,) = trained.members
     fits = {name: _fit(variant, member) for name, variant in folds.variants(config).items()}
     name = pathlib.Path(source).resolve().name
-    seen = _seen(trained, pathlib.Path(source))
     record = {"run": name, **trained.fingerprints, "arrays": fits, "seen": seen}
     _check_record(folder / RECORD, record, source)
     storage.write_json(folder / RECORD, record)
@@ -199,6 +190,20 @@ def _seen(trained: TrainedNetwork, source: pathlib.Path) -> dict[str, list[str]]
         for population, before in storage.read_json(source / RECORD)["seen"].items():
             seen[population] = seen.get(population, set()) | set(before)
     return {population: sorted(ids) for population, ids in seen.items()}
+
+
+def _refuse_both(
+    config: ml_collections.ConfigDict, rows: pd.DataFrame, seen: dict[str, list[str]]
+) -> None:
+    held_out = set(rows.patient_id[rows.split != "train"].dropna())
+    both = held_out & set(seen.get(_population(config), ()))
+    if both:
+        raise InputError(
+            f"config.init_from: {config.init_from} was trained or chosen on {len(both)} patients "
+            f"who are in validation or test here, such as {min(both)} (equal ids count as one "
+            "patient); start from a run on other patients, or give both runs one split "
+            "(config.split.kind='file')."
+        )
 
 
 def _check_record(path: pathlib.Path, record: dict[str, Any], source: str) -> None:

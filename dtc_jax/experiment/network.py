@@ -36,12 +36,10 @@ def load(workdir: storage.PathLike, task: str = "") -> TrainedNetwork:
     if task and config.task != task:
         raise InputError(_of_another_task(workdir, config.task, task))
     try:
-        registry.of(config).make_predict_preprocess(config)
-    except InputError as error:  # of a version whose preprocessing was another one
-        raise InputError(f"{workdir}: {error}") from error
-    except (AttributeError, KeyError, TypeError, ValueError):
-        pass  # explained below
-    try:
+        try:
+            registry.of(config).make_predict_preprocess(config)
+        except InputError as error:  # of a version whose preprocessing was another one
+            raise InputError(f"{workdir}: {error}") from error
         homes = make_rule(config.split).homes(pathlib.Path(workdir))
         members = tuple(folds.choose(config, home, read) for home in homes)
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -205,7 +205,7 @@ def check(config: ml_collections.ConfigDict) -> None:
 
 
 DEFINITION = Definition(
-    words=Words("a classifier", "--classifier", "SE-Net", "lesion", "configs/senet.py:demo"),
+    words=Words("a classifier", "--classifier", "SE-Net", "configs/senet.py:demo"),
     network=SENet,
     monitors=_MONITORS,
     table=lesion_figures.PREDICTIONS,

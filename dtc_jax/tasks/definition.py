@@ -36,14 +36,12 @@ class Words:
       noun: what a run of it trains, with an article: 'a classifier'.
       flag: of launch.py that takes such a run: '--classifier'.
       network: name of the network in tables: 'SE-Net'.
-      example: what one row of its data is: 'lesion'.
       quick_config: of a first look, FILE:VARIANT.
     """
 
     noun: str
     flag: str
     network: str
-    example: str
     quick_config: str = ""
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from dtc_jax import progress
-from dtc_jax.cohort import splits
 from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.imaging import features
 from dtc_jax.statistics import baselines, tables, threshold
@@ -48,12 +47,11 @@ def evaluate(
     table = decided.reindex(columns=_COLUMNS).astype({"label": int, "decision": int})
     compared = baselines.predict(table, _baseline_inputs(data, rows), config.threshold)
     rule = make_rule(config.split)
-    fingerprint = splits.fingerprint(rows[["lesion_id", "fold", "split"]])
     figures = {
         "network": tables.metrics(table),
         "baselines": {name: tables.metrics(part) for name, part in compared.groupby("run")},
-        "split": {**rule.describe(), "fingerprint": fingerprint},
-        "candidates": [member.candidates for member in network.members if member.candidates],
+        "split": rule.describe(rows),
+        "candidates": network.candidates,
         "notes": [*data.notes, *_bias(rule.unit)],
         "flow": [vars(step) for step in data.flow],
     }
@@ -62,7 +60,7 @@ def evaluate(
     return Evaluation(
         figures,
         {PREDICTIONS: table, "baselines.csv": compared, "lesions.csv": details},
-        summary(figures, "SE-Net", _head, _line),
+        summary(figures, network.task.words.network, _head, _line),
         report_of=PREDICTIONS,
     )
 

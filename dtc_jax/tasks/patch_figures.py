@@ -6,7 +6,6 @@ import ml_collections
 import numpy as np
 import pandas as pd
 
-from dtc_jax.cohort import splits
 from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.imaging.outlined import Outlined, largest_slice
 from dtc_jax.imaging.preprocess import crop
@@ -44,18 +43,17 @@ def evaluate(
     """
     baselines = dice_baselines.predict(data.records, rows, config.preprocess.spacing_mm)
     table = rows.assign(run=run).reindex(columns=_COLUMNS).join(baselines)
-    fingerprint = splits.fingerprint(rows[["lesion_id", "fold", "split"]])
     figures = {
         "network": dice.metrics(table),
         "baselines": {name: dice.metrics(table, name) for name in baselines},
-        "split": {**make_rule(config.split).describe(), "fingerprint": fingerprint},
-        "candidates": [member.candidates for member in network.members if member.candidates],
+        "split": make_rule(config.split).describe(rows),
+        "candidates": network.candidates,
         "notes": data.notes,
     }
     return Evaluation(
         figures,
         {CASES: table},
-        summary(figures, "SE V-Net", _head, _line, _empty),
+        summary(figures, network.task.words.network, _head, _line, _empty),
         curves=("loss", "dice"),
         slices=_slices(data, network, rows),
     )

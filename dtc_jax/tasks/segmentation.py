@@ -159,7 +159,7 @@ def make_instances(config: ml_collections.ConfigDict) -> Instances:
 
 
 DEFINITION = Definition(
-    words=Words("a segmenter", "--segmenter", "SE V-Net", "patch", "configs/vnet.py:demo"),
+    words=Words("a segmenter", "--segmenter", "SE V-Net", "configs/vnet.py:demo"),
     network=VNet,
     monitors=_MONITORS,
     table=patch_figures.CASES,

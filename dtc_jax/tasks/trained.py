@@ -66,6 +66,11 @@ class TrainedNetwork:
         """Parameters and running statistics of each member."""
         return tuple((member.params, member.batch_stats) for member in self.members)
 
+    @property
+    def candidates(self) -> list[dict[str, float]]:
+        """Validation metric of every candidate, by fold; empty where there were none."""
+        return [member.candidates for member in self.members if member.candidates]
+
     def member(self, number: int) -> "TrainedNetwork":
         """The network of one fold alone."""
         return dataclasses.replace(self, members=(self.members[number],))

@@ -71,7 +71,7 @@ def evaluate(config, data, trained, rows, run):
 
 
 TOY = Definition(
-    words=Words("a toy", "--toy", "Toy", "lesion"),
+    words=Words("a toy", "--toy", "Toy"),
     network=Mean,
     monitors={"loss": "min"},
     table="errors.csv",
