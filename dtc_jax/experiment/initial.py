@@ -125,7 +125,10 @@ def _refuse_start(source: str) -> Initial:
 
 
 def _load(source: str) -> TrainedNetwork:
-    trained = network.load(source)
+    try:
+        trained = network.load(source)
+    except InputError as error:
+        raise InputError(f"config.init_from: {error}") from error
     if len(trained.members) != 1:
         raise InputError(
             f"config.init_from: {source} has {len(trained.members)} networks; give a run without "
