@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from dtc_jax import csv_reader, storage
-from dtc_jax.cohort import splits, unlabelled
+from dtc_jax.cohort import splits
 from dtc_jax.errors import InputError, UsageError, unknown_choice
 
 _KINDS = ("holdout", "kfold", "temporal", "center", "column", "file")
@@ -114,7 +114,7 @@ class Rule:
         return sides.merge(table.drop(columns="split", errors="ignore"), on="lesion_id", how="left")
 
     def assign_unlabelled(self, table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-        """The side of patients without a labelled lesion, see `unlabelled.assign`.
+        """The side of patients without a labelled lesion, see `splits.assign_unlabelled`.
 
         Args:
           table: rows of the manifest, of patients none of whom is in `rows`.
@@ -126,7 +126,7 @@ class Rule:
         rule = self
         if self.kind == "file":
             table, rule = self._with_sides_of_file(table), dataclasses.replace(self, kind="column")
-        sides = unlabelled.assign(self.of_cohort(table), self.of_cohort(rows), rule)
+        sides = splits.assign_unlabelled(self.of_cohort(table), self.of_cohort(rows), rule)
         others = table.loc[table.cohort != self.cohort, ["patient_id"]].drop_duplicates()
         return pd.concat([sides, others.assign(split="test")], ignore_index=True)
 

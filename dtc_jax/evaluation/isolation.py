@@ -1,10 +1,10 @@
 """One split of the patients for two networks, and the check that both of them kept to it.
 
-Patients who only have scans without a lesion take part: they are split as the others are
-(`cohort.unlabelled`). In training they give the segmenter patches without lesion, in the test they
-count for false positives and false alarms. Patients whose lesions the classifier does not use,
-since they have no label or were not selected, are not tested. They help to train the segmenter,
-unless the split follows a rule (given, by centre, by time) that puts them in the test.
+Patients who only have scans without a lesion take part: they are split as the others are. In
+training they give the segmenter patches without lesion, in the test they count for false positives
+and false alarms. Patients whose lesions the classifier does not use, since they have no label or
+were not selected, are not tested. They help to train the segmenter, unless the split follows a rule
+(given, by centre, by time) that puts them in the test.
 """
 
 import pathlib
@@ -37,7 +37,7 @@ def share_split(
       patient_id and split; and the patients who are tested, of all cohorts.
 
     Raises:
-      InputError: see `Rule.refuse_two_sides` and `unlabelled.assign`.
+      InputError: see `Rule.refuse_two_sides` and `splits.assign_unlabelled`.
     """
     rule.refuse_two_sides(manifest)
     lesions, healthy = sources.split_by_lesion(manifest)

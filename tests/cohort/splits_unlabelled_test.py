@@ -5,7 +5,7 @@ import types
 import pandas as pd
 import pytest
 
-from dtc_jax.cohort import unlabelled
+from dtc_jax.cohort import splits
 from dtc_jax.errors import InputError
 
 OTHERS = pd.DataFrame(
@@ -29,7 +29,7 @@ def _table(count, **columns):
 
 
 def _sides(table, **change):
-    return unlabelled.assign(table, OTHERS, _split(**change)).set_index("patient_id").split
+    return splits.assign_unlabelled(table, OTHERS, _split(**change)).set_index("patient_id").split
 
 
 def test_shares_are_those_of_the_others_and_hang_on_ids_and_seed_alone():
