@@ -42,6 +42,9 @@ _SERIES = flags.DEFINE_string("series", None, "predict: number or UID of the ser
 _LUNGS = flags.DEFINE_string("lungs", None, "predict: mask of the lungs of --scan.")
 _SEGMENTER = flags.DEFINE_string("segmenter", None, "predict: folder of a segmenter's run.")
 _CLASSIFIER = flags.DEFINE_string("classifier", None, "predict: folder of a classifier's run.")
+_CANDIDATES = flags.DEFINE_string(
+    "candidates", None, "Run that tells lesions from false findings: predict, evaluate --scans."
+)
 _REVIEW = flags.DEFINE_string("review", None, "predict: CSV of the review page of --out.")
 _MASK = flags.DEFINE_string("mask", None, "predict: edited instance mask, with --review.")
 _KEEP_IDENTITY = flags.DEFINE_bool(
@@ -100,7 +103,7 @@ def _run(argv: list[str]) -> None:
     elif _MODE.value == "pipeline":
         pipeline.run(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name(argv)}")
     elif _MODE.value == "evaluate":
-        evaluate.run(_WORKDIR.value or "", _SCANS.value or "")
+        evaluate.run(_WORKDIR.value or "", _SCANS.value or "", _CANDIDATES.value or "")
     elif _MODE.value == "predict" and _REVIEW.value:
         predict.review(
             _OUT.value or "",

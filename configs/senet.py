@@ -35,7 +35,8 @@ import ml_collections
 from configs import common
 
 
-def _base() -> ml_collections.ConfigDict:
+def base() -> ml_collections.ConfigDict:
+    """The fields that all variants start from."""
     config = common.start("classification")
     config.data = common.data(
         npz="",  # of the source 'medmnist3d'
@@ -173,4 +174,4 @@ _VARIANTS = {"": _paper, "demo": _demo, "lidc": _lidc, "adrenal": _adrenal}
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """The configuration of a variant (see the module's docstring), locked: a typo is refused."""
-    return common.choose("configs/senet.py", _base, _VARIANTS, arg)
+    return common.choose("configs/senet.py", base, _VARIANTS, arg)

@@ -30,6 +30,13 @@ lidc: cubes of 51 mm about the nodules of LIDC-IDRI, on a patient-wise hold-out.
     35 min. 27 test cubes: Dice .686 (.602–.770), median .754; `dice_bright` .560 (.495–.625).
     Two readers of such a nodule agree with .807. Own cubes: --config.data.manifest=CSV.
 
+chests: the same network on those cubes and on whole chests, in five folds by person: patches from
+all over the lungs, nodules of the cubes set into them, and hard negatives.
+    python benchmarks/chests_manifest.py DATA FOLDER
+    python launch.py --config=configs/vnet.py:chests --config.data.manifest=FOLDER/chests.csv
+    python launch.py --mode=evaluate --workdir=runs/vnet-chests --scans=FOLDER/scans.csv
+    FIGURES
+
 The figures in 320 epochs and those of `lidc` are of 2026-11-26, before patches became windows of
 the scan's own grid; expect others. The last variant looks for its data in the folder that the
 environment variable DTC_JAX_DATA names. More on each figure: docs/results.md.
@@ -46,6 +53,8 @@ def _base() -> ml_collections.ConfigDict:
         size_mm=(56, 80, 80),  # of a stored patch: the network's, with a margin; see spacing_mm
         lesion_share=0.5,  # of the patches; the others are drawn from the lung field,
         vessel_share=0.5,  # this share of them about dense tissue
+        border_share=0.0,  # and this share at its border: pleura, diaphragm, hila
+        other_per_scan=0,  # at least so many of them from each whole scan
         seed=0,  # of what is drawn
         exclude_patients=(),  # ids of those to leave out
     )
@@ -63,6 +72,7 @@ def _base() -> ml_collections.ConfigDict:
         hu_shift=30.0,
         noise_hu=30.0,
         interpolation="sharp",  # 'linear' takes half of the noise away
+        set_in=0.0,  # share of patches without lesion that get one of another patch
     )
     config.model = {
         "widths": (16, 32, 64, 128),
@@ -93,6 +103,12 @@ def _base() -> ml_collections.ConfigDict:
         checkpoint_every_epochs=5,
         log_every_steps=0,  # 0 is once an epoch
         monitor="dice",  # or 'loss'; of the validation split
+        hard_negatives={
+            "rounds": 0,  # of segmenting the whole training scans; what is found wrongly is learned
+            "after_epochs": 20,  # of training, each
+            "per_scan": 40,  # patches at most, the most certain first
+            "share": 0.5,  # of the patches without lesion that give way to them
+        },
     )
     config.predict = {
         "batch_size": 8,
@@ -176,7 +192,24 @@ def _lidc(config: ml_collections.ConfigDict) -> None:
     config.train.update(evaluate_every_epochs=10, checkpoint_every_epochs=10)
 
 
-_VARIANTS = {"": _default, "paper": _paper, "demo": _demo, "demo-paper": _demo_paper, "lidc": _lidc}
+def _chests(config: ml_collections.ConfigDict) -> None:
+    _lidc(config)
+    config.data.update(source="manifest", manifest="", exclude_patients=())
+    config.data.update(other_per_scan=20, vessel_share=0.4, border_share=0.3)
+    config.split.folds = 5
+    config.augment.set_in = 0.5
+    config.train.update(epochs=30, evaluate_every_epochs=5, checkpoint_every_epochs=5)
+    config.train.hard_negatives.update(rounds=1, after_epochs=15)
+
+
+_VARIANTS = {
+    "": _default,
+    "paper": _paper,
+    "demo": _demo,
+    "demo-paper": _demo_paper,
+    "lidc": _lidc,
+    "chests": _chests,
+}
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:

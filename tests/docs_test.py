@@ -8,7 +8,7 @@ import pytest
 from absl import flags
 
 import launch
-from configs import pipeline, senet, vnet
+from configs import candidates, pipeline, senet, vnet
 from datasets import build
 from dtc_jax.cohort import manifest, selection
 from dtc_jax.prediction import answer, changes, requests
@@ -18,7 +18,7 @@ from dtc_jax.tasks import fields, lesion_figures
 
 ROOT = pathlib.Path(launch.__file__).parent
 PAGES = {path.name: path.read_text() for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
-CONFIGS = {"senet": senet, "vnet": vnet, "pipeline": pipeline}
+CONFIGS = {"senet": senet, "vnet": vnet, "candidates": candidates, "pipeline": pipeline}
 PIPELINE = ("", "demo")
 
 

@@ -25,7 +25,9 @@ class CtPatchesConfig(cohorts.CohortConfig):
       antialias: filter of scans that are finer than it.
       about: positions; the ids of 'cubes' may be in a column `patch_id`.
       lesion_share: share of patches with a lesion.
-      vessel_share: share of patches at vessels.
+      vessel_share: share of patches at vessels among those without.
+      border_share: share of patches at the border of the lung field among them.
+      other_per_scan: least number of them in a scan.
       seed: of the positions.
     """
 
@@ -36,6 +38,8 @@ class CtPatchesConfig(cohorts.CohortConfig):
     about: Literal["lesions", "cubes"] = PatchParams.about
     lesion_share: float = PatchParams.lesion_share
     vessel_share: float = PatchParams.vessel_share
+    border_share: float = PatchParams.border_share
+    other_per_scan: int = PatchParams.other_per_scan
     seed: int = PatchParams.seed
 
     @property
@@ -55,7 +59,7 @@ class CtPatchesConfig(cohorts.CohortConfig):
 class Builder(records.RecordBuilder):
     """One TFDS split, `patches`; splits of patients are joined when reading."""
 
-    VERSION = tfds.core.Version("2.0.0")
+    VERSION = tfds.core.Version("2.1.0")
     BUILDER_CONFIGS = (
         CtPatchesConfig(name="phantom", phantom={}, description="The default phantom cohort."),
         CtPatchesConfig(name="manifest", description="The scans of a manifest."),

@@ -21,10 +21,12 @@ class LesionCropsConfig(cohorts.CohortConfig):
     Attributes:
       size_mm: see `record.CropParams`.
       fill: see `record.CropParams`.
+      absolute: whether the manifest may name files outside its folder: one that is our own.
     """
 
     size_mm: tuple[int, int, int] = CropParams.size_mm
     fill: float | Literal["edge"] = CropParams.fill
+    absolute: bool = False
 
     @property
     def params(self) -> CropParams:
@@ -33,7 +35,8 @@ class LesionCropsConfig(cohorts.CohortConfig):
 
     def scans(self, data_dir: PathLike) -> list[extraction.Scan]:
         """The scans, in the order of the records; those without a lesion have no record."""
-        return extraction.scans(manifest.read_manifest(self.path(data_dir), healthy=True))
+        path = self.path(data_dir)
+        return extraction.scans(manifest.read_manifest(path, healthy=True, absolute=self.absolute))
 
 
 class Builder(records.RecordBuilder):

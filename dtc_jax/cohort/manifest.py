@@ -5,14 +5,19 @@
 | patient_id, lesion_id | required | pseudonyms of the study; lesion_id is unique |
 | image, mask | required | NIfTI, NRRD or MHA below the manifest's folder, relative to it |
 | lungs | | a mask of the lungs, like `mask`; if it is empty, they are segmented |
+| ignore | | a mask of what counts neither as lesion nor as background, like `mask` |
+| box_mm | | instead of `mask`: the lesion's box, x0 x1 y0 y1 z0 z1 in RAS world coordinates |
+| view | | 'scan', or 'cube' if the image is cut out about its lesion; default 'scan' |
 | mask_label | | number of the lesion in an instance mask; default: all nonzero voxels |
 | label | | 1 RAI-refractory, 0 RAI-avid; empty: unknown |
 | cohort, center | | default 'primary', 'unknown' |
 | split | | train, validation or test, if the split is given |
+| same_patient | | further ids of the same person, separated by blanks; see `persons` |
 | diameter_mm, age, sex, scan_order, scanner, kvp, slice_mm | | if known |
 
-Where scans without a lesion are allowed, such a scan is a row with neither lesion_id nor mask and
-with no other value of a lesion. Different spellings of a path count as the same file.
+Where scans without an outlined lesion are allowed, one without a lesion is a row with neither
+lesion_id nor mask and with no other value of a lesion; a lesion with `box_mm` has no mask.
+Different spellings of a path count as the same file.
 
 An image may also be a folder of DICOM files, of which the largest axial CT series is read
 (`imaging.dicom.find`). The evidence columns are described in `selection`. Further columns are kept.
@@ -25,17 +30,19 @@ import pathlib
 import re
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pandas as pd
 
 from dtc_jax import csv_reader
-from dtc_jax.cohort import selection
+from dtc_jax.cohort import persons, selection
 from dtc_jax.csv_reader import Problem, TableError
 from dtc_jax.statistics.predictions_table import SPLITS
 from dtc_jax.storage import PathLike
 
 REQUIRED = ("patient_id", "lesion_id", "image", "mask")
-_DEFAULTS = {"cohort": "primary", "center": "unknown"}
-_WORDS = {"split": SPLITS, "uptake": selection.UPTAKES}
+VIEWS = ("scan", "cube")
+_DEFAULTS = {"cohort": "primary", "center": "unknown", "view": "scan"}
+_WORDS = {"split": SPLITS, "uptake": selection.UPTAKES, "view": VIEWS}
 # The valid numbers of a column, as text and as a condition.
 _NUMBERS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "mask_label": ("a whole number of at least 1", lambda x: x >= 1 and x == int(x)),
@@ -46,25 +53,35 @@ _NUMBERS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "kvp": ("a positive number", lambda x: x > 0),
     "slice_mm": ("a positive number", lambda x: x > 0),
 }
-_PATHS = ("image", "mask", "lungs")
-_OPTIONAL = (*_DEFAULTS, "lungs", "split", "sex", "scanner", *_NUMBERS)
+_PATHS = ("image", "mask", "lungs", "ignore")
+_OF_A_SCAN = {  # columns whose value all rows of a scan share, and what they name
+    "lungs": "mask of the lungs",
+    "ignore": "mask of what to ignore",
+    "view": "view",
+}
+_OPTIONAL = (
+    *(*_DEFAULTS, "lungs", "ignore", "box_mm", "same_patient"),
+    *("split", "sex", "scanner", *_NUMBERS),
+)
 _NUMBERS |= dict.fromkeys(selection.FLAGS, ("0 or 1", lambda x: x in (0, 1)))
 _NUMBERS |= dict.fromkeys(selection.QUANTITIES, ("a number of at least 0", lambda x: x >= 0))
 _COLUMNS = (*REQUIRED, *_OPTIONAL, *selection.EVIDENCE)
-_OF_A_LESION = ("label", "mask_label", "diameter_mm", "uptake", "uptake_percent")
+_OF_A_LESION = ("label", "mask_label", "box_mm", "diameter_mm", "uptake", "uptake_percent")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _CODE = re.compile(r"[+-]?0\d.*")  # 007 looks like a number, but its zeros matter
 
 
 def read_manifest(
-    path: PathLike, id_column: str = "lesion_id", *, healthy: bool = False
+    path: PathLike, id_column: str = "lesion_id", *, healthy: bool = False, absolute: bool = False
 ) -> pd.DataFrame:
     """Reads and checks a manifest.
 
     Args:
       path: of the CSV.
       id_column: the column to use as `lesion_id` if the file has no such column.
-      healthy: whether a row with neither lesion_id nor mask is allowed: a scan without a lesion.
+      healthy: whether rows without a mask are allowed: scans without a lesion, which have no
+        lesion_id either, and lesions with a box.
+      absolute: whether files may be anywhere: of a manifest that the software itself has written.
 
     Returns:
       One row per lesion, in the order of the file. Ids and words are str, numbers float, empty
@@ -78,11 +95,12 @@ def read_manifest(
     path = pathlib.Path(path)
     cells, problems = csv_reader.read_cells(path, "the manifest", each="lesion")
     cells = _unify_spelling(cells, path.parent.resolve())
+    cells = persons.unify(cells)
     if "lesion_id" not in cells:
         cells = cells.rename(columns={id_column: "lesion_id"})
-    invalid = validate(cells, path.parent)
+    invalid = validate(cells, pathlib.Path("/") if absolute else path.parent)
     if healthy:
-        invalid = [problem for problem in invalid if not _of_healthy_scan(cells, problem)]
+        invalid = [problem for problem in invalid if not _needs_no_mask(cells, problem)]
         invalid += _contradictions(cells)
     if problems + invalid:
         raise TableError(path, problems + invalid)
@@ -100,7 +118,7 @@ def validate(table: pd.DataFrame, folder: PathLike) -> list[Problem]:
 
     Args:
       table: every cell as text, '' if empty; the index is the row number in the file.
-      folder: of the manifest.
+      folder: of the manifest; '/' where its files may be anywhere.
     """
     problems = list(_missing_columns(table))
     present = {*table}
@@ -118,9 +136,13 @@ def validate(table: pd.DataFrame, folder: PathLike) -> list[Problem]:
         )
     if {"patient_id", "image"} <= present:
         problems += _inconsistent(table, "image", "patient_id", "assign each scan to one patient.")
-    if {"image", "lungs"} <= present:
-        advice = "give all rows of a scan the same mask of the lungs, or none."
-        problems += _inconsistent(table, "image", "lungs", advice, empty_counts=True)
+    for column, meaning in _OF_A_SCAN.items():
+        if {"image", column} <= present:
+            advice = f"give all rows of a scan the same {meaning}, or none."
+            problems += _inconsistent(table, "image", column, advice, empty_counts=True)
+    if {"mask", "box_mm"} <= present:
+        for row in table.index[(table["mask"] != "") & (table.box_mm != "")]:
+            problems.append(Problem(row, "box_mm", "the lesion has a mask too; delete one."))
     for column in sorted({*_PATHS} & present):
         problems += _path_problems(table[column], column, pathlib.Path(folder))
     return sorted(problems, key=lambda problem: (problem.row, _COLUMNS.index(problem.column)))
@@ -146,11 +168,13 @@ def _unify_spelling(table: pd.DataFrame, root: pathlib.Path) -> pd.DataFrame:
     return table.assign(**{column: table[column].map(spelled) for column in columns})
 
 
-def _of_healthy_scan(table: pd.DataFrame, problem: Problem) -> bool:
-    """Whether the problem is only the empty lesion_id or mask of a row that has neither."""
+def _needs_no_mask(table: pd.DataFrame, problem: Problem) -> bool:
+    """Whether the problem is only the empty lesion_id or mask of a row that may have none."""
     if problem.column not in ("lesion_id", "mask") or not {"lesion_id", "mask"} <= {*table}:
         return False
-    return bool((table.loc[problem.row, ["lesion_id", "mask"]] == "").all())
+    row = table.loc[problem.row]
+    is_boxed = problem.column == "mask" and row.get("box_mm", "") != "" and row.lesion_id != ""
+    return is_boxed or bool(row.lesion_id == "" and row["mask"] == "")
 
 
 def _contradictions(table: pd.DataFrame) -> Iterator[Problem]:
@@ -185,6 +209,11 @@ def _value_problems(cells: pd.Series, column: str) -> Iterator[Problem]:
         if text == "":
             if column in REQUIRED:
                 yield Problem(row, column, "is empty; fill it in.")
+        elif column == "box_mm":
+            try:
+                parse_box(text)
+            except ValueError as error:
+                yield Problem(row, column, str(error))
         elif column in _WORDS and text not in _WORDS[column]:
             words = ", ".join(_WORDS[column])
             yield Problem(
@@ -220,12 +249,15 @@ def _inconsistent(
 
 def _path_problems(cells: pd.Series, column: str, folder: pathlib.Path) -> Iterator[Problem]:
     root = folder.resolve()
+    anywhere = root == pathlib.Path("/")
 
     @functools.cache  # many lesions share a scan
     def problem(name: str) -> str:
         path = root / name
         try:
-            if pathlib.Path(name).is_absolute() or not path.resolve().is_relative_to(root):
+            if (
+                not anywhere and pathlib.Path(name).is_absolute()
+            ) or not path.resolve().is_relative_to(root):
                 return (
                     "is outside the folder of the manifest; move the file into it, without a link."
                 )
@@ -237,6 +269,25 @@ def _path_problems(cells: pd.Series, column: str, folder: pathlib.Path) -> Itera
     for row, name in cells[cells != ""].items():
         if message := problem(name):
             yield Problem(row, column, f"{name!r}: {message}")
+
+
+def parse_box(text: str) -> np.ndarray:
+    """The box of a cell `box_mm`, its ends by axis of the world. # [3, 2]
+
+    Args:
+      text: x0 x1 y0 y1 z0 z1, in mm.
+
+    Raises:
+      ValueError: it is none.
+    """
+    numbers = text.split()
+    if len(numbers) == 6 and all(_NUMBER.fullmatch(number) for number in numbers):
+        box = np.array(numbers, float).reshape(3, 2)
+        if np.isfinite(box).all() and (box[:, 0] < box[:, 1]).all():
+            return box
+    raise ValueError(
+        f"{text!r} is not a box; give x0 x1 y0 y1 z0 z1 in mm, each pair in ascending order."
+    )
 
 
 def _typed(cells: pd.Series, column: str) -> pd.Series:

@@ -25,9 +25,13 @@ class Scan:
       image: path.
       lesions: of the scan; none of a healthy one.
       lungs: path of the mask of the lungs; '' where it is not given, or does not matter.
+      ignore: path of the mask of what is neither lesion nor background; '' likewise.
+      boxes_mm: of lesions without a mask, as the manifest has them; they are ignored as well.
+      is_cube: whether the image is cut out about its lesion, and shows no whole lungs.
       patient_id: pseudonym.
       name: what is drawn elsewhere than about a lesion begins with it: the id of the first lesion,
-        or of a scan without one PATIENT-healthy0, PATIENT-healthy1, … in the order of their paths.
+        or of a scan without a mask of one PATIENT-healthy0, PATIENT-healthy1, … in the order of
+        their paths.
     """
 
     image: str
@@ -35,6 +39,9 @@ class Scan:
     lungs: str = ""
     patient_id: str = ""
     name: str = ""
+    ignore: str = ""
+    boxes_mm: tuple[str, ...] = ()
+    is_cube: bool = False
 
     def __post_init__(self):
         if self.lesions:
@@ -53,23 +60,36 @@ def scans(table: pd.DataFrame, whole: bool = False) -> list[Scan]:
 
     Args:
       table: of `manifest.read_manifest`.
-      whole: whether the lungs matter beside the lesions. Then the scans have their masks of the
-        lungs, and those without a lesion are among them: the last, by patient and file.
+      whole: whether the rest of the scan matters beside the lesions. Then the scans have all that
+        is known of them, and those without an outlined lesion are among them: the last, by patient
+        and file.
     """
     found: dict[str, list[record.Lesion]] = {}
-    for row in table.dropna(subset="lesion_id").sort_values("lesion_id").itertuples(index=False):
+    for row in table.dropna(subset="mask").sort_values("lesion_id").itertuples(index=False):
         label = None if math.isnan(row.mask_label) else int(row.mask_label)
         lesion = record.Lesion(row.patient_id, row.lesion_id, row.mask, label)
         found.setdefault(row.image, []).append(lesion)
     if not whole:
         return [Scan(image, tuple(lesions)) for image, lesions in found.items()]
-    drawn = dict(zip(table.image, table.lungs.fillna(""), strict=True))
-    with_lesions = [Scan(image, tuple(own), drawn[image]) for image, own in found.items()]
+    known = {image: _known(rows) for image, rows in table.groupby("image")}
+    with_lesions = [Scan(image, tuple(own), **known[image]) for image, own in found.items()]
+    others = table[~table.image.isin(found)]
     return with_lesions + [
-        Scan(image, (), drawn[image], patient, f"{patient}-healthy{i}")
-        for patient, rows in table[table.lesion_id.isna()].groupby("patient_id")
-        for i, image in enumerate(sorted(rows.image))
+        Scan(image, (), patient_id=patient, name=f"{patient}-healthy{i}", **known[image])
+        for patient, rows in others.groupby("patient_id")
+        for i, image in enumerate(sorted(rows.image.unique()))
     ]
+
+
+def _known(rows: pd.DataFrame) -> dict[str, Any]:
+    """What the rows of a scan say of it beside its outlined lesions: fields of `Scan`."""
+    first = rows.iloc[0]
+    return {
+        "lungs": "" if pd.isna(first.lungs) else first.lungs,
+        "ignore": "" if pd.isna(first.ignore) else first.ignore,
+        "boxes_mm": tuple(rows.box_mm.dropna().sort_values()),
+        "is_cube": first["view"] == "cube",
+    }
 
 
 def cut_scan(scan: Scan, params: record.CropParams) -> list[Record | InputError]:

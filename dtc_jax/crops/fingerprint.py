@@ -32,7 +32,7 @@ def of_scans(scans: Sequence[Scan], params: dict[str, Any], cache: storage.PathL
       params: of the build.
       cache: see `file_hashes`.
     """
-    files = ((s.image, s.lungs, *(one.mask for one in s.lesions)) for s in scans)
+    files = ((s.image, s.lungs, s.ignore, *(one.mask for one in s.lesions)) for s in scans)
     content = file_hashes(dict.fromkeys(p for own in files for p in own if p), cache)
     known: dict[str, Any] = {
         "lesions": [
@@ -44,6 +44,14 @@ def of_scans(scans: Sequence[Scan], params: dict[str, Any], cache: storage.PathL
     # Named only where they are there: without them the hash is what it was before they could be.
     if any(s.lungs for s in scans):
         known["lungs"] = [content[s.lungs] if s.lungs else None for s in scans]
+    if any(s.ignore for s in scans):
+        known["ignore"] = [content[s.ignore] if s.ignore else None for s in scans]
+    for name, values in (
+        ("boxes_mm", [s.boxes_mm for s in scans]),
+        ("is_cube", [s.is_cube for s in scans]),
+    ):
+        if any(values):
+            known[name] = values
     if healthy := [s for s in scans if not s.lesions]:
         known["healthy"] = [[content[s.image], s.patient_id, s.name] for s in healthy]
     return of_contents({"params": params, **known})

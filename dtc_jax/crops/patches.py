@@ -1,10 +1,11 @@
 """CT patches for the segmenter: about the lesions of a scan, and elsewhere in its lungs.
 
 A patch has the form of a lesion's crop (see `record`): int16 HU with a margin, and the mask of all
-lesions that it shows. Unlike a crop it is a window of the grid on which the network sees the whole
-scan (see `imaging.grid`), so its middle is a voxel of that grid. Its `lesion_id` is that of the
-lesion in its middle, or the name of the scan with -lung0, -vessel1 and so on behind it; a scan
-without a lesion has only such patches.
+lesions that it shows, in which `IGNORED` marks what is neither lesion nor background. Unlike a crop
+it is a window of the grid on which the network sees the whole scan (see `imaging.grid`), so its
+middle is a voxel of that grid. Its `lesion_id` is that of the lesion in its middle, or the name of
+the scan with -lung0, -vessel1 and so on behind it; a scan without a lesion has only such patches. A
+cube, which is cut out about its lesion already, is one patch about its own middle.
 """
 
 import dataclasses
@@ -12,19 +13,24 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
+import edt
 import numpy as np
 
+from dtc_jax.cohort import manifest
 from dtc_jax.crops import record
 from dtc_jax.crops.extraction import Record, Scan
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.imaging import grid, lesions, lungs, volume
-from dtc_jax.imaging.preprocess import Preprocess
+from dtc_jax.imaging.preprocess import IGNORED, Preprocess
 
 # Columns of lesions.csv: the voxel in the middle; diameter and volume of the lesion there on the
 # scan's grid, NaN and 0 elsewhere; volume of all lesion in the patch on the network's grid.
 MEASURES = {"center_mm": "xyz", "diameter_mm": "", "lesion_mm3": "", "volume_mm3": ""}
 
+ARRAYS = ("image", "mask", "extent")  # of a record
+
 _DENSE_HU = -500.0  # within the lungs: vessels, and what else may pass for a lesion
+_BORDER_MM = 4.0  # of the lung field: pleura, diaphragm, mediastinum and hila lie within
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +41,13 @@ class PatchParams(record.CropParams):
       size_mm: sides along z, y, x: the network's field of view and a margin.
       spacing_mm: of the network's grid, on which patches are stored.
       antialias: see `preprocess.Preprocess`.
-      about: 'lesions' and the lung field; or 'cubes': each image is a patch of its own already,
-        which is kept about its middle.
+      about: 'lesions' and the lung field; or 'cubes': each image is a cube.
       lesion_share: share of the patches that have a lesion in their middle, each lesion once. It
         holds for scans with lesions; one without gives as many others as one with a single lesion.
-      vessel_share: share of the others whose middle is dense tissue, such as a vessel: the hard
-        negatives. The rest is drawn evenly from the lung field.
+      vessel_share: share of the others whose middle is dense tissue, such as a vessel.
+      border_share: share of the others whose middle is at the border of the lung field. The rest is
+        drawn evenly from the field.
+      other_per_scan: least number of the others of a scan that is no cube.
       seed: of what is drawn; it depends on the scan's lesions too, and on nothing else.
     """
 
@@ -50,6 +57,8 @@ class PatchParams(record.CropParams):
     about: Literal["lesions", "cubes"] = "lesions"
     lesion_share: float = 0.5
     vessel_share: float = 0.5
+    border_share: float = 0.0
+    other_per_scan: int = 0
     seed: int = 0
 
     def __post_init__(self):
@@ -58,8 +67,14 @@ class PatchParams(record.CropParams):
             raise UsageError(f"about is {self.about!r}; use 'lesions' or 'cubes'.")
         if not 0 < self.lesion_share <= 1:
             raise UsageError(f"lesion_share is {self.lesion_share}; it must be in (0, 1].")
-        if not 0 <= self.vessel_share <= 1:
-            raise UsageError(f"vessel_share is {self.vessel_share}; it must be in [0, 1].")
+        shares = (self.vessel_share, self.border_share)
+        if not (min(shares) >= 0 and sum(shares) <= 1):
+            raise UsageError(
+                f"vessel_share is {shares[0]}, border_share {shares[1]}; neither may be negative, "
+                "nor their sum above 1."
+            )
+        if self.other_per_scan < 0:
+            raise UsageError(f"other_per_scan is {self.other_per_scan}; it must be at least 0.")
         object.__setattr__(self, "spacing_mm", float(self.spacing_mm))
         assert self.spec  # raises what is wrong with the grid
 
@@ -80,7 +95,7 @@ class Part:
 
     Attributes:
       scan: with its lesions.
-      kinds: 'lung' or 'vessel' for each of the others.
+      kinds: 'lung', 'vessel' or 'border' for each of the others.
       seed: of where they lie.
     """
 
@@ -101,12 +116,14 @@ def _part(scan: Scan, params: PatchParams) -> Part:
     ids = [lesion.lesion_id for lesion in scan.lesions] or [scan.name]
     text = f"{params.seed}:{','.join(ids)}"
     seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
-    if params.about == "cubes":
+    if params.about == "cubes" or scan.is_cube:
         return Part(scan, (), seed)
     rng = np.random.default_rng(seed)
     wanted = max(len(scan), 1) * (1 - params.lesion_share) / params.lesion_share
-    count = int(wanted) + int(rng.random() < wanted % 1)
-    kinds = np.where(rng.random(count) < params.vessel_share, "vessel", "lung")
+    count = max(int(wanted) + int(rng.random() < wanted % 1), params.other_per_scan)
+    drawn = rng.random(count)
+    ends = [params.vessel_share, params.vessel_share + params.border_share]
+    kinds = np.array(["vessel", "border", "lung"])[np.searchsorted(ends, drawn, side="right")]
     return Part(scan, tuple(kinds.tolist()), seed)
 
 
@@ -129,16 +146,16 @@ def cut(part: Part, params: PatchParams) -> list[Record | InputError]:
             errors.append(InputError(f"lesion {one.lesion_id}: {error}"))
     if errors:
         return errors
-    every = volume.Volume(np.zeros(image.shape, bool), image.affine)
-    for mask in masks:
-        np.logical_or(every.array, mask.array, out=every.array)
-    boxes = [lesions.bounding_box(mask.array) for mask in masks]
-    seen = grid.to_grid(image, params.spec)
-    target = grid.lesions_to_grid(every, boxes, params.spec)
+    try:
+        ignored = _ignored(scan, image)
+    except InputError as error:
+        return [InputError(f"{_named(scan)}: {error}")]
+    seen, target = grid.to_grid(image, params.spec), _target(image, masks, ignored, params.spec)
     results: list[Record | InputError] = []
-    for one, mask, box in zip(scan.lesions, masks, boxes, strict=True):
+    for one, mask in zip(scan.lesions, masks, strict=True):
+        box = lesions.bounding_box(mask.array)
         center_mm = lesions.middle_mm(image, box)
-        if params.about == "cubes":
+        if params.about == "cubes" or scan.is_cube:
             center_mm = image.world((np.array(image.shape) - 1) / 2)
         lesion = mask.array[box]
         diameter_mm = lesions.axial_diameter_mm(lesion, mask.spacing_mm)
@@ -146,12 +163,77 @@ def cut(part: Part, params: PatchParams) -> list[Record | InputError]:
         ids = (scan.patient_id, one.lesion_id)
         results.append(_record(seen, target, center_mm, params, *ids, diameter_mm, lesion_mm3))
     if part.kinds:
+        taken = np.any([*(m.array for m in masks), _nothing(ignored, image)], axis=0)
         try:
-            for name, center_mm in _others(part, image, every):
+            for name, center_mm in _others(part, image, taken):
                 results.append(_record(seen, target, center_mm, params, scan.patient_id, name))
         except InputError as error:
             results.append(InputError(f"{_named(scan)}: {error}"))
     return results
+
+
+def cut_at(scan: Scan, centers_mm: np.ndarray, params: PatchParams) -> list[Record]:
+    """The records about points of a scan in the world [N, 3].
+
+    Raises:
+      InputError: the scan or one of its masks cannot be read.
+    """
+    image = volume.read_image(scan.image)
+    masks = [volume.read_mask(one.mask, image, one.mask_label) for one in scan.lesions]
+    seen = grid.to_grid(image, params.spec)
+    target = _target(image, masks, _ignored(scan, image), params.spec)
+    return [
+        _record(seen, target, center_mm, params, scan.patient_id, f"{scan.name}-{i}")
+        for i, center_mm in enumerate(centers_mm)
+    ]
+
+
+def known_voxels(scan: Scan, image: volume.Volume) -> np.ndarray:
+    """What is no background, lesions and what is ignored, on the grid of `image`. # bool
+
+    Raises:
+      InputError: a mask cannot be read or does not fit the scan.
+    """
+    masks = [volume.read_mask(one.mask, image, one.mask_label).array for one in scan.lesions]
+    return np.any([*masks, _nothing(_ignored(scan, image), image)], axis=0)
+
+
+def _ignored(scan: Scan, image: volume.Volume) -> volume.Volume | None:
+    """What is neither lesion nor background, bool on the grid of `image`; None if there is nothing.
+
+    Raises:
+      InputError: the mask cannot be read or does not fit the scan.
+    """
+    if not scan.ignore and not scan.boxes_mm:
+        return None
+    ignored = np.zeros(image.shape, bool)
+    if scan.ignore:
+        ignored |= volume.read_mask(scan.ignore, image).array
+    for text in scan.boxes_mm:
+        ignored[lesions.box_voxels(image, manifest.parse_box(text))] = True
+    return volume.Volume(ignored, image.affine)
+
+
+def _nothing(mask: volume.Volume | None, image: volume.Volume) -> np.ndarray:
+    """The voxels of a mask, none where there is no mask. # [Z, Y, X]"""
+    return np.zeros(image.shape, bool) if mask is None else mask.array
+
+
+def _target(
+    image: volume.Volume,
+    masks: Sequence[volume.Volume],
+    ignored: volume.Volume | None,
+    spec: Preprocess,
+) -> volume.Volume:
+    """The mask of a scan on the network's grid: lesion, background, or ignored. # uint8"""
+    every = volume.Volume(
+        np.any([_nothing(None, image), *(m.array for m in masks)], axis=0), image.affine
+    )
+    lesion = grid.lesions_to_grid(every, [lesions.bounding_box(m.array) for m in masks], spec)
+    target = lesion.array.astype(np.uint8)
+    if ignored is not None:
+        target[grid.lesions_to_grid(ignored, (), spec).array & ~lesion.array] = IGNORED
+    return volume.Volume(target, lesion.affine)
 
 
 def _named(scan: Scan) -> str:
@@ -162,12 +244,16 @@ def _named(scan: Scan) -> str:
 
 
 def _others(
-    part: Part, image: volume.Volume, every: volume.Volume
+    part: Part, image: volume.Volume, taken: np.ndarray
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Names of points of the lung field that are no lesion, and where they are in the world."""
-    free = lungs.given_or_found(image, part.scan.lungs).array & ~every.array
+    """Names of points of the lung field that are not `taken`, and where they are in the world."""
+    field = lungs.given_or_found(image, part.scan.lungs).array
+    free = field & ~taken
     places = {"lung": np.flatnonzero(free)}
     places["vessel"] = np.flatnonzero(free & (image.array > _DENSE_HU))
+    if "border" in part.kinds:
+        inside = edt.edt(field, anisotropy=tuple(image.spacing_mm), black_border=False)
+        places["border"] = np.flatnonzero(free & (inside <= _BORDER_MM))
     if not len(places["lung"]):
         raise InputError("the lesion mask covers the whole lungs; check the mask.")
     rng = np.random.default_rng([part.seed, 1])
@@ -193,12 +279,12 @@ def _record(
     mask, _ = grid.window(target.array, place, params.shape, fill=0)
     return {
         "image": image,
-        "mask": mask.astype(np.uint8),
+        "mask": mask,
         "extent": extent,
         "patient_id": patient_id,
         "lesion_id": name,
         "center_mm": np.asarray(seen.world(place), np.float32),
         "diameter_mm": np.float32(diameter_mm),
         "lesion_mm3": np.float32(lesion_mm3),
-        "volume_mm3": np.float32(mask.sum() * params.spacing_mm**3),
+        "volume_mm3": np.float32((mask == 1).sum() * params.spacing_mm**3),
     }

@@ -12,7 +12,7 @@ import pathlib
 import pandas as pd
 
 from dtc_jax import csv_reader, storage
-from dtc_jax.cohort import splits
+from dtc_jax.cohort import persons, splits
 from dtc_jax.cohort.split_rule import Rule
 from dtc_jax.errors import InputError
 from dtc_jax.experiment import initial, workdir
@@ -72,7 +72,7 @@ def isolated(folder: pathlib.Path, tested: set[str]) -> dict[str, str]:
     for name, task in TASKS.items():
         stored = csv_reader.read_table(folder / name / registry.get(task).table, _IDS)
         before = initial.seen_before(folder / name, workdir.read_config(folder / name))
-        seen = (set(stored.patient_id[stored.split != "test"]) | before) & tested
+        seen = (persons.ids(stored[stored.split != "test"]) | before) & tested
         if seen:
             raise InputError(
                 f"{folder / name}: trained or chosen on {len(seen)} patients of the test, such as "

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from dtc_jax.cohort import manifest
 from dtc_jax.errors import InputError
 from dtc_jax.imaging import agreement, lungs, volume
+from dtc_jax.imaging.lesions import box_voxels
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.segment import Segmentation, Segmenter, segment
 
@@ -22,11 +24,15 @@ class ReferenceScan:
     Attributes:
       image: HU.
       truth: instance mask that numbers the lesions from 1 on, in the order of `lesion_ids`.
-      lesion_ids: of all lesions.
+      lesion_ids: of the lesions in `truth`.
       shared_voxels: by how many the masks exceed what they cover together; a voxel of several
         lesions counts to the smallest of them.
-      lungs: that were drawn, bool; None where they are to be found.
+      lungs: where lesions are looked for, bool: as drawn, or the whole of a cube; None where they
+        are to be found.
       name: of the scan, for messages.
+      view: 'scan', or 'cube'.
+      boxes: voxels of lesions without a mask, by their id.
+      ignored: what counts neither as lesion nor as background, bool; None if there is nothing.
     """
 
     image: Volume
@@ -35,6 +41,9 @@ class ReferenceScan:
     shared_voxels: int
     lungs: Volume | None
     name: str
+    view: str = "scan"
+    boxes: dict[str, tuple[slice, ...]] = dataclasses.field(default_factory=dict)
+    ignored: Volume | None = None
 
 
 def read(rows: pd.DataFrame) -> ReferenceScan:
@@ -61,10 +70,19 @@ def read(rows: pd.DataFrame) -> ReferenceScan:
             regions += volume.read_regions(path, image, labels)
         truth = _numbered(regions, ids, image)
         drawn = None if pd.isna(first.lungs) else lungs.given_or_found(image, first.lungs)
+        ignored = None if pd.isna(first.ignore) else volume.read_mask(first.ignore, image)
     except InputError as error:
         raise InputError(f"{named}: {error}") from error
     shared = sum(int(lesion.sum()) for _, lesion in regions) - int((truth.array > 0).sum())
-    return ReferenceScan(image, truth, ids, shared, drawn, first.image)
+    if drawn is None and first["view"] == "cube":
+        drawn = Volume(np.ones(image.shape, bool), image.affine)
+    boxes = {
+        row.lesion_id: box_voxels(image, manifest.parse_box(row.box_mm))
+        for row in rows.dropna(subset="box_mm").itertuples()
+    }
+    return ReferenceScan(
+        image, truth, ids, shared, drawn, first.image, first["view"], boxes, ignored
+    )
 
 
 def _numbered(regions: Sequence[Region], ids: Sequence[str], like: Volume) -> Volume:
@@ -94,15 +112,62 @@ def find(segmenter: Segmenter, scan: ReferenceScan) -> Segmentation:
         raise InputError(f"{scan.name}: {error}") from error
 
 
-def compare(found: Segmentation, scan: ReferenceScan) -> dict[str, pd.DataFrame]:
-    """A scan's part of each table of `statistics.detection`: scans, lesions and candidates."""
+def compare(
+    found: Segmentation, scan: ReferenceScan, scores: pd.Series | None = None
+) -> dict[str, pd.DataFrame]:
+    """A scan's part of each table of `statistics.detection`: scans, lesions and candidates.
+
+    Args:
+      found: in the scan.
+      scan: with its reference.
+      scores: certainty of each finding by its number; None for the segmenter's own, which is their
+        highest probability.
+    """
     whole = pd.DataFrame([dataclasses.asdict(agreement.agreement(found.mask, scan.truth))])
     whole["shared_voxels"] = scan.shared_voxels
+    whole["view"] = scan.view
     whole["lungs"] = "found" if scan.lungs is None else "given"
-    scores = found.lesions.set_index("lesion_id").max_probability
+    if scan.boxes:  # what is lesion is not known by voxel
+        whole[["dice", "surface_dice", "hausdorff_95_mm", "true_mm3"]] = np.nan
+    if scores is None:
+        scores = found.lesions.set_index("lesion_id").max_probability
     lesions, candidates = agreement.by_lesion(found.mask, scan.truth, scores)
     ids = np.array(scan.lesion_ids, object)
     lesions["lesion_id"] = ids[lesions.lesion_id.to_numpy(int) - 1]
-    measures = found.lesions.drop(columns="max_probability")
-    candidates = candidates.merge(measures, on="lesion_id", validate="one_to_one")
+    candidates = candidates.merge(found.lesions, on="lesion_id", validate="one_to_one")
+    boxed, hits = _by_box(scan, candidates)
+    candidates.loc[candidates.lesion_id.isin(hits), "is_false"] = False
+    if scan.ignored is not None:
+        of_neither = candidates.lesion_id.isin(np.unique(found.mask.array[scan.ignored.array]))
+        candidates = candidates[~(of_neither & candidates.is_false)].reset_index(drop=True)
+    lesions = pd.concat([lesions, boxed], ignore_index=True) if len(boxed) else lesions
     return {"scans": whole, "lesions": lesions, "candidates": candidates}
+
+
+def _by_box(scan: ReferenceScan, candidates: pd.DataFrame) -> tuple[pd.DataFrame, set[int]]:
+    """The lesions known by their box, and the numbers of the findings whose middle lies in one.
+
+    Their diameter is the longer side of the box in the axial plane, and their Dice is NaN.
+    """
+    rows, hits = [], set[int]()
+    middles = (
+        candidates[[f"box_{axis}_start" for axis in "zyx"]].to_numpy(float)
+        + candidates[[f"box_{axis}_stop" for axis in "zyx"]].to_numpy(float)
+        - 1
+    ) / 2  # [N, 3]
+    for name, box in scan.boxes.items():
+        first, stop = (np.array([getattr(side, end) for side in box]) for end in ("start", "stop"))
+        inside = ((middles > first - 1) & (middles < stop)).all(axis=1)
+        hits |= set(candidates.lesion_id[inside])
+        sides_mm = (stop - first) * scan.image.spacing_mm
+        rows.append(
+            {
+                "lesion_id": name,
+                "diameter_mm": float(sides_mm[1:].max()),
+                "volume_mm3": np.nan,
+                "dice": np.nan,
+                "is_found": bool(inside.any()),
+                "score": float(candidates.score[inside].max()) if inside.any() else np.nan,
+            }
+        )
+    return pd.DataFrame(rows), hits

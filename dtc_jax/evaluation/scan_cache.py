@@ -20,10 +20,16 @@ from dtc_jax import csv_reader, progress, storage
 from dtc_jax.crops import fingerprint
 from dtc_jax.errors import InputError
 
-_FORMAT = 2  # raised whenever the same scan and networks would give other tables
+_FORMAT = 3  # raised whenever the same scan and networks would give other tables
 _TABLES = {"scans": (), "lesions": ("lesion_id",), "candidates": ()}  # and their ids that are text
 _FLAGS = {"lesions": "is_found", "candidates": "is_false"}
-_COLUMNS = ("patient_id", "lesion_id", "mask_label")  # of the manifest: those that count
+_COLUMNS = (
+    "patient_id",
+    "lesion_id",
+    "mask_label",
+    "box_mm",
+    "view",
+)  # of the manifest: those that count
 _CONTENTS = "contents.json"
 _NAME = re.compile(r"[0-9a-f]{12}")
 
@@ -57,6 +63,7 @@ def evaluate(
     # By lesion_id, so that the order of the manifest's rows does not change a lesion's number.
     scans = [rows.sort_values("lesion_id") for _, rows in table.groupby("image", sort=False)]
     names = _names(scans, hashes, depends_on)
+    images = fingerprint.file_hashes([rows.image.iloc[0] for rows in scans], hashes)
     cached = sum(_is_cached(home / name) for name in names)
     if cached:
         print(f"{cached} of {len(scans)} scans were evaluated before.", flush=True)
@@ -66,6 +73,8 @@ def evaluate(
         with storage.atomic_folder(home / name) as partial:
             for kind, part in evaluate_scan(rows, partial).items():
                 part.insert(0, "patient_id", rows.patient_id.iloc[0])
+                if kind == "scans":
+                    part["image_sha256"] = images[rows.image.iloc[0]]
                 storage.write_table(partial / f"{kind}.csv", part)
             storage.write_json(partial / _CONTENTS, _sizes(partial))
     for folder in home.glob("*"):
@@ -114,7 +123,7 @@ def _names(
     scans: Sequence[pd.DataFrame], hashes: pathlib.Path, depends_on: Callable[[pd.DataFrame], Any]
 ) -> list[str]:
     """The name of each scan's folder; it depends on the contents of the files, not their place."""
-    files = [rows[["image", "lungs", "mask"]] for rows in scans]
+    files = [rows[["image", "lungs", "mask", "ignore"]] for rows in scans]
     paths = {path for cells in files for path in cells.to_numpy().ravel() if pd.notna(path)}
     contents = fingerprint.file_hashes(sorted(paths), hashes)
     names = []

@@ -1,5 +1,6 @@
 """A segmenter evaluated on whole scans: which lesions it finds, and what it finds besides."""
 
+import dataclasses
 import pathlib
 import shutil
 from collections.abc import Sequence
@@ -9,12 +10,14 @@ import numpy as np
 import pandas as pd
 
 from dtc_jax import storage
-from dtc_jax.cohort import manifest
+from dtc_jax.cohort import manifest, persons
 from dtc_jax.errors import InputError
 from dtc_jax.evaluation import reference_scan, scan_cache
 from dtc_jax.imaging import volume
 from dtc_jax.imaging.outlined import Outlined, largest_slice
 from dtc_jax.imaging.volume import Volume
+from dtc_jax.inference import classify
+from dtc_jax.inference.classify import Classifier
 from dtc_jax.inference.segment import Segmenter, make_segmenter
 from dtc_jax.report import drawing, outlines
 from dtc_jax.statistics import detection
@@ -27,11 +30,30 @@ _MASK, _FIGURE = "found.nii.gz", "slice"  # of a cached scan
 _SEEN = ("train", "validation")  # the network was trained or chosen on them
 
 
+@dataclasses.dataclass(frozen=True)
+class SecondLook:
+    """Networks that tell lesions from false candidates, see `tasks.candidates`.
+
+    Attributes:
+      classifiers: one a fold, with its own threshold.
+      splits: patient_id and split of what each was given.
+    """
+
+    classifiers: Sequence[Classifier]
+    splits: Sequence[pd.DataFrame]
+
+    def fingerprint(self, number: int) -> Any:
+        """Of what one of them gives, as JSON values."""
+        classifier = self.classifiers[number]
+        return [classifier.network.fingerprints, classifier.threshold]
+
+
 def evaluate(
     network: TrainedNetwork,
     splits: Sequence[pd.DataFrame],
     path: storage.PathLike,
     workdir: pathlib.Path,
+    second_look: SecondLook | None = None,
 ) -> dict[str, Any]:
     """Segments the scans of a manifest whose patients a network has not seen, and evaluates it.
 
@@ -45,8 +67,12 @@ def evaluate(
       splits: patient_id and split of what each member was given.
       path: of the manifest; every lesion of its scans has a row, whatever is known of its label. A
         row with neither lesion_id nor mask is a scan without a lesion. Its column `lungs` names
-        masks of the lungs, where they are not to be found.
+        masks of the lungs, where they are not to be found; findings in what `ignore` names count
+        neither way; a lesion known by `box_mm` alone is found if the middle of a finding lies in
+        it.
       workdir: of the run.
+      second_look: at each finding; its probability is then the score of the findings, and the
+        figures have `at_threshold` in addition, of those that it keeps.
 
     Returns:
       The figures of metrics.json.
@@ -55,7 +81,9 @@ def evaluate(
       InputError: see the manifest and the scans; or all its patients were seen.
     """
     table = manifest.read_manifest(path, healthy=True)
-    blind = _first_blind(splits, table.patient_id.unique())
+    blind = _first_blind(splits, table)
+    looks = _first_blind(second_look.splits, table) if second_look else blind
+    blind = {patient: number for patient, number in blind.items() if patient in looks}
     unseen = table[table.patient_id.isin(blind)]
     if unseen.empty:
         raise InputError(
@@ -65,15 +93,23 @@ def evaluate(
     members = [network.member(number) for number in range(len(network.members))]
     segmenters = [make_segmenter(member) for member in members]
     fingerprints = [member.fingerprints for member in members]
-    folders = scan_cache.evaluate(
-        unseen,
-        workdir / "judged",
-        sources.file_hashes(network.config),
-        lambda rows: fingerprints[blind[rows.patient_id.iloc[0]]],
-        lambda rows, partial: _evaluate(segmenters[blind[rows.patient_id.iloc[0]]], rows, partial),
-    )
+
+    def depends_on(rows: pd.DataFrame) -> Any:
+        patient = rows.patient_id.iloc[0]
+        own = fingerprints[blind[patient]]
+        return [own, second_look.fingerprint(looks[patient])] if second_look else own
+
+    def evaluate_scan(rows: pd.DataFrame, partial: pathlib.Path) -> dict[str, pd.DataFrame]:
+        patient = rows.patient_id.iloc[0]
+        look = second_look.classifiers[looks[patient]] if second_look else None
+        return _evaluate(segmenters[blind[patient]], look, rows, partial)
+
+    hashes = sources.file_hashes(network.config)
+    folders = scan_cache.evaluate(unseen, workdir / "judged", hashes, depends_on, evaluate_scan)
     tables = scan_cache.gather(folders)
     figures = detection.detection(**tables)
+    if second_look:
+        figures["at_threshold"] = detection.at_threshold(**tables)
     figures["networks"] = fingerprints
     figures["shared_voxels"] = int(tables["scans"].shared_voxels.sum())
     figures["patients_left_out"] = int(table.patient_id.nunique() - len(blind))
@@ -87,14 +123,20 @@ def evaluate(
 
 
 def _evaluate(
-    segmenter: Segmenter, rows: pd.DataFrame, folder: pathlib.Path
+    segmenter: Segmenter, look: Classifier | None, rows: pd.DataFrame, folder: pathlib.Path
 ) -> dict[str, pd.DataFrame]:
     """The tables of a scan; writes the mask of what was found in it, and a picture."""
     scan = reference_scan.read(rows)
     found = reference_scan.find(segmenter, scan)
     volume.write(folder / _MASK, found.mask)
     _picture(scan.image, found.mask, scan.truth, folder / _FIGURE)
-    return reference_scan.compare(found, scan)
+    if look is None:
+        return reference_scan.compare(found, scan)
+    scores = classify.probabilities(look, scan.image, found.mask)
+    tables = reference_scan.compare(found, scan, scores)
+    for name in ("lesions", "candidates"):
+        tables[name]["threshold"] = look.threshold
+    return tables
 
 
 def _put_together(cached: Sequence[pathlib.Path], folder: pathlib.Path) -> None:
@@ -108,11 +150,12 @@ def _put_together(cached: Sequence[pathlib.Path], folder: pathlib.Path) -> None:
             shutil.copyfile(scan / f"{_FIGURE}{suffix}", folder / "figures" / f"{name}{suffix}")
 
 
-def _first_blind(splits: Sequence[pd.DataFrame], patients: np.ndarray) -> dict[str, int]:
-    """The first network for each patient that has not seen the patient, if there is one."""
-    seen = [set(rows.patient_id[rows.split.isin(_SEEN)]) for rows in splits]
+def _first_blind(splits: Sequence[pd.DataFrame], table: pd.DataFrame) -> dict[str, int]:
+    """The first network for each patient that has not seen the person, if there is one."""
+    seen = [persons.ids(rows[rows.split.isin(_SEEN)]) for rows in splits]
     blind = {
-        patient: [i for i, ids in enumerate(seen) if patient not in ids] for patient in patients
+        patient: [i for i, ids in enumerate(seen) if not persons.ids(rows) & ids]
+        for patient, rows in table.groupby("patient_id", sort=False)
     }
     return {patient: numbers[0] for patient, numbers in blind.items() if numbers}
 
@@ -139,7 +182,14 @@ def summary(figures: dict[str, Any]) -> str:
         **{f"  {row['diameter']}": row for row in figures["sensitivity_by_diameter"]},
         "false positives a scan": figures["false_positives_per_scan"],
         "FROC score": figures["froc"]["mean"],
+        **{
+            f"  at {point['false_positives_per_scan']:g} false ones a scan": point
+            for point in figures["froc"]["points"]
+            if point["false_positives_per_scan"] >= 1
+        },
     }
+    for name, row in figures.get("at_threshold", {}).items():
+        rows[f"second look: {name.replace('_', ' ')}"] = row
     head = (
         f"{figures['scans']} whole scans of {figures['patients']} patients, "
         f"{figures['lesions']} lesions; 95 % intervals"
@@ -159,5 +209,5 @@ def summary(figures: dict[str, Any]) -> str:
             f"\n  left out, since the run has seen them: {figures['patients_left_out']} patients"
         )
     return "\n".join(
-        [head, *(f"  {name:<26}{estimate(row)} (n {row['n']})" for name, row in rows.items())]
+        [head, *(f"  {name:<40}{estimate(row)} (n {row['n']})" for name, row in rows.items())]
     )

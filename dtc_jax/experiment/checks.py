@@ -8,8 +8,8 @@ import ml_collections
 
 from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.errors import UsageError, unknown_choice
-from dtc_jax.experiment import folds
-from dtc_jax.tasks import registry
+from dtc_jax.experiment import folds, hard_negatives
+from dtc_jax.tasks import inputs, registry
 from dtc_jax.training import augment, optimizer, parallel, tracker
 
 _AT_LEAST_ONE = (
@@ -56,6 +56,12 @@ def _check(config: ml_collections.ConfigDict) -> None:
         raise unknown_choice("config.train.monitor", config.train.monitor, definition.monitors)
     _check_model(config, typing.get_type_hints(definition.network))
     definition.check(config)
+    count = inputs.networks(config)
+    if count < 1 or (count > 1 and not definition.finds_lesions):
+        raise UsageError(
+            f"config.train.ensemble is {count}; it must be at least 1, and 1 but for a segmenter."
+        )
+    hard_negatives.check(config)
     augment.check(config.augment)
     optimizer.make_optimizer(config.optimizer, total_steps=1)
     devices = len(parallel.make(config.parallel).devices)

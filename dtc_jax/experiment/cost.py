@@ -13,7 +13,7 @@ from dtc_jax import storage
 from dtc_jax.cohort.phantom import people
 from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.experiment import folds
-from dtc_jax.tasks import registry, sources
+from dtc_jax.tasks import inputs, registry, sources
 
 _LONG_MINUTES = 30
 
@@ -59,7 +59,7 @@ def expected_cost(config: ml_collections.ConfigDict) -> Cost:
         in_training, in_prediction = _forward_flops(variant)
         flops += 3.0 * steps * train.batch_size * in_training
         flops += evaluations * validation * views * in_prediction
-    splits = max(rule.folds, 1)
+    splits = max(rule.folds, 1) * inputs.networks(config)
     flops = splits * (flops + (own + others) * views * in_prediction)
     minutes = flops / registry.of(config).cpu_flops / 60
     return Cost(own + others, splits * len(variants), steps, flops, minutes)

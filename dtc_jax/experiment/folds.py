@@ -12,8 +12,9 @@ import pandas as pd
 
 from dtc_jax.cohort.split_rule import Rule
 from dtc_jax.errors import UsageError
+from dtc_jax.experiment import hard_negatives
 from dtc_jax.tasks import fields as fields_lib
-from dtc_jax.tasks import registry
+from dtc_jax.tasks import inputs, registry
 from dtc_jax.tasks.sources import Data
 from dtc_jax.tasks.trained import Member
 from dtc_jax.training import batches, loop, optimizer, predictions, tracker
@@ -65,9 +66,9 @@ def choose(
         not trained yet, or `network.read` to read what is.
     """
     if not config.candidates:
-        return _member(config, get(config=config, folder=folder), {})
+        return _member(config, _together(config, folder, get), {})
     trained = {
-        name: (variant, get(config=variant, folder=folder / "candidates" / name))
+        name: (variant, _together(variant, folder / "candidates" / name, get))
         for name, variant in variants(config).items()
     }
     monitor = config.train.monitor
@@ -75,6 +76,30 @@ def choose(
     is_loss = registry.of(config).monitors[monitor] == "min"
     best = (min if is_loss else max)(values, key=values.__getitem__)
     return _member(*trained[best], values)
+
+
+def _together(
+    config: ml_collections.ConfigDict, folder: pathlib.Path, get: Callable[..., FitResult]
+) -> FitResult:
+    """The networks of `config.train.ensemble`, each with a seed of its own, as one."""
+    count = inputs.networks(config)
+    if count == 1:
+        return get(config=config, folder=folder)
+    results = []
+    for number in range(count):
+        single = config.copy_and_resolve_references()
+        single.seed, single.train.ensemble = config.seed + number, 1
+        results.append(get(config=single, folder=folder / "ensemble" / f"{number:02d}"))
+    metrics = {
+        name: float(np.mean([result.best_metrics[name] for result in results]))
+        for name in results[0].best_metrics
+    }
+    return dataclasses.replace(
+        results[0],
+        params=tuple(result.params for result in results),
+        batch_stats=tuple(result.batch_stats for result in results),
+        best_metrics=metrics,
+    )
 
 
 def _member(
@@ -114,29 +139,37 @@ def fit(
         )
     total_steps = steps_per_epoch * config.train.epochs
     view = _view(rows, task.weights(config, rows))
-    return loop.fit(
-        task.make_task(config),
-        optimizer.make_optimizer(config.optimizer, total_steps),
-        batches.train_batches(
-            data.records, view, config.train.batch_size, config.seed, config.data.workers
-        ),
-        lambda: _padded_batches(config, data, split[split.split == "validation"]),
-        folder,
-        seed=config.seed,
-        total_steps=total_steps,
-        steps_per_epoch=steps_per_epoch,
-        evaluate_every=steps_per_epoch * config.train.evaluate_every_epochs,
-        checkpoint_every=steps_per_epoch * config.train.checkpoint_every_epochs,
-        log_every=config.train.log_every_steps or steps_per_epoch,
-        patience=config.train.patience,
-        ema_decay=config.train.ema_decay,
-        parallel=config.parallel,
-        initial=initial,
-        on_evaluation=on_evaluation,
-        learning_rate=optimizer.make_schedule(config.optimizer, total_steps),
-        profile_steps=config.train.get("profile_steps", 0),
-        tracker=tracker.opened(config.train.get("tracker", ""), folder, _shared(config)),
+    stored = batches.train_batches(
+        data.records, view, config.train.batch_size, config.seed, config.data.workers
     )
+
+    def train(train_batches: Any, stop_at: int | None = None) -> FitResult:
+        return loop.fit(
+            task.make_task(config),
+            optimizer.make_optimizer(config.optimizer, total_steps),
+            train_batches,
+            lambda: _padded_batches(config, data, split[split.split == "validation"]),
+            folder,
+            seed=config.seed,
+            total_steps=total_steps,
+            steps_per_epoch=steps_per_epoch,
+            evaluate_every=steps_per_epoch * config.train.evaluate_every_epochs,
+            checkpoint_every=steps_per_epoch * config.train.checkpoint_every_epochs,
+            log_every=config.train.log_every_steps or steps_per_epoch,
+            stop_at=stop_at,
+            patience=config.train.patience,
+            ema_decay=config.train.ema_decay,
+            parallel=config.parallel,
+            initial=initial,
+            on_evaluation=on_evaluation,
+            learning_rate=optimizer.make_schedule(config.optimizer, total_steps),
+            profile_steps=config.train.get("profile_steps", 0),
+            tracker=tracker.opened(config.train.get("tracker", ""), folder, _shared(config)),
+        )
+
+    if not hard_negatives.rounds(config):
+        return train(stored)
+    return hard_negatives.fit(config, rows, stored, steps_per_epoch, train, folder)
 
 
 def _shared(config: ml_collections.ConfigDict) -> dict[str, Any]:

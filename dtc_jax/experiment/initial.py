@@ -12,9 +12,10 @@ import ml_collections
 import pandas as pd
 
 from dtc_jax import csv_reader, storage
+from dtc_jax.cohort import persons
 from dtc_jax.errors import InputError
 from dtc_jax.experiment import folds, network
-from dtc_jax.tasks import registry
+from dtc_jax.tasks import inputs, registry
 from dtc_jax.tasks.trained import Member, TrainedNetwork
 from dtc_jax.training.result import Initial
 from dtc_jax.training.task import PyTree
@@ -129,10 +130,11 @@ def _load(source: str) -> TrainedNetwork:
         trained = network.load(source)
     except InputError as error:
         raise InputError(f"config.init_from: {error}") from error
-    if len(trained.members) != 1:
+    count = len(trained.members) * inputs.networks(trained.config)
+    if count != 1:
         raise InputError(
-            f"config.init_from: {source} has {len(trained.members)} networks; give a run without "
-            "folds."
+            f"config.init_from: {source} has {count} networks; give a run with neither folds nor "
+            "an ensemble."
         )
     return trained
 
@@ -187,7 +189,7 @@ def _seen(trained: TrainedNetwork, source: pathlib.Path) -> dict[str, list[str]]
             f"seen; run --mode=evaluate --workdir={source} first."
         )
     table = csv_reader.read_table(path, ("patient_id", "lesion_id"))
-    patients = set(table.patient_id[table.split != "test"].dropna())
+    patients = persons.ids(table[table.split != "test"])
     seen = {_population(trained.config): patients}
     if (source / RECORD).is_file():
         for population, before in storage.read_json(source / RECORD)["seen"].items():
@@ -198,7 +200,7 @@ def _seen(trained: TrainedNetwork, source: pathlib.Path) -> dict[str, list[str]]
 def _refuse_both(
     config: ml_collections.ConfigDict, rows: pd.DataFrame, seen: dict[str, list[str]]
 ) -> None:
-    held_out = set(rows.patient_id[rows.split != "train"].dropna())
+    held_out = persons.ids(rows[rows.split != "train"])
     both = held_out & set(seen.get(_population(config), ()))
     if both:
         raise InputError(

@@ -4,9 +4,8 @@ import pathlib
 
 import jax
 import numpy as np
-import pandas as pd
 
-from dtc_jax import storage
+from dtc_jax import csv_reader, storage
 from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.errors import InputError
 from dtc_jax.experiment import folds
@@ -104,20 +103,31 @@ def _of_another_task(workdir: storage.PathLike, stored: str, wanted: str) -> str
     )
 
 
-def _threshold(workdir: storage.PathLike) -> float:
+def thresholds(workdir: storage.PathLike) -> np.ndarray:
+    """The threshold that each fold of a run chose on validation. # [folds]
+
+    Raises:
+      InputError: the run was not evaluated yet.
+    """
     path = pathlib.Path(workdir) / lesion_figures.PREDICTIONS
     if not path.is_file():
         raise InputError(
             f"{path}: no such file, so the run has no threshold yet; let its training end, or run "
             f"--mode=evaluate --workdir={workdir}."
         )
-    try:
-        chosen = pd.read_csv(path, usecols=["fold", "threshold"]).dropna()
-        values = chosen.groupby("fold").threshold.first().to_numpy(float)  # [folds]
-    except (ValueError, pd.errors.ParserError) as error:
-        raise InputError(f"{path}: cannot be read; run --mode=evaluate again.") from error
+    chosen = csv_reader.read_table(path, ("patient_id", "lesion_id"))
+    if not {"fold", "threshold"} <= {*chosen}:
+        raise InputError(f"{path}: cannot be read; run --mode=evaluate again.")
+    chosen = chosen[["fold", "threshold"]].dropna()
+    values = chosen.groupby("fold").threshold.first().to_numpy(float)
     if not len(values):
         raise InputError(f"{path}: has no threshold; run --mode=evaluate again.")
+    return values
+
+
+def _threshold(workdir: storage.PathLike) -> float:
+    """The threshold of all networks of a run together, see `load_with_threshold`."""
+    values = thresholds(workdir)
     if len(values) == 1:
         return float(values[0])
     inside = np.clip(values, _LEAST, 1 - _LEAST)

@@ -18,7 +18,18 @@ from dtc_jax.tasks import fields
 _CONFIG = "config.json"
 DATA = "data.json"  # what a run was started on; see `claim_data`
 # Fields that later versions added, and what runs without them did.
-_ADDED: dict[str, Any] = {"init_from": "", "augment.interpolation": "linear"}
+_ADDED: dict[str, Any] = {
+    "init_from": "",
+    "augment.interpolation": "linear",
+    "augment.set_in": 0.0,
+    "data.border_share": 0.0,
+    "data.other_per_scan": 0,
+    "train.ensemble": 1,
+    "train.hard_negatives.rounds": 0,
+    "train.hard_negatives.after_epochs": 20,
+    "train.hard_negatives.per_scan": 40,
+    "train.hard_negatives.share": 0.5,
+}
 
 
 def claim(

@@ -93,6 +93,21 @@ def middle_mm(volume: Volume, box: tuple[slice, ...]) -> np.ndarray:
     return volume.world([(side.start + side.stop - 1) / 2 for side in box])
 
 
+def box_voxels(volume: Volume, box_mm: np.ndarray) -> tuple[slice, ...]:
+    """The voxels whose middle may lie in a box of the world, at least one along each axis.
+
+    Args:
+      volume: the box is cut off where it ends.
+      box_mm: ends by axis x, y, z. # [3, 2]
+    """
+    corners = np.array(np.meshgrid(*box_mm, indexing="ij")).reshape(3, -1).T  # [8, 3]
+    index = np.array([volume.index(corner) for corner in corners])
+    last = np.array(volume.shape) - 1
+    first = np.clip(np.ceil(index.min(axis=0)), 0, last).astype(int)
+    stop = np.clip(np.floor(index.max(axis=0)), first, last).astype(int) + 1
+    return tuple(slice(a, b) for a, b in zip(first.tolist(), stop.tolist(), strict=True))
+
+
 def axial_diameter_mm(mask: np.ndarray, spacing_mm: np.ndarray) -> float:
     """Largest distance within one slice of a mask, from voxel edge to voxel edge (Feret).
 

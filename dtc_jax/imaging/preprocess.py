@@ -11,6 +11,8 @@ import numpy as np
 
 from dtc_jax.errors import UsageError
 
+IGNORED = 2  # of a stored mask: neither lesion (1) nor background (0)
+
 
 @dataclasses.dataclass(frozen=True)
 class Preprocess:

@@ -9,6 +9,7 @@ from dtc_jax.experiment import network
 from dtc_jax.inference.classify import Classifier, make_classifier
 from dtc_jax.inference.segment import Segmenter, make_segmenter
 from dtc_jax.storage import PathLike
+from dtc_jax.tasks import inputs
 from dtc_jax.tasks.trained import TrainedNetwork
 
 
@@ -74,5 +75,5 @@ def essence(networks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _describe(workdir: PathLike, trained: TrainedNetwork) -> dict[str, Any]:
-    members = len(trained.members)
+    members = len(trained.members) * inputs.networks(trained.config)
     return {"workdir": os.path.abspath(workdir), "networks": members, **trained.fingerprints}

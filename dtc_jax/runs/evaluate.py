@@ -1,5 +1,6 @@
 """`--mode=evaluate`: the figures of a trained run, computed again from its best checkpoints."""
 
+import dataclasses
 import pathlib
 from typing import Any
 
@@ -9,12 +10,16 @@ from dtc_jax import csv_reader, storage
 from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.evaluation import whole_scans
+from dtc_jax.evaluation.whole_scans import SecondLook
 from dtc_jax.experiment import environment, folds, initial, network, results
 from dtc_jax.experiment import workdir as workdir_lib
+from dtc_jax.inference.classify import make_classifier
 from dtc_jax.tasks import registry
 
 
-def run(workdir: storage.PathLike, scans: storage.PathLike = "") -> dict[str, Any]:
+def run(
+    workdir: storage.PathLike, scans: storage.PathLike = "", candidates: storage.PathLike = ""
+) -> dict[str, Any]:
     """Predicts every row with the run's best networks and writes its figures again.
 
     Args:
@@ -22,6 +27,9 @@ def run(workdir: storage.PathLike, scans: storage.PathLike = "") -> dict[str, An
       scans: a manifest; if given, a segmenter is evaluated on its whole scans instead, and the
         results go into `workdir`/scans; see `whole_scans.evaluate`. The data of the run are not
         needed: its table of examples says whom it has seen.
+
+      candidates: run of a second look at what is found in `scans`, see `tasks.candidates`; '' for
+        none.
 
     Returns:
       The figures, as they are in metrics.json.
@@ -39,7 +47,8 @@ def run(workdir: storage.PathLike, scans: storage.PathLike = "") -> dict[str, An
         if not task.finds_lesions:
             raise UsageError("--scans evaluates a segmenter on whole scans; this run has none.")
         seen = _splits(folder, task.table, initial.seen_before(folder, config))
-        return whole_scans.evaluate(network.load(folder), seen, scans, folder)
+        look = _second_look(pathlib.Path(candidates)) if candidates else None
+        return whole_scans.evaluate(network.load(folder), seen, scans, folder, look)
     trained, rule = network.load(folder), make_rule(config.split)
     data = task.load(config)
     rows = task.split(config, data.table)
@@ -51,6 +60,18 @@ def run(workdir: storage.PathLike, scans: storage.PathLike = "") -> dict[str, An
     ]
     rows = pd.concat(predicted, ignore_index=True)
     return results.evaluate(config, data, trained, rows, folder).metrics
+
+
+def _second_look(folder: pathlib.Path) -> SecondLook:
+    """The networks of a run of candidates, each with the threshold of its fold."""
+    trained, values = network.load(folder, "candidates"), network.thresholds(folder)
+    if len(values) != len(trained.members):
+        raise InputError(f"{folder}: a fold has no threshold; run --mode=evaluate again.")
+    classifiers = [
+        make_classifier(dataclasses.replace(trained.member(number), threshold=float(value)))
+        for number, value in enumerate(values)
+    ]
+    return SecondLook(classifiers, _splits(folder, trained.task.table, set()))
 
 
 def _splits(folder: pathlib.Path, table: str, before: set[str]) -> list[pd.DataFrame]:

@@ -30,9 +30,10 @@ def detection(
 
     Args:
       scans: one row per scan: patient_id; dice, surface_dice and hausdorff_95_mm (NaN if
-        undefined); found_mm3 and true_mm3, the volumes of both masks.
-      lesions: one row per true lesion: patient_id, diameter_mm, dice, is_found and score (NaN if it
-        was not found).
+        undefined); found_mm3 and true_mm3, the volumes of both masks; where lesions are known by
+        their boxes alone, all but found_mm3 are NaN.
+      lesions: one row per true lesion: patient_id, diameter_mm, dice (NaN if it is known by its box
+        alone), is_found and score (NaN if it was not found).
       candidates: one row per found lesion: patient_id, score, is_false.
       rounding: of diameters to the groups of the study, see `subgroups.diameter_groups`.
       resamples: of the bootstrap.
@@ -46,7 +47,6 @@ def detection(
     bootstrap_args = {"resamples": resamples, "seed": seed}
     empty = (scans.true_mm3 == 0).to_numpy()
     with_lesions = scans[~empty]
-    measured = with_lesions[with_lesions.hausdorff_95_mm.notna()]
     patients = lesions.patient_id.to_numpy(str)
     hits = lesions.is_found.to_numpy(bool)
     return {
@@ -56,10 +56,10 @@ def detection(
         "empty_scans": int(empty.sum()),
         "empty_scans_with_finding": int((scans.found_mm3[empty] > 0).sum()),
         "scans_all_missed": int((with_lesions.found_mm3 == 0).sum()),
-        "dice": _mean(with_lesions.dice, with_lesions.patient_id, **bootstrap_args),
-        "surface_dice": _mean(with_lesions.surface_dice, with_lesions.patient_id, **bootstrap_args),
-        "hausdorff_95_mm": _mean(measured.hausdorff_95_mm, measured.patient_id, **bootstrap_args),
-        "lesion_dice": _mean(lesions.dice, lesions.patient_id, **bootstrap_args),
+        "dice": _mean_of_known(with_lesions, "dice", **bootstrap_args),
+        "surface_dice": _mean_of_known(with_lesions, "surface_dice", **bootstrap_args),
+        "hausdorff_95_mm": _mean_of_known(with_lesions, "hausdorff_95_mm", **bootstrap_args),
+        "lesion_dice": _mean_of_known(lesions, "dice", **bootstrap_args),
         "sensitivity": _share(hits, patients, **bootstrap_args),
         "sensitivity_by_diameter": _by_diameter(lesions, rounding, **bootstrap_args),
         "false_positives_per_scan": false_positives(scans, candidates, **bootstrap_args).as_dict(),
@@ -80,6 +80,49 @@ def false_positives(
         high = -math.log(0.025) / patients
         return Estimate(0.0, 0.0, high, len(scans), patients, "poisson, patients as units")
     return _ratio(values, owners, len(scans), resamples, seed)
+
+
+def at_threshold(
+    scans: pd.DataFrame,
+    lesions: pd.DataFrame,
+    candidates: pd.DataFrame,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Sensitivity and false positives of the findings whose score reaches their `threshold`.
+
+    Args: see `detection`; lesions and candidates have the column threshold in addition.
+    """
+    bootstrap_args = {"resamples": resamples, "seed": seed}
+    hits = (lesions.is_found & (lesions.score >= lesions.threshold)).to_numpy(bool)
+    kept = candidates[candidates.score >= candidates.threshold]
+    return {
+        "sensitivity": _share(hits, lesions.patient_id.to_numpy(str), **bootstrap_args),
+        "false_positives_per_scan": false_positives(scans, kept, **bootstrap_args).as_dict(),
+    }
+
+
+def threshold_for(false: np.ndarray, scores: np.ndarray, allowed: float) -> float:
+    """The lowest threshold at or above which at most `allowed` false findings lie.
+
+    It is midway between two scores, so that rounding does not decide a new score near one of them.
+
+    Args:
+      false: scores of the false findings. # [N]
+      scores: of all findings. # [M]
+      allowed: how many false ones, over all scans.
+    """
+    count = int(allowed)
+    if len(false) <= count:
+        return 0.0
+    first_too_many = np.sort(false)[::-1][count]
+    above = scores[scores > first_too_many]
+    return (
+        float((first_too_many + above.min()) / 2)
+        if len(above)
+        else float(np.nextafter(first_too_many, np.inf))
+    )
 
 
 def froc(
@@ -157,6 +200,11 @@ def _share(hits: np.ndarray, patients: np.ndarray, *, resamples: int, seed: int)
     if not len(hits) or hits.all() or not hits.any():
         return rates.proportion(hits, patients).as_dict()
     return _mean(hits, patients, resamples=resamples, seed=seed)
+
+
+def _mean_of_known(table: pd.DataFrame, column: str, **bootstrap_args: int) -> dict[str, Any]:
+    known = table[table[column].notna()]
+    return _mean(known[column], known.patient_id, **bootstrap_args)
 
 
 def _mean(values: Any, patients: Any, *, resamples: int, seed: int) -> dict[str, Any]:

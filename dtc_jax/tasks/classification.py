@@ -17,8 +17,8 @@ from dtc_jax.imaging.preprocess import normalize, preprocess
 from dtc_jax.models.senet import SENet
 from dtc_jax.statistics import roc, study, threshold
 from dtc_jax.tasks import lesion_figures, losses, sources
-from dtc_jax.tasks.definition import Columns, Definition, Logit, Monitors, Words
-from dtc_jax.tasks.inputs import make_preprocess, mean_of_views, network_fields, views
+from dtc_jax.tasks.definition import Columns, Definition, Monitors, Words
+from dtc_jax.tasks.inputs import Logit, make_preprocess, mean_of_views, network_fields, views
 from dtc_jax.tasks.sources import Data
 from dtc_jax.training.augment import augment
 from dtc_jax.training.batches import Records
@@ -109,7 +109,7 @@ def make_task(config: ml_collections.ConfigDict) -> Task:
         return variables["params"], variables.get("batch_stats", {})
 
     def augmented(key: jax.Array, image: jax.Array, mask: jax.Array, extent: jax.Array):
-        hu, region = augment(key, image, mask, extent, spec, config.augment)
+        hu, region, _ = augment(key, image, mask, extent, spec, config.augment)
         return normalize(hu, region, spec, jnp)
 
     def loss(

@@ -16,6 +16,7 @@ import pandas as pd
 
 from dtc_jax.imaging.outlined import Outlined
 from dtc_jax.imaging.preprocess import Preprocess
+from dtc_jax.tasks.inputs import Logit
 from dtc_jax.tasks.sources import Data
 from dtc_jax.training.task import Batch, PyTree, Task
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 Config: TypeAlias = ml_collections.ConfigDict
 Monitors = Mapping[str, Literal["max", "min"]]
 Columns = dict[str, np.ndarray]
-Logit = Callable[[PyTree, PyTree, jax.Array, jax.Array], jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +94,8 @@ class Definition:
       columns: outputs of the task's `predict` -> columns of a row each [N].
       evaluate: (config, data, network with a member a fold, rows with `columns`, the run's name)
         -> figures.
-      finds_lesions: whether its network finds lesions in whole scans.
+      finds_lesions: whether its network finds lesions in whole scans, so that what it finds wrongly
+        in those of training can be learned from, see `experiment.hard_negatives`.
       make_features: config -> (params, batch_stats, batch) -> index [B] and what the last layer
         sees, features [B, C]; None where the task has no such thing.
     """

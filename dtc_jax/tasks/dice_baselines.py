@@ -49,7 +49,7 @@ def predict(records: Records, rows: pd.DataFrame, spacing_mm: float) -> pd.DataF
 
 def _all_dice(record: dict[str, Any], spacing_mm: float) -> tuple[np.ndarray, np.ndarray]:
     """Dice of every ball, and of every threshold and radius."""
-    mask, hu = record["mask"] > 0, record["image"]
+    mask, hu = record["mask"] == 1, record["image"]
     axes = [(np.arange(n) - (n - 1) // 2) * spacing_mm for n in mask.shape]
     squares = np.meshgrid(*(axis**2 for axis in axes), indexing="ij", sparse=True)
     apart_mm = np.sqrt(sum(squares))  # [d, h, w]

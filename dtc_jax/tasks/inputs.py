@@ -1,5 +1,6 @@
 """What the tasks share: preprocessing and network fields from the config, mirror images."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,6 +8,9 @@ import jax.numpy as jnp
 import ml_collections
 
 from dtc_jax.imaging.preprocess import Preprocess
+from dtc_jax.training.task import PyTree
+
+Logit = Callable[[PyTree, PyTree, jax.Array, jax.Array], jax.Array]
 
 
 def make_preprocess(config: ml_collections.ConfigDict) -> Preprocess:
@@ -43,6 +47,29 @@ def mean_of_views(logits: jax.Array, batch: Any, on: bool) -> jax.Array:
         flipped = [jnp.flip(seen[view], axes) for view, axes in enumerate(flips)]
         return sum(flipped, jnp.zeros(())) / len(flips)
     return seen.mean(axis=0)
+
+
+def networks(config: ml_collections.ConfigDict) -> int:
+    """How many networks decide together: `config.train.ensemble`, 1 in runs from before it."""
+    return int(config.train.get("ensemble", 1))
+
+
+def of_ensemble(config: ml_collections.ConfigDict, logit: Logit) -> Logit:
+    """`logit` of each network of an ensemble, and their mean; of a single network, `logit` itself.
+
+    Args:
+      config: where it says `train.ensemble` > 1, params and batch_stats are tuples with one tree
+        for each network.
+      logit: of one network.
+    """
+    if networks(config) == 1:
+        return logit
+
+    def mean(params: PyTree, batch_stats: PyTree, image: jax.Array, mask: jax.Array) -> jax.Array:
+        each = [logit(*one, image, mask) for one in zip(params, batch_stats, strict=True)]
+        return sum(each[1:], each[0]) / len(each)
+
+    return mean
 
 
 def network_fields(config: ml_collections.ConfigDict) -> dict[str, Any]:

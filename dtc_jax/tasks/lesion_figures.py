@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from dtc_jax import progress
+from dtc_jax.cohort import persons
 from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.imaging import features
 from dtc_jax.statistics import baselines, tables, threshold
@@ -44,7 +45,9 @@ def evaluate(
       run: its name, for the tables.
     """
     decided = threshold.apply(rows.assign(run=run), config.threshold)
-    table = decided.reindex(columns=_COLUMNS).astype({"label": int, "decision": int})
+    table = decided.reindex(columns=persons.with_others(_COLUMNS, rows)).astype(
+        {"label": int, "decision": int}
+    )
     compared = baselines.predict(table, _baseline_inputs(data, rows), config.threshold)
     rule = make_rule(config.split)
     figures = {

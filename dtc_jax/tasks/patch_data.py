@@ -9,8 +9,9 @@ import ml_collections
 import numpy as np
 import pandas as pd
 
-from dtc_jax.cohort import manifest
+from dtc_jax.cohort import manifest, persons
 from dtc_jax.cohort.split_rule import make_rule
+from dtc_jax.crops.patches import PatchParams
 from dtc_jax.errors import InputError, UsageError, unknown_choice
 from dtc_jax.imaging.preprocess import Preprocess
 from dtc_jax.tasks import inputs, sources
@@ -55,19 +56,9 @@ def load(config: ml_collections.ConfigDict) -> Data:
         raise unknown_choice("config.data.source", fields.source, _SOURCES)
     path = sources.manifest_path(config)
     cubes = fields.source == "cubes"
-    spec = _grid(config)
     built, stored = sources.build(
         "ct_patches",
-        {
-            "manifest": str(path),
-            "size_mm": tuple(fields.size_mm),
-            "spacing_mm": spec.spacing_mm,
-            "antialias": spec.antialias,
-            "about": "cubes" if cubes else "lesions",
-            "lesion_share": fields.lesion_share,
-            "vessel_share": fields.vessel_share,
-            "seed": fields.seed,
-        },
+        {"manifest": str(path), **_parameters(config)},
         pathlib.Path(fields.folder),
     )
     rows = manifest.read_manifest(path, "patch_id" if cubes else "lesion_id", healthy=not cubes)
@@ -84,6 +75,30 @@ def load(config: ml_collections.ConfigDict) -> Data:
         label=(kept.volume_mm3 > 0).astype(int), stratum=kept.patient_id.isin(large).astype(int)
     )
     return Data(kept, Records(built, cache=fields.cache), [], notes)
+
+
+def make_params(config: ml_collections.ConfigDict) -> PatchParams:
+    """How patches are cut out of the scans.
+
+    Raises:
+      UsageError: a candidate has another grid, or a field no possible value.
+    """
+    return PatchParams(**_parameters(config))
+
+
+def _parameters(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    fields, spec = config.data, _grid(config)
+    return {
+        "size_mm": tuple(fields.size_mm),
+        "spacing_mm": spec.spacing_mm,
+        "antialias": spec.antialias,
+        "about": "cubes" if fields.source == "cubes" else "lesions",
+        "lesion_share": fields.lesion_share,
+        "vessel_share": fields.vessel_share,
+        "border_share": fields.get("border_share", 0.0),
+        "other_per_scan": fields.get("other_per_scan", 0),
+        "seed": fields.seed,
+    }
 
 
 def _grid(config: ml_collections.ConfigDict) -> Preprocess:
@@ -114,7 +129,7 @@ def _people(rows: pd.DataFrame, split: Any) -> pd.DataFrame:
       InputError: see `Rule.refuse_two_sides`.
     """
     make_rule(split).refuse_two_sides(rows)
-    columns = ["cohort", "center", "split", "scan_order"]
+    columns = ["cohort", "center", "split", "scan_order", persons.COLUMN]
     earliest = rows.sort_values(["scan_order", "image"])
     return earliest.groupby("patient_id")[columns].first().reset_index()
 

@@ -6,6 +6,7 @@ import ml_collections
 import numpy as np
 import pandas as pd
 
+from dtc_jax.cohort import persons
 from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.imaging.outlined import Outlined, largest_slice
 from dtc_jax.imaging.preprocess import crop
@@ -42,7 +43,9 @@ def evaluate(
       run: its name, for the table.
     """
     baselines = dice_baselines.predict(data.records, rows, config.preprocess.spacing_mm)
-    table = rows.assign(run=run).reindex(columns=_COLUMNS).join(baselines)
+    table = (
+        rows.assign(run=run).reindex(columns=persons.with_others(_COLUMNS, rows)).join(baselines)
+    )
     figures = {
         "network": dice.metrics(table),
         "baselines": {name: dice.metrics(table, name) for name in baselines},
@@ -73,7 +76,7 @@ def _slice(data: Data, network: TrainedNetwork, row) -> Outlined:
     spec = network.task.make_predict_preprocess(network.config)
     record = data.records[row.position]
     hu = crop(record["image"], spec, np)  # [D, H, W]
-    true = crop(record["mask"], spec, np, edge=False) >= 0.5
+    true = crop(record["mask"], spec, np, edge=False) == 1
     batch = (record["image"][None], record["mask"][None])
     probability = np.asarray(network.probability(*batch))[0]
     found = probability > network.config.predict.threshold

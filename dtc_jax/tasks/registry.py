@@ -3,7 +3,7 @@
 import ml_collections
 
 from dtc_jax.errors import unknown_choice
-from dtc_jax.tasks import classification, segmentation
+from dtc_jax.tasks import candidates, classification, segmentation
 from dtc_jax.tasks.definition import Definition
 
 _TASKS: dict[str, Definition] = {}
@@ -36,3 +36,4 @@ def of(config: ml_collections.ConfigDict) -> Definition:
 
 register("classification", classification.DEFINITION)
 register("segmentation", segmentation.DEFINITION)
+register("candidates", candidates.DEFINITION)

@@ -1,6 +1,7 @@
 """SE V-Net: the probability of every voxel of a patch that it is lesion."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -10,16 +11,18 @@ import numpy as np
 
 from dtc_jax.errors import UsageError
 from dtc_jax.imaging.instances import Instances
-from dtc_jax.imaging.preprocess import Preprocess, crop, normalize, preprocess
+from dtc_jax.imaging.preprocess import IGNORED, Preprocess, crop, normalize, preprocess
 from dtc_jax.models.vnet import VNet
 from dtc_jax.tasks import patch_data, patch_figures, segmentation_losses
-from dtc_jax.tasks.definition import Columns, Definition, Logit, Monitors, Words
-from dtc_jax.tasks.inputs import mean_of_views, network_fields, views
+from dtc_jax.tasks.definition import Columns, Definition, Monitors, Words
+from dtc_jax.tasks.inputs import Logit, mean_of_views, network_fields, of_ensemble, views
 from dtc_jax.tasks.patch_data import make_preprocess
 from dtc_jax.training.augment import augment
+from dtc_jax.training.set_in import is_whole, set_in
 from dtc_jax.training.task import Batch, LossOut, PyTree, Task
 
 _MONITORS: Monitors = {"dice": "max", "loss": "min"}
+_CERTAIN = -30.0  # logit whose probability and cross-entropy are 0 in float32, as is its gradient
 
 
 def make_task(config: ml_collections.ConfigDict) -> Task:
@@ -35,18 +38,26 @@ def make_task(config: ml_collections.ConfigDict) -> Task:
         variables = network.init(key, jnp.zeros((1, *spec.shape, 1)), train=False)
         return variables["params"], variables.get("batch_stats", {})
 
-    def augmented(key: jax.Array, image: jax.Array, mask: jax.Array, extent: jax.Array):
-        hu, target = augment(key, image, mask, extent, spec, config.augment)
-        return normalize(hu, target, spec, jnp), target
+    share = config.augment.get("set_in", 0.0)
+
+    def augmented(batch: Batch, keys: jax.Array, axis_name: str | None):
+        one = functools.partial(augment, spec=spec, strength=config.augment)
+        hu, target, ignored = jax.vmap(one)(keys, batch["image"], batch["mask"], batch["extent"])
+        if share > 0:
+            of_set_in = jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys)
+            whole = is_whole(batch["mask"] == 1, batch["extent"]) & (batch["valid"] > 0)
+            hu, target = set_in(of_set_in, hu, target, whole, share, axis_name)
+        return normalize(hu, target, spec, jnp), target, ignored & (target < 0.5)
 
     def loss(
         params: PyTree, batch_stats: PyTree, batch: Batch, keys: jax.Array, axis_name: str | None
     ) -> LossOut:
-        x, target = jax.vmap(augmented)(keys, batch["image"], batch["mask"], batch["extent"])
+        x, target, ignored = augmented(batch, keys, axis_name)
         logits, updates = network.clone(axis_name=axis_name).apply(
             {"params": params, "batch_stats": batch_stats}, x, train=True, mutable=["batch_stats"]
         )
         levels = logits if network.deep_supervision else logits[None]  # [S, B, D, H, W]
+        levels, target = _without(ignored, levels, target)
         shares = 0.5 ** np.arange(len(levels))  # each level counts half of the finer one before it
         rows = sum(
             share * segmentation_losses.example_losses(level, target, config.loss)
@@ -64,8 +75,9 @@ def make_task(config: ml_collections.ConfigDict) -> Task:
         return LossOut(total, weight.sum(), metrics, updates.get("batch_stats", {}))
 
     def predict(params: PyTree, batch_stats: PyTree, batch: Batch) -> dict[str, jax.Array]:
-        target = crop(batch["mask"], whole, jnp, edge=False)  # [B, D, H, W]
+        mask = crop(batch["mask"], whole, jnp, edge=False)  # [B, D, H, W]
         logits = logit_of(params, batch_stats, batch["image"], batch["mask"])
+        logits, target = _without(mask == IGNORED, logits, (mask == 1).astype(jnp.float32))
         overlap, found, true = _voxels(logits, target, config.predict.threshold)
         rows = segmentation_losses.example_losses(logits, target, config.loss)
         voxels = {"overlap_voxels": overlap, "found_voxels": found, "true_voxels": true}
@@ -112,7 +124,7 @@ def make_logit(config: ml_collections.ConfigDict) -> Logit:
         assert isinstance(logits, jax.Array)  # apply may return a pair, but not this one
         return mean_of_views(logits, x.shape[0], mirrored)
 
-    return logit
+    return of_ensemble(config, logit)
 
 
 def columns(outputs: Sequence[dict[str, np.ndarray]]) -> Columns:
@@ -126,6 +138,13 @@ def columns(outputs: Sequence[dict[str, np.ndarray]]) -> Columns:
     with np.errstate(invalid="ignore", divide="ignore"):
         dice = 2 * table["overlap_voxels"] / (table["found_voxels"] + table["true_voxels"])
     return table | {"dice": np.where(table["true_voxels"] > 0, dice, np.nan)}
+
+
+def _without(
+    ignored: jax.Array, logits: jax.Array, target: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Logits and target that say with certainty 'background' where it is ignored: no loss there."""
+    return jnp.where(ignored, _CERTAIN, logits), jnp.where(ignored, 0.0, target)
 
 
 def _voxels(

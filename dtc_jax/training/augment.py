@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dtc_jax.errors import unknown_choice
-from dtc_jax.imaging.preprocess import Preprocess, middle, offsets
+from dtc_jax.imaging.preprocess import IGNORED, Preprocess, middle, offsets
 
 _AIR_HU = -1000.0
 Interpolation = Literal["linear", "sharp"]
@@ -73,28 +73,30 @@ def augment(
     extent: jax.Array,
     spec: Preprocess,
     strength: Strength,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Draws one variant of an example: a pure function of its arguments, to be vmapped.
 
     Args:
       key: of this example and this step.
       image: [d, h, w] int16 HU on the grid of the records.
-      mask: [d, h, w] uint8.
+      mask: [d, h, w] uint8: 1 lesion, `IGNORED` what is neither that nor background.
       extent: [3, 2]; range [start, stop) of indices that lie inside the scan.
       spec: the network's grid.
       strength: see `Strength`.
 
     Returns:
-      HU and mask, both [D, H, W] float32; the mask is soft where it was interpolated.
+      HU and mask, both [D, H, W] float32; the mask is soft where it was interpolated. And what is
+      ignored, [D, H, W] bool.
     """
     draw_key, noise_key = jax.random.split(key)
     draws = _draw(draw_key)
     # A key of its own, so that the other draws are those of a run without it.
+    lesion = mask == 1
     draws["resampled"] = jax.random.uniform(jax.random.fold_in(draw_key, 0)) < strength.resampled
     positions = _positions(draws, image.shape, spec, strength)  # 3 × [D, H, W]
     seen = positions
     if any(strength.visible_extent):
-        first, last = _visible(draws, mask, extent, strength.visible_extent)
+        first, last = _visible(draws, lesion, extent, strength.visible_extent)
         seen = [jnp.clip(positions[axis], first[axis], last[axis]) for axis in range(3)]
     # On a CPU this runs an order of magnitude faster than gathering image and mask in one go:
     # XLA vectorises the gathers of a single volume, and no longer where two share their indices.
@@ -104,9 +106,12 @@ def augment(
         seen = [jnp.clip(at, 0, n - 1) - _SHIFT for at, n in zip(seen, image.shape, strict=True)]
     hu = jax.scipy.ndimage.map_coordinates(values, seen, order=1, mode="nearest")
     region = jax.scipy.ndimage.map_coordinates(
-        mask.astype(jnp.float32), positions, order=1, mode="constant"
+        lesion.astype(jnp.float32), positions, order=1, mode="constant"
     )
-    return _jitter(draws, noise_key, hu, strength), region
+    ignored = jax.scipy.ndimage.map_coordinates(
+        (mask == IGNORED).astype(jnp.float32), positions, order=0, mode="constant"
+    )
+    return _jitter(draws, noise_key, hu, strength), region, ignored > 0.5
 
 
 def sharpened(x: jax.Array) -> jax.Array:
@@ -188,7 +193,7 @@ def _visible(
     first, last = extent[:, 0].astype(jnp.float32), extent[:, 1].astype(jnp.float32) - 1.0
     box_first, box_last = [], []
     for axis, n in enumerate(mask.shape):
-        occupied = mask.max(axis=tuple(a for a in range(3) if a != axis)) > 0  # [n]
+        occupied = mask.any(axis=tuple(a for a in range(3) if a != axis))  # [n]
         box_first.append(jnp.argmax(occupied))
         box_last.append(n - 1 - jnp.argmax(occupied[::-1]))  # without a mask, 0 and n - 1
     room_below = jnp.maximum(jnp.stack(box_first).astype(jnp.float32) - first, 0.0)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grain.python as grain
@@ -142,3 +142,57 @@ def eval_batches(records: Records, view: View, batch_size: int) -> Iterator[Batc
         filler = rows[0] | {"valid": np.float32(0.0)}
         rows += [filler] * (batch_size - len(rows))
         yield {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+class WithReplacements:
+    """Training batches some of whose rows give way to others, with get_state() and set_state().
+
+    What a batch gets depends on the seed and on the number of batches before it alone, so a resumed
+    run is the uninterrupted one.
+    """
+
+    def __init__(self, batches: Any, seed: int):
+        """Wraps `batches`; nothing is replaced before `replace` is called.
+
+        Args:
+          batches: of `train_batches`.
+          seed: of what is replaced by what.
+        """
+        self._batches, self._seed, self._count = batches, seed, 0
+        self._records: Sequence[dict[str, np.ndarray]] = ()
+        self._share = 0.0
+
+    def replace(self, records: Sequence[dict[str, np.ndarray]], share: float) -> None:
+        """From now on each row with label 0 gives way to one of `records` with probability `share`.
+
+        Args:
+          records: image, mask and extent, as the others have them.
+          share: in [0, 1].
+        """
+        self._records, self._share = records, share
+
+    def __iter__(self) -> "WithReplacements":
+        return self
+
+    def __next__(self) -> Batch:
+        batch = next(self._batches)
+        rng = np.random.default_rng([self._seed, self._count])
+        self._count += 1
+        chosen = (batch["label"] == 0) & (rng.random(len(batch["label"])) < self._share)
+        if not len(self._records) or not chosen.any():
+            return batch
+        batch = {name: np.array(values) for name, values in batch.items()}
+        for row in np.flatnonzero(chosen):
+            record = self._records[int(rng.integers(len(self._records)))]
+            for name in _ARRAYS:
+                batch[name][row] = record[name]
+        return batch
+
+    def get_state(self) -> dict[str, Any]:
+        """Where the batches stand, as JSON values."""
+        return {"batches": self._batches.get_state(), "count": self._count}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Goes to where `get_state` was called."""
+        self._batches.set_state(state["batches"])
+        self._count = state["count"]

@@ -181,6 +181,11 @@ def read_model(folder: PathLike, step: int) -> Model:
     return Model(read["params"], read["batch_stats"], step)
 
 
+def has(folder: PathLike, step: int) -> bool:
+    """Whether there is a checkpoint of that step."""
+    return (pathlib.Path(folder) / str(step)).is_dir()
+
+
 def read_progress(folder: PathLike) -> dict[str, Any]:
     """Reads the progress of the newest checkpoint that has one.
 

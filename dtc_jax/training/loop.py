@@ -49,6 +49,7 @@ def fit(
     evaluate_every: int,
     log_every: int,
     checkpoint_every: int,
+    stop_at: int | None = None,
     patience: int = 0,
     ema_decay: float = 0.0,
     parallel: str = "jit",
@@ -73,6 +74,8 @@ def fit(
       evaluate_every: steps between evaluations; the last step is always evaluated.
       log_every: steps between rows of training metrics.
       checkpoint_every: steps between checkpoints; a new best is always saved.
+      stop_at: step after which to return, evaluated and saved; a later call goes on from there.
+        None for the last.
       patience: evaluations without a better one before training ends; 0 for never.
       ema_decay: decay of the moving average of the parameters; 0 for none.
       parallel: 'jit' or 'pmap'.
@@ -97,6 +100,7 @@ def fit(
         evaluate_every=evaluate_every,
         log_every=log_every,
         checkpoint_every=checkpoint_every,
+        stop_at=total_steps if stop_at is None else min(stop_at, total_steps),
         patience=patience,
         parallel=parallel_lib.make(parallel, devices),
         on_evaluation=on_evaluation,
@@ -139,6 +143,7 @@ class _Run:
     evaluate_every: int
     log_every: int
     checkpoint_every: int
+    stop_at: int
     patience: int
     parallel: parallel_lib.Parallel
     learning_rate: Callable[[jax.Array], jax.Array] | None
@@ -191,11 +196,11 @@ class _Run:
         return (
             early
             or self.progress.is_ended
-            or (self.step >= self.total_steps and not self._evaluation_is_due())
+            or (self.step >= self.stop_at and not self._evaluation_is_due())
         )
 
     def _evaluation_is_due(self) -> bool:
-        at_one = self.step % self.evaluate_every == 0 or self.step >= self.total_steps
+        at_one = self.step % self.evaluate_every == 0 or self.step >= self.stop_at
         return at_one and self.progress.evaluated_step < self.step
 
     def train(

@@ -237,3 +237,35 @@ def test_a_scan_is_one_however_it_is_spelled(folder, again):
     both = _write(folder, HEADER, first, f"P1,,{again},")
     with pytest.raises(csv_reader.TableError, match="the scan has another row"):
         manifest.read_manifest(both, healthy=True)
+
+
+def test_lesions_may_be_boxes_and_scans_have_what_to_ignore(folder):
+    header = "patient_id,same_patient,lesion_id,image,mask,box_mm,ignore,view"
+    rows = [
+        "P1,Q1,L1,a.nii.gz,am.nii.gz,,bm.nii.gz,cube",
+        "Q1,,L2,b.nii.gz,,-1 1 -2 2.5 0 3,,",
+    ]
+    table = manifest.read_manifest(_write(folder, header, *rows), healthy=True)
+    assert table.patient_id.tolist() == ["P1", "P1"]
+    assert table["view"].tolist() == ["cube", "scan"]
+    assert table.ignore[0].endswith("study/bm.nii.gz")
+    assert table["mask"].isna().tolist() == [False, True]
+    box = manifest.parse_box(table.box_mm[1])
+    assert box.tolist() == [[-1, 1], [-2, 2.5], [0, 3]]
+    assert _problems(folder, header, *rows) == [(3, "mask")]  # where every lesion needs a mask
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("P1,L1,a.nii.gz,am.nii.gz,0 1 0 1 0 1,", "the lesion has a mask too"),
+        ("P1,L1,a.nii.gz,,0 1 0 1,", "is not a box; give x0 x1 y0 y1 z0 z1"),
+        ("P1,L1,a.nii.gz,,0 1 0 1 3 2,", "is not a box"),
+        ("P1,,a.nii.gz,,0 1 0 1 0 1,", "is a scan without a lesion"),
+        ("P1,L1,a.nii.gz,am.nii.gz,,patch", "'patch' is not one of scan, cube"),
+    ],
+)
+def test_what_is_wrong_with_a_box_or_a_view_is_said(folder, row, words):
+    with pytest.raises(csv_reader.TableError, match=words):
+        header = "patient_id,lesion_id,image,mask,box_mm,view"
+        manifest.read_manifest(_write(folder, header, row), healthy=True)

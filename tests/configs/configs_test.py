@@ -10,13 +10,13 @@ import sys
 import jax
 import pytest
 
-from configs import pipeline, senet, vnet
+from configs import candidates, pipeline, senet, vnet
 from dtc_jax.experiment import checks
 from dtc_jax.tasks import classification, segmentation
 
 ROOT = pathlib.Path(senet.__file__).parents[1]
 VALUES = json.loads((pathlib.Path(__file__).parent / "values.json").read_text())
-FILES = {"senet": senet, "vnet": vnet, "pipeline": pipeline}
+FILES = {"senet": senet, "vnet": vnet, "candidates": candidates, "pipeline": pipeline}
 
 
 def get(name):
@@ -37,7 +37,8 @@ def test_no_value_changes_unnoticed(name, monkeypatch):
 
 
 def test_values_json_has_every_variant():
-    variants = {f"{f}:{v}" if v else f for f in ("senet", "vnet") for v in FILES[f]._VARIANTS}
+    files = ("senet", "vnet", "candidates")
+    variants = {f"{f}:{v}" if v else f for f in files for v in FILES[f]._VARIANTS}
     assert {name for name in VALUES if not name.startswith("pipeline")} == variants
 
 

@@ -82,15 +82,17 @@ def test_a_long_list_of_bad_lesions_is_cut(scan):
 
 
 def test_whole_scans_have_their_lungs_and_those_without_a_lesion_come_last():
-    columns = ["patient_id", "lesion_id", "image", "mask", "mask_label", "lungs"]
+    columns = ["patient_id", "lesion_id", "image", "mask", "mask_label", "lungs", "box_mm"]
     nan = float("nan")
     rows = [
-        ("p3", nan, "h2.nii", nan, nan, nan),
-        ("p2", "b", "2.nii", "m2.nii", 1.0, "l2.nii"),
-        ("p3", nan, "h1.nii", nan, nan, "l3.nii"),
-        ("p1", "a", "1.nii", "m1.nii", 1.0, nan),
+        ("p3", nan, "h2.nii", nan, nan, nan, nan),
+        ("p2", "b", "2.nii", "m2.nii", 1.0, "l2.nii", nan),
+        ("p2", "c", "2.nii", nan, nan, "l2.nii", "0 1 0 1 0 1"),
+        ("p3", nan, "h1.nii", nan, nan, "l3.nii", nan),
+        ("p1", "a", "1.nii", "m1.nii", 1.0, nan, nan),
     ]
     table = pd.DataFrame(rows, columns=columns)
+    table = table.assign(ignore=[nan] * 4 + ["i1.nii"], view=["scan"] * 4 + ["cube"])
     scans = extraction.scans(table, whole=True)
     assert scans == extraction.scans(table[::-1], whole=True)
     told = [(one.image, one.lungs, one.patient_id, one.name, len(one)) for one in scans]
@@ -102,3 +104,5 @@ def test_whole_scans_have_their_lungs_and_those_without_a_lesion_come_last():
     ]
     assert [one.image for one in extraction.scans(table)] == ["1.nii", "2.nii"]
     assert not any(one.lungs for one in extraction.scans(table))
+    assert [one.boxes_mm for one in scans] == [(), ("0 1 0 1 0 1",), (), ()]
+    assert [(one.ignore, one.is_cube) for one in scans[:2]] == [("i1.nii", True), ("", False)]

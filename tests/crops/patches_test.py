@@ -9,6 +9,7 @@ from dtc_jax.cohort import manifest, phantom
 from dtc_jax.crops import extraction, patches, record
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.imaging import grid, lesions, lungs, volume
+from dtc_jax.imaging.preprocess import IGNORED
 from dtc_jax.imaging.resample import resample_mask
 
 SPEC = phantom.PhantomSpec(
@@ -206,3 +207,45 @@ def test_a_scan_without_a_lesion_gives_patches_without_lesion(scans):
     missing = dataclasses.replace(healthy, image="/nowhere.nii")
     (error,) = patches.cut(patches.parts([missing], PARAMS)[0], PARAMS)
     assert "scan without a lesion of patient p9: /nowhere.nii" in str(error)
+
+
+def test_what_is_ignored_is_marked_and_never_in_the_middle(scans, tmp_path):
+    image = volume.read_image(scans[0].image)
+    outside = np.zeros(image.shape, np.uint8)
+    field = lungs.lung_field(image).array
+    outside[field & (np.indices(image.shape)[0] < image.shape[0] // 2)] = 1
+    volume.write(tmp_path / "ignore.nii.gz", volume.Volume(outside, image.affine))
+    scan = dataclasses.replace(scans[0], ignore=str(tmp_path / "ignore.nii.gz"))
+    params = dataclasses.replace(PARAMS, border_share=0.5, other_per_scan=12)
+    part = patches.parts([scan], params)[0]
+    assert len(part.kinds) >= 12
+    assert {"border", "vessel"} <= set(part.kinds)
+    seen = False
+    for one in patches.cut(part, params)[len(scan) :]:
+        place = image.index(one["center_mm"])
+        assert place[0] >= image.shape[0] // 2 - 1
+        seen |= bool((one["mask"] == IGNORED).any())
+        assert one["volume_mm3"] == (one["mask"] == 1).sum() * params.spacing_mm**3
+    assert seen
+
+
+def test_a_box_is_ignored_and_a_cube_is_one_patch(scans):
+    image = volume.read_image(scans[0].image)
+    middle = image.world((np.array(image.shape) - 1) / 2)
+    box = " ".join(f"{x + d:.1f}" for x in middle for d in (-6, 6))
+    cube = dataclasses.replace(
+        scans[0], lesions=scans[0].lesions[:1], is_cube=True, boxes_mm=(box,)
+    )
+    part = patches.parts([cube], PARAMS)[0]
+    (record,) = patches.cut(part, PARAMS)
+    away = np.abs(record["center_mm"] - middle)
+    assert away.max() <= 0.51
+    assert (record["mask"] == IGNORED).sum() == pytest.approx(12**3, rel=0.3)
+
+
+def test_patches_about_given_points_are_those_of_the_scan(records):
+    part, found, _, _ = records
+    points = [one["center_mm"] for one in found]
+    for one, again in zip(found, patches.cut_at(part.scan, points, PARAMS), strict=True):
+        np.testing.assert_array_equal(one["image"], again["image"])
+        np.testing.assert_array_equal(one["mask"], again["mask"])

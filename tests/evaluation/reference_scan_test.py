@@ -7,8 +7,11 @@ import pytest
 from dtc_jax.cohort.manifest import read_manifest
 from dtc_jax.errors import InputError
 from dtc_jax.evaluation import reference_scan
-from dtc_jax.imaging import volume
+from dtc_jax.imaging import instances, lesions, volume
+from dtc_jax.imaging.instances import Instances
 from dtc_jax.imaging.volume import Volume
+from dtc_jax.inference.segment import Segmentation
+from dtc_jax.statistics import detection
 from tests import chests
 
 
@@ -44,3 +47,33 @@ def test_lesions_apart_share_nothing(tmp_path):
 def test_a_lesion_that_was_drawn_twice_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"all voxels of lesion [ab] are in other lesions"):
         _read(tmp_path, a=SMALL, b=SMALL)
+
+
+def test_a_box_is_found_by_a_finding_in_it_and_what_is_ignored_counts_neither_way(tmp_path):
+    balls = [((16, 28, 18), 8.0), ((16, 28, 46), 8.0), ((24, 28, 18), 7.0)]  # box, ignored, false
+    volume.write(tmp_path / "ct.nii", Volume(chests.empty().astype(np.int16), chests.AFFINE))
+    ignored = chests.ball(*balls[1])
+    volume.write(tmp_path / "ignore.nii", Volume(ignored, chests.AFFINE))
+    whole = Volume(ignored, chests.AFFINE)
+    box = lesions.bounding_box(chests.ball(*balls[0]))
+    corners = [whole.world([getattr(s, end) for s in box]) for end in ("start", "stop")]
+    ends = np.sort(np.stack(corners, axis=1), axis=1)  # [3, 2]
+    row = {"patient_id": "p", "lesion_id": "a", "image": "ct.nii", "mask": "", "view": "scan"}
+    row |= {"box_mm": " ".join(f"{end:.2f}" for end in ends.ravel()), "ignore": "ignore.nii"}
+    pd.DataFrame([row]).to_csv(tmp_path / "lesions.csv", index=False)
+    scan = reference_scan.read(read_manifest(tmp_path / "lesions.csv", healthy=True))
+    numbers = sum((i * chests.ball(*one) for i, one in enumerate(balls, start=1)))
+    image = scan.image
+    probability = Volume((numbers > 0).astype(np.float32), image.affine)
+    mask, table = instances.find(image, probability, Instances())
+    tables = reference_scan.compare(Segmentation(table, mask, whole), scan)
+    lesion = tables["lesions"].iloc[0]
+    assert lesion.lesion_id == "a" and lesion.is_found and np.isnan(lesion.dice)
+    assert lesion.diameter_mm == pytest.approx(table.diameter_mm.iloc[:2].mean(), rel=0.4)
+    assert sorted(tables["candidates"].is_false) == [False, True]
+    figures = detection.detection(
+        **{name: part.assign(patient_id="p") for name, part in tables.items()}
+    )
+    assert figures["sensitivity"]["value"] == 1
+    assert figures["lesion_dice"]["n"] == figures["dice"]["n"] == figures["empty_scans"] == 0
+    assert figures["false_positives_per_scan"]["value"] == 1
