@@ -21,8 +21,8 @@ class Measures:
 
     Attributes:
       center_mm: world coordinates of the middle of the mask's bounding box. # [3]
-      diameter_mm: largest axial diameter: the largest distance within one slice of the mask
-        (Feret), from voxel edge to voxel edge.
+      diameter_mm: largest axial diameter, the long axis of `axial_axes_mm`.
+      short_axis_mm: across it, in the same slice.
       volume_mm3: of the mask.
       box_mm: sides of the mask's bounding box along z, y, x. # [3]
       scan_box_mm: sides of the stored scan along z, y, x. # [3]
@@ -31,6 +31,7 @@ class Measures:
 
     center_mm: np.ndarray
     diameter_mm: float
+    short_axis_mm: float
     volume_mm3: float
     box_mm: np.ndarray
     scan_box_mm: np.ndarray
@@ -63,9 +64,11 @@ def measure(image: Volume, mask: Volume) -> Measures:
     box = bounding_box(mask.array)
     inside = mask.array[box]
     spacing = mask.spacing_mm
+    long_mm, short_mm = axial_axes_mm(inside, spacing)
     return Measures(
         center_mm=box_center_mm(mask),
-        diameter_mm=axial_diameter_mm(inside, spacing),
+        diameter_mm=long_mm,
+        short_axis_mm=short_mm,
         volume_mm3=float(inside.sum() * np.prod(spacing)),
         box_mm=np.array(inside.shape) * spacing,
         scan_box_mm=np.array(image.shape) * spacing,
@@ -109,32 +112,51 @@ def box_voxels(volume: Volume, box_mm: np.ndarray) -> tuple[slice, ...]:
 
 
 def axial_diameter_mm(mask: np.ndarray, spacing_mm: np.ndarray) -> float:
-    """Largest distance within one slice of a mask, from voxel edge to voxel edge (Feret).
+    """The long axis of `axial_axes_mm`."""
+    return axial_axes_mm(mask, spacing_mm)[0]
+
+
+def axial_axes_mm(mask: np.ndarray, spacing_mm: np.ndarray) -> tuple[float, float]:
+    """Long and short axis of a lesion in the axial plane, as a radiologist measures it.
+
+    The long axis is the largest distance within one slice (Feret), from voxel edge to voxel edge;
+    the short axis is the largest one at right angles to it in the same slice. These are the
+    diameters of RECIST 1.1 (Eisenhauer et al. 2009). Both are taken of the convex hull, so a dent
+    does not shorten them.
 
     Args:
       mask: [Z, Y, X] bool, not empty.
       spacing_mm: along z, y, x. # [3]
     """
-    return max(_feret_mm(plane, spacing_mm[1:]) for plane in mask if plane.any())
+    return max(_axes_mm(plane, spacing_mm[1:]) for plane in mask if plane.any())
 
 
-def _feret_mm(plane: np.ndarray, spacing_mm: np.ndarray) -> float:
-    """Largest distance between the corners of the pixels of a 2-D mask. # [Y, X]"""
+def _axes_mm(plane: np.ndarray, spacing_mm: np.ndarray) -> tuple[float, float]:
+    """The axes of a 2-D mask that is not empty. # [Y, X]"""
     rows = np.flatnonzero(plane.any(axis=1))
     first = plane[rows].argmax(axis=1)
     last = plane.shape[1] - 1 - plane[rows, ::-1].argmax(axis=1)
     ends = np.concatenate([np.stack([rows, first], 1), np.stack([rows, last], 1)])  # [N, 2]
     steps = np.array(list(itertools.product((-0.5, 0.5), repeat=2)))  # [4, 2]
     corners = (ends[:, None] + steps[None]).reshape(-1, 2) * spacing_mm[None]  # [4 N, 2]
-    hull = corners[spatial.ConvexHull(corners).vertices]
-    return float(spatial.distance.pdist(hull).max())
+    hull = corners[spatial.ConvexHull(corners).vertices]  # counterclockwise  # [M, 2]
+    distances = spatial.distance.squareform(spatial.distance.pdist(hull))
+    start, stop = np.unravel_index(distances.argmax(), distances.shape)
+    long_mm = distances[start, stop]
+    y, x = (hull[stop] - hull[start]) / long_mm
+    turned = hull @ np.array([[y, -x], [x, y]])  # along the long axis, and across it  # [M, 2]
+    ring = np.roll(turned, -start, axis=0)
+    there, back = ring[: stop - start + 1], np.append(ring[stop - start :], ring[:1], axis=0)[::-1]
+    # Both sides of the hull run from one end to the other, and it is widest at one of its corners.
+    widths = [np.interp(turned[:, 0], *side.T) for side in (there, back)]
+    return float(long_mm), float(np.abs(widths[1] - widths[0]).max())
 
 
 def cut(
     volume: Volume,
     center_mm: np.ndarray,
     size: tuple[int, int, int],
-    spacing_mm: float = 1.0,
+    spacing_mm: float | np.ndarray = 1.0,
     kind: Literal["image", "mask"] = "image",
     fill: float | Literal["edge"] = "edge",
 ) -> tuple[Volume, np.ndarray]:
@@ -144,7 +166,7 @@ def cut(
       volume: a scan or a mask.
       center_mm: world point at index (size - 1) / 2 of the crop. # [3]
       size: voxels of the crop along z, y, x.
-      spacing_mm: of the crop's grid.
+      spacing_mm: of the crop's grid; one for all axes, or along z, y, x.
       kind: 'image' is interpolated linearly; 'mask' likewise, then thresholded at one half.
       fill: value outside the scan; 'edge' repeats its outermost voxels. A mask is empty outside.
         A voxel extends half its side beyond its centre.

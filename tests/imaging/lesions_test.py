@@ -59,6 +59,16 @@ def test_the_point_lies_at_the_middle_of_the_crop(size, spacing_mm):
     np.testing.assert_allclose(crop.array, expected, atol=1e-2)
 
 
+def test_a_crop_may_have_another_spacing_along_each_axis():
+    scan = _ramp()
+    spacing_mm = np.array([2.5, 1.0, 1.2])
+    crop, _ = lesions.cut(scan, scan.world((7.3, 11.9, 9.2)), (5, 7, 6), spacing_mm)
+    np.testing.assert_allclose(crop.spacing_mm, spacing_mm)
+    places = np.moveaxis(np.indices(crop.shape), 0, -1)
+    expected = _value(scan.index(crop.world(places)))
+    np.testing.assert_allclose(crop.array, expected, atol=1e-2)
+
+
 @pytest.mark.parametrize("center", [(0, 0, 0), (15, 23, 19), (0.4, 12, 18.7), (-0.5, 23.5, 3)])
 @pytest.mark.parametrize("fill", ["edge", -1000.0])
 def test_the_extent_is_where_the_scan_is_and_the_rest_is_filled(center, fill):
@@ -228,6 +238,28 @@ def test_the_diameter_of_a_disc_is_its_own_in_mm():
     disc = ((y - 60) * 0.25) ** 2 + ((x - 40) * 0.4) ** 2 <= 10.0**2
     found = lesions.axial_diameter_mm(np.stack([disc, disc]), spacing_mm)
     assert 20.0 <= found <= 20.0 + np.hypot(0.25, 0.4)  # from edge to edge of its voxels
+
+
+@pytest.mark.parametrize("turn_deg", [0, 17, 45, 90, 133])
+@pytest.mark.parametrize("spacing_mm", [(2.5, 0.25, 0.25), (1.0, 0.2, 0.4), (5.0, 0.5, 0.3)])
+def test_the_axes_of_an_ellipse_are_its_own_however_it_lies(turn_deg, spacing_mm):
+    y, x = (np.indices((160, 160)) - 79.5) * np.array(spacing_mm[1:])[:, None, None]
+    turn = np.deg2rad(turn_deg)
+    u, v = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
+    large, small = ((u / (a / 2)) ** 2 + (v / (b / 2)) ** 2 <= 1 for a, b in ((24, 14), (12, 13.5)))
+    found = lesions.axial_axes_mm(np.stack([small, large, small]), np.array(spacing_mm))
+    pixel_mm = np.hypot(*spacing_mm[1:])  # they run from edge to edge of the voxels
+    for axis_mm, true_mm in zip(found, (24, 14), strict=True):
+        assert true_mm - pixel_mm <= axis_mm <= true_mm + pixel_mm
+
+
+def test_the_short_axis_stands_at_right_angles_on_the_long_one():
+    plane = np.ones((1, 3, 4), bool)  # its diagonal is 5; across it, 3 / 4 of that from a corner
+    assert lesions.axial_axes_mm(plane, np.ones(3)) == pytest.approx((5, 3.75))
+    dented = np.ones((1, 5, 9), bool)
+    dented[0, 1:4, 3:6] = False
+    whole = lesions.axial_axes_mm(np.ones((1, 5, 9), bool), np.ones(3))
+    assert lesions.axial_axes_mm(dented, np.ones(3)) == pytest.approx(whole)
 
 
 def test_the_box_may_touch_every_side_of_the_scan():
