@@ -24,7 +24,8 @@ _CT = (uid.CTImageStorage, *ENHANCED)
 # The only tags that are read; the three identifiers are compared, never shown.
 _TAGS = [
     *("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SeriesNumber"),
-    *("ImageType", "BodyPartExamined", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel"),
+    *("InstanceNumber", "ImageType", "BodyPartExamined", "NumberOfFrames", "Rows", "Columns"),
+    *("SamplesPerPixel",),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
     *("RescaleSlope", "RescaleIntercept", "RescaleType"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),

@@ -23,6 +23,8 @@ class Slice:
     Attributes:
       file: that contains it.
       frame: its index in that file.
+      number: by which a viewer shows it: InstanceNumber, or of an enhanced file the frame's from 1;
+        None where the header has none.
       syntax: transfer syntax of its pixels.
       position_mm: centre of the first pixel, LPS. # [3]
       axes: unit vectors along a row (increasing column) and down a column, LPS. # [2, 3]
@@ -33,6 +35,7 @@ class Slice:
 
     file: pathlib.Path = dataclasses.field(repr=False)  # its name may identify a patient
     frame: int
+    number: int | None
     syntax: uid.UID
     position_mm: np.ndarray
     axes: np.ndarray
@@ -89,6 +92,7 @@ def _slice(path: PathLike, file: pathlib.Path, header: pydicom.Dataset, frame: i
     return Slice(
         file=file,
         frame=frame,
+        number=_number(header, frame),
         syntax=header.file_meta.TransferSyntaxUID,
         position_mm=numbers("PlanePositionSequence", "ImagePositionPatient", 3),
         axes=required("ImageOrientationPatient", orientation(header, frame)),
@@ -97,6 +101,15 @@ def _slice(path: PathLike, file: pathlib.Path, header: pydicom.Dataset, frame: i
         slope=required("RescaleSlope", np.array(slope) if slope else None).item(),
         intercept=numbers(_RESCALE, "RescaleIntercept").item(),
     )
+
+
+def _number(header: pydicom.Dataset, frame: int) -> int | None:
+    if header.SOPClassUID in files.ENHANCED:
+        return frame + 1
+    try:
+        return int(header.InstanceNumber)
+    except (AttributeError, TypeError, ValueError):
+        return None
 
 
 def _numbers(
