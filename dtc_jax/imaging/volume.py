@@ -190,7 +190,7 @@ def write(
     array = volume.array.astype(np.uint8) if volume.array.dtype == bool else volume.array
     affine = np.eye(4)
     affine[:3] = volume.affine[:3, [2, 1, 0, 3]]  # columns (z, y, x) to nibabel's (x, y, z)
-    image = nib.Nifti1Image(np.ascontiguousarray(array.T), affine)
+    image = nib.Nifti1Image(array.T, affine)
     if axes is not None:
         target = nib.orientations.axcodes2ornt(axes)
         transform = nib.orientations.ornt_transform(nib.io_orientation(affine), target)

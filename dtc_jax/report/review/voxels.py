@@ -21,10 +21,14 @@ LEVELS = np.concatenate(
 )
 """HU of the 256 codes. # [256]
 
-Packed as below, a lesion takes 190 kB instead of 300 kB with exact HU, without a visible loss: a
-grey level of the lung window (1500 HU wide) is 6 HU, and steps of 4 HU give the soft tissue window
-a hundred grey levels, finer than the noise of a chest CT. Above 240 HU both windows are white.
+This is without a visible loss: a grey level of the lung window (1500 HU wide) is 6 HU, and steps of
+4 HU give the soft tissue window a hundred grey levels, finer than the noise of a chest CT. Above
+240 HU both windows are white.
 """
+
+_CODE_OF = np.searchsorted(
+    (LEVELS[1:] + LEVELS[:-1]) / 2, np.arange(LEVELS[0], LEVELS[-1] + 1)
+).astype(np.uint8)  # of whole HU from the lowest level
 
 HEAT_STEP = 2
 """Voxels along each axis that share a heat value; the last stage of the network is coarser."""
@@ -49,7 +53,9 @@ def pack(finding: Finding) -> tuple[dict, str]:
       with most of the lesion) and `heat`, the value of code 255 of the heat map in logit units
       (None without a map). Then the voxels, the base64 text of a zlib stream: the codes of
       `LEVELS`, the mask with eight voxels per byte, and the heat in steps of `HEAT_STEP` voxels.
-      Codes of image and heat are differences to the previous voxel, which compress better.
+      Codes of image and heat are differences along rows and columns. Of such noise only the
+      frequencies of the codes can be compressed: a search for repeated strings (zlib's default)
+      takes five times as long for a longer result.
     """
     image, mask = oriented(finding.image), oriented(finding.mask).array
     heat = None if finding.heat is None else _coarse(oriented(finding.heat).array)
@@ -57,7 +63,8 @@ def pack(finding: Finding) -> tuple[dict, str]:
     parts = [_differences(_codes(image.array)), np.packbits(mask)]
     if heat is not None:
         parts.append(_differences(np.rint(heat * (255 / (top or 1))).astype(np.uint8)))
-    stream = zlib.compress(b"".join(part.tobytes() for part in parts), 6)
+    pack = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
+    stream = pack.compress(b"".join(part.tobytes() for part in parts)) + pack.flush()
     planes = [mask.sum(tuple({0, 1, 2} - {axis})) for axis in range(3)]
     description = {
         "shape": list(image.shape),
@@ -76,12 +83,13 @@ def _middle(condition: np.ndarray) -> int:
 
 def _codes(hu: np.ndarray) -> np.ndarray:
     """The nearest of `LEVELS`. # [...] HU -> [...] uint8"""
-    return np.searchsorted((LEVELS[1:] + LEVELS[:-1]) / 2, hu).astype(np.uint8)
+    return _CODE_OF[np.rint(hu).clip(LEVELS[0], LEVELS[-1]).astype(np.int32) - LEVELS[0]]
 
 
 def _differences(codes: np.ndarray) -> np.ndarray:
-    """Each code minus the previous one, modulo 256. # [...] -> [N]"""
-    return np.diff(codes.ravel(), prepend=np.uint8(0))
+    """Differences along both axes of all rows below each other, modulo 256. # [..., X] -> [N, X]"""
+    rows = codes.reshape(-1, codes.shape[-1])
+    return np.diff(np.diff(rows, axis=0, prepend=np.uint8(0)), axis=1, prepend=np.uint8(0))
 
 
 def _coarse(heat: np.ndarray) -> np.ndarray:

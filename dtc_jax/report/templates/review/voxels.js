@@ -17,9 +17,9 @@ async function unpack(lesion) {
   const maskBytes = Math.ceil(count / 8);
   const heatShape = lesion.shape.map((n) => Math.ceil(n / content.heatStep));
   return {
-    codes: summed(bytes.subarray(0, count)),
+    codes: summed(bytes.subarray(0, count), lesion.shape[2]),
     mask: bytes.subarray(count, count + maskBytes),
-    heat: lesion.heat === null ? null : summed(bytes.subarray(count + maskBytes)),
+    heat: lesion.heat === null ? null : summed(bytes.subarray(count + maskBytes), heatShape[2]),
     heatShape,
   };
 }
@@ -41,9 +41,10 @@ async function inflate(base64) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-// From differences modulo 256 to values, in place.
-function summed(codes) {
-  for (let i = 1; i < codes.length; i += 1) codes[i] += codes[i - 1];
+// From differences modulo 256, along rows of a width and across them, to values, in place.
+function summed(codes, width) {
+  for (let i = 1; i < codes.length; i += 1) if (i % width) codes[i] += codes[i - 1];
+  for (let i = width; i < codes.length; i += 1) codes[i] += codes[i - width];
   return codes;
 }
 
