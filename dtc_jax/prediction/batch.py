@@ -10,6 +10,7 @@ import pandas as pd
 
 from dtc_jax import progress, storage
 from dtc_jax.errors import InputError
+from dtc_jax.prediction import answer as answer_lib
 from dtc_jax.prediction import folder as folder_lib
 from dtc_jax.prediction import predictors as predictors_lib
 from dtc_jax.prediction import scan as scan_lib
@@ -68,7 +69,7 @@ def _one(
             )
         failed = {"status": "failed", "message": text, "lesions": None}
         return row | failed | {"seconds": round(time.monotonic() - start, 1)}
-    return row | _done(len(answer.table), time.monotonic() - start, "")
+    return row | _done(answer_lib.summary(answer)["lesions"], time.monotonic() - start, "")
 
 
 def _unnamed(text: str, request: Request) -> str:
@@ -139,10 +140,10 @@ def _write_lesions(
     """Writes the lesions of all scans that are done as one table."""
     parts = [pd.DataFrame(columns=["scan_id", "patient_id", *COLUMNS])]
     for request, row in zip(requests, rows, strict=True):
-        if row["status"] == "done" and row["lesions"]:
+        if row["status"] == "done":
             part = folder_lib.read_lesions(out / request.scan_id)
             part.insert(0, "patient_id", request.patient_id)
             part.insert(0, "scan_id", request.scan_id)
-            parts.append(part)
+            parts += [part] if len(part) else []
     lesions = pd.concat(parts[1:] or parts, ignore_index=True)
     storage.write_table(out / "lesions.csv", lesions)

@@ -1,5 +1,6 @@
 """The folder of a scan's answer: it appears complete, or not at all."""
 
+import concurrent.futures
 import contextlib
 import importlib.util
 import os
@@ -9,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from dtc_jax import progress, storage
+from dtc_jax import storage
 from dtc_jax.errors import InputError
 from dtc_jax.imaging import volume
 from dtc_jax.imaging.dicom import Series, seg
@@ -18,10 +19,11 @@ from dtc_jax.prediction.answer import NOTICE, Answer, Clock
 from dtc_jax.report import review
 
 RECORD = "run.json"
+LUNGS = "lungs.nii.gz"
 _OLDER = "OLDER-ANSWER.txt"
 _OWN = {
-    *("scan.nii.gz", "lesions.nii.gz", "lesions.csv", "lesions.dcm", "heat_maps", "changes.csv"),
-    *("review.html", "summary.json", RECORD, _OLDER),
+    *("scan.nii.gz", "lesions.nii.gz", "lesions.csv", "lesions.dcm", LUNGS, "heat_maps"),
+    *("changes.csv", "review.html", "summary.json", RECORD, _OLDER),
 }
 _OLDER_TEXT = (
     "This answer is an older one. Predicting the scan again has failed; see scans.csv in the\n"
@@ -61,27 +63,39 @@ def write(
     Raises:
       InputError: the disk is full, or `folder` cannot be written.
     """
-    with storage.atomic_folder(folder) as partial:
-        axes = answer.image.axes  # so that they fit the user's own file voxel by voxel
-        volume.write(partial / "scan.nii.gz", answer.image, axes=axes)
-        volume.write(partial / "lesions.nii.gz", answer.mask, axes=axes)
+    # Compression needs no lock of Python's, so the volumes are written while the page is made.
+    with (
+        storage.atomic_folder(folder) as partial,
+        concurrent.futures.ThreadPoolExecutor(1) as beside,
+    ):
+        volumes = beside.submit(_write_volumes, partial, answer)
         storage.write_table(partial / "lesions.csv", answer.table)
         for name, further in (tables or {}).items():
             storage.write_table(partial / name, further)
-        for number, heat in progress.track(answer.heat.items(), "heat maps"):
-            volume.write(partial / "heat_maps" / f"lesion-{number:03d}.nii.gz", heat)
         if dicom is not None:
             record["dicom_seg"] = _write_seg(
                 partial / "lesions.dcm", answer, *dicom, patient_id, keep_identity
             )
         figures = answer_lib.summary(answer)
         lines = [*_facts(figures), *facts]
-        about = review.About(title, answer.threshold, lines)
+        chest = review.make_overview(answer.image, answer.sides) if answer.sides else None
+        about = review.About(title, answer.threshold, lines, answer.slices.source, chest)
         review.write_page(partial / "review.html", answer_lib.findings(answer), about)
         storage.write_json(partial / "summary.json", figures)
+        volumes.result()
         clock.lap("write")
         record |= {"seconds": clock.seconds, "notice": NOTICE}
         storage.write_json(partial / RECORD, record)
+
+
+def _write_volumes(folder: pathlib.Path, answer: Answer) -> None:
+    axes = answer.image.axes  # so that they fit the user's own file voxel by voxel
+    volume.write(folder / "scan.nii.gz", answer.image, axes=axes)
+    volume.write(folder / "lesions.nii.gz", answer.mask, axes=axes)
+    if answer.sides is not None:
+        volume.write(folder / LUNGS, answer.sides, axes=axes)
+    for number, heat in answer.heat.items():
+        volume.write(folder / "heat_maps" / f"lesion-{number:03d}.nii.gz", heat)
 
 
 def check_own(folder: pathlib.Path) -> None:
@@ -152,35 +166,50 @@ def read_lesions(folder: pathlib.Path) -> pd.DataFrame:
         ) from error
     except ValueError as error:
         raise InputError(f"{path}: cannot be read; predict the scan into another --out.") from error
-    missing = [name for name in answer_lib.COLUMNS if name not in table]
+    expected = [name for name in answer_lib.COLUMNS if name not in answer_lib.LATER]
+    missing = [name for name in expected if name not in table]
     if missing:
         raise InputError(
             f"{path}: lacks the column {missing[0]}; put the file back as it was, or predict "
             "the scan into another --out."
         )
-    return table
+    try:
+        return answer_lib.complete(table)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: a value of {', '.join(answer_lib.LATER)} is not as it was written "
+            f"({error}); put the file back, or predict the scan into another --out."
+        ) from error
 
 
 def table(answer: Answer, none: str, shown: int = 20) -> str:
     """The lesions as a few lines of text; `none` where there are none."""
-    if answer.table.empty:
-        return none
-    lines = ["lesion  diameter mm  volume mm3  P(refractory)  decision"]
-    for row in answer.table.head(shown).itertuples():
+    rows = answer.table[answer.is_shown]
+    lines = ["lesion  axes mm      volume mm3  P(refractory)  decision"] if len(rows) else [none]
+    for row in rows.head(shown).itertuples():
+        axes = f"{row.long_axis_mm:.1f} × {row.short_axis_mm:.1f}"
         lines.append(
-            f"{row.lesion_id:>6}  {row.diameter_mm:>11.1f}  {row.volume_mm3:>10.0f}  "
+            f"{row.lesion_id:>6}  {axes:<11}  {row.volume_mm3:>10.0f}  "
             f"{row.refractory_probability:>13.3f}  {row.decision}"
         )
-    if len(answer.table) > shown:
-        lines.append(f"… and {len(answer.table) - shown} more")
+    if len(rows) > shown:
+        lines.append(f"… and {len(rows) - shown} more")
+    if len(rows) < len(answer.table):
+        lines.append(f"{_below(len(answer.table) - len(rows))}; see lesions.csv")
     return "\n".join(lines)
 
 
+def _below(count: int) -> str:
+    return f"{count} finding{'s' if count > 1 else ''} below the threshold of a lesion"
+
+
 def _facts(figures: dict[str, Any]) -> list[tuple[str, str]]:
+    below = figures["findings_below_threshold"]
+    apart = f", and {_below(below)}" if below else ""
     if not figures["lesions"]:
-        return [("Lesions", "none")]
+        return [("Lesions", f"none{apart}")]
     return [
-        ("Lesions", str(figures["lesions"])),
+        ("Lesions", f"{figures['lesions']}{apart}"),
         (
             "Predicted refractory",
             f"{figures['refractory_lesions']} ({figures['refractory_share']:.0%} of the lesions, "

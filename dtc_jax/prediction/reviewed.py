@@ -10,7 +10,7 @@ import pandas as pd
 from dtc_jax import storage
 from dtc_jax.errors import InputError
 from dtc_jax.experiment import environment
-from dtc_jax.imaging import instances, lesions, volume
+from dtc_jax.imaging import instances, lesions, numbering, volume
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.classify import Classifier
 from dtc_jax.prediction import answer as answer_lib
@@ -64,7 +64,15 @@ def apply(
     rejected = inputs.verdicts.lesion_id[inputs.verdicts.verdict == "reject"]
     final = _without(inputs.drawn, rejected)
     measured = _measured(inputs, final)
-    answer = answer_lib.make(decider, inputs.image, final, measured)
+    sides = folder / folder_lib.LUNGS
+    answer = answer_lib.make(
+        decider,
+        inputs.image,
+        final,
+        measured,
+        _whole(sides, inputs.image) if sides.is_file() else None,  # an older answer has none
+        numbering.of_record(before["scan"].get("slices", {})),
+    )
     clock.lap("classify and heat maps")
     changed = changes.table(inputs, answer.table)
     record = {
@@ -159,12 +167,19 @@ def _without(mask: Volume, numbers: pd.Series) -> Volume:
 
 
 def _measured(inputs: Inputs, final: Volume) -> pd.DataFrame:
-    """The measures of the final lesions; those that are as they were found keep the segmenter's."""
+    """The measures of the final lesions; those that are as they were found keep the networks'.
+
+    Where a network told lesions from false findings, the reader's word stands above it: what was
+    accepted or drawn is a lesion.
+    """
     measured = instances.measure(inputs.image, final).set_index("lesion_id", drop=False)
     before = inputs.table.set_index("lesion_id")
     kept = [number for number in measured.index if inputs.is_same(number)]
-    columns = ["mean_probability", "max_probability"]
-    measured.loc[kept, columns] = before.loc[kept, columns]
+    columns = ["mean_probability", "max_probability", "lesion_probability", "is_lesion"]
+    measured = measured.drop(columns=columns[:2]).join(before.loc[kept, columns])
+    if before.is_lesion.notna().any():
+        accepted = inputs.verdicts.lesion_id[inputs.verdicts.verdict == "accept"]
+        measured.loc[~measured.index.isin(kept) | measured.index.isin(accepted), "is_lesion"] = True
     return measured.reset_index(drop=True)
 
 

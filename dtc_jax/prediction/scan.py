@@ -7,7 +7,7 @@ import numpy as np
 
 from dtc_jax.errors import InputError, no_memory_is_an_input_error
 from dtc_jax.experiment import environment
-from dtc_jax.imaging import lungs
+from dtc_jax.imaging import lungs, numbering
 from dtc_jax.imaging.dicom import seg
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.segment import segment
@@ -58,7 +58,10 @@ def _answer(
     clock.lap("lungs")
     found = segment(predictors.segmenter, scan.image, field)
     clock.lap("segment")
-    answer = answer_lib.make(predictors.classifier, scan.image, found.mask, found.lesions)
+    slices = numbering.slices(scan.image, scan.series)
+    answer = answer_lib.make(
+        predictors.classifier, scan.image, found.mask, found.lesions, lungs.sides(field), slices
+    )
     clock.lap("classify and heat maps")
     record = {
         "kind": "prediction",
@@ -92,6 +95,7 @@ def describe(request: Request, scan: Scan) -> dict[str, Any]:
         "shape_zyx": list(scan.image.shape),
         "spacing_mm_zyx": np.round(scan.image.spacing_mm, 4).tolist(),
         "series": scan.series.statement if scan.series else None,
+        "slices": numbering.slices(scan.image, scan.series).record(),
     }
 
 
@@ -104,6 +108,7 @@ def facts(record: dict[str, Any]) -> list[tuple[str, str]]:
     shape = " × ".join(map(str, scan["shape_zyx"]))
     spacing = " × ".join(f"{side:.2f}" for side in scan["spacing_mm_zyx"])
     lines.append(("Scan", f"{shape} voxels of {spacing} mm (z, y, x); lungs {record['lungs']}"))
+    lines.append(("Slice numbers", numbering.of_record(scan.get("slices", {})).source))
     for name, network in networks.items():
         count = "" if network["networks"] == 1 else f"{network['networks']} networks, "
         lines.append((name.capitalize(), f"{count}weights {network['weights'][:12]}"))

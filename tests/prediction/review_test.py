@@ -100,6 +100,9 @@ def test_what_was_drawn_becomes_the_final_region(review, folder):
     assert after.mean_probability.isna().all()  # no network drew these
     assert after.refractory_probability.between(0, 1).all()
     assert after.refractory_probability[1] != before.refractory_probability[1]
+    planes = np.flatnonzero((volume.read_image(path).array == 1).any((1, 2)))
+    assert after.slice.to_dict() == {1: (planes[0] + planes[-1]) // 2 + 1, 9: 13}
+    assert after.side[9] in ("right", "left")
     found = volume.read_image(folder / "reviewed" / "lesions.nii.gz").array
     expected = volume.read_image(path)
     np.testing.assert_array_equal(found, expected.array)
@@ -130,6 +133,48 @@ def test_who_drew_a_lesion_is_said_or_that_nobody_says_so(review, folder, capsys
     assert record["review"]["without_reviewer"] == []
     assert review([*both, "9,reject,,Bea"], f"--mask={path}") == 1
     assert "row 4: the verdict of lesion 9 is reject, but it was added" in capsys.readouterr().err
+
+
+def test_a_readers_word_stands_above_the_network_that_tells_lesions_from_others(
+    review, folder, capsys
+):
+    table = pd.read_csv(folder / "lesions.csv")
+    table["lesion_probability"], table["is_lesion"] = [0.2, 0.1], [False, False]
+    table.to_csv(folder / "lesions.csv", index=False)
+    assert review(["1,accept,,Ann", "2,,,"]) == 0
+    assert "1 finding below the threshold of a lesion" in capsys.readouterr().out
+    after = _lesions(folder / "reviewed")
+    assert after.lesion_probability.to_dict() == {1: 0.2, 2: 0.1}
+    assert after.is_lesion.to_dict() == {1: True, 2: False}
+    figures = json.loads((folder / "reviewed" / "summary.json").read_text())
+    assert (figures["lesions"], figures["findings_below_threshold"]) == (1, 1)
+    assert figures["volume_mm3"] == pytest.approx(after.volume_mm3[1])
+
+    def edit(array):
+        array[array == 2] = 0
+        array[12:14, 20:23, 20:23] = 2
+
+    assert review(["1,,,", "2,,,"], f"--mask={_edited(folder, edit)}") == 0
+    after = _lesions(folder / "reviewed")
+    assert after.is_lesion.to_dict() == {1: False, 2: True}
+    assert np.isnan(after.lesion_probability[2])  # no network saw this region
+    diagonal_mm = pytest.approx(3 * 3.6 * 2**0.5)  # of a square, and across it
+    assert (after.long_axis_mm[2], after.short_axis_mm[2]) == (diagonal_mm, diagonal_mm)
+
+
+def test_an_answer_of_an_earlier_version_is_reviewed(review, folder):
+    (folder / "lungs.nii.gz").unlink()
+    table = pd.read_csv(folder / "lesions.csv")
+    table.drop(columns=["short_axis_mm", "side", "slice", "is_lesion"]).to_csv(
+        folder / "lesions.csv", index=False
+    )
+    record = json.loads((folder / "run.json").read_text())
+    del record["scan"]["slices"]
+    (folder / "run.json").write_text(json.dumps(record))
+    assert review(["1,accept,,", "2,,,"]) == 0
+    after = _lesions(folder / "reviewed")
+    assert after.short_axis_mm.gt(0).all()  # measured again
+    assert after[["side", "slice"]].isna().all(axis=None)
 
 
 def test_a_rejected_lesion_is_rejected_also_in_the_mask(review, folder):

@@ -11,9 +11,10 @@ import pydicom
 import pytest
 
 from dtc_jax.experiment import network
-from dtc_jax.imaging import instances, volume
+from dtc_jax.imaging import volume
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference import classify
+from dtc_jax.prediction import answer
 from tests.dicom_files import make_slices, save_slices
 
 NOTICE = "For research use only"
@@ -27,16 +28,15 @@ def test_an_answer_has_all_that_the_readme_lists(answered, chests):
     names = {str(path.relative_to(answered)) for path in answered.rglob("*") if path.is_file()}
     assert names == {
         *("lesions.csv", "lesions.nii.gz", "scan.nii.gz", "review.html", "summary.json"),
-        *("run.json", "heat_maps/lesion-001.nii.gz", "heat_maps/lesion-002.nii.gz"),
+        *("lungs.nii.gz", "run.json", "heat_maps/lesion-001.nii.gz", "heat_maps/lesion-002.nii.gz"),
     }
     scan = volume.read_image(chests / "0.nii.gz")
     read = volume.read_image(answered / "scan.nii.gz")
     np.testing.assert_array_equal(read.array, scan.array)
     np.testing.assert_allclose(read.affine, scan.affine)
     table = pd.read_csv(answered / "lesions.csv")
-    assert [*table] == [
-        *(*instances.COLUMNS, "refractory_probability", "threshold", "decision", "notice")
-    ]
+    assert [*table] == [*answer.COLUMNS]
+    assert table[["lesion_probability", "is_lesion"]].isna().all(axis=None)  # no such network
     assert (table.notice == NOTICE).all()
     assert _json(answered / "summary.json")["notice"] == NOTICE
     assert _json(answered / "run.json")["notice"] == NOTICE
@@ -51,7 +51,13 @@ def test_the_lesions_are_those_of_the_scan(answered, chests):
     assert 2 * (seen & truth).sum() / (seen.sum() + truth.sum()) > 0.9
     table = pd.read_csv(answered / "lesions.csv")
     assert table.lesion_id.tolist() == [1, 2]
+    lungs = volume.read_image(answered / "lungs.nii.gz").array
     for row in table.itertuples():
+        own = found.array == row.lesion_id
+        assert row.side == {1: "right", 2: "left"}[np.bincount(lungs[own])[1:].argmax() + 1]
+        planes = np.flatnonzero(own.any((1, 2)))
+        assert row.slice == (planes[0] + planes[-1]) // 2 + 1  # of a file that begins at the feet
+        assert row.diameter_mm == row.long_axis_mm >= row.short_axis_mm
         voxels = (found.array == row.lesion_id).sum()
         assert row.volume_mm3 == pytest.approx(voxels * np.prod(found.spacing_mm))
         heat = volume.read_image(answered / "heat_maps" / f"lesion-{row.lesion_id:03d}.nii.gz")

@@ -1,8 +1,8 @@
-"""What the review page shows: the lesions, their measures as text, and the head of the page."""
+"""What the review page shows of a lesion, and its measures as text."""
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from dtc_jax.imaging.volume import Volume
@@ -17,7 +17,10 @@ _NAMES = {
 }
 _DIGITS = {"diameter_mm": 1, "volume_mm3": 0, "mean_hu": 0}
 _UNITS = {"diameter_mm": " mm", "volume_mm3": " mm³", "mean_hu": " HU"}
-_SHOWN_APART = ("lesion_id", "refractory_probability", "threshold", "decision")
+_SHOWN_APART = {
+    *("lesion_id", "refractory_probability", "threshold", "decision"),
+    *("long_axis_mm", "short_axis_mm", "side", "slice", "lesion_probability", "is_lesion"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,14 +33,15 @@ class Finding:
       mask: bool, on the grid of `image`.
       heat: Grad-CAM in logit units, at least 0, on the grid of `image`; or None.
       measures: its row of lesions.csv: the columns of `imaging.instances.COLUMNS`, then
-        `refractory_probability`, `threshold` and `decision`.
+        `refractory_probability`, `threshold` and `decision`, and, where known, `side`, `slice`,
+        `lesion_probability` and `is_lesion`; None where a value is not known.
     """
 
     lesion_id: int
     image: Volume
     mask: Volume
     heat: Volume | None
-    measures: Mapping[str, float | int | str]
+    measures: Mapping[str, float | int | str | None]
 
     def __post_init__(self):
         for name, other in (("mask", self.mask), ("heat", self.heat)):
@@ -48,33 +52,45 @@ class Finding:
                 )
 
 
-@dataclasses.dataclass(frozen=True)
-class About:
-    """The header of the page.
+def facts(measures: Mapping[str, Any], slices: str = "") -> list[tuple[str, str]]:
+    """(name, text) of every measure.
 
-    Attributes:
-      title: a pseudonym or the id of the scan, never the identity of a patient.
-      threshold: a lesion with at least this probability is classified as refractory.
-      lines: further details, as (name, value).
+    The two axes share a line, and so do the coordinates of the centre. What is not known of `side`,
+    `slice` and `lesion_probability` has none.
+
+    Args:
+      measures: of the lesion.
+      slices: what the numbers of the slices are, in words.
     """
-
-    title: str
-    threshold: float
-    lines: Sequence[tuple[str, str]]
-
-
-def facts(measures: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(name, text) of every measure; the coordinates of the centre share one line."""
-    center = [finite(measures.get(f"center_{axis}_mm")) for axis in "xyz"]
-    lines = [
+    lines = []
+    axes = [finite(measures.get(f"{name}_axis_mm")) for name in ("long", "short")]
+    if None not in axes:
+        long, short = (formatting.number(axis, 1) for axis in axes)
+        lines.append(("Long × short axis", f"{long} × {short} mm"))
+    if measures.get("side"):
+        lines.append(("Side", str(measures["side"])))
+    if (number := finite(measures.get("slice"))) is not None:
+        lines.append(("Slice", f"{number:.0f} ({slices})" if slices else f"{number:.0f}"))
+    if (certainty := finite(measures.get("lesion_probability"))) is not None:
+        below = "" if measures.get("is_lesion") else ", below threshold"
+        lines.append(("Probability of a lesion", f"{certainty:.2f}{below}"))
+    hidden = _SHOWN_APART | ({"diameter_mm"} if None not in axes else set())
+    lines += [
         (_NAMES.get(name, name.replace("_", " ").capitalize()), _text(name, value))
         for name, value in measures.items()
-        if name not in _SHOWN_APART and not name.startswith(("box_", "center_"))
+        if name not in hidden and not name.startswith(("box_", "center_"))
     ]
-    if None not in center:
+    center = center_mm(measures)
+    if center is not None:
         x, y, z = (formatting.number(value, 0) for value in center)
         lines.append(("Centre (x, y, z)", f"{x}, {y}, {z} mm"))
     return lines
+
+
+def center_mm(measures: Mapping[str, Any]) -> list[float] | None:
+    """The world coordinates of the centre, if they are known."""
+    center = [finite(measures.get(f"center_{axis}_mm")) for axis in "xyz"]
+    return [value for value in center if value is not None] if None not in center else None
 
 
 def decision(value: Any) -> str:

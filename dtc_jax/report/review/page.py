@@ -1,8 +1,9 @@
 """The review page: one HTML file that needs no other file."""
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib
@@ -12,10 +13,30 @@ from dtc_jax import storage
 from dtc_jax.report import page as report_page
 from dtc_jax.report.review import finding as finding_lib
 from dtc_jax.report.review import voxels
-from dtc_jax.report.review.finding import About, Finding
+from dtc_jax.report.review.finding import Finding
+from dtc_jax.report.review.overview import Overview
 
 NOTICE = "For research use only"
 _COLORS = np.linspace(0.3, 1, 256)  # of inferno, whose first third is as dark as lung
+
+
+@dataclasses.dataclass(frozen=True)
+class About:
+    """The header of the page.
+
+    Attributes:
+      title: a pseudonym or the id of the scan, never the identity of a patient.
+      threshold: a lesion with at least this probability is classified as refractory.
+      lines: further details, as (name, value).
+      slices: what the numbers of the slices are, in words.
+      overview: of the whole chest; None for none.
+    """
+
+    title: str
+    threshold: float
+    lines: Sequence[tuple[str, str]]
+    slices: str = ""
+    overview: Overview | None = None
 
 
 def write_page(path: storage.PathLike, findings: Iterable[Finding], about: About) -> None:
@@ -26,7 +47,7 @@ def write_page(path: storage.PathLike, findings: Iterable[Finding], about: About
 
     Args:
       path: the HTML file.
-      findings: consumed one at a time; only their packed form, about 0.25 MB per lesion, stays in
+      findings: consumed one at a time; only their packed form, about 0.1 MB per lesion, stays in
         memory.
       about: the header of the page.
     """
@@ -41,6 +62,7 @@ def write_page(path: storage.PathLike, findings: Iterable[Finding], about: About
         "key": digest.hexdigest()[:32],
         "file": f"review_{_slug(about.title)}.csv",
         "notice": NOTICE,
+        "overview": about.overview.pictures if about.overview else [],
         "levels": voxels.LEVELS.tolist(),
         "heatStep": voxels.HEAT_STEP,
         "colors": (matplotlib.colormaps["inferno"](_COLORS)[:, :3] * 255).round().tolist(),
@@ -54,14 +76,23 @@ def write_page(path: storage.PathLike, findings: Iterable[Finding], about: About
 def _entry(finding: Finding, about: About) -> dict[str, Any]:
     """The data of a lesion on the page, except its voxels."""
     row = finding.measures
-    threshold = finding_lib.finite(row.get("threshold"))
+    number = lambda name: finding_lib.finite(row.get(name))  # noqa: E731
+    threshold, center_mm = number("threshold"), finding_lib.center_mm(row)
+    certainty = number("lesion_probability")
     return {
         "id": int(finding.lesion_id),
-        "probability": finding_lib.finite(row.get("refractory_probability")),
+        "probability": number("refractory_probability"),
         "threshold": about.threshold if threshold is None else threshold,
         "decision": finding_lib.decision(row.get("decision", "")),
-        "diameter": finding_lib.finite(row.get("diameter_mm")),
-        "facts": finding_lib.facts(row),
+        "diameter": number("diameter_mm"),
+        "short": number("short_axis_mm"),
+        "side": row.get("side") or "",
+        "slice": number("slice"),
+        "certainty": number("mean_probability") if certainty is None else certainty,
+        "lesion": certainty,
+        "folded": row.get("is_lesion") is not None and not row["is_lesion"],
+        "marks": about.overview.marks(center_mm) if about.overview and center_mm else {},
+        "facts": finding_lib.facts(row, about.slices),
     }
 
 

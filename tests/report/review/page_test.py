@@ -8,9 +8,11 @@ import zlib
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from dtc_jax.imaging.volume import Volume
-from dtc_jax.report.review import About, Finding, voxels, write_page
+from dtc_jax.report.review import About, Finding, overview, voxels, write_page
+from dtc_jax.report.review.finding import facts
 
 ABOUT = About("P-07", 0.42, [("Segmenter", "vnet")])
 SHAPE = (9, 12, 10)  # no two axes alike
@@ -33,13 +35,18 @@ def unpacked(facts: dict, block: str) -> tuple[np.ndarray, np.ndarray, np.ndarra
     stream = np.frombuffer(zlib.decompress(base64.b64decode(block)), np.uint8)
     shape, size = facts["shape"], int(np.prod(facts["shape"]))
     end = size + -(-size // 8)
-    hu = voxels.LEVELS[np.cumsum(stream[:size], dtype=np.uint8)].reshape(shape)
+    hu = voxels.LEVELS[summed(stream[:size], shape)]
     mask = np.unpackbits(stream[size:end], count=size).astype(bool).reshape(shape)
     if facts["heat"] is None:
         return hu, mask, None
     half = [-(-n // 2) for n in shape]
-    heat = np.cumsum(stream[end:], dtype=np.uint8).reshape(half) * (facts["heat"] / 255)
-    return hu, mask, heat
+    return hu, mask, summed(stream[end:], half) * (facts["heat"] / 255)
+
+
+def summed(codes: np.ndarray, shape: list[int]) -> np.ndarray:
+    """Values of differences along rows and across them. # [N] -> shape"""
+    rows = np.cumsum(codes.reshape(-1, shape[-1]), axis=1, dtype=np.uint8)
+    return np.cumsum(rows, axis=0, dtype=np.uint8).reshape(shape)
 
 
 def test_voxels_come_back_as_they_went():
@@ -135,6 +142,43 @@ def test_the_page_holds_all_and_asks_for_nothing(tmp_path):
     assert "For research use only" in text
     assert "default-src 'none'" in text
     assert not re.search(r"""(?:src|href)=|https?://|@import|url\(""", text)
+
+
+def test_the_measures_are_in_a_radiologists_words():
+    row = {"diameter_mm": 12.34, "long_axis_mm": 12.34, "short_axis_mm": 8.05, "side": "right"}
+    row |= {"slice": 87, "lesion_probability": 0.316, "is_lesion": False, "mean_hu": None}
+    assert facts(row, "InstanceNumber") == [
+        ("Long × short axis", "12.3 × 8.1 mm"),
+        ("Side", "right"),
+        ("Slice", "87 (InstanceNumber)"),
+        ("Probability of a lesion", "0.32, below threshold"),
+        ("Mean density", "n/a"),
+    ]
+    unknown = {"diameter_mm": 12.34, "side": "", "slice": None, "is_lesion": None}
+    assert facts(unknown) == [("Axial diameter", "12.3 mm")]
+
+
+def test_the_overview_is_the_brightest_of_the_lungs_with_right_on_the_left(tmp_path):
+    affine = np.diag([4.0, 2.0, 2.0, 1.0])[[2, 1, 0, 3]]  # (z, y, x) to RAS
+    hu = np.full((20, 30, 40), 300, np.int16)  # bright, but not lung
+    inside = np.zeros(hu.shape, bool)
+    inside[3:17, 5:25, 5:35] = True
+    hu[inside] = -950
+    hu[11:14, 7:10, 29:32] = 150  # superior, posterior, right
+    chest = overview.make(Volume(hu, affine), Volume(inside, affine))
+    marks = chest.marks([60.0, 16.0, 48.0])
+    for picture in chest.pictures:
+        (tmp_path / "a.png").write_bytes(base64.b64decode(picture["png"]))
+        grey = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "a.png")))
+        assert grey.shape == tuple(round(side) for side in picture["size"][::-1])
+        row, column = np.unravel_index(grey.argmax(), grey.shape)
+        across, down = marks[picture["name"]]
+        assert abs(across * grey.shape[1] - column) < 8  # of a bright spot of 6 × 6 × 12 mm
+        assert abs(down * grey.shape[0] - row) < 8
+        assert across < 0.4  # the patient's right
+        assert grey.max() == 255
+        assert np.median(grey) == 0
+    assert marks["coronal"][1] < 0.5 < marks["axial"][1]  # superior; posterior
 
 
 def test_the_key_of_what_a_browser_keeps_is_the_contents(tmp_path):

@@ -15,21 +15,28 @@ let frame = 0;
 function redraw() {
   cancelAnimationFrame(frame);
   frame = requestAnimationFrame(() => {
+    drawOverview();
     if (!state.arrays) return;
     views.forEach(draw);
     showReadout();
   });
 }
 
-function draw(view) {
-  const { lesion, arrays, position } = state;
-  const { canvas } = view;
-  if (!arrays || !canvas.clientWidth) return;
+// The context of an emptied canvas, in CSS pixels.
+function cleared(canvas) {
   const ratio = window.devicePixelRatio;
   canvas.width = Math.round(canvas.clientWidth * ratio);
   canvas.height = Math.round(canvas.clientHeight * ratio);
   const pen = canvas.getContext("2d");
   pen.scale(ratio, ratio);
+  return pen;
+}
+
+function draw(view) {
+  const { lesion, arrays, position } = state;
+  const { canvas } = view;
+  if (!arrays || !canvas.clientWidth) return;
+  const pen = cleared(canvas);
   const place = placed(view);
   const slice = sliceOf(view, lesion.shape, position);
   drawGrey(pen, place, slice, arrays.codes);
@@ -143,15 +150,15 @@ function drawCross(pen, view, { corner, step }) {
   pen.stroke();
 }
 
-function label(pen, text, x, y, align, baseline) {
-  pen.font = "600 13px system-ui, sans-serif";
+function label(pen, text, x, y, align, baseline, color = "#fff", size = 13) {
+  pen.font = `600 ${size}px system-ui, sans-serif`;
   pen.textAlign = align;
   pen.textBaseline = baseline;
   pen.lineJoin = "round";
   pen.lineWidth = 3;
   pen.strokeStyle = "rgb(0 0 0 / 80%)";
   pen.strokeText(text, x, y);
-  pen.fillStyle = "#fff";
+  pen.fillStyle = color;
   pen.fillText(text, x, y);
 }
 

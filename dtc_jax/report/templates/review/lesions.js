@@ -1,17 +1,45 @@
 // The list of the lesions, and the panel of the chosen one.
 const find = (selector) => document.querySelector(selector);
-const SIGNS = { accept: "✓ accepted", reject: "✗ rejected", "": "not reviewed" };
+const SIGNS = { accept: "✓ accepted", reject: "✗ rejected", "": "open" };
 const digits = (value, count) => (value === null ? "n/a" : value.toFixed(count));
-let order = [];
+// Of a lesion nobody knows the certainty of, a person has drawn: it is certain.
+const weight = (lesion) => (lesion.certainty ?? 1) * (lesion.diameter ?? 0);
+const folded = content.lesions.filter((lesion) => lesion.folded);
+let order = []; // the lesions of the list
 
 function sortLesions() {
   const by = find("#sort").value;
-  const value = (lesion) => ({
-    id: -lesion.id, open: Number(store.isOpen(lesion.id)),
-    probability: lesion.probability ?? -1, size: lesion.diameter ?? -1,
-  })[by];
-  order = [...content.lesions].sort((a, b) => value(b) - value(a) || a.id - b.id);
-  find("#lesions").replaceChildren(...order.map(item));
+  const value = (lesion) => {
+    if (by === "weight") return weight(lesion);
+    if (by === "open") return Number(store.isOpen(lesion.id));
+    return ["id", "slice"].includes(by) ? -(lesion[by] ?? Infinity) : lesion[by] ?? -1;
+  };
+  const sorted = [...content.lesions].sort((a, b) => value(b) - value(a) || a.id - b.id);
+  const [shown, rest] = [false, true].map((kind) => sorted.filter((lesion) => lesion.folded === kind));
+  order = store.unfolded ? [...shown, ...rest] : shown;
+  find("#lesions").replaceChildren(
+    ...shown.map(item), ...(rest.length ? [fold(rest.length)] : []), ...(store.unfolded ? rest.map(item) : []));
+}
+
+// The line above the findings that are probably no lesions; it opens and closes them.
+function fold(count) {
+  const button = document.createElement("button");
+  button.id = "fold";
+  button.textContent = `${count} finding${count > 1 ? "s" : ""} below the threshold`;
+  button.title = "Probably no lesions; open to review them";
+  button.setAttribute("aria-expanded", String(store.unfolded));
+  button.addEventListener("click", () => {
+    store.unfolded = !store.unfolded;
+    store.keep();
+    sortLesions();
+    if (order.length && !order.includes(state.lesion)) choose(order[0]);
+    else showLesion(state.lesion);
+    showState();
+    find("#fold").focus();
+  });
+  const line = document.createElement("li");
+  line.append(button);
+  return line;
 }
 
 function item(lesion) {
@@ -24,7 +52,10 @@ function item(lesion) {
   };
   part("number", `${lesion.id}`);
   part("probability", `${digits(lesion.probability, 2)} ${lesion.decision}`);
-  part("size", lesion.diameter === null ? "" : `${lesion.diameter.toFixed(1)} mm`);
+  const axes = [lesion.diameter, lesion.short].filter((axis) => axis !== null);
+  const places = axes[0] < 10 ? 1 : 0;
+  part("size", axes.length ? `${axes.map((axis) => axis.toFixed(places)).join(" × ")} mm` : "");
+  part("where", [lesion.side, lesion.slice === null ? "" : `slice ${lesion.slice}`].filter(Boolean).join(", "));
   part("sign", "");
   button.dataset.lesion = lesion.id;
   button.addEventListener("click", () => choose(lesion));
@@ -39,14 +70,16 @@ function mark(button) {
   const id = Number(button.dataset.lesion);
   const { verdict, comment } = store.of(id);
   button.dataset.state = verdict;
-  button.querySelector(".sign").textContent = SIGNS[verdict] + (comment ? ", comment" : "");
+  button.querySelector(".sign").textContent = SIGNS[verdict] + (comment ? " ✎" : "");
   if (state.lesion?.id === id) button.setAttribute("aria-current", "true");
   else button.removeAttribute("aria-current");
 }
 
 function showState() {
-  document.querySelectorAll("#lesions button").forEach(mark);
-  find("#progress").textContent = `${store.reviewed} of ${content.lesions.length} reviewed`;
+  document.querySelectorAll("#lesions [data-lesion]").forEach(mark);
+  const reviewed = order.filter((lesion) => !store.isOpen(lesion.id)).length;
+  find("#progress").textContent = `${reviewed} of ${order.length} reviewed`;
+  drawOverview();
   find("#download").classList.toggle("unsaved", store.unsaved);
   if (!state.lesion) return;
   const { verdict } = store.of(state.lesion.id);
@@ -62,7 +95,8 @@ function showLesion(lesion) {
   find("#previous").disabled = place === 1;
   find("#next").disabled = place === order.length;
   const classified = lesion.probability !== null;
-  find("#answer .decision").textContent = classified ? `Classified as ${lesion.decision}` : "Not classified";
+  const answer = classified ? `Classified as ${lesion.decision}` : "Not classified";
+  find("#answer .decision").textContent = lesion.folded ? `Probably no lesion. ${answer}` : answer;
   const side = lesion.probability >= lesion.threshold ? "at or above" : "below";
   find("#answer .how").textContent = classified
     ? `Probability ${digits(lesion.probability, 3)}, ${side} the threshold ${digits(lesion.threshold, 3)}`
@@ -96,7 +130,7 @@ async function choose(lesion) {
   try {
     arrays = await voxels(lesion);
   } catch (error) {
-    say(`Lesion ${lesion.id} cannot be state: this browser cannot unpack it (${error.message}).`);
+    say(`Lesion ${lesion.id} cannot be shown: this browser cannot unpack it (${error.message}).`);
     return;
   }
   if (state.lesion !== lesion) return; // another lesion was chosen meanwhile

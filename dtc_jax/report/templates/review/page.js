@@ -61,7 +61,7 @@ async function open(file) {
 }
 
 function focused() {
-  return views.find((view) => view.slider === document.activeElement) ?? byName(state.main);
+  return views.find((view) => view.slider === document.activeElement) ?? byName(state.main) ?? views[0];
 }
 
 const KEYS = {
@@ -69,6 +69,7 @@ const KEYS = {
   a: () => decide("accept"), r: () => decide("reject"), u: () => decide(store.of(state.lesion.id).verdict),
   c: () => find("#comment").focus(), d: download,
   1: () => setting("main", "axial"), 2: () => setting("main", "coronal"), 3: () => setting("main", "sagittal"),
+  4: () => { if (content.overview.length) setting("main", "overview"); },
   l: () => setting("window", "lung"), s: () => setting("window", "soft"),
   o: () => toggle("outline"), x: () => toggle("cross"), z: zoom, h: () => toggle("heat"),
   "-": () => fade(-0.1), "+": () => fade(0.1), "=": () => fade(0.1), "?": () => find("#help").showModal(),
@@ -103,6 +104,8 @@ for (const name of ["outline", "cross", "heat"]) find(`#${name}`).addEventListen
 find("#zoom").addEventListener("click", zoom);
 find("#opacity").addEventListener("input", (event) => setting("opacity", event.target.value / 100));
 find("#sort").addEventListener("change", () => {
+  store.sort = find("#sort").value;
+  store.keep();
   sortLesions();
   showLesion(state.lesion);
   showState();
@@ -127,9 +130,12 @@ find("#ask").addEventListener("click", () => find("#help").showModal());
 addEventListener("beforeunload", (event) => { if (store.unsaved) event.preventDefault(); });
 
 const watch = new ResizeObserver(redraw);
-for (const view of views) watch.observe(view.canvas);
+for (const canvas of document.querySelectorAll(".view canvas")) watch.observe(canvas);
 
 store.load();
+if (folded.length === content.lesions.length) store.unfolded = true; // or the list is empty
+find("#sort").value = store.sort;
+if (find("#sort").selectedIndex < 0) find("#sort").selectedIndex = 0;
 find("#reviewer").value = store.reviewer;
 find("#kept").textContent = store.keeps
   ? "This browser remembers your decisions, but only the downloaded CSV is safe."

@@ -5,6 +5,8 @@ const store = {
   decisions: {}, // {lesion id: {verdict, comment, reviewer}}
   reviewer: "",
   unsaved: false, // changed since the last download
+  sort: "weight",
+  unfolded: false, // the findings below the threshold are listed
   keeps: true,
 
   load() {
@@ -13,6 +15,8 @@ const store = {
       Object.assign(this.decisions, kept.decisions);
       this.reviewer = kept.reviewer ?? "";
       this.unsaved = kept.unsaved ?? false;
+      this.sort = kept.sort ?? this.sort;
+      this.unfolded = kept.unfolded ?? this.unfolded;
       this.keep();
     } catch {
       this.keeps = false;
@@ -20,9 +24,9 @@ const store = {
   },
 
   keep() {
-    const { decisions, reviewer, unsaved } = this;
+    const { decisions, reviewer, unsaved, sort, unfolded } = this;
     try {
-      localStorage.setItem(this.key, JSON.stringify({ decisions, reviewer, unsaved }));
+      localStorage.setItem(this.key, JSON.stringify({ decisions, reviewer, unsaved, sort, unfolded }));
     } catch {
       this.keeps = false;
     }
