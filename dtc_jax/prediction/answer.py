@@ -46,7 +46,7 @@ class Answer:
       table: a row a lesion, columns of `COLUMNS`.
       heat: heat map of each lesion by its number, on the grid of its crop at 1 mm.
       threshold: of the decision.
-      sides: of `imaging.lungs.sides`, on the grid of `image`; None where the lungs are not known.
+      sides: of `places.sides`, on the grid of `image`; None where the lungs are not known.
       slices: how the scan's files number its slices.
     """
 

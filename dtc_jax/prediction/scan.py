@@ -13,8 +13,8 @@ from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.segment import segment
 from dtc_jax.prediction import answer as answer_lib
 from dtc_jax.prediction import folder as folder_lib
+from dtc_jax.prediction import places, requests
 from dtc_jax.prediction import predictors as predictors_lib
-from dtc_jax.prediction import requests
 from dtc_jax.prediction.answer import Answer, Clock
 from dtc_jax.prediction.predictors import Predictors
 from dtc_jax.prediction.requests import Request, Scan
@@ -60,7 +60,7 @@ def _answer(
     clock.lap("segment")
     slices = numbering.slices(scan.image, scan.series)
     answer = answer_lib.make(
-        predictors.classifier, scan.image, found.mask, found.lesions, lungs.sides(field), slices
+        predictors.classifier, scan.image, found.mask, found.lesions, places.sides(field), slices
     )
     clock.lap("classify and heat maps")
     record = {

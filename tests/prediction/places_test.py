@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from dtc_jax.imaging import instances, lungs
+from dtc_jax.imaging import instances
 from dtc_jax.imaging.numbering import Slices
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.prediction import answer, places
@@ -26,9 +26,12 @@ def _masks() -> tuple[Volume, Volume]:
 def test_side_and_slice_of_each_lesion():
     field, mask = _masks()
     table = instances.measure(Volume(mask.array.astype(np.int16), AFFINE), mask)
-    found = places.add(table, mask, lungs.sides(field), NUMBERS)
+    found = places.add(table, mask, places.sides(field), NUMBERS)
     assert found.side.tolist() == ["left", "right", "right", ""]
     assert (found.center_x_mm[found.side == "left"] < 20 * 4).all()  # x grows to the right
+    nowhere = places.sides(field)
+    nowhere.array[nowhere.array > 0] = 3  # lungs whose sides are not known
+    assert (places.add(table, mask, nowhere, NUMBERS).side == "").all()
     assert found.slice.tolist() == [105, 102, 108, 108]
     unknown = places.add(table, mask, None, Slices(0, (), "none"))
     assert (unknown.side == "").all()
