@@ -16,7 +16,7 @@ _GRID_MM = 4.0  # coarse and therefore fast; the border between the lungs is int
 _EROSION_MM = (0, 4, 8, 12, 16, 20)  # by which bridges between the lungs are cut
 _MIN_SHARE = 0.1  # of the larger lung: what is smaller is a piece of it, not the other lung
 _MIN_APART = 0.7  # of the lungs' mean width: pieces of one lung lie above each other
-_MIN_CONCAVE = 0.05  # of a lung's width, by which its concave side must be off its middle
+_MIN_CONCAVE = 0.03  # of a lung's width, by which its concave side must be off its middle
 _NEAR_MM = 30.0  # a point farther from the lungs than this has no side
 
 

