@@ -1,21 +1,20 @@
 """The lung field of a chest CT, to which lung metastases are confined.
 
-The body is found first, then the air inside it, then the lungs among that air by their density: gas
-in bowel, stomach and sinuses and the foam of a table are less dense than lung, or outside the body.
-Closing adds vessels and nodules, also those at the pleura.
+The air around the body is found first, then the air inside it, then the lungs among that air by
+their density: gas in bowel, stomach and sinuses and the foam of a table are less dense than lung,
+or outside the body. `pleura` adds vessels, nodules and masses, also those at the pleura.
 """
 
-import edt
 import numpy as np
 from scipy import ndimage
 
 from dtc_jax import storage
 from dtc_jax.errors import InputError
-from dtc_jax.imaging import lesions, volume
+from dtc_jax.imaging import lesions, pleura, volume
 from dtc_jax.imaging.resample import onto, resample
 from dtc_jax.imaging.volume import Volume
 
-_GRID_MM = 2.0  # a coarse grid is fast, averages noise, and suffices for lungs
+_GRID_MM = pleura.GRID_MM  # a coarse grid is fast, averages noise, and suffices for lungs
 _MIN_AIR_HU, _MAX_AIR_HU = -1024.0, -400.0  # below is only padding
 _GAS_HU = -960.0  # gas is below, lung is above, with a margin of 40 HU for calibration
 _BODY_HU = -500.0
@@ -43,16 +42,16 @@ def given_or_found(image: Volume, path: storage.PathLike = "") -> Volume:
     return volume.read_mask(path, image, advice="segment the lungs, or omit the file")
 
 
-def lung_field(image: Volume, *, closing_mm: float = 20.0, min_volume_ml: float = 100.0) -> Volume:
+def lung_field(image: Volume, *, closing_mm: float = 24.0, min_volume_ml: float = 100.0) -> Volume:
     """The lungs, with all structures inside them and indentations from the pleura.
 
-    A single lung is valid, and so is a scan that truncates the lungs. Airways between the lungs are
-    part of the field.
+    A single lung is valid, and so is a scan that truncates the lungs. Large airways are part of the
+    field, the mediastinum, the heart and the chest wall are not.
 
     Args:
       image: chest CT in HU; z runs along the body.
       closing_mm: radius of the ball of the closing: indentations of the lungs that it cannot enter
-        are filled.
+        are filled. A large mass at the chest wall is part of the field as well.
       min_volume_ml: minimum volume of a piece of lung.
 
     Returns:
@@ -71,7 +70,8 @@ def lung_field(image: Volume, *, closing_mm: float = 20.0, min_volume_ml: float 
         )
     body = coarse.array > _BODY_HU  # not smoothed, to keep the wall of a thin chest
     air = (hu < _MAX_AIR_HU) & ~body
-    pieces = lesions.components(air & _enclosed(body), connectivity=6)
+    outside = _outside(air, coarse.array)
+    pieces = lesions.components(air & ~outside & _enclosed(body), connectivity=6)
     in_thorax = _enclosed(ndimage.binary_opening(body, iterations=round(_TABLE_MM / 2 / _GRID_MM)))
     lungs = np.isin(pieces, _lung_pieces(pieces, coarse.array, in_thorax, min_volume_ml))
     tissue_cm2 = (lungs & (hu > _GAS_HU)).sum(axis=(1, 2)) * _GRID_MM**2 / 100  # [Z]
@@ -83,7 +83,26 @@ def lung_field(image: Volume, *, closing_mm: float = 20.0, min_volume_ml: float 
         )
     largest = 1 + np.argmax(ndimage.sum_labels(tissue_cm2, runs, range(1, n_runs + 1)))
     lungs[ndimage.distance_transform_edt(runs != largest) > _APEX_MM / _GRID_MM] = False
-    return onto(Volume(_closed(lungs, closing_mm / _GRID_MM), coarse.affine), image)
+    field = pleura.filled(lungs, hu, closing_mm) & ~outside
+    return onto(Volume(field, coarse.affine), image)
+
+
+def _outside(air: np.ndarray, hu: np.ndarray) -> np.ndarray:
+    """Air that reaches the side of its slice, and as a whole has no density of lung.
+
+    So hollows of the body, such as that in front of the sternum or those beside the neck, are
+    outside, while a lung that the edge of the scan truncates is not. # [Z, Y, X] -> [Z, Y, X]
+    """
+    outside = np.zeros_like(air)
+    for plane, in_plane, density in zip(outside, air, hu, strict=True):
+        pieces, n = ndimage.label(in_plane)
+        rim = np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]])
+        sizes = np.bincount(pieces.ravel())
+        gas = np.bincount(pieces[density < _GAS_HU], minlength=n + 1)
+        is_outside = gas > sizes / 2
+        is_outside[0] = False
+        plane[:] = (is_outside & np.isin(np.arange(n + 1), rim))[pieces]
+    return outside
 
 
 def sides(field: Volume) -> Volume:
@@ -108,11 +127,17 @@ def _enclosed(dense: np.ndarray) -> np.ndarray:
     pieces = lesions.components(dense, connectivity=6)
     sizes = np.bincount(pieces.ravel())[1:]
     body = pieces == (sizes.argmax() + 1 if sizes.size else -1)
-    sides = np.zeros(body.shape, np.uint8)
-    for axis in (1, 2):
-        sides += np.logical_or.accumulate(body, axis=axis)
-        sides += np.flip(np.logical_or.accumulate(np.flip(body, axis), axis=axis), axis)
-    return sides >= 3
+    (front, back), (right, left) = (_beside(body, axis) for axis in (1, 2))
+    return (front & back & (right | left)) | (right & left & (front | back))
+
+
+def _beside(body: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where there is body at or before a voxel along an axis, and at or behind it."""
+    n, some = body.shape[axis], body.any(axis)
+    place = np.arange(n, dtype=np.int16).reshape(-1, *(1,) * (2 - axis))
+    first = np.where(some, body.argmax(axis), n).astype(np.int16)
+    last = np.where(some, n - 1 - np.flip(body, axis).argmax(axis), -1).astype(np.int16)
+    return place >= np.expand_dims(first, axis), place <= np.expand_dims(last, axis)
 
 
 def _lung_pieces(
@@ -129,19 +154,3 @@ def _lung_pieces(
         ):
             numbers.append(label)
     return numbers
-
-
-def _closed(mask: np.ndarray, radius: float) -> np.ndarray:
-    """Closes with a ball of `radius` voxels and fills holes. # [Z, Y, X]
-
-    The mask is padded by its edge, so that a truncated lung keeps its shape.
-    """
-    margin = int(np.ceil(radius)) + 1
-    padded = np.pad(mask, margin, mode="edge")
-    box = tuple(
-        slice(max(0, side.start - margin), side.stop + margin)
-        for side in lesions.bounding_box(padded)
-    )
-    grown = edt.edt(~padded[box]) <= radius
-    padded[box] = edt.edt(grown) > radius
-    return ndimage.binary_fill_holes(padded[(slice(margin, -margin),) * 3])

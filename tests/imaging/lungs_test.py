@@ -178,6 +178,75 @@ def test_the_lungs_of_phantoms_are_found(seed):
     assert (found & (hu > -400)).sum() < 0.15 * found.sum()
 
 
+def _thorax() -> tuple[np.ndarray, np.ndarray]:
+    """A trunk with arms and clothes on a table, hollows full of air, and the lungs.
+
+    The hollows are in front of the sternum, with a fold of cloth over it, and beside the neck.
+    """
+    hu, lungs = _chest(LEFT, RIGHT)
+    hu[(((abs(X) - 128) / 12) ** 2 + (Y / 14) ** 2 < 1) & (Z < 60)] = 40.0  # arms
+    notch = (X / 30) ** 2 + ((Y - 95) / 18) ** 2 + (Z / 70) ** 2 < 1
+    neck = (abs(X) > 32) & (Y > -20) & (Z > 100)
+    hu[(notch | neck) & ~lungs] = -930.0  # air that a fold of cloth and its noise make denser
+    cloth = (abs(Y - 94) < 2.5) & (abs(X) < 90) & (Z < 1e9)
+    hu[cloth] = -300.0
+    return hu, lungs
+
+
+def _inside_body(found: np.ndarray, lungs: np.ndarray) -> bool:
+    """Whether a field has no voxel farther than the chest wall from the lungs."""
+    far = ndimage.distance_transform_edt(~lungs, sampling=SPACING_MM) > 12
+    outside = ((Y - 12) / 80) ** 2 + (X / 118) ** 2 >= 1
+    return not (found & far & outside).any()
+
+
+@pytest.mark.parametrize("is_prone", [False, True])
+def test_air_around_the_body_is_no_lung(is_prone):
+    hu, lungs = _thorax()
+    turn = np.s_[:, ::-1] if is_prone else np.s_[:]
+    found = lung_field(_scan(hu[turn])).array[turn]
+    assert _inside_body(found, lungs)
+    assert not found[(hu == -930) | (hu == -880) | (hu == -300)].any()
+    assert _dice(found, lungs) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("center", "radii"),
+    [
+        ((5, 12, -82), (23, 24, 24)),  # 47 mL, at the ribs
+        ((0, -38, -62), (24, 24, 24)),  # at the back
+        ((0, 62, 60), 23),  # in front
+    ],
+)
+def test_a_large_mass_at_the_chest_wall_belongs_to_it_and_the_wall_does_not(center, radii):
+    hu, lungs = _chest(LEFT, RIGHT)
+    without = lung_field(_scan(hu)).array
+    mass = _ball(center, radii) & lungs
+    hu[mass] = 40.0
+    found = lung_field(_scan(hu)).array
+    assert found[mass].mean() > 0.99
+    far = ndimage.distance_transform_edt(~mass, sampling=SPACING_MM) > 18
+    assert not (found & ~without & far).any()
+    assert (found & ~without).sum() < mass.sum()
+
+
+def test_the_heart_is_no_mass():
+    hu, lungs = _chest(LEFT, RIGHT)
+    heart = _ball((-20, 35, -20), (50, 45, 45))
+    hu[heart] = 40.0
+    found = lung_field(_scan(hu)).array
+    assert found[heart].mean() < 0.4
+    assert found[lungs & ~heart].mean() > 0.97
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_thick_slices_and_thin_ones_give_the_same_lungs(step):
+    hu, lungs = _thorax()
+    thick = AFFINE @ np.diag([step, 1, 1, 1])
+    found = lung_field(Volume(_scan(hu).array[::step], thick)).array
+    assert _dice(found, lungs[::step]) > 0.95
+
+
 @pytest.mark.skipif("DTC_JAX_DATA" not in os.environ, reason="DTC_JAX_DATA names no data folder")
 def test_a_real_lung_alone_is_found_with_its_nodule():
     folder = pathlib.Path(os.environ["DTC_JAX_DATA"], "lidc_ct")
@@ -194,6 +263,34 @@ def test_a_real_lung_alone_is_found_with_its_nodule():
     assert _dice(coarse, field.array[::2]) > 0.97
     with pytest.raises(InputError, match="no lungs found"):  # the abdomen below it, with its gas
         lung_field(Volume(scan.array[:12], scan.affine))
+
+
+@pytest.mark.skipif("DTC_JAX_DATA" not in os.environ, reason="DTC_JAX_DATA names no data folder")
+def test_a_real_chest_has_no_air_of_the_room_in_its_field():
+    folder = pathlib.Path(os.environ["DTC_JAX_DATA"], "chest_ct")
+    scan = volume.read_image(folder / "ACRIN-NSCLC-042_half_ct.nii.gz")
+    field = lung_field(scan).array
+    for plane, in_field in zip(scan.array, field, strict=True):
+        pieces, _ = ndimage.label(plane < -500)
+        rim = np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]])
+        assert not (np.isin(pieces, rim[rim > 0]) & in_field).any()
+    litres = field.sum() * np.prod(scan.spacing_mm) / 1e6
+    assert 5.7 < litres < 6.2
+
+
+@pytest.mark.skipif("DTC_JAX_DATA" not in os.environ, reason="DTC_JAX_DATA names no data folder")
+def test_a_real_mass_of_70_ml_at_the_chest_wall_is_in_the_field():
+    folder = pathlib.Path(os.environ["DTC_JAX_DATA"], "chest_ct")
+    scan = volume.read_image(folder / "Lung_Dx-A0001_ct.nii.gz")
+    field = lung_field(scan)
+    # The file's axes run the other way in x and y: the middle of the box of slice 46.
+    x, y = (511 - np.mean(side) for side in ((286, 355), (310, 402)))
+    middle = scan.world((46, y, x))
+    index = np.ix_(*map(np.arange, scan.shape))
+    at = zip(index, scan.index(middle), scan.spacing_mm, strict=True)
+    ball = sum(((i - c) * side) ** 2 for i, c, side in at) < 20**2
+    assert scan.array[ball].mean() > 0
+    assert field.array[ball].mean() > 0.99
 
 
 def test_lungs_that_are_given_are_taken_as_they_are(tmp_path):
