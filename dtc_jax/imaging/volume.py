@@ -14,6 +14,8 @@ from dtc_jax.errors import InputError
 from dtc_jax.imaging import formats
 
 _AFFINE_TOLERANCE_MM = 1e-2  # headers store float32, and tools round them differently
+_LABEL_TOLERANCE = 1e-3  # of a label that was stored with a slope
+_SOFT_EDGE = 0.5  # a soft mask is inside from here on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +91,7 @@ def read_mask(
     """Reads the mask of one lesion on the grid of the scan `like`.
 
     Args:
-      path: NIfTI, NRRD or MHA.
+      path: NIfTI, NRRD or MHA; whole numbers, or a soft mask of 0 to 1 whose edge is at 0.5.
       like: the scan, as read by `read_image`.
       label: number of the lesion in an instance mask; None: all nonzero voxels.
       advice: what to do if the mask is empty, for the message.
@@ -98,10 +100,10 @@ def read_mask(
       A volume of bool.
 
     Raises:
-      InputError: as `read_image`; or the mask is on another grid, or is empty.
+      InputError: as `read_image`; or the mask is on another grid, is empty or has other fractions.
     """
     array = _read_numbers(path, like)
-    mask = array != 0 if label is None else _whole(array) == label
+    mask = array != 0 if label is None else array == label
     if not mask.any():
         raise _empty(path, label, advice)
     return Volume(mask, like.affine)
@@ -123,34 +125,49 @@ def read_regions(
     Raises:
       InputError: see `read_mask`.
     """
-    array = _read_numbers(path, like)
-    numbers = _whole(array)
+    numbers = _read_numbers(path, like)
     # At most the highest number in the mask: the list of boxes has that length.
     highest = min(max((n for n in labels if n is not None), default=0), int(numbers.max()))
     boxes = ndimage.find_objects(numbers, max_label=highest) if highest > 0 else []
-    nonzero = ndimage.find_objects(array != 0, max_label=1) if None in labels else []
+    nonzero = ndimage.find_objects(numbers != 0, max_label=1) if None in labels else []
     regions = []
     for label in labels:
         candidates, number = (nonzero, 1) if label is None else (boxes, label)
         box = candidates[number - 1] if number <= len(candidates) else None
         if box is None:
             raise _empty(path, label)
-        regions.append((box, array[box] != 0 if label is None else numbers[box] == label))
+        regions.append((box, numbers[box] != 0 if label is None else numbers[box] == label))
     return regions
 
 
 def _read_numbers(path: storage.PathLike, like: Volume) -> np.ndarray:
-    """The numbers of a mask on the grid of `like`."""
+    """The numbers of a mask on the grid of `like`; they are whole."""
     mask = _read(path)
     check_same_grid(path, mask, like)
-    if mask.array.min() < 0:
+    numbers = _whole(path, mask.array)
+    if numbers.min() < 0:
         raise InputError(f"{path}: contains negative numbers, so it is a scan, not a mask.")
-    return mask.array
+    return numbers
 
 
-def _whole(array: np.ndarray) -> np.ndarray:
-    """Rounds labels, since a slope and intercept may make them fractional."""
-    return np.rint(array) if array.dtype.kind == "f" else array
+def _whole(path: storage.PathLike, array: np.ndarray) -> np.ndarray:
+    """The whole numbers that a mask means.
+
+    A slope and intercept, or the noise of a resampling, may make labels fractional. A soft mask of
+    0 to 1 is one lesion, which reaches to where the mask falls to a half.
+    """
+    if array.dtype.kind != "f":
+        return array
+    numbers = np.rint(array)
+    if np.abs(array - numbers).max() <= _LABEL_TOLERANCE:
+        return numbers
+    if array.min() < -_LABEL_TOLERANCE or array.max() > 1 + _LABEL_TOLERANCE:
+        raise InputError(
+            f"{path}: contains fractions from {array.min():g} to {array.max():g}, so it is no "
+            "mask; export whole numbers (resample labels by the nearest neighbour), or a soft "
+            "mask from 0 to 1."
+        )
+    return (array >= _SOFT_EDGE).astype(np.float32)
 
 
 def _empty(

@@ -13,7 +13,6 @@ _LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 _SAME = 1e-3  # of direction cosines, and of mm between pixels: rounding of headers
 _SAME_PLACE_MM = 0.01
 _GAP = 1.5  # of the usual distance between slices
-_TILT_DEG = 0.1  # shifts the ends of a 400 mm scan by 0.7 mm
 _SHIFT_MM = 0.1
 """Maximum distance of a slice from its place on the regular grid.
 
@@ -44,12 +43,11 @@ def arrange(path: PathLike, slices: Sequence[Slice]) -> tuple[tuple[Slice, ...],
 
     Returns:
       The sorted slices, and the affine [4, 4] that maps (column, row, slice, 1) to RAS
-      coordinates in mm.
+      coordinates in mm. It is sheared where the gantry was tilted, which `formats` refuses.
 
     Raises:
       InputError: there are fewer than two slices; they differ in size, orientation or pixel
-        spacing; some are missing, duplicated or more than `_SHIFT_MM` away from a regular grid;
-        they are sheared by a gantry tilt.
+        spacing; some are missing, duplicated or more than `_SHIFT_MM` away from a regular grid.
     """
     if len(slices) < 2:
         raise InputError(
@@ -72,13 +70,6 @@ def arrange(path: PathLike, slices: Sequence[Slice]) -> tuple[tuple[Slice, ...],
             f"and the one at {heights[deviation_mm.argmax()]:.2f} mm is {deviation_mm.max():.2f} "
             f"mm away from a regular grid (tolerance {_SHIFT_MM} mm); export the original series, "
             "or resample it first."
-        )
-    shift_mm = np.linalg.norm(np.cross(step, across))  # sideways, from slice to slice
-    tilt_deg = np.degrees(np.arctan2(shift_mm, step @ across))
-    if tilt_deg > _TILT_DEG and shift_mm * len(slices) > _SHIFT_MM:
-        raise InputError(
-            f"{path}: the slices are sheared by a gantry tilt of {tilt_deg:.1f} degrees; correct "
-            "the tilt first (dcm2niix does)."
         )
     affine = np.eye(4)
     columns = [*(axes * slices[0].spacing_mm[:, None]), step, start]
