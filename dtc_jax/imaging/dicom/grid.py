@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dtc_jax.errors import InputError
+from dtc_jax.imaging.dicom import acquisitions
 from dtc_jax.imaging.dicom.slices import Slice
 from dtc_jax.storage import PathLike
 
@@ -47,7 +48,8 @@ def arrange(path: PathLike, slices: Sequence[Slice]) -> tuple[tuple[Slice, ...],
 
     Raises:
       InputError: there are fewer than two slices; they differ in size, orientation or pixel
-        spacing; some are missing, duplicated or more than `_SHIFT_MM` away from a regular grid.
+        spacing; some are missing, duplicated or more than `_SHIFT_MM` away from a regular grid; or
+        several acquisitions alternate.
     """
     if len(slices) < 2:
         raise InputError(
@@ -70,6 +72,15 @@ def arrange(path: PathLike, slices: Sequence[Slice]) -> tuple[tuple[Slice, ...],
             f"and the one at {heights[deviation_mm.argmax()]:.2f} mm is {deviation_mm.max():.2f} "
             f"mm away from a regular grid (tolerance {_SHIFT_MM} mm); export the original series, "
             "or resample it first."
+        )
+    mixed = acquisitions.alternating([slice_.marks for slice_ in ordered])
+    if mixed:
+        by, counts = mixed
+        step_mm = np.linalg.norm(step)
+        raise InputError(
+            f"{path}: the slices of {len(counts)} acquisitions alternate in one series, "
+            f"{' + '.join(map(str, counts))} slices, one every {step_mm:.2f} mm (they differ in "
+            f"their {by}). Export one acquisition as a series of its own."
         )
     affine = np.eye(4)
     columns = [*(axes * slices[0].spacing_mm[:, None]), step, start]
