@@ -27,11 +27,13 @@ class Volume:
       affine: [4, 4]; maps a voxel index (z, y, x, 1) to RAS world coordinates in mm.
       axes: orientation of the axes (x, y, z) of the source file, in nibabel's letters; a mask to
         be overlaid voxel by voxel is written in the same orientation.
+      notes: what a user should know of how it was read; nothing in them identifies a patient.
     """
 
     array: np.ndarray
     affine: np.ndarray
     axes: str = "RAS"
+    notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -61,25 +63,31 @@ class Volume:
 
 
 def read_image(path: storage.PathLike, series: int | str | None = None) -> Volume:
-    """Reads a CT in any orientation into the axes closest to (z, y, x) of RAS.
+    """Reads an image in any orientation into the axes closest to (z, y, x) of RAS.
+
+    Whether it is a CT in HU is for `ct.read` to say.
 
     Args:
       path: NIfTI, NRRD or MHA, or a folder of DICOM files.
       series: of a DICOM folder; default: the largest axial series; see `dicom.find`.
 
     Returns:
-      HU with the slope and intercept of the header applied: int16 if they are whole, else float32.
+      The slope and intercept of the header are applied: int16 if that loses nothing, else float32.
 
     Raises:
       InputError: the scan is missing, damaged, not 3-D, has no valid geometry or contains NaN.
     """
     volume = _read(path, series)
-    array = volume.array
-    if array.dtype != np.int16:
-        fits = array.min() >= -(2**15) and array.max() < 2**15
-        is_whole = array.dtype.kind != "f" or np.array_equal(np.rint(array), array)
-        array = array.astype(np.int16 if fits and is_whole else np.float32)
-    return dataclasses.replace(volume, array=array)
+    return dataclasses.replace(volume, array=compact(volume.array))
+
+
+def compact(array: np.ndarray) -> np.ndarray:
+    """As int16 if that loses nothing, else as float32."""
+    if array.dtype == np.int16:
+        return array
+    fits = array.min() >= -(2**15) and array.max() < 2**15
+    is_whole = array.dtype.kind != "f" or np.array_equal(np.rint(array), array)
+    return array.astype(np.int16 if fits and is_whole else np.float32)
 
 
 def read_mask(

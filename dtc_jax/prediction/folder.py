@@ -76,6 +76,8 @@ def write(
             )
         figures = answer_lib.summary(answer)
         lines = [*_facts(figures), *facts]
+        if seg_is_missing(record):
+            lines.append(("DICOM SEG", record["dicom_seg"]))
         about = review.About(title, answer.threshold, lines)
         review.write_page(partial / "review.html", answer_lib.findings(answer), about)
         storage.write_json(partial / "summary.json", figures)
@@ -135,6 +137,11 @@ def read_record(folder: pathlib.Path) -> dict[str, Any]:
     if not whole or record.get("kind") not in KINDS:
         raise InputError(f"{folder}: its {RECORD} is not that of a predicted scan.")
     return record
+
+
+def seg_is_missing(record: dict[str, Any]) -> bool:
+    """Whether a scan is DICOM, but could not be referred to."""
+    return str(record.get("dicom_seg", "")).startswith("not written")
 
 
 def read_lesions(folder: pathlib.Path) -> pd.DataFrame:

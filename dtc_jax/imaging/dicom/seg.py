@@ -160,9 +160,9 @@ def _images(path: storage.PathLike, source: Series) -> tuple[list[pydicom.Datase
     uids = {str(image.get("SOPInstanceUID") or "") for image in images} - {""}
     if len(uids) < len(images):
         raise InputError(
-            f"{path}: the {len(images)} images of the series have {len(uids)} different "
-            "identifiers (SOPInstanceUID), so a DICOM SEG cannot say on which slice a lesion is; "
-            "use the NIfTI mask, or export the series again."
+            f"{path}: the {len(images)} images of the series have {len(uids)} identifiers in all "
+            "(SOPInstanceUID), so a DICOM SEG cannot say on which slice a lesion is; use the NIfTI "
+            "mask, or export the series again."
         )
     for image in images:
         # highdicom needs a thickness, but some series leave it empty: the distance of the slices.
