@@ -77,12 +77,12 @@ def build(
             shutil.rmtree(stale.parent, ignore_errors=True)
         with storage.atomic_folder(folder) as partial:
             prepare.prepare(module.Builder, plan, partial, workers, use_beam, beam_options)
-            table = prepare.lesions(partial, module.Builder.MEASURES, plan.table)
+            table, notes = prepare.lesions(partial, module.Builder, plan)
             storage.write_table(partial / "lesions.csv", table)
             fields = {
                 k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in config.items()
             }
-            contents = {"fingerprint": plan.fingerprint, "config": fields}
+            contents = {"fingerprint": plan.fingerprint, "config": fields, "notes": notes}
             storage.write_json(partial / "fingerprint.json", contents)
     return folder
 

@@ -6,7 +6,7 @@ import io
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -15,7 +15,7 @@ from absl import logging
 
 from datasets.records import Plan, RecordBuilder
 from dtc_jax import progress
-from dtc_jax.crops import record
+from dtc_jax.crops import intensities, record
 from dtc_jax.errors import InputError, UsageError
 
 
@@ -56,21 +56,36 @@ def prepare(
 
 
 def lesions(
-    folder: pathlib.Path, measures: Mapping[str, str], table: pd.DataFrame | None = None
-) -> pd.DataFrame:
+    folder: pathlib.Path, builder_class: type[RecordBuilder], plan: Plan
+) -> tuple[pd.DataFrame, list[str]]:
     """One row per record, in their order: ids and measures, read from the record files.
 
     Args:
       folder: of a prepared dataset.
-      measures: of the builder.
-      table: further columns, by lesion_id.
+      builder_class: of the records.
+      plan: of the build.
+
+    Returns:
+      The rows, and what a user should know of the HU of the records; see `intensities.compare`.
+
+    Raises:
+      InputError: the records as a whole are not in HU.
     """
     builder = tfds.builder_from_directory(folder)
     sources = [builder.as_data_source(split=split) for split in builder.info.splits]
     stored = (stored_record for source in sources for stored_record in source)
     tracked = progress.track(stored, "reading back", total=sum(map(len, sources)))
-    read = pd.DataFrame([record.columns(stored_record, measures) for stored_record in tracked])
-    return read if table is None else read.merge(table, on="lesion_id", validate="one_to_one")
+    rows, percentiles = [], []
+    for stored_record in tracked:
+        rows.append(record.columns(stored_record, builder_class.MEASURES))
+        if builder_class.OF_CT:
+            percentiles.append(intensities.of_record(stored_record["image"]))
+    read = pd.DataFrame(rows)
+    manifest = getattr(plan.config, "manifest", "")
+    notes = intensities.compare(manifest, read.lesion_id.tolist(), percentiles)
+    if plan.table is not None:
+        read = read.merge(plan.table, on="lesion_id", validate="one_to_one")
+    return read, notes
 
 
 def _beam(options: str) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class RecordBuilder(tfds.core.ShardBasedBuilder, abc.ABC):
     """
 
     MEASURES: Mapping[str, str] = record.MEASURES  # of a record: names, and the axes of a vector
+    OF_CT = True  # whether the records are in HU
 
     def __init__(
         self,
@@ -141,7 +142,8 @@ def _keyed(records: Iterator[extraction.Record]) -> Iterator[_KeyedRecord]:
 
 
 def _made_by_beam(make: Callable[[Any], list], shard: Sequence[Any]) -> Iterator[_KeyedRecord]:
-    results = [result for part in shard for result in make(part)]
+    made = [result for part in shard for result in make(part)]
+    results = [result for result in made if not isinstance(result, extraction.Note)]
     errors = [str(result) for result in results if isinstance(result, InputError)]
     if errors:
         raise InputError("\n  ".join(["lesions that cannot be used:", *errors]))

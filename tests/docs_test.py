@@ -11,7 +11,7 @@ import launch
 from configs import candidates, pipeline, senet, vnet
 from datasets import build
 from dtc_jax.cohort import manifest, selection
-from dtc_jax.prediction import answer, changes, requests
+from dtc_jax.prediction import answer, batch, changes, requests
 from dtc_jax.report.review import decisions
 from dtc_jax.statistics import predictions_table
 from dtc_jax.tasks import fields, lesion_figures
@@ -108,7 +108,10 @@ def test_the_variants_of_each_file_are_listed():
         ),
         (
             "predict-and-review.md",
-            {*answer.COLUMNS, *requests._COLUMNS, *decisions.COLUMNS, *changes._COLUMNS},
+            {
+                *(*answer.COLUMNS, *requests._COLUMNS, *batch.COLUMNS),
+                *(*decisions.COLUMNS, *changes._COLUMNS),
+            },
         ),
         ("statistics.md", {*lesion_figures._COLUMNS, *predictions_table.REQUIRED}),
     ],

@@ -37,6 +37,7 @@ class Builder(records.RecordBuilder):
     """The splits train, validation and test; labels are joined when reading."""
 
     VERSION = tfds.core.Version("1.0.0")
+    OF_CT = False
 
     @property
     def shape(self) -> Sequence[int]:

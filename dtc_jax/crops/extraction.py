@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -10,11 +11,16 @@ import pandas as pd
 from dtc_jax import progress
 from dtc_jax.crops import processes, record
 from dtc_jax.errors import InputError
-from dtc_jax.imaging import volume
+from dtc_jax.imaging import ct
 
 Record = dict[str, Any]
 T = TypeVar("T")
 _SHOWN = 50  # bad lesions, at most
+_NOTED = 3  # notes, at most
+
+
+class Note(str):
+    """What a user should know of how a scan was read; stands among its records."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +56,13 @@ class Scan:
 
     def __len__(self) -> int:
         return len(self.lesions)
+
+    @property
+    def title(self) -> str:
+        """What a message calls a scan: files may be named after people."""
+        if self.lesions:
+            return f"scan of lesion {self.name}"
+        return f"scan without a lesion of patient {self.patient_id}"
 
 
 def scans(table: pd.DataFrame, whole: bool = False) -> list[Scan]:
@@ -92,28 +105,33 @@ def _known(rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def cut_scan(scan: Scan, params: record.CropParams) -> list[Record | InputError]:
-    """The records of a scan's lesions, which is read once; an error in the place of a bad one."""
+def cut_scan(scan: Scan, params: record.CropParams) -> list[Record | InputError | Note]:
+    """The records of a scan's lesions, which is read once; an error in the place of a bad one.
+
+    Notes on the scan follow them.
+    """
     try:
-        image = volume.read_image(scan.image)
+        image = ct.read(scan.image)
     except InputError as error:
         return [_named(lesion, error) for lesion in scan.lesions]
-    results: list[Record | InputError] = []
+    results: list[Record | InputError | Note] = []
     for lesion in scan.lesions:
         try:
             results.append(record.example(image, lesion, params))
         except InputError as error:
             results.append(_named(lesion, error))
-    return results
+    return results + [Note(f"{scan.title}: {note}") for note in image.notes]
 
 
 def extract(
-    make: Callable[[T], list[Record | InputError]],
+    make: Callable[[T], list[Record | InputError | Note]],
     parts: Sequence[T],
     workers: int = 0,
     label: str = "cutting lesions, by scan",
 ) -> Iterator[Record]:
     """Yields the records of all `parts` in order, made on all cores, and shows the progress.
+
+    What is noted of the scans goes to stderr, at the end.
 
     Args:
       make: as `cut_scan`; picklable.
@@ -125,13 +143,19 @@ def extract(
       InputError: some lesions cannot be used. All parts are gone through, and all of them named.
     """
     bad: list[str] = []
+    notes: list[str] = []
     results = processes.ordered_map(make, parts, workers)
     for part in progress.track(results, label, len(parts)):
         for one in part:
             if isinstance(one, InputError):
                 bad.append(str(one))
+            elif isinstance(one, Note):
+                notes.append(one)
             elif not bad:
                 yield one
+    if notes:
+        more = [f"… and of {len(notes) - _NOTED} more scans"] if len(notes) > _NOTED else []
+        print("\n".join([*notes[:_NOTED], *more]), file=sys.stderr, flush=True)
     if bad:
         more = [f"… and {len(bad) - _SHOWN} more"] if len(bad) > _SHOWN else []
         count = "1 lesion" if len(bad) == 1 else f"{len(bad)} lesions"

@@ -64,45 +64,56 @@ def of_contents(contents: dict[str, Any]) -> str:
 
 
 def file_hashes(paths: Iterable[str], cache: storage.PathLike) -> dict[str, str]:
-    """SHA-256 of each file's contents; a file of unchanged size and time is not read again.
+    """SHA-256 of each file's contents; a file of unchanged `stamp` is not read again.
 
     A folder counts as its files do, whatever their names. What cannot be read hashes to ''; whoever
     needs its contents will say so.
 
     Args:
       paths: absolute.
-      cache: JSON file that remembers the hashes by path, size and time of change.
+      cache: JSON file that remembers the hashes by path and stamp.
     """
     cache = pathlib.Path(cache)
     known: dict[str, list] = {}
     with contextlib.suppress(InputError):  # not there yet, or damaged: it is only a cache
         known = storage.read_json(cache)
-    stamps = {path: _stamp(path) for path in paths}
-    stale = [p for p, stamp in stamps.items() if stamp and known.get(p, [None])[:-1] != stamp]
+    stamps = {path: stamp(path) for path in paths}
+    stale = [p for p, now in stamps.items() if now and known.get(p, [None])[:-1] != now]
     with concurrent.futures.ThreadPoolExecutor(processes.cores()) as pool:
-        fresh = progress.track(pool.map(_sha256, stale), "hashing scans and masks", len(stale))
+        fresh = progress.track(pool.map(sha256, stale), "hashing scans and masks", len(stale))
         hashes = dict(zip(stale, fresh, strict=True))
     settled = time.time_ns() - int(_SETTLED_SECONDS * 1e9)
-    new = {p: [*stamps[p], h] for p, h in hashes.items() if h and stamps[p][1] < settled}
+    new = {p: [*stamps[p], h] for p, h in hashes.items() if h and stamps[p][0] < settled}
     if new:
         with contextlib.suppress(InputError):  # a full disk or a read-only folder
             storage.write_json(cache, known | new)
     return {p: hashes[p] if p in hashes else known[p][-1] if stamps[p] else "" for p in stamps}
 
 
-def _stamp(path: str) -> list[int]:
-    """Size and time of change, of a folder those of its files; empty where it cannot be reached."""
+def stamp(path: storage.PathLike) -> list[Any]:
+    """What the file system says of a file, or of each file of a folder.
+
+    A program can set back the time of a file and keep its size, but not its ctime: that of the last
+    change of anything in it.
+
+    Returns:
+      When the last of the files changed, and a hash of all that is said of them; empty where one
+      cannot be reached.
+    """
+    newest, seen = 0, hashlib.sha256()
     try:
-        found = [os.stat(file) for file in dicom.visible_files(path)]
+        for file in dicom.visible_files(path):
+            of = os.stat(file)
+            newest = max(newest, of.st_mtime_ns, of.st_ctime_ns)
+            said = (str(file), of.st_size, of.st_mtime_ns, of.st_ctime_ns, of.st_ino)
+            seen.update(repr(said).encode())
     except OSError:
         return []
-    if not found:
-        return []
-    return [sum(one.st_size for one in found), max(one.st_mtime_ns for one in found)]
+    return [newest, seen.hexdigest()] if newest else []
 
 
-def _sha256(path: str) -> str:
-    """Of a file's content; of a folder, of its files' contents in any order."""
+def sha256(path: storage.PathLike) -> str:
+    """Of a file's content; of a folder, of its files' contents in any order; '' if unreadable."""
     digests = []
     try:
         for name in dicom.visible_files(path):

@@ -18,9 +18,9 @@ import numpy as np
 
 from dtc_jax.cohort import manifest
 from dtc_jax.crops import record
-from dtc_jax.crops.extraction import Record, Scan
+from dtc_jax.crops.extraction import Note, Record, Scan
 from dtc_jax.errors import InputError, UsageError
-from dtc_jax.imaging import grid, lesions, lungs, volume
+from dtc_jax.imaging import ct, grid, lesions, lungs, volume
 from dtc_jax.imaging.preprocess import IGNORED, Preprocess
 
 # Columns of lesions.csv: the voxel in the middle; diameter and volume of the lesion there on the
@@ -127,18 +127,21 @@ def _part(scan: Scan, params: PatchParams) -> Part:
     return Part(scan, tuple(kinds.tolist()), seed)
 
 
-def cut(part: Part, params: PatchParams) -> list[Record | InputError]:
-    """The records of a scan, which is read once; errors stand for records that cannot be made."""
+def cut(part: Part, params: PatchParams) -> list[Record | InputError | Note]:
+    """The records of a scan, which is read once; errors stand for records that cannot be made.
+
+    Notes on the scan follow them.
+    """
     scan = part.scan
     if not len(part):
         return []
     try:
-        image = volume.read_image(scan.image)
+        image = ct.read(scan.image)
     except InputError as error:
-        names = [f"lesion {one.lesion_id}" for one in scan.lesions] or [_named(scan)]
+        names = [f"lesion {one.lesion_id}" for one in scan.lesions] or [scan.title]
         return [InputError(f"{name}: {error}") for name in names]
     masks: list[volume.Volume] = []
-    errors: list[Record | InputError] = []
+    errors: list[Record | InputError | Note] = []
     for one in scan.lesions:
         try:
             masks.append(volume.read_mask(one.mask, image, one.mask_label))
@@ -149,9 +152,9 @@ def cut(part: Part, params: PatchParams) -> list[Record | InputError]:
     try:
         ignored = _ignored(scan, image)
     except InputError as error:
-        return [InputError(f"{_named(scan)}: {error}")]
+        return [InputError(f"{scan.title}: {error}")]
     seen, target = grid.to_grid(image, params.spec), _target(image, masks, ignored, params.spec)
-    results: list[Record | InputError] = []
+    results: list[Record | InputError | Note] = []
     for one, mask in zip(scan.lesions, masks, strict=True):
         box = lesions.bounding_box(mask.array)
         center_mm = lesions.middle_mm(image, box)
@@ -168,8 +171,8 @@ def cut(part: Part, params: PatchParams) -> list[Record | InputError]:
             for name, center_mm in _others(part, image, taken):
                 results.append(_record(seen, target, center_mm, params, scan.patient_id, name))
         except InputError as error:
-            results.append(InputError(f"{_named(scan)}: {error}"))
-    return results
+            results.append(InputError(f"{scan.title}: {error}"))
+    return results + [Note(f"{scan.title}: {note}") for note in image.notes]
 
 
 def cut_at(scan: Scan, centers_mm: np.ndarray, params: PatchParams) -> list[Record]:
@@ -178,7 +181,7 @@ def cut_at(scan: Scan, centers_mm: np.ndarray, params: PatchParams) -> list[Reco
     Raises:
       InputError: the scan or one of its masks cannot be read.
     """
-    image = volume.read_image(scan.image)
+    image = ct.read(scan.image)
     masks = [volume.read_mask(one.mask, image, one.mask_label) for one in scan.lesions]
     seen = grid.to_grid(image, params.spec)
     target = _target(image, masks, _ignored(scan, image), params.spec)
@@ -234,13 +237,6 @@ def _target(
     if ignored is not None:
         target[grid.lesions_to_grid(ignored, (), spec).array & ~lesion.array] = IGNORED
     return volume.Volume(target, lesion.affine)
-
-
-def _named(scan: Scan) -> str:
-    """What an error calls a scan: files may be named after people."""
-    if scan.lesions:
-        return f"scan of lesion {scan.name}"
-    return f"scan without a lesion of patient {scan.patient_id}"
 
 
 def _others(

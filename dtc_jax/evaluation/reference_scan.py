@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 
 from dtc_jax.cohort import manifest
 from dtc_jax.errors import InputError
-from dtc_jax.imaging import agreement, lungs, volume
+from dtc_jax.imaging import agreement, ct, lungs, volume
 from dtc_jax.imaging.lesions import box_voxels
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.segment import Segmentation, Segmenter, segment
@@ -50,11 +51,11 @@ def read(rows: pd.DataFrame) -> ReferenceScan:
     """The scan of a manifest's `rows`.
 
     Raises:
-      InputError: see `volume.read_image` and `volume.read_mask`; names a lesion of the scan, or the
+      InputError: see `ct.read` and `volume.read_mask`; names a lesion of the scan, or the
         patient where there is none.
     """
     first = rows.iloc[0]
-    image = volume.read_image(first.image)
+    image = ct.read(first.image)
     with_mask = rows.dropna(subset="mask")
     ids = tuple(with_mask.lesion_id)
     named = (
@@ -62,6 +63,8 @@ def read(rows: pd.DataFrame) -> ReferenceScan:
         if ids
         else f"scan without a lesion of patient {first.patient_id}"
     )
+    for note in image.notes:
+        print(f"{named}: {note}", file=sys.stderr, flush=True)
     regions = list[Region]()
     try:
         # Lesions that follow each other in one file are read together.

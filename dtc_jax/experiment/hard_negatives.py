@@ -18,7 +18,7 @@ from dtc_jax.cohort import manifest
 from dtc_jax.crops import extraction, patches
 from dtc_jax.crops.extraction import Scan
 from dtc_jax.errors import InputError, UsageError
-from dtc_jax.imaging import lungs, volume
+from dtc_jax.imaging import ct, lungs
 from dtc_jax.inference.segment import make_segmenter, segment
 from dtc_jax.tasks import patch_data, registry, sources
 from dtc_jax.tasks.trained import Member, TrainedNetwork
@@ -150,7 +150,7 @@ def _mine(
 def _found_wrongly(segmenter: Any, scan: Scan) -> np.ndarray:
     """Middles of the findings that are no lesion, the most certain first, in mm. # [N, 3]"""
     try:
-        image = volume.read_image(scan.image)
+        image = ct.read(scan.image)
         field = lungs.given_or_found(image, scan.lungs)
         known = patches.known_voxels(scan, image)
     except InputError as error:

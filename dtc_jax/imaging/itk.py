@@ -13,6 +13,13 @@ SUFFIXES = (".nrrd", ".mha")
 _MAX_HEADER = 2**20  # bytes; a segmentation with many segments has a long one
 _FIELD = re.compile(rb"^([A-Za-z ]+?)\s*(?:=|:=?)\s*(.*?)\s*$", re.MULTILINE)
 _SPACING = {b"spacings", b"space directions", b"elementspacing", b"elementsize"}
+_DIRECTIONS = {b"space directions", b"transformmatrix", b"rotation", b"orientation"}
+_SPACES = {  # of NRRD: those of which ITK knows where they point
+    *(b"left-posterior-superior", b"right-anterior-superior", b"left-anterior-superior"),
+    *(b"lps", b"ras", b"las"),
+}
+_UNIT_MM = {b"mm": 1.0, b"millimeter": 1.0, b"millimeters": 1.0, b"?": 1.0}  # ?: not stated
+_UNIT_MM |= {b"m": 1e3, b"cm": 10.0, b"um": 1e-3, b"\xc2\xb5m": 1e-3}
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -33,7 +40,7 @@ def load(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(
             f"{path}: reading it needs SimpleITK; pip install 'dtc-jax[itk]'."
         ) from error
-    _check_header(path)
+    fields = _checked_header(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(os.fspath(path))
     try:
@@ -49,6 +56,7 @@ def load(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
                 f"{path}: has {channels} numbers per voxel (colours, or overlapping segments); "
                 "save grey values, or one label map."
             )
+        unit_mm = _unit_mm(path, fields)
         image = reader.Execute()
     except RuntimeError as error:
         if "Failed to allocate memory" in str(error):  # not a fault of the file
@@ -59,11 +67,16 @@ def load(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
     affine[:3, 3] = image.GetOrigin()
+    affine[:3] *= unit_mm
     return sitk.GetArrayFromImage(image).T, _LPS_TO_RAS @ affine
 
 
-def _check_header(path: PathLike) -> None:
-    """Refuses what ITK would read silently: no spacing, or voxels in another file."""
+def _checked_header(path: PathLike) -> dict[bytes, bytes]:
+    """The fields of the header; refuses two things that ITK would read silently.
+
+    Raises:
+      InputError: there is no spacing, or the voxels are in another file.
+    """
     with open(path, "rb") as file:
         start = file.read(_MAX_HEADER)
     if start.startswith(b"NRRD"):
@@ -79,3 +92,27 @@ def _check_header(path: PathLike) -> None:
         raise InputError(
             f"{path}: its header has no voxel spacing; save it again with the spacing in mm."
         )
+    return fields
+
+
+def _unit_mm(path: PathLike, fields: dict[bytes, bytes]) -> float:
+    """The unit of length in mm; ITK takes any for mm, and a missing direction for the usual one.
+
+    Raises:
+      InputError: the header has no direction, or its unit is unknown.
+    """
+    is_nrrd = b"space directions" in fields or b"spacings" in fields
+    if not _DIRECTIONS & set(fields) or (
+        is_nrrd and fields.get(b"space", b"").lower() not in _SPACES
+    ):
+        raise InputError(
+            f"{path}: its header does not say where its axes point (left, posterior, superior); "
+            "convert the scan again from its DICOM series."
+        )
+    stated = b" ".join(
+        fields.get(name, b"") for name in (b"space units", b"units", b"distanceunits")
+    )
+    units = {unit.lower() for unit in re.findall(rb'[^"\s]+', stated)} or {b"mm"}
+    if len(units) > 1 or not units <= set(_UNIT_MM):
+        raise InputError(f"{path}: its unit of length is not known; save it again in mm.")
+    return _UNIT_MM[units.pop()]

@@ -3,7 +3,6 @@
 import gzip
 import io
 import math
-import os
 import zlib
 
 import nibabel as nib
@@ -17,6 +16,9 @@ SUFFIXES = (".nii", ".nii.gz")
 _FORMATS = (nib.Nifti1Header, nib.Nifti2Header)
 _MAX_HEADER = 540  # bytes, of NIfTI-2
 _MIN_CELL = 1e-3  # volume of a voxel / volume of a cuboid with its sides
+_GZIP = b"\x1f\x8b"  # the first bytes of a packed file
+_UNIT_MM = {1: 1e3, 2: 1.0, 3: 1e-3}  # by the code of NIfTI for space: metre, mm, micron
+_MAX_APART = 0.5  # of a voxel, between the places that the sform and the qform give it
 
 
 def load(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
@@ -51,10 +53,14 @@ def load(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _bytes(path: PathLike) -> bytes:
-    """The whole file, unpacked: gzip has its checksum at the end."""
-    name = os.fspath(path)
+    """The whole file, unpacked if it is packed, whatever its name says.
+
+    gzip has its checksum at the end.
+    """
     try:
-        with gzip.open(name) if name.lower().endswith(".gz") else open(name, "rb") as file:
+        with open(path, "rb") as file:
+            packed = file.read(len(_GZIP)) == _GZIP
+        with gzip.open(path) if packed else open(path, "rb") as file:
             return file.read()
     except (EOFError, OSError, zlib.error) as error:
         raise _damaged(path, error) from error
@@ -77,12 +83,54 @@ def _checked_geometry(path: PathLike, header: nib.Nifti1Header) -> np.ndarray:
     if not np.all(np.isfinite(spacing)) or np.min(spacing) <= 0:
         values = ", ".join(f"{side:g}" for side in spacing)
         raise InputError(f"{path}: voxel spacing ({values}) must be positive; fix the header.")
-    affine = header.get_best_affine()
+    affine = _affine(path, header)
     sides = np.linalg.norm(affine[:3, :3], axis=0)
     cell = abs(np.linalg.det(affine[:3, :3])) if np.isfinite(affine).all() else 0.0
     if not cell > _MIN_CELL * np.prod(sides):
         raise InputError(f"{path}: its affine is singular; fix the sform or qform in the header.")
+    affine[:3] *= _UNIT_MM.get(int(header["xyzt_units"]) & 7, 1.0)  # not stated: mm
     return affine
+
+
+def _affine(path: PathLike, header: nib.Nifti1Header) -> np.ndarray:
+    """The sform, or the qform where there is none, in the unit of the header. # [4, 4]
+
+    Nobody knows which of two that disagree is right: nibabel takes the sform, ITK may take the
+    qform. With neither, NIfTI says nothing of left and right, or of head and foot.
+    """
+    sform: np.ndarray | None = header.get_sform(coded=True)[0]
+    qform = _qform(header)
+    forms = [form for form in (sform, qform) if form is not None]
+    if not forms:
+        raise InputError(
+            f"{path}: its header has neither an sform nor a qform, so nothing says where left and "
+            "head are; convert the scan again from its DICOM series (dcm2niix does), or set the "
+            "sform if you know its axes."
+        )
+    if sform is None or qform is None or not np.isfinite(sform).all():
+        return forms[0]
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in header.get_data_shape()])).reshape(3, -1)
+    apart = (sform - qform)[:3, :3] @ corners + (sform - qform)[:3, 3:]  # [3, 8]
+    apart_mm = float(np.linalg.norm(apart, axis=0).max())
+    if apart_mm > _MAX_APART * np.min(header["pixdim"][1:4]):
+        mirrored = np.linalg.det(sform[:3, :3]) * np.linalg.det(qform[:3, :3]) < 0
+        raise InputError(
+            f"{path}: its sform and its qform disagree by up to {apart_mm:.1f} mm"
+            f"{', and one is the mirror image of the other' * bool(mirrored)}. Convert the scan "
+            "again from its source, or copy the right one to the other (nibabel: "
+            "image.set_qform(image.get_sform()), or set_sform of the qform)."
+        )
+    return sform
+
+
+def _qform(header: nib.Nifti1Header) -> np.ndarray | None:
+    """The qform; None if the header has none, or not a valid one. # [4, 4]"""
+    if header["pixdim"][0] not in (-1, 1):
+        header["pixdim"][0] = 1  # as NIfTI says of 0
+    try:
+        return header.get_qform(coded=True)[0]
+    except (ValueError, nib.spatialimages.HeaderDataError):
+        return None
 
 
 def _check_content(path: PathLike, header: nib.Nifti1Header, n_bytes: int) -> None:

@@ -14,6 +14,8 @@ from dtc_jax.errors import InputError
 from dtc_jax.imaging import formats
 
 _AFFINE_TOLERANCE_MM = 1e-2  # headers store float32, and tools round them differently
+_LABEL_TOLERANCE = 1e-3  # of a label that was stored with a slope
+_SOFT_EDGE = 0.5  # a soft mask is inside from here on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,11 +27,13 @@ class Volume:
       affine: [4, 4]; maps a voxel index (z, y, x, 1) to RAS world coordinates in mm.
       axes: orientation of the axes (x, y, z) of the source file, in nibabel's letters; a mask to
         be overlaid voxel by voxel is written in the same orientation.
+      notes: what a user should know of how it was read; nothing in them identifies a patient.
     """
 
     array: np.ndarray
     affine: np.ndarray
     axes: str = "RAS"
+    notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -59,25 +63,31 @@ class Volume:
 
 
 def read_image(path: storage.PathLike, series: int | str | None = None) -> Volume:
-    """Reads a CT in any orientation into the axes closest to (z, y, x) of RAS.
+    """Reads an image in any orientation into the axes closest to (z, y, x) of RAS.
+
+    Whether it is a CT in HU is for `ct.read` to say.
 
     Args:
       path: NIfTI, NRRD or MHA, or a folder of DICOM files.
       series: of a DICOM folder; default: the largest axial series; see `dicom.find`.
 
     Returns:
-      HU with the slope and intercept of the header applied: int16 if they are whole, else float32.
+      The slope and intercept of the header are applied: int16 if that loses nothing, else float32.
 
     Raises:
       InputError: the scan is missing, damaged, not 3-D, has no valid geometry or contains NaN.
     """
     volume = _read(path, series)
-    array = volume.array
-    if array.dtype != np.int16:
-        fits = array.min() >= -(2**15) and array.max() < 2**15
-        is_whole = array.dtype.kind != "f" or np.array_equal(np.rint(array), array)
-        array = array.astype(np.int16 if fits and is_whole else np.float32)
-    return dataclasses.replace(volume, array=array)
+    return dataclasses.replace(volume, array=compact(volume.array))
+
+
+def compact(array: np.ndarray) -> np.ndarray:
+    """As int16 if that loses nothing, else as float32."""
+    if array.dtype == np.int16:
+        return array
+    fits = array.min() >= -(2**15) and array.max() < 2**15
+    is_whole = array.dtype.kind != "f" or np.array_equal(np.rint(array), array)
+    return array.astype(np.int16 if fits and is_whole else np.float32)
 
 
 def read_mask(
@@ -89,7 +99,7 @@ def read_mask(
     """Reads the mask of one lesion on the grid of the scan `like`.
 
     Args:
-      path: NIfTI, NRRD or MHA.
+      path: NIfTI, NRRD or MHA; whole numbers, or a soft mask of 0 to 1 whose edge is at 0.5.
       like: the scan, as read by `read_image`.
       label: number of the lesion in an instance mask; None: all nonzero voxels.
       advice: what to do if the mask is empty, for the message.
@@ -98,10 +108,10 @@ def read_mask(
       A volume of bool.
 
     Raises:
-      InputError: as `read_image`; or the mask is on another grid, or is empty.
+      InputError: as `read_image`; or the mask is on another grid, is empty or has other fractions.
     """
     array = _read_numbers(path, like)
-    mask = array != 0 if label is None else _whole(array) == label
+    mask = array != 0 if label is None else array == label
     if not mask.any():
         raise _empty(path, label, advice)
     return Volume(mask, like.affine)
@@ -123,34 +133,49 @@ def read_regions(
     Raises:
       InputError: see `read_mask`.
     """
-    array = _read_numbers(path, like)
-    numbers = _whole(array)
+    numbers = _read_numbers(path, like)
     # At most the highest number in the mask: the list of boxes has that length.
     highest = min(max((n for n in labels if n is not None), default=0), int(numbers.max()))
     boxes = ndimage.find_objects(numbers, max_label=highest) if highest > 0 else []
-    nonzero = ndimage.find_objects(array != 0, max_label=1) if None in labels else []
+    nonzero = ndimage.find_objects(numbers != 0, max_label=1) if None in labels else []
     regions = []
     for label in labels:
         candidates, number = (nonzero, 1) if label is None else (boxes, label)
         box = candidates[number - 1] if number <= len(candidates) else None
         if box is None:
             raise _empty(path, label)
-        regions.append((box, array[box] != 0 if label is None else numbers[box] == label))
+        regions.append((box, numbers[box] != 0 if label is None else numbers[box] == label))
     return regions
 
 
 def _read_numbers(path: storage.PathLike, like: Volume) -> np.ndarray:
-    """The numbers of a mask on the grid of `like`."""
+    """The numbers of a mask on the grid of `like`; they are whole."""
     mask = _read(path)
     check_same_grid(path, mask, like)
-    if mask.array.min() < 0:
+    numbers = _whole(path, mask.array)
+    if numbers.min() < 0:
         raise InputError(f"{path}: contains negative numbers, so it is a scan, not a mask.")
-    return mask.array
+    return numbers
 
 
-def _whole(array: np.ndarray) -> np.ndarray:
-    """Rounds labels, since a slope and intercept may make them fractional."""
-    return np.rint(array) if array.dtype.kind == "f" else array
+def _whole(path: storage.PathLike, array: np.ndarray) -> np.ndarray:
+    """The whole numbers that a mask means.
+
+    A slope and intercept, or the noise of a resampling, may make labels fractional. A soft mask of
+    0 to 1 is one lesion, which reaches to where the mask falls to a half.
+    """
+    if array.dtype.kind != "f":
+        return array
+    numbers = np.rint(array)
+    if np.abs(array - numbers).max() <= _LABEL_TOLERANCE:
+        return numbers
+    if array.min() < -_LABEL_TOLERANCE or array.max() > 1 + _LABEL_TOLERANCE:
+        raise InputError(
+            f"{path}: contains fractions from {array.min():g} to {array.max():g}, so it is no "
+            "mask; export whole numbers (resample labels by the nearest neighbour), or a soft "
+            "mask from 0 to 1."
+        )
+    return (array >= _SOFT_EDGE).astype(np.float32)
 
 
 def _empty(

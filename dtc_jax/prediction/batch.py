@@ -14,11 +14,16 @@ from dtc_jax.prediction import answer as answer_lib
 from dtc_jax.prediction import folder as folder_lib
 from dtc_jax.prediction import predictors as predictors_lib
 from dtc_jax.prediction import scan as scan_lib
-from dtc_jax.prediction.answer import COLUMNS, NOTICE
+from dtc_jax.prediction.answer import NOTICE
 from dtc_jax.prediction.predictors import Predictors
 from dtc_jax.prediction.requests import Request
 
 CLAIM = "batch.json"
+_AS_READ = ("series", "notes", "dicom_seg")
+COLUMNS = (  # of scans.csv
+    *("scan_id", "patient_id", "status", "message", "lesions", "seconds"),
+    *(*_AS_READ, "notice"),
+)
 
 
 def predict(
@@ -33,7 +38,7 @@ def predict(
     rows: list[dict[str, Any]] = []
     for request in progress.track(requests, "scans"):
         rows.append(_one(request, predictors, out / request.scan_id, keep_identity))
-        storage.write_table(out / "scans.csv", pd.DataFrame(rows).assign(notice=NOTICE))
+        storage.write_table(out / "scans.csv", pd.DataFrame(rows).assign(notice=NOTICE)[[*COLUMNS]])
         print(f"{request.scan_id}: {_outcome(rows[-1])}", flush=True)
     _write_lesions(requests, rows, out)
     failed = [row for row in rows if row["status"] == "failed"]
@@ -57,7 +62,7 @@ def _one(
             folder_lib.mark_current(folder)
             figures = storage.read_json(folder / "summary.json")
             seconds = sum(folder_lib.read_record(folder)["seconds"].values())
-            return row | _done(figures["lesions"], seconds, "was done before")
+            return row | _done(folder, figures["lesions"], seconds, "was done before")
         folder_lib.check_own(folder)
         answer = scan_lib.predict(request, predictors, folder, keep_identity)
     except (InputError, OSError, jax.errors.JaxRuntimeError) as error:
@@ -68,8 +73,9 @@ def _one(
                 f"{text.rstrip('.')}. {request.scan_id}/ contains an older answer, not this run's."
             )
         failed = {"status": "failed", "message": text, "lesions": None}
-        return row | failed | {"seconds": round(time.monotonic() - start, 1)}
-    return row | _done(answer_lib.summary(answer)["lesions"], time.monotonic() - start, "")
+        seconds = {"seconds": round(time.monotonic() - start, 1)}
+        return row | failed | seconds | dict.fromkeys(_AS_READ, "")
+    return row | _done(folder, answer_lib.summary(answer)["lesions"], time.monotonic() - start, "")
 
 
 def _unnamed(text: str, request: Request) -> str:
@@ -83,16 +89,26 @@ def _unnamed(text: str, request: Request) -> str:
     return text
 
 
-def _done(lesions: int, seconds: float, message: str) -> dict[str, Any]:
-    done = {"status": "done", "message": message, "lesions": lesions}
-    return done | {"seconds": round(seconds, 1)}
+def _done(folder: pathlib.Path, lesions: int, seconds: float, message: str) -> dict[str, Any]:
+    record = folder_lib.read_record(folder)
+    as_read = (
+        record["scan"]["series"] or "",
+        " ".join(record["scan"].get("notes", [])),
+        record.get("dicom_seg", ""),
+    )
+    done = {"status": "done", "message": message, "lesions": lesions, "seconds": round(seconds, 1)}
+    return done | dict(zip(_AS_READ, as_read, strict=True))
 
 
 def _outcome(row: dict[str, Any]) -> str:
     if row["status"] == "failed":
         return f"failed: {row['message']}"
     count = "1 lesion" if row["lesions"] == 1 else f"{row['lesions']} lesions"
-    return f"{count}, {row['message'] or str(row['seconds']) + ' s'}"
+    done = f"{count}, {row['message'] or str(row['seconds']) + ' s'}"
+    told = [row["notes"]] * bool(row["notes"])
+    if row["dicom_seg"].startswith("not written"):
+        told.append(f"DICOM SEG {row['dicom_seg']}")
+    return " ".join([f"{done}.", *told]) if told else done
 
 
 def _claim(out: pathlib.Path, predictors: Predictors, keep_identity: bool) -> None:
@@ -138,7 +154,7 @@ def _write_lesions(
     requests: Sequence[Request], rows: Sequence[dict[str, Any]], out: pathlib.Path
 ) -> None:
     """Writes the lesions of all scans that are done as one table."""
-    parts = [pd.DataFrame(columns=["scan_id", "patient_id", *COLUMNS])]
+    parts = [pd.DataFrame(columns=["scan_id", "patient_id", *answer_lib.COLUMNS])]
     for request, row in zip(requests, rows, strict=True):
         if row["status"] == "done":
             part = folder_lib.read_lesions(out / request.scan_id)

@@ -78,6 +78,8 @@ def write(
             )
         figures = answer_lib.summary(answer)
         lines = [*_facts(figures), *facts]
+        if seg_is_missing(record):
+            lines.append(("DICOM SEG", record["dicom_seg"]))
         chest = review.make_overview(answer.image, answer.sides) if answer.sides else None
         about = review.About(title, answer.threshold, lines, answer.slices.source, chest)
         review.write_page(partial / "review.html", answer_lib.findings(answer), about)
@@ -149,6 +151,11 @@ def read_record(folder: pathlib.Path) -> dict[str, Any]:
     if not whole or record.get("kind") not in KINDS:
         raise InputError(f"{folder}: its {RECORD} is not that of a predicted scan.")
     return record
+
+
+def seg_is_missing(record: dict[str, Any]) -> bool:
+    """Whether a scan is DICOM, but could not be referred to."""
+    return str(record.get("dicom_seg", "")).startswith("not written")
 
 
 def read_lesions(folder: pathlib.Path) -> pd.DataFrame:

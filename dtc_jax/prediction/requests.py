@@ -4,13 +4,15 @@ import dataclasses
 import hashlib
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pandas as pd
 
+from dtc_jax.crops import fingerprint
 from dtc_jax.csv_reader import Problem, TableError, read_cells
 from dtc_jax.errors import InputError
-from dtc_jax.imaging import dicom, volume
+from dtc_jax.imaging import ct, dicom
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.storage import PathLike
 
@@ -43,16 +45,20 @@ class Request:
         return self.patient_id or self.scan_id
 
     def stamp(self) -> str:
-        """Changes with the size or the time of any of the files; reveals nothing else of them."""
-        seen = hashlib.sha256(str(self.series).encode())
-        for path in filter(None, (self.path, self.lungs)):
-            try:
-                for file in dicom.visible_files(path):
-                    stat = file.stat()
-                    seen.update(f"{stat.st_size} {stat.st_mtime_ns}\n".encode())
-            except OSError:  # reading it will raise a clear error
-                seen.update(b"missing")
-        return seen.hexdigest()
+        """Changes with whatever the file system says of the files; reveals nothing of them."""
+        return self._hash(fingerprint.stamp)
+
+    def contents(self) -> str:
+        """Changes with the contents of the files, and not with their place or their time."""
+        return self._hash(fingerprint.sha256)
+
+    def _hash(self, of_file: Callable[[str], Any]) -> str:
+        """What cannot be read counts as empty: reading it will raise a clear error."""
+        known = [
+            self.series,
+            *(of_file(path) if path else None for path in (self.path, self.lungs)),
+        ]
+        return hashlib.sha256(repr(known).encode()).hexdigest()
 
     def size(self) -> str:
         """Of all files of the scan together, as a person reads it."""
@@ -84,9 +90,9 @@ def read(path: PathLike, series: str | None = None) -> Scan:
     """Reads a scan.
 
     Raises:
-      InputError: see `volume.read_image`.
+      InputError: see `ct.read`.
     """
-    image = volume.read_image(path, series)  # first: it says what is wrong with the path
+    image = ct.read(path, series)  # first: it says what is wrong with the path
     is_dicom = pathlib.Path(path).is_dir() or dicom.is_dicom(path)
     return Scan(image, dicom.find(path, series) if is_dicom else None)
 

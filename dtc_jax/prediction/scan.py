@@ -35,6 +35,8 @@ def predict(
         is too small.
     """
     clock = Clock()
+    # Before it is read: if it changes now, the answer is found to be that of another scan.
+    identity = {"stamp": request.stamp(), "contents": request.contents()}
     what = f"{request.path}: a scan that takes {request.size()} on disk"
     with no_memory_is_an_input_error(what, _SMALLER):
         scan = requests.read(request.path, request.series)
@@ -42,12 +44,13 @@ def predict(
     shape = " × ".join(map(str, scan.image.shape))
     what = f"{request.path}: a scan of {shape} voxels (z, y, x)"
     with no_memory_is_an_input_error(what, _SMALLER):
-        return _answer(request, scan, predictors, folder, keep_identity, clock)
+        return _answer(request, scan, identity, predictors, folder, keep_identity, clock)
 
 
 def _answer(
     request: Request,
     scan: Scan,
+    identity: dict[str, str],
     predictors: Predictors,
     folder: pathlib.Path,
     keep_identity: bool,
@@ -65,7 +68,7 @@ def _answer(
     clock.lap("classify and heat maps")
     record = {
         "kind": "prediction",
-        "scan": describe(request, scan),
+        "scan": describe(request, scan) | identity,
         "lungs": "given" if request.lungs else "found",
         "networks": predictors.networks,
         "keep_identity": keep_identity,
@@ -90,12 +93,12 @@ def describe(request: Request, scan: Scan) -> dict[str, Any]:
     return {
         "scan_id": request.scan_id,
         "patient_id": request.patient_id,
-        "stamp": request.stamp(),
         "fingerprint": scan.fingerprint(),
         "shape_zyx": list(scan.image.shape),
         "spacing_mm_zyx": np.round(scan.image.spacing_mm, 4).tolist(),
         "series": scan.series.statement if scan.series else None,
         "slices": numbering.slices(scan.image, scan.series).record(),
+        "notes": list(scan.image.notes),
     }
 
 
@@ -109,6 +112,7 @@ def facts(record: dict[str, Any]) -> list[tuple[str, str]]:
     spacing = " × ".join(f"{side:.2f}" for side in scan["spacing_mm_zyx"])
     lines.append(("Scan", f"{shape} voxels of {spacing} mm (z, y, x); lungs {record['lungs']}"))
     lines.append(("Slice numbers", numbering.of_record(scan.get("slices", {})).source))
+    lines += [("As read", note) for note in scan.get("notes", [])]  # an older answer has none
     for name, network in networks.items():
         count = "" if network["networks"] == 1 else f"{network['networks']} networks, "
         lines.append((name.capitalize(), f"{count}weights {network['weights'][:12]}"))
@@ -139,7 +143,7 @@ def is_done(
         and predictors_lib.essence(record["networks"])
         == predictors_lib.essence(predictors.networks)
         and record["keep_identity"] == keep_identity
-        and record["scan"]["stamp"] == request.stamp()
+        and _is_of(record["scan"], request)
         and record["scan"]["patient_id"] == request.patient_id
     )
     if not same and (folder / "reviewed").exists():
@@ -148,6 +152,11 @@ def is_done(
             "networks; choose another --out."
         )
     return same
+
+
+def _is_of(scan: dict[str, Any], request: Request) -> bool:
+    """Whether an answer is that of these files, which are read only where they may have changed."""
+    return scan["stamp"] == request.stamp() or scan.get("contents") == request.contents()
 
 
 def _lungs(request: Request, scan: Scan) -> Volume:

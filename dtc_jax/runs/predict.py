@@ -101,6 +101,8 @@ def _report(answer: Answer, folder: pathlib.Path) -> None:
     record = folder_lib.read_record(folder)
     if record["scan"]["series"]:
         print(record["scan"]["series"])
+    for note in record["scan"].get("notes", []):
+        print(note)
     of_review = record["kind"] == "review"
     print(folder_lib.table(answer, "no lesion is left" if of_review else "no lesion was found"))
     if of_review and record["review"]["without_reviewer"]:
@@ -109,7 +111,7 @@ def _report(answer: Answer, folder: pathlib.Path) -> None:
             f"No reviewer is named for lesion {numbers}; fill in the review's column reviewer. A "
             "lesion that is only in the mask may have a row there, too."
         )
-    if record.get("dicom_seg", "").startswith("not written"):
+    if folder_lib.seg_is_missing(record):
         print(f"DICOM SEG {record['dicom_seg']}")
     spent = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in record["seconds"].items())
     print(f"{spent}. Everything is in {folder}/ (review.html first).")

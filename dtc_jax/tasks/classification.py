@@ -56,6 +56,7 @@ def load(config: ml_collections.ConfigDict) -> Data:
         size_mm = tuple(config.data.size_mm)
         parameters = {"manifest": str(path), "size_mm": size_mm}
         built, stored = sources.build("lesion_crops", parameters, folder)
+        notes += sources.build_notes(built)
         chosen = selection.select(with_lesion, config.selection)
         table, flow = chosen.table, chosen.flow
     else:

@@ -65,6 +65,7 @@ def load(config: ml_collections.ConfigDict) -> Data:
     people = _people(rows, config.split)
     table = stored.merge(people, on="patient_id", how="left", validate="many_to_one")
     kept, notes = _leave_out(table, fields.exclude_patients)
+    notes += sources.build_notes(built)
     if not kept.volume_mm3.any():
         raise InputError(f"{path}: no patch shows a lesion; add scans with lesions to learn from.")
     # On the scan's own grid, so that the split does not depend on the network's.

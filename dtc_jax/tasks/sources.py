@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import sys
 from typing import Any
 
 import ml_collections
@@ -33,7 +34,20 @@ class Data:
     @property
     def fingerprint(self) -> str:
         """Of the stored records: their contents, ids and build parameters."""
-        return str(storage.read_json(self.records.folder / "fingerprint.json")["fingerprint"])
+        return str(_about(self.records.folder)["fingerprint"])
+
+
+def _about(folder: pathlib.Path) -> dict[str, Any]:
+    """What the build of a dataset said of it."""
+    return dict(storage.read_json(folder / "fingerprint.json"))
+
+
+def build_notes(folder: pathlib.Path) -> list[str]:
+    """What a reader has to know of the HU in a built dataset; also printed to stderr."""
+    notes = list(_about(folder).get("notes", []))  # an older build has none
+    for note in notes:
+        print(f"{folder}: {note}.", file=sys.stderr, flush=True)
+    return notes
 
 
 def split_by_lesion(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -8,7 +8,7 @@ import SimpleITK as simpleitk
 
 from dtc_jax.crops import extraction, record
 from dtc_jax.errors import InputError
-from dtc_jax.imaging import volume
+from dtc_jax.imaging import ct, volume
 
 PARAMS = record.CropParams(size_mm=(8, 8, 8))
 CUT = functools.partial(extraction.cut_scan, params=PARAMS)
@@ -36,10 +36,21 @@ def test_scans_do_not_depend_on_the_order_of_the_rows():
 
 def test_a_scan_is_read_once_for_all_its_lesions(scan, monkeypatch):
     reads = []
-    read = volume.read_image
-    monkeypatch.setattr(volume, "read_image", lambda path: reads.append(path) or read(path))
+    read = ct.read
+    monkeypatch.setattr(ct, "read", lambda path: reads.append(path) or read(path))
     assert len(CUT(scan)) == 2
     assert reads == [scan.image]
+
+
+def test_what_was_noted_of_a_scan_is_said_once_all_are_cut(scan, capsys):
+    image = volume.read_image(scan.image)
+    image.array[:, :5] = -2000
+    volume.write(scan.image, image)
+    assert len(list(extraction.extract(CUT, [scan] * 5, workers=1))) == 10
+    said = capsys.readouterr().err.splitlines()
+    assert said == 3 * [
+        "scan of lesion p1-a: 3,200 voxels of padding (-2000 HU) are taken for air."
+    ] + ["… and of 2 more scans"]
 
 
 @pytest.mark.parametrize("name", ["ct.nrrd", "ct.mha"])

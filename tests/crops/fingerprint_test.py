@@ -4,6 +4,8 @@ import os
 import pathlib
 import shutil
 
+import pytest
+
 from dtc_jax.crops import extraction, fingerprint
 
 PARAMS = {"size_mm": [8, 8, 8]}
@@ -35,18 +37,30 @@ def test_a_changed_voxel_counts_even_where_size_and_second_agree(scan, tmp_path)
     assert _mark(scan, tmp_path) != mark  # the file is young, so its time is not trusted
 
 
-def test_an_unchanged_file_is_not_read_again(tmp_path):
+@pytest.mark.parametrize("inside", ["", "1.dcm"])
+def test_a_file_is_read_again_where_its_contents_may_have_changed(tmp_path, monkeypatch, inside):
+    """Size and time may be kept by who changes it, also within a folder."""
+    monkeypatch.setattr(fingerprint, "_SETTLED_SECONDS", -1.0)  # the times are trusted at once
     path, cache = tmp_path / "scan", tmp_path / "hashes.json"
-    path.write_bytes(b"before")
-    os.utime(path, (1, 1))
-    (first,) = fingerprint.file_hashes([str(path)], cache).values()
-    path.write_bytes(b"behind")  # same size; the time is set back, which hides the change
-    os.utime(path, (1, 1))
-    assert list(fingerprint.file_hashes([str(path)], cache).values()) == [first]
-    os.utime(path, (2, 2))
-    (second,) = fingerprint.file_hashes([str(path)], cache).values()
-    assert second != first
-    assert json.loads(cache.read_text())[str(path)] == [6, 2 * 10**9, second]
+    file = path / inside if inside else path
+    file.parent.mkdir(exist_ok=True)
+    if inside:
+        (path / "0.dcm").write_bytes(b"the newest, and the largest")
+    file.write_bytes(b"before")
+    os.utime(file, (1, 1))
+
+    def found():
+        (one,) = fingerprint.file_hashes([str(path)], cache).values()
+        return one
+
+    first = found()
+    known = json.loads(cache.read_text())
+    known[str(path)][-1] = "remembered"
+    cache.write_text(json.dumps(known))
+    assert found() == "remembered"
+    file.write_bytes(b"behind")
+    os.utime(file, (1, 1))
+    assert found() not in ("remembered", first)
 
 
 def test_a_folder_counts_as_its_files_do(tmp_path):

@@ -53,6 +53,22 @@ def test_record_i_is_row_i(config, tmp_path, monkeypatch):
         assert row.diameter_mm == pytest.approx(float(one["diameter_mm"]))
 
 
+def test_scans_without_their_intercept_are_named_or_refused(cohort, config, tmp_path):
+    shifted = []
+    for patient in ("p2", "p1", "p3", "p4"):
+        path = cohort.parent / f"{patient}.nii.gz"
+        one = volume.read_image(path)
+        volume.write(path, volume.Volume(one.array + np.int16(1024), one.affine))
+        shifted.append(patient)
+        if shifted == ["p2"]:
+            folder = build.build("lesion_crops", config, tmp_path / "data")
+            (note,) = json.loads((folder / "fingerprint.json").read_text())["notes"]
+            assert note.startswith("the HU around a1 (")
+    with pytest.raises(InputError, match=r"lesions\.csv: its scans are not in HU"):
+        build.build("lesion_crops", config, tmp_path / "data")
+    assert list((tmp_path / "data").glob("lesion_crops*")) == [folder]
+
+
 def test_no_tensorflow_is_loaded(config, tmp_path):
     assert build.build("lesion_crops", config, tmp_path / "data")
     assert "tensorflow" not in sys.modules

@@ -9,6 +9,7 @@ import pytest
 
 from dtc_jax import storage
 from dtc_jax.cohort.manifest import read_manifest
+from dtc_jax.crops import fingerprint
 from dtc_jax.errors import InputError
 from dtc_jax.evaluation import scan_cache
 
@@ -182,9 +183,9 @@ def test_a_scan_that_is_no_longer_whole_is_judged_again(cohort):
     assert (before[1] / "lesions.csv").is_file()
 
 
-def test_nothing_that_is_kept_says_how_a_file_is_called(cohort):
-    for path in cohort.parent.glob("*.nii"):
-        os.utime(path, (1, 1))  # settled: their hashes are remembered by their names
+def test_nothing_that_is_kept_says_how_a_file_is_called(cohort, monkeypatch):
+    # Their hashes are remembered at once, by their names.
+    monkeypatch.setattr(fingerprint, "_SETTLED_SECONDS", -1.0)
     folders = _judge(cohort, Judge())
     assert "a.nii" in (cohort.parent / "hashes").read_text()
     for path in folders[0].parent.rglob("*"):

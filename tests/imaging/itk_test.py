@@ -86,6 +86,10 @@ def _without(data, field):
     return b"\n".join(line for line in lines if not line.startswith(field))
 
 
+def _with_nrrd_unit(unit):
+    return lambda data: data.replace(b"encoding: raw", b"encoding: raw\nspace units: " + unit)
+
+
 BAD = {
     "cut.nrrd": (lambda data: data[:-1], "damaged, truncated"),
     "cut.mha": (lambda data: data[:-1], "damaged, truncated"),
@@ -99,6 +103,22 @@ BAD = {
     "axes.mha": (
         lambda data: re.sub(rb"TransformMatrix = .*", b"TransformMatrix =" + 9 * b" 1", data),
         "valid geometry",
+    ),
+    "nowhere.nrrd": (
+        lambda data: data.replace(b"space: left-posterior-superior", b"space dimension: 3"),
+        "where its axes point",
+    ),
+    "scanner.nrrd": (
+        lambda data: data.replace(b"left-posterior-superior", b"scanner-xyz"),
+        "where its axes point",
+    ),
+    "nowhere.mha": (lambda data: _without(data, b"TransformMatrix"), "where its axes point"),
+    "cubits.nrrd": (_with_nrrd_unit(b'"cubit" "cubit" "cubit"'), "unit of length is not known"),
+    "two.nrrd": (_with_nrrd_unit(b'"mm" "mm" "um"'), "unit of length is not known"),
+    "metres.nrrd": (_with_nrrd_unit(b'"m" "m" "m"'), "voxels are 700 × 800 × 2.5e"),
+    "metres.mha": (
+        lambda data: data.replace(b"ElementSpacing", b"DistanceUnits = m\nElementSpacing"),
+        "voxels are 700 × 800 × 2.5e",
     ),
     "away.nrrd": (
         lambda data: data.replace(b"encoding: raw", b"encoding: raw\ndata file: /etc/passwd"),
@@ -115,6 +135,28 @@ def test_bad_content_is_named(tmp_path, name, case):
     with pytest.raises(InputError, match=message) as caught:
         volume.read_image(tmp_path / name)
     assert str(tmp_path / name) in str(caught.value)
+
+
+@pytest.mark.parametrize("unit", [b'"mm" "mm" "mm"', b'"um" "um" "um"'])
+def test_the_unit_of_a_nrrd_counts(tmp_path, unit):
+    image = _image()
+    scale = 1000 if b"um" in unit else 1
+    image.SetSpacing([scale * side for side in image.GetSpacing()])
+    image.SetOrigin([scale * place for place in image.GetOrigin()])
+    data = _with_nrrd_unit(unit)(_written(tmp_path, image, "scan.nrrd"))
+    (tmp_path / "scan.nrrd").write_bytes(data)
+    sitk.WriteImage(_image(), tmp_path / "mm.nrrd")
+    found, expected = (volume.read_image(tmp_path / n) for n in ("scan.nrrd", "mm.nrrd"))
+    np.testing.assert_allclose(found.affine, expected.affine, atol=1e-4)
+
+
+def test_a_sheared_nrrd_is_refused(tmp_path):
+    data = _written(tmp_path, _image(turn=np.eye(3)), "scan.nrrd")
+    sheared = re.sub(rb"\(0,0,2.5\)", b"(0,0.5,2.45)", data)
+    assert sheared != data
+    (tmp_path / "scan.nrrd").write_bytes(sheared)
+    with pytest.raises(InputError, match=r"gantry tilt of 11\.5 degrees"):
+        volume.read_image(tmp_path / "scan.nrrd")
 
 
 @pytest.mark.parametrize(

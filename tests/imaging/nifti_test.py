@@ -28,6 +28,37 @@ def _sform(columns):
     return _patched(280, np.array(columns, np.float32))
 
 
+def _with_qform(change, **fields):
+    """A file whose qform is the changed sform."""
+    image = nib.Nifti1Image(HU, AFFINE)
+    image.set_qform(change @ AFFINE, code=1)
+    for name, value in fields.items():
+        image.header[name] = value
+    return image.to_bytes()
+
+
+def _moved(by_mm):
+    moved = np.eye(4)
+    moved[2, 3] = by_mm
+    return moved
+
+
+def _sheared(degrees):
+    affine = AFFINE.copy()
+    affine[1, 2] = AFFINE[2, 2] * np.tan(np.radians(degrees))
+    return _bytes(affine=affine)
+
+
+def _without_forms():
+    return _patched(252, np.zeros(2, np.int16))
+
+
+def _with_unit(code, scale=1.0):
+    image = nib.Nifti1Image(HU, np.diag([scale, scale, scale, 1]) @ AFFINE)
+    image.header["xyzt_units"] = code
+    return image.to_bytes()
+
+
 def _with_nan():
     array = HU.astype(np.float32)
     array[1, 2, 3] = np.nan
@@ -46,6 +77,12 @@ BAD = {
     "zero_affine": (_sform(np.zeros((3, 4))), "affine is singular"),
     "parallel_axes": (_sform([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0]]), "affine is singular"),
     "nan_affine": (_sform(np.full((3, 4), np.nan)), "affine is singular"),
+    "other_qform": (_with_qform(_moved(0.5)), "sform and its qform disagree by up to 0.5 mm. Conv"),
+    "mirrored_qform": (_with_qform(np.diag([-1, 1, 1, 1])), "and one is the mirror image of the"),
+    "no_form": (_without_forms(), "neither an sform nor a qform"),
+    "sheared": (_sheared(12), "gantry tilt of 12.0 degrees"),
+    "microns_said_to_be_mm": (_with_unit(2, 1000), "voxels are 700 × 800 × 1.5e\\+03 mm large"),
+    "mm_said_to_be_metres": (_with_unit(1), "the unit of its header is wrong"),
     "2d": (_bytes(HU[0]), "is 2-D .* stack its slices"),
     "4d": (_bytes(np.stack([HU, HU], -1)), "is 4-D .* save one of its volumes"),
     "no_voxel": (_patched(42, np.int16(-5)), "without a voxel"),
@@ -66,7 +103,6 @@ BAD = {
 BAD_PACKED = {
     "half": (PACKED[: len(PACKED) // 2], "damaged or truncated"),
     "checksum_missing": (PACKED[:-4], "damaged or truncated"),
-    "not_packed": (_bytes(), "damaged or truncated \\(Not a gzipped file"),
     "garbage_behind": (PACKED + b"garbage", "damaged or truncated"),
 }
 
@@ -86,6 +122,25 @@ def test_gzip_damage_is_named(tmp_path, data, message):
     path.write_bytes(data)
     with pytest.raises(InputError, match=message):
         nifti.load(path)
+
+
+@pytest.mark.parametrize(("name", "data"), [("a.nii.gz", _bytes()), ("a.nii", PACKED)])
+def test_a_file_is_unpacked_by_its_content_not_its_name(tmp_path, name, data):
+    (tmp_path / name).write_bytes(data)
+    np.testing.assert_array_equal(nifti.load(tmp_path / name)[0], HU)
+
+
+@pytest.mark.parametrize("data", [
+    _with_unit(3, 1e3), _with_unit(1, 1e-3), _with_unit(0), _with_unit(2), _sheared(0.05),
+    _with_qform(np.eye(4)), _with_qform(_moved(0.3)),
+    _with_qform(np.eye(4), pixdim=[0, 0.7, 0.8, 1.5, *[1] * 4]),
+    _with_qform(np.eye(4), quatern_b=5), _with_qform(_moved(9), qform_code=0),
+    _with_qform(np.eye(4), sform_code=0),
+])  # fmt: skip
+def test_a_place_that_the_header_states_once_is_taken_in_mm(tmp_path, data):
+    (tmp_path / "scan.nii").write_bytes(data)
+    _, affine, _ = formats.load(tmp_path / "scan.nii")
+    np.testing.assert_allclose(affine, AFFINE, atol=2e-3)
 
 
 def test_no_flipped_bit_gives_another_picture(tmp_path):

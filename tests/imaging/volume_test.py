@@ -108,6 +108,37 @@ def test_a_label_picks_its_lesion(tmp_path):
     assert np.argwhere(volume.read_mask(path, _scan(), 2).array).tolist() == [[2, 2, 2]]
 
 
+def _soft(noise=0.0):
+    """A ball of 4 voxels whose edge falls from 1 to 0 over two voxels."""
+    far = np.sqrt(sum((x - 8) ** 2 for x in np.indices((17, 17, 17))))
+    soft = np.clip((5 - far) / 2, 0, 1) + noise
+    affine = np.eye(4)[[2, 1, 0, 3]]
+    return far, Volume(soft.astype(np.float32), affine)
+
+
+@pytest.mark.parametrize("label", [None, 1])
+@pytest.mark.parametrize("noise", [0.0, 1e-6, -1e-6, 0.2 * np.random.default_rng(0).random(17)])
+def test_a_soft_mask_ends_where_it_falls_to_a_half(tmp_path, label, noise):
+    far, soft = _soft(noise)
+    soft = dataclasses.replace(soft, array=soft.array.clip(max=1))
+    volume.write(tmp_path / "soft.nii", soft)
+    like = dataclasses.replace(soft, array=np.zeros(far.shape, np.int16))
+    found = volume.read_mask(tmp_path / "soft.nii", like, label).array
+    assert (found[far < 3.9]).all()
+    assert not found[far > 4.5].any()
+    ((box, lesion),) = volume.read_regions(tmp_path / "soft.nii", like, [label])
+    assert lesion.sum() == found.sum() == found[box].sum()
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(200, 0), (2, 0), (1, -0.3)])
+def test_other_fractions_are_no_mask(tmp_path, scale, shift):
+    _, soft = _soft()
+    volume.write(tmp_path / "soft.nii", dataclasses.replace(soft, array=soft.array * scale + shift))
+    like = dataclasses.replace(soft, array=np.zeros(soft.shape, np.int16))
+    with pytest.raises(InputError, match=r"soft\.nii: contains fractions .* export whole numbers"):
+        volume.read_mask(tmp_path / "soft.nii", like, 1)
+
+
 def test_a_scaled_label_is_still_its_number(tmp_path):
     image = nib.Nifti1Image(_mask().array.T * 85, _nifti_affine(_scan()))
     data = bytearray(image.to_bytes())
@@ -174,7 +205,8 @@ def test_a_full_disk_leaves_no_half_file(tmp_path):
 def test_a_volume_is_written_in_the_voxel_order_of_the_file_it_belongs_to(axes, tmp_path):
     rng = np.random.default_rng(0)
     array, affine = rng.integers(-9, 9, (4, 5, 6), np.int16), np.eye(4)
-    affine[:3, :3] = [[0, 0.2, 0.7], [0.1, 0.8, 0], [2.5, 0, 0.1]]
+    turn = transform.Rotation.from_euler("xyz", OBLIQUE, degrees=True).as_matrix()
+    affine[:3, :3] = turn[:, ::-1] * [2.5, 0.8, 0.7]
     one = volume.Volume(array, affine)
     volume.write(tmp_path / "one.nii.gz", one, axes=axes)
     stored = nib.load(tmp_path / "one.nii.gz")

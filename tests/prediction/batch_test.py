@@ -1,8 +1,10 @@
 """Many scans: a bad one does not stop the rest, a stopped batch goes on, another one is refused."""
 
+import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,7 +44,7 @@ def test_a_bad_scan_is_reported_and_the_rest_is_done(predict, scans, answered, c
     table = _table(out)
     assert table.index.tolist() == ["P1", "P2", "P1-2", "scan-004"]
     assert table.status.tolist() == ["done", "failed", "done", "done"]
-    assert table.message["P2"].startswith("the scan: is damaged or truncated")
+    assert table.message["P2"].startswith("the scan: has no NIfTI header; it is damaged")
     assert "Doe" not in (out / "scans.csv").read_text()
     assert table.lesions.fillna(-1).tolist() == [2, -1, 2, 0]
     assert (table.notice == "For research use only").all()
@@ -204,6 +206,25 @@ def test_a_folder_of_other_networks_or_of_something_else_is_refused(predict, sca
     (scans.parent / "full" / "thesis.txt").write_text("mine")
     assert predict(f"--scans={one}", f"--out={scans.parent / 'full'}") == 1
     assert "already contains something else" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("inside", ["", "1.dcm"])
+def test_a_scan_is_known_by_its_contents_whatever_its_size_and_time_say(tmp_path, inside):
+    path, copy = tmp_path / "ct", tmp_path / "copy"
+    file = path / inside if inside else path
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"before")
+    os.utime(file, (1, 1))
+    request, other = requests.Request(str(path)), requests.Request(str(copy))
+    (shutil.copytree if inside else shutil.copy2)(path, copy)
+    stamp, contents = request.stamp(), request.contents()
+    assert other.contents() == contents
+    assert other.stamp() != stamp
+    assert dataclasses.replace(request, series="2").contents() != contents
+    file.write_bytes(b"behind")
+    os.utime(file, (1, 1))
+    assert request.stamp() != stamp
+    assert request.contents() != contents
 
 
 def test_a_manifest_of_lesions_is_a_list_of_scans(study):

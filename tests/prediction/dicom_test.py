@@ -175,7 +175,9 @@ def test_something_else_is_refused(predict, tmp_path, capfd, name, content, word
 
 def test_a_scan_without_lungs_is_refused(predict, chests, tmp_path, capsys):
     scan = volume.read_image(chests / "0.nii.gz")
-    volume.write(tmp_path / "head.nii", volume.Volume(np.full_like(scan.array, 40), scan.affine))
+    head = np.full_like(scan.array, 40)
+    head[:, :, :20] = -1000  # of air beside it
+    volume.write(tmp_path / "head.nii", volume.Volume(head, scan.affine))
     assert predict(f"--scan={tmp_path / 'head.nii'}", f"--out={tmp_path / 'out'}") == 1
     assert "head.nii: no lungs found" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -207,6 +209,36 @@ def test_a_series_that_a_segmentation_cannot_refer_to_is_answered_without(
     assert "DICOM SEG not written: highdicom cannot refer to this series" in capfd.readouterr().out
     assert not (out / "lesions.dcm").exists()
     assert len(pd.read_csv(out / "lesions.csv")) == 2
+
+
+def test_what_was_passed_over_and_put_right_is_in_the_table_and_on_the_page(
+    predict, chests, tmp_path, capsys
+):
+    scan = volume.read_image(chests / "0.nii.gz")
+    scan.array[:, :1] = -2000
+    folder = save_slices(make_slices(scan, SOPInstanceUID="1.2.3"), tmp_path / "ct")
+    (folder / "Doe.txt").write_text("notes")
+    (tmp_path / "scans.csv").write_text("image\nct\n")
+    out = tmp_path / "out"
+    assert predict(f"--scans={tmp_path / 'scans.csv'}", f"--out={out}") == 0
+    row = pd.read_csv(out / "scans.csv").iloc[0]
+    assert row.status == "done"
+    assert row.lesions == 2
+    assert row.series == (
+        "series 1: 30 axial CT slices every 5.00 mm; the only CT series. Ignored: 1 × file that is "
+        "not DICOM."
+    )
+    assert f"{30 * 64:,} voxels of padding (-2000 HU) are taken for air." in row.notes
+    assert row.dicom_seg.startswith("not written: the 30 images of the series have 1 identifiers")
+    page, said = (out / row.scan_id / "review.html").read_text(), capsys.readouterr().out
+    for text in (row.notes, row.dicom_seg):
+        assert text in said
+    for text in ("1 × file that is not DICOM", "voxels of padding", row.dicom_seg):
+        assert text in page
+    assert predict(f"--scans={tmp_path / 'scans.csv'}", f"--out={out}") == 0
+    again = pd.read_csv(out / "scans.csv").iloc[0]
+    assert again.message == "was done before"
+    assert again[["series", "notes", "dicom_seg"]].equals(row[["series", "notes", "dicom_seg"]])
 
 
 @pytest.mark.skipif(not REAL, reason="DTC_JAX_DATA is not set")

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import os
 import pathlib
+import re
 import struct
 import warnings
 from collections.abc import Iterator
@@ -15,22 +16,29 @@ import pydicom
 from pydicom import uid
 
 from dtc_jax.errors import InputError
+from dtc_jax.imaging.dicom import acquisitions
 from dtc_jax.storage import PathLike
 
 ENHANCED = (uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStorage)
 SUFFIX = ".dcm"
 _CT = (uid.CTImageStorage, *ENHANCED)
 
-# The only tags that are read; the three identifiers are compared, never shown.
+# The only tags that are read; the identifiers and texts are compared, never shown.
 _TAGS = [
     *("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SeriesNumber"),
     *("InstanceNumber", "ImageType", "BodyPartExamined", "NumberOfFrames", "Rows", "Columns"),
     *("SamplesPerPixel",),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
-    *("RescaleSlope", "RescaleIntercept", "RescaleType"),
+    *("RescaleSlope", "RescaleIntercept", "RescaleType", "SeriesDescription"),
+    *acquisitions.MARKS,
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 ]
 _MAGIC = slice(128, 132)  # the bytes DICM of a DICOM file
+# What a file without a preamble begins with: a tag of group 2 or 8 up to that of the class (or
+# the instance), and its VR, or a length below 64 KiB; little endian, or big.
+_BARE = re.compile(
+    rb"[\x02\x08]\0[\0-\x18]\0([A-Z]{2}|..\0\0)|\0[\x02\x08]\0[\0-\x18][A-Z]{2}", re.DOTALL
+)
 _PIXELS = [struct.pack(f"{order}HH", 0x7FE0, 0x0010) for order in "<>"]  # the tag of the pixel data
 _LISTED = 10
 
@@ -65,11 +73,12 @@ def suppress_header_values() -> Iterator[None]:
 
 
 def is_dicom(path: PathLike) -> bool:
-    """Whether a file is DICOM, by its first bytes or its name."""
+    """Whether a file is DICOM, by its name or its first bytes; old files lack the preamble."""
     if os.fspath(path).lower().endswith(SUFFIX):
         return True
     with open(path, "rb") as file:
-        return file.read(_MAGIC.stop)[_MAGIC] == b"DICM"
+        start = file.read(_MAGIC.stop)
+    return start[_MAGIC] == b"DICM" or _BARE.match(start) is not None
 
 
 def read(file: PathLike | BinaryIO, tags: list[str] | None = None) -> pydicom.Dataset:

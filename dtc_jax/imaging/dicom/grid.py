@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dtc_jax.errors import InputError
+from dtc_jax.imaging.dicom import acquisitions
 from dtc_jax.imaging.dicom.slices import Slice
 from dtc_jax.storage import PathLike
 
@@ -13,7 +14,6 @@ _LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 _SAME = 1e-3  # of direction cosines, and of mm between pixels: rounding of headers
 _SAME_PLACE_MM = 0.01
 _GAP = 1.5  # of the usual distance between slices
-_TILT_DEG = 0.1  # shifts the ends of a 400 mm scan by 0.7 mm
 _SHIFT_MM = 0.1
 """Maximum distance of a slice from its place on the regular grid.
 
@@ -44,12 +44,12 @@ def arrange(path: PathLike, slices: Sequence[Slice]) -> tuple[tuple[Slice, ...],
 
     Returns:
       The sorted slices, and the affine [4, 4] that maps (column, row, slice, 1) to RAS
-      coordinates in mm.
+      coordinates in mm. It is sheared where the gantry was tilted, which `formats` refuses.
 
     Raises:
       InputError: there are fewer than two slices; they differ in size, orientation or pixel
-        spacing; some are missing, duplicated or more than `_SHIFT_MM` away from a regular grid;
-        they are sheared by a gantry tilt.
+        spacing; some are missing, duplicated or more than `_SHIFT_MM` away from a regular grid; or
+        several acquisitions alternate.
     """
     if len(slices) < 2:
         raise InputError(
@@ -73,12 +73,14 @@ def arrange(path: PathLike, slices: Sequence[Slice]) -> tuple[tuple[Slice, ...],
             f"mm away from a regular grid (tolerance {_SHIFT_MM} mm); export the original series, "
             "or resample it first."
         )
-    shift_mm = np.linalg.norm(np.cross(step, across))  # sideways, from slice to slice
-    tilt_deg = np.degrees(np.arctan2(shift_mm, step @ across))
-    if tilt_deg > _TILT_DEG and shift_mm * len(slices) > _SHIFT_MM:
+    mixed = acquisitions.alternating([slice_.marks for slice_ in ordered])
+    if mixed:
+        by, counts = mixed
+        step_mm = np.linalg.norm(step)
         raise InputError(
-            f"{path}: the slices are sheared by a gantry tilt of {tilt_deg:.1f} degrees; correct "
-            "the tilt first (dcm2niix does)."
+            f"{path}: the slices of {len(counts)} acquisitions alternate in one series, "
+            f"{' + '.join(map(str, counts))} slices, one every {step_mm:.2f} mm (they differ in "
+            f"their {by}). Export one acquisition as a series of its own."
         )
     affine = np.eye(4)
     columns = [*(axes * slices[0].spacing_mm[:, None]), step, start]

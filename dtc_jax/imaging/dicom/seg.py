@@ -77,8 +77,8 @@ def write_seg(
 
     Raises:
       InputError: there is no lesion; the mask is on another grid; the series is split into several
-        multi-frame files; `patient_id` is not a valid DICOM id; the identity in the series is not
-        valid; highdicom is not installed.
+        multi-frame files, or its images have no identifiers of their own; `patient_id` is not a
+        valid DICOM id; the identity in the series is not valid; highdicom is not installed.
     """
     try:
         import highdicom as hd
@@ -157,6 +157,13 @@ def _images(path: storage.PathLike, source: Series) -> tuple[list[pydicom.Datase
             "SEG cannot refer; use the NIfTI mask."
         )
     images = [files.read(name, [*_GEOMETRY, *_IDENTITY]) for name in names]
+    uids = {str(image.get("SOPInstanceUID") or "") for image in images} - {""}
+    if len(uids) < len(images):
+        raise InputError(
+            f"{path}: the {len(images)} images of the series have {len(uids)} identifiers in all "
+            "(SOPInstanceUID), so a DICOM SEG cannot say on which slice a lesion is; use the NIfTI "
+            "mask, or export the series again."
+        )
     for image in images:
         # highdicom needs a thickness, but some series leave it empty: the distance of the slices.
         # An enhanced image has it elsewhere.

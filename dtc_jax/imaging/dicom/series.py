@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pathlib
+import re
 
 import numpy as np
 import pydicom
@@ -11,6 +12,11 @@ from dtc_jax.errors import InputError
 from dtc_jax.imaging.dicom import files, grid, slices
 from dtc_jax.storage import PathLike
 
+_ORIGINAL, _DERIVED, _PROJECTED = range(3)
+_KINDS = ("", "derived ", "projected ")
+# In a description, only a hint. Siemens writes CT_SOM5 MIP, enhanced images have MAX_IP.
+_PROJECTION = re.compile(r"\b(MIP|M(AX|IN|EAN) ?IP|VRT|SSD|PROJECTION|(VOLUME|SURFACE) REND\w*)\b")
+_REFORMATTED = re.compile(rf"{_PROJECTION.pattern}|\bMPR\b")
 _CHEST = ("CHEST", "THORAX", "LUNG", "WHOLEBODY", "WHOLE BODY")
 
 
@@ -36,7 +42,8 @@ def find(path: PathLike, series: int | str | None = None) -> Series:
     Args:
       path: a folder of DICOM files, or one such file.
       series: SeriesNumber or SeriesInstanceUID. None: the axial CT series with the most slices, if
-        possible among those whose header names the chest.
+        possible among the original ones (not reformatted), and among those whose header names the
+        chest.
 
     Raises:
       InputError: there is no CT series, or not this one; there are series of several patients; or
@@ -103,6 +110,17 @@ class _Candidate:
         return ("sagittal", "coronal", "axial")[np.abs(grid.normal(cosines)).argmax()]
 
     @functools.cached_property
+    def kind(self) -> int:
+        """Original, derived from another series, or a projection of it (MIP, …)."""
+        stated = self._first.get("ImageType") or ()
+        words = " ".join([stated] if isinstance(stated, str) else stated).upper().replace("_", " ")
+        if _PROJECTION.search(words):
+            return _PROJECTED
+        title = str(self._first.get("SeriesDescription") or "").upper().replace("_", " ")
+        derived = {"DERIVED", "SECONDARY"} & {*words.split()}
+        return _DERIVED if derived or _REFORMATTED.search(title) else _ORIGINAL
+
+    @functools.cached_property
     def shows_chest(self) -> bool:
         part = str(self._first.get("BodyPartExamined") or "").upper()
         return any(word in part for word in _CHEST)
@@ -113,7 +131,8 @@ class _Candidate:
 
     @property
     def content(self) -> str:
-        return f"{self.count} {self.plane} CT slices{' of the chest' if self.shows_chest else ''}"
+        where = " of the chest" if self.shows_chest else ""
+        return f"{self.count} {_KINDS[self.kind]}{self.plane} CT slices{where}"
 
 
 def _choose(
@@ -141,8 +160,16 @@ def _choose(
     axial = [candidate for candidate in candidates if candidate.plane == "axial"]
     if not axial:
         raise InputError(f"{path}: contains no axial CT series, but {listed}; choose the series.")
-    chest = [candidate for candidate in axial if candidate.shows_chest]
-    best = max(chest or axial, key=lambda candidate: (candidate.count, -(candidate.number or 0)))
+    kind = min(candidate.kind for candidate in axial)
+    if kind == _PROJECTED:
+        raise InputError(
+            f"{path}: contains no CT slices but projections of them (MIP), in {listed}; give the "
+            "folder of the original series, or choose the series."
+        )
+    alike = [candidate for candidate in axial if candidate.kind == kind]
+    chest = [candidate for candidate in alike if candidate.shows_chest]
+    best = max(chest or alike, key=lambda candidate: (candidate.count, -(candidate.number or 0)))
     if len(candidates) == 1:
         return best, "the only CT series"
-    return best, f"the largest of {len(chest or axial)} axial CT series"
+    which = "original " if len(alike) < len(axial) and kind == _ORIGINAL else ""
+    return best, f"the largest of {len(chest or alike)} {which}axial CT series"

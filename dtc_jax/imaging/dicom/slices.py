@@ -8,7 +8,7 @@ import pydicom
 from pydicom import uid
 
 from dtc_jax.errors import InputError
-from dtc_jax.imaging.dicom import files
+from dtc_jax.imaging.dicom import acquisitions, files
 from dtc_jax.storage import PathLike
 
 _RESCALE = "PixelValueTransformationSequence"
@@ -31,6 +31,7 @@ class Slice:
       spacing_mm: distance of columns (along a row) and of rows. # [2]
       shape: rows, columns.
       slope, intercept: HU = slope * stored + intercept.
+      marks: by which acquisitions are told apart, see `acquisitions`; never shown.
     """
 
     file: pathlib.Path = dataclasses.field(repr=False)  # its name may identify a patient
@@ -43,6 +44,7 @@ class Slice:
     shape: tuple[int, int]
     slope: float
     intercept: float
+    marks: dict[str, str] = dataclasses.field(default_factory=dict, repr=False)
 
 
 def count(header: pydicom.Dataset) -> int:
@@ -100,6 +102,7 @@ def _slice(path: PathLike, file: pathlib.Path, header: pydicom.Dataset, frame: i
         shape=(int(header.get("Rows") or 0), int(header.get("Columns") or 0)),
         slope=required("RescaleSlope", np.array(slope) if slope else None).item(),
         intercept=numbers(_RESCALE, "RescaleIntercept").item(),
+        marks=_marks(header, frame),
     )
 
 
@@ -110,6 +113,16 @@ def _number(header: pydicom.Dataset, frame: int) -> int | None:
         return int(header.InstanceNumber)
     except (AttributeError, TypeError, ValueError):
         return None
+
+
+def _marks(header: pydicom.Dataset, frame: int) -> dict[str, str]:
+    enhanced = header.SOPClassUID in files.ENHANCED
+    marks = {}
+    for keyword, (of_frame, _) in acquisitions.MARKS.items():
+        name = of_frame if enhanced else keyword
+        value = _attribute(header, frame, "FrameContentSequence", name) if name else None
+        marks[keyword] = "" if value is None else str(value)
+    return marks
 
 
 def _numbers(

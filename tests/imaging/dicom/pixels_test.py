@@ -54,12 +54,31 @@ def test_signed_numbers_keep_their_sign(tmp_path, ct, make, save):
     _same(volume.read_image(save(slices, tmp_path)), ct)
 
 
-@pytest.mark.parametrize("implicit", [False, True])
-def test_files_without_a_preamble_are_read(tmp_path, ct, make, implicit):
-    for number, one in enumerate(make(ct)):
+@pytest.mark.parametrize("first", [{}, {"SpecificCharacterSet": "ISO_IR 100"}])
+@pytest.mark.parametrize("name", ["{}.dcm", "IM{}", "{}.ima"])
+@pytest.mark.parametrize(("implicit", "little"), [(False, True), (True, True), (False, False)])
+def test_files_without_a_preamble_are_read(tmp_path, ct, make, name, implicit, little, first):
+    slices = make(ct, **first)
+    for number, one in enumerate(slices):
+        if number % 3:  # as where two exports were put into one folder
+            one.save_as(tmp_path / name.format(number), enforce_file_format=True)
+            continue
         del one.file_meta
-        one.save_as(tmp_path / f"{number}.dcm", implicit_vr=implicit, little_endian=True)
+        if not little:
+            one.PixelData = np.frombuffer(one.PixelData, "<u2").astype(">u2").tobytes()
+        one.save_as(tmp_path / name.format(number), implicit_vr=implicit, little_endian=little)
     _same(volume.read_image(tmp_path), ct)
+
+
+def test_a_truncated_file_without_a_preamble_is_not_passed_over(tmp_path, ct, make, save):
+    slices = make(ct)
+    save(slices, tmp_path)
+    (tmp_path / "IM0007.dcm").unlink()
+    del slices[7].file_meta
+    slices[7].save_as(tmp_path / "last", implicit_vr=True, little_endian=True)
+    (tmp_path / "last").write_bytes((tmp_path / "last").read_bytes()[:300])
+    with pytest.raises(InputError, match="1 of 8 files cannot be read as DICOM"):
+        volume.read_image(tmp_path)
 
 
 # --- compressed ---

@@ -176,6 +176,17 @@ def test_what_cannot_be_written_is_refused(tmp_path, ct, make, save):
         assert not path.exists()
 
 
+@pytest.mark.parametrize("name", ["1.2.3.4", ""])
+def test_images_without_identifiers_of_their_own_are_not_referred_to(tmp_path, ct, make, name):
+    for number, one in enumerate(make(ct, SOPInstanceUID=name)):
+        one.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+        one.save_as(tmp_path / f"IM{number}", enforce_file_format=True)
+    path = tmp_path / "lesions.dcm"
+    with pytest.raises(InputError, match=r"8 images of the series have [01] identifiers in all"):
+        seg.write_seg(path, _lesions(ct), dicom.find(tmp_path), ORIGIN)
+    assert not path.exists()
+
+
 def test_an_invalid_identity_is_not_copied(tmp_path, ct, make, save):
     source = dicom.find(save(make(ct, PatientSex="FEMALE"), tmp_path / "ct"))
     with pytest.raises(InputError, match="identity in the header of the series is not valid"):

@@ -163,6 +163,45 @@ def test_a_series_of_the_chest_goes_before_a_larger_one(tmp_path, ct, make, save
     assert "Ignored: series 6 (8 axial CT slices)." in found.statement
 
 
+DERIVED = {
+    "a thin reformat": {"ImageType": ["DERIVED", "SECONDARY", "AXIAL", "CT_SOM5 MPR"]},
+    "secondary": {"ImageType": ["ORIGINAL", "SECONDARY", "AXIAL"]},
+    "said by its title": {"SeriesDescription": "Thorax 1.0 MPR axial"},
+    "a MIP": {"ImageType": ["DERIVED", "SECONDARY", "AXIAL", "CT_SOM5 MIP"]},
+    "a MIP by its title": {"SeriesDescription": "AX_MIP_10mm"},
+    "an enhanced MIP": {"ImageType": ["DERIVED", "PRIMARY", "VOLUME", "MAX_IP"]},
+}
+
+
+@pytest.mark.parametrize("tags", DERIVED.values(), ids=DERIVED)
+def test_an_original_series_goes_before_a_larger_derived_one(tmp_path, ct, make, save, tags):
+    save(make(_part(ct, 4), series=2), tmp_path / "a")
+    save(make(ct, series=3, BodyPartExamined="CHEST", **tags), tmp_path / "b")
+    said = dicom.find(tmp_path).statement
+    assert said.startswith("series 2: 4 axial CT slices every 2.50 mm; the largest of 1 original")
+    kind = "projected" if "MIP" in str(tags.get("ImageType")) or "MAX" in str(tags) else "derived"
+    assert f"Ignored: series 3 (8 {kind} axial CT slices of the chest)." in said
+    assert "Thorax" not in said
+    assert f"series 3: 8 {kind} axial CT slices" in dicom.find(tmp_path, 3).statement
+
+
+def test_a_derived_series_alone_is_read_and_said_to_be_one(tmp_path, ct, make, save):
+    save(make(ct, ImageType=["DERIVED", "PRIMARY", "AXIAL"]), tmp_path)
+    assert dicom.find(tmp_path).statement.startswith("series 1: 8 derived axial CT slices every")
+
+
+@pytest.mark.parametrize("image_type", [None, "", "ORIGINAL", ["ORIGINAL", "PRIMARY", "IMPACTED"]])
+def test_an_unusual_image_type_is_no_derived_one(tmp_path, ct, make, save, image_type):
+    save(make(ct, ImageType=image_type), tmp_path)
+    assert dicom.find(tmp_path).statement.startswith("series 1: 8 axial CT slices")
+
+
+def test_a_mip_alone_is_no_scan(tmp_path, ct, make, save):
+    save(make(ct, ImageType=["DERIVED", "SECONDARY", "AXIAL", "MIP"]), tmp_path)
+    with pytest.raises(InputError, match=r"no CT slices but projections .* give the folder of the"):
+        dicom.find(tmp_path)
+
+
 def test_of_two_as_large_the_first_number_is_read(tmp_path, ct, make, save):
     save(make(ct, series=9), tmp_path / "a")
     save(make(ct, series=4), tmp_path / "b")

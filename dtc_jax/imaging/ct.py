@@ -1,0 +1,131 @@
+"""A CT in HU, checked to be one: its numbers, its padding, and the order of its slices.
+
+Air is -1000 HU by definition, and every CT of a chest has some. What a header got wrong, such as a
+missing intercept, shows in it.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from dtc_jax import storage
+from dtc_jax.errors import InputError
+from dtc_jax.imaging import volume
+from dtc_jax.imaging.volume import Volume
+
+AIR_HU = -1024  # the lowest number of a CT of 12 bits
+_PADDING_HU = -1500  # noise and streaks reach -1445 in 904 real volumes; padding is -2000 or less
+_HIGHEST_HU = 2**15 - 1  # of 16 bits; beyond is a negative number that was stored as a positive one
+_FEW = 0.01  # of the voxels
+_WHOLE_MM = (
+    50.0,
+    150.0,
+    150.0,
+)  # along z, y, x: a scan this large contains air, a small cube may not
+_NO_AIR_HU = -200.0
+_NO_TISSUE_HU = -300.0
+_DENSE_HU = 500.0  # not even a cube within a soft tissue is as dense throughout
+_SAMPLED = 2**21  # voxels
+_SLICES = 16  # of fewer, chance may decide
+_ALTERNATING = 0.9
+"""Slices alternate where those two apart differ less than neighbours do, by this factor.
+
+It is 1.57 to 1.62 in five real scans (1.10 with noise of 60 HU on top, 1.0 of noise alone), and
+0.78 or less in the same scans if they alternate with themselves, two slices away.
+"""
+
+
+def read(path: storage.PathLike, series: int | str | None = None) -> Volume:
+    """Reads a CT as `volume.read_image` does, and refuses what cannot be one in HU.
+
+    Padding, as scanners write it outside the circle that they reconstruct, becomes air, and the
+    volume's `notes` say so.
+
+    Args:
+      path: see `volume.read_image`.
+      series: see `volume.read_image`.
+
+    Raises:
+      InputError: see `volume.read_image`; or the numbers are not HU, or the slices of two
+        acquisitions alternate.
+    """
+    scan = volume.read_image(path, series)
+    is_whole = bool((scan.spacing_mm * scan.shape >= _WHOLE_MM).all())
+    signed, of_sign = _signed(path, scan.array)
+    array, of_padding = _without_padding(path, signed)
+    _check_hu(path, signed, is_whole)
+    if is_whole:
+        _check_order(path, array)
+    return dataclasses.replace(scan, array=array, notes=of_sign + of_padding)
+
+
+def _signed(path: storage.PathLike, hu: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The scan with the sign of numbers of 16 bits that were stored without it, and a note."""
+    high = hu > _HIGHEST_HU
+    if not high.any():
+        return hu, ()
+    if hu.max() >= 2**16:
+        raise InputError(
+            f"{path}: contains voxels of up to {hu.max():.0f} HU, which no CT has; convert the "
+            "scan again from its DICOM series, in HU."
+        )
+    signed = volume.compact(np.where(high, hu - 2**16, hu))
+    count = np.count_nonzero(signed[high] >= _PADDING_HU)
+    if not count:
+        return signed, ()
+    return signed, (f"{count:,} voxels are taken for negative ones that were stored without sign.",)
+
+
+def _without_padding(path: storage.PathLike, hu: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The scan with air in place of padding, and a note of it."""
+    outside = hu < _PADDING_HU
+    found = hu[outside]
+    if not found.size:
+        return hu, ()
+    values, counts = np.unique(found[:: 1 + found.size // _SAMPLED], return_counts=True)
+    if found.size > _FEW * hu.size and counts.max() < counts.sum() / 2:
+        raise InputError(
+            f"{path}: {found.size / hu.size:.0%} of its voxels are below {_PADDING_HU} HU, and not "
+            "of one value, as padding is; the rescale intercept was probably applied twice. "
+            "Convert the scan again from its DICOM series, in HU."
+        )
+    usual = values[counts.argmax()]
+    clean = volume.compact(np.where(outside, np.asarray(AIR_HU, hu.dtype), hu))
+    return clean, (f"{found.size:,} voxels of padding ({usual:.0f} HU) are taken for air.",)
+
+
+def _check_hu(path: storage.PathLike, hu: np.ndarray, is_whole: bool) -> None:
+    """Refuses a scan without air or without tissue, and a small one in which all is dense.
+
+    Padding tells nothing: it is the same with and without the intercept.
+    """
+    sample = hu.ravel()[:: 1 + 2 * (hu.size // _SAMPLED)]  # odd, so that it meets every column
+    sample = sample[sample >= _PADDING_HU]
+    if not sample.size:
+        raise InputError(f"{path}: has no voxel in HU, but padding alone; convert it again.")
+    low, high = np.percentile(sample, [1, 99.9])
+    if low >= (_NO_AIR_HU if is_whole else _DENSE_HU):
+        raise InputError(
+            f"{path}: is not in HU: 99 % of its voxels are above {low:.0f}, but air is -1000. The "
+            "rescale intercept (usually -1024) is missing, or it was saved as a picture. Convert "
+            "the scan again from its DICOM series, or add the intercept."
+        )
+    if is_whole and high < _NO_TISSUE_HU:
+        raise InputError(
+            f"{path}: is not in HU: only 0.1 % of its voxels are above {high:.0f}, but soft tissue "
+            "is about 40. The rescale intercept was probably applied twice. Convert the scan "
+            "again from its DICOM series."
+        )
+
+
+def _check_order(path: storage.PathLike, hu: np.ndarray) -> None:
+    """Refuses slices that are more like the next but one than like their neighbours."""
+    if len(hu) < _SLICES:
+        return
+    seen = np.clip(hu[:, ::4, ::4], -1000, 400).astype(np.float32)
+    one, two = (float(np.abs(seen[apart:] - seen[:-apart]).mean()) for apart in (1, 2))
+    if two < _ALTERNATING * one:
+        raise InputError(
+            f"{path}: its {len(hu)} slices alternate: each is more like the next but one than like "
+            "its neighbour, as where two acquisitions were put into one. Export one of them alone."
+        )
