@@ -123,6 +123,7 @@ def _run(argv: list[str]) -> None:
             scans=_SCANS.value or "",
             series=_SERIES.value,
             lungs=_LUNGS.value or "",
+            candidates=_CANDIDATES.value or "",
             keep_identity=_KEEP_IDENTITY.value,
         )
     elif _MODE.value == "report":
@@ -159,6 +160,10 @@ def _check() -> None:
         for flag in (_SCAN, _SERIES, _LUNGS, _SEGMENTER, _CLASSIFIER, _REVIEW, _MASK):
             if flag.value is not None:
                 raise _usage(f"--{flag.name} is for --mode=predict.")
+    if _CANDIDATES.value and not (
+        _MODE.value == "predict" or (_MODE.value == "evaluate" and _SCANS.value)
+    ):
+        raise _usage("--candidates is for --mode=predict, and for --mode=evaluate with --scans.")
     if _SCANS.value == "":
         raise _usage("--scans is empty; give the path of a CSV.")
     if _MODE.value in ("train", "leakage", "pipeline"):

@@ -11,13 +11,11 @@ from dtc_jax.imaging.resample import onto, resample
 from dtc_jax.imaging.volume import Volume
 
 RIGHT, LEFT = 1, 2  # in the volumes of `sides`
-_NAMES = {RIGHT: "right", LEFT: "left"}
 _GRID_MM = 4.0  # coarse and therefore fast; the border between the lungs is interpolated
 _EROSION_MM = (0, 4, 8, 12, 16, 20)  # by which bridges between the lungs are cut
 _MIN_SHARE = 0.1  # of the larger lung: what is smaller is a piece of it, not the other lung
 _MIN_APART = 0.7  # of the lungs' mean width: pieces of one lung lie above each other
 _MIN_CONCAVE = 0.03  # of a lung's width, by which its concave side must be off its middle
-_NEAR_MM = 30.0  # a point farther from the lungs than this has no side
 
 
 def sides(field: Volume) -> Volume:
@@ -46,27 +44,6 @@ def sides(field: Volume) -> Volume:
         if away:  # world x grows towards the patient's right
             labels[field.array] = LEFT if away > 0 else RIGHT
     return dataclasses.replace(field, array=labels)
-
-
-def side(labels: Volume, point_mm: np.ndarray) -> str:
-    """The side of a point of the world: 'right', 'left', or '' if it is not known.
-
-    Args:
-      labels: of `sides`.
-      point_mm: RAS. # [3]. A point outside the lungs has the side of the nearest voxel of a lung
-        within 30 mm.
-    """
-    middle = labels.index(point_mm)
-    reach = _NEAR_MM / labels.spacing_mm
-    start = np.clip(np.floor(middle - reach), 0, labels.shape).astype(int)
-    stop = np.clip(np.ceil(middle + reach) + 1, start, labels.shape).astype(int)
-    near = labels.array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
-    places = np.argwhere(near)  # [N, 3]
-    if not len(places):
-        return ""
-    away_mm = np.linalg.norm((places + start - middle) * labels.spacing_mm, axis=1)
-    nearest = away_mm.argmin()
-    return _NAMES[int(near[tuple(places[nearest])])] if away_mm[nearest] <= _NEAR_MM else ""
 
 
 def split(mask: np.ndarray) -> list[np.ndarray]:

@@ -105,20 +105,6 @@ def _outside(air: np.ndarray, hu: np.ndarray) -> np.ndarray:
     return outside
 
 
-def sides(field: Volume) -> Volume:
-    """The right and the left lung of a lung field, divided in the middle of its width.
-
-    Args:
-      field: bool, along the axes of RAS.
-
-    Returns:
-      uint8 on the same grid: 1 in the patient's right half, 2 in the left, 0 outside.
-    """
-    _, _, width = lesions.bounding_box(field.array)
-    right = np.arange(field.shape[2]) >= (width.start + width.stop) / 2
-    return Volume(np.where(field.array, np.where(right, 1, 2), 0).astype(np.uint8), field.affine)
-
-
 def _enclosed(dense: np.ndarray) -> np.ndarray:
     """Voxels with the largest dense piece on at least three of four sides in their slice.
 

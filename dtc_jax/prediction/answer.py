@@ -96,6 +96,23 @@ def make(
     return Answer(image, mask, complete(table), heat, classifier.threshold, sides, slices)
 
 
+def look_again(
+    candidates: Classifier | None, image: Volume, mask: Volume, measured: pd.DataFrame
+) -> pd.DataFrame:
+    """Adds `lesion_probability` and `is_lesion` to the findings, where a network gives them.
+
+    Args:
+      candidates: tells lesions from false findings; None for none.
+      image: HU.
+      mask: the findings' numbers, on the grid of `image`.
+      measured: a row a finding.
+    """
+    if candidates is None:
+        return measured
+    found = measured.lesion_id.map(classify.probabilities(candidates, image, mask)).astype(float)
+    return measured.assign(lesion_probability=found, is_lesion=found >= candidates.threshold)
+
+
 def complete(table: pd.DataFrame) -> pd.DataFrame:
     """A table with all `COLUMNS` in their order; those of `LATER` are empty if it lacks them."""
     return table.reindex(columns=list(COLUMNS)).astype(LATER).fillna({"side": ""})

@@ -119,11 +119,8 @@ def _claim(out: pathlib.Path, predictors: Predictors, keep_identity: bool) -> No
         former = storage.read_json(path)
         if not isinstance(former, dict) or not {"networks", "keep_identity"} <= set(former):
             raise InputError(f"{path}: does not belong to a batch; choose another --out.")
-        different = [
-            name
-            for name, description in networks.items()
-            if description != former["networks"].get(name)
-        ]
+        names = dict.fromkeys([*networks, *former["networks"]])
+        different = [name for name in names if networks.get(name) != former["networks"].get(name)]
         if keep_identity != former["keep_identity"]:
             different.append("--keep_identity")
         if different:

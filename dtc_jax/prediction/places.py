@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from dtc_jax.imaging import lesions, lungs
+from dtc_jax.imaging import lesions, lung_sides
 from dtc_jax.imaging.numbering import Slices
 from dtc_jax.imaging.volume import Volume
 
-SIDES = {1: "right", 2: "left"}  # of the values of `sides`
+SIDES = {lung_sides.RIGHT: "right", lung_sides.LEFT: "left"}  # of the values of `sides`
 _UNKNOWN = 3
 _NEAR_MM = 10.0  # a lesion outside the lung field belongs to the lung this close to it
 
@@ -18,7 +18,7 @@ def sides(field: Volume) -> Volume:
     Args:
       field: bool, the lung field.
     """
-    labels = lungs.sides(field).array
+    labels = lung_sides.sides(field).array
     labels = np.where(field.array & (labels == 0), _UNKNOWN, labels).astype(np.uint8)
     return Volume(labels, field.affine)
 

@@ -20,24 +20,29 @@ class Predictors:
     Attributes:
       segmenter: finds the lesions.
       classifier: classifies them.
-      networks: of both, by 'segmenter' and 'classifier': the run's folder and its fingerprints, for
-        run.json.
+      candidates: tells lesions from false findings; None for none.
+      networks: of all, by 'segmenter', 'classifier' and 'candidates': the run's folder and its
+        fingerprints, for run.json.
     """
 
     segmenter: Segmenter
     classifier: Classifier
     networks: dict[str, dict[str, Any]]
+    candidates: Classifier | None = None
 
 
-def load(segmenter: PathLike, classifier: PathLike) -> Predictors:
-    """The predictors from the folders of two trained runs.
+def load(segmenter: PathLike, classifier: PathLike, candidates: PathLike = "") -> Predictors:
+    """The predictors from the folders of trained runs; '' for no second look at candidates.
 
     Raises:
       InputError: see `load_segmenter` and `load_classifier`.
     """
     finder, of_segmenter = load_segmenter(segmenter)
     decider, of_classifier = load_classifier(classifier)
-    return Predictors(finder, decider, {"segmenter": of_segmenter, "classifier": of_classifier})
+    networks, look = {"segmenter": of_segmenter, "classifier": of_classifier}, None
+    if candidates:
+        look, networks["candidates"] = load_classifier(candidates, "candidates")
+    return Predictors(finder, decider, networks, look)
 
 
 def load_segmenter(workdir: PathLike) -> tuple[Segmenter, dict[str, Any]]:
@@ -50,13 +55,15 @@ def load_segmenter(workdir: PathLike) -> tuple[Segmenter, dict[str, Any]]:
     return make_segmenter(trained), _describe(workdir, trained)
 
 
-def load_classifier(workdir: PathLike) -> tuple[Classifier, dict[str, Any]]:
-    """The classifier of a run with its threshold, and what run.json says of it.
+def load_classifier(
+    workdir: PathLike, task: str = "classification"
+) -> tuple[Classifier, dict[str, Any]]:
+    """The classifier of a run of `task` with its threshold, and what run.json says of it.
 
     Raises:
       InputError: see `network.load_with_threshold`; or it was not trained on CT.
     """
-    trained = network.load_with_threshold(workdir, "classification")
+    trained = network.load_with_threshold(workdir, task)
     if trained.config.data.source == "medmnist3d":
         raise InputError(
             f"{workdir}: was trained on the cubes of MedMNIST, which are not CT in HU; give a "

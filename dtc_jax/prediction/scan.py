@@ -61,9 +61,12 @@ def _answer(
     clock.lap("lungs")
     found = segment(predictors.segmenter, scan.image, field)
     clock.lap("segment")
+    measured = answer_lib.look_again(predictors.candidates, scan.image, found.mask, found.lesions)
+    if predictors.candidates:
+        clock.lap("second look")
     slices = numbering.slices(scan.image, scan.series)
     answer = answer_lib.make(
-        predictors.classifier, scan.image, found.mask, found.lesions, places.sides(field), slices
+        predictors.classifier, scan.image, found.mask, measured, places.sides(field), slices
     )
     clock.lap("classify and heat maps")
     record = {

@@ -22,6 +22,7 @@ def run(
     scans: PathLike = "",
     series: str | None = None,
     lungs: PathLike = "",
+    candidates: PathLike = "",
     keep_identity: bool = False,
 ) -> None:
     """Finds the lesions of one scan, or of those of a CSV, and says which are RAI-refractory.
@@ -34,6 +35,8 @@ def run(
       scans: a CSV of many instead; see `requests.read_csv`.
       series: SeriesNumber or SeriesInstanceUID of the one scan.
       lungs: mask of the lungs of the one scan; '' to find them.
+      candidates: folder of a run that tells lesions from false findings, which are then folded away
+        on the page; '' for none.
       keep_identity: whether a DICOM SEG names the patient as the series does.
 
     Raises:
@@ -46,7 +49,7 @@ def run(
     folder = pathlib.Path(out).resolve()
     wanted = requests.read_csv(scans) if scans else [requests.single(scan, series, lungs)]
     _check_apart(folder, out, wanted)
-    networks = predictors.load(segmenter, classifier)
+    networks = predictors.load(segmenter, classifier, candidates)
     if scans:
         batch.predict(wanted, networks, folder, keep_identity)
         return

@@ -9,7 +9,8 @@ import pytest
 
 from configs import candidates as config_file
 from dtc_jax.errors import InputError, UsageError
-from dtc_jax.imaging import volume
+from dtc_jax.imaging import instances, volume
+from dtc_jax.prediction import answer, predictors
 from dtc_jax.runs import evaluate, train
 from dtc_jax.statistics import detection
 from dtc_jax.tasks import candidates
@@ -88,6 +89,17 @@ def test_a_run_keeps_or_folds_away_what_was_found(config, found, scans, tmp_path
     merged = kept.merge(tested, on=["patient_id", "lesion_id"], suffixes=("", "_trained"))
     assert len(merged) == len(kept) == len(tested)
     np.testing.assert_allclose(merged.score, merged.score_trained, rtol=1e-4)
+    data, scan = candidates.load(config).table, tested.scan_id.iloc[0]
+    image = volume.read_image(
+        candidates.load(config).table.set_index("scan_id").image[scan].iloc[0]
+    )
+    mask = volume.read_image(found / "scans" / "masks" / f"{scan}.nii.gz")
+    look, described = predictors.load_classifier(run, "candidates")
+    seen = answer.look_again(look, image, mask, instances.measure(image, mask))
+    np.testing.assert_allclose(
+        seen.lesion_probability, tested[tested.scan_id == scan].score, rtol=1e-4
+    )
+    assert (seen.is_lesion == (seen.lesion_probability >= described["threshold"])).all()
     above = kept[kept.is_false & (kept.score >= kept.threshold)]
     per_scan = looked["at_threshold"]["false_positives_per_scan"]["value"]
     assert per_scan == pytest.approx(len(above) / tested.patient_id.nunique())
