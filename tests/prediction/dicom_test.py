@@ -49,7 +49,10 @@ def _contents(path: pathlib.Path) -> bytes:
         return data + gzip.decompress(data)
     if path.suffix == ".html":
         blocks = [base64.b64decode(one) for one in re.findall(rb"[A-Za-z0-9+/]{400,}=*", data)]
-        return data + b"".join(zlib.decompress(one) for one in blocks)
+        # Of a picture, what is packed follows the name of its part.
+        starts = [one.find(b"IDAT") + 4 if one.startswith(b"\x89PNG") else 0 for one in blocks]
+        packed = [one[start:] for one, start in zip(blocks, starts, strict=True)]
+        return data + b"".join(zlib.decompressobj().decompress(one) for one in packed)
     return data
 
 
