@@ -90,9 +90,7 @@ def test_a_run_keeps_or_folds_away_what_was_found(config, found, scans, tmp_path
     assert len(merged) == len(kept) == len(tested)
     np.testing.assert_allclose(merged.score, merged.score_trained, rtol=1e-4)
     data, scan = candidates.load(config).table, tested.scan_id.iloc[0]
-    image = volume.read_image(
-        candidates.load(config).table.set_index("scan_id").image[scan].iloc[0]
-    )
+    image = volume.read_image(data.image[data.scan_id == scan].iloc[0])
     mask = volume.read_image(found / "scans" / "masks" / f"{scan}.nii.gz")
     look, described = predictors.load_classifier(run, "candidates")
     seen = answer.look_again(look, image, mask, instances.measure(image, mask))
