@@ -68,7 +68,8 @@ def test_a_box_is_found_by_a_finding_in_it_and_what_is_ignored_counts_neither_wa
     mask, table = instances.find(image, probability, Instances())
     tables = reference_scan.compare(Segmentation(table, mask, whole), scan)
     lesion = tables["lesions"].iloc[0]
-    assert lesion.lesion_id == "a" and lesion.is_found and np.isnan(lesion.dice)
+    assert (lesion.lesion_id, lesion.is_found) == ("a", True)
+    assert np.isnan(lesion.dice)
     assert lesion.diameter_mm == pytest.approx(table.diameter_mm.iloc[:2].mean(), rel=0.4)
     assert sorted(tables["candidates"].is_false) == [False, True]
     figures = detection.detection(
