@@ -198,8 +198,8 @@ def _chests(config: ml_collections.ConfigDict) -> None:
     config.data.update(other_per_scan=20, vessel_share=0.4, border_share=0.3)
     config.split.folds = 5
     config.augment.set_in = 0.5
-    config.train.update(epochs=30, evaluate_every_epochs=5, checkpoint_every_epochs=5)
-    config.train.hard_negatives.update(rounds=1, after_epochs=15)
+    config.train.update(epochs=24, evaluate_every_epochs=4, checkpoint_every_epochs=4)
+    config.train.hard_negatives.update(rounds=1, after_epochs=12)
 
 
 _VARIANTS = {
