@@ -43,7 +43,9 @@ _LUNGS = flags.DEFINE_string("lungs", None, "predict: mask of the lungs of --sca
 _SEGMENTER = flags.DEFINE_string("segmenter", None, "predict: folder of a segmenter's run.")
 _CLASSIFIER = flags.DEFINE_string("classifier", None, "predict: folder of a classifier's run.")
 _CANDIDATES = flags.DEFINE_string(
-    "candidates", None, "Run that tells lesions from false findings: predict, evaluate --scans."
+    "candidates",
+    None,
+    "Run that tells lesions from false findings: predict, pipeline, evaluate --scans.",
 )
 _REVIEW = flags.DEFINE_string("review", None, "predict: CSV of the review page of --out.")
 _MASK = flags.DEFINE_string("mask", None, "predict: edited instance mask, with --review.")
@@ -101,7 +103,8 @@ def _run(argv: list[str]) -> None:
     elif _MODE.value == "leakage":
         leakage.run(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name(argv)}-leakage")
     elif _MODE.value == "pipeline":
-        pipeline.run(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name(argv)}")
+        home = _WORKDIR.value or f"runs/{_config_name(argv)}"
+        pipeline.run(_CONFIG.value, home, _CANDIDATES.value or "")
     elif _MODE.value == "evaluate":
         evaluate.run(_WORKDIR.value or "", _SCANS.value or "", _CANDIDATES.value or "")
     elif _MODE.value == "predict" and _REVIEW.value:
@@ -160,10 +163,11 @@ def _check() -> None:
         for flag in (_SCAN, _SERIES, _LUNGS, _SEGMENTER, _CLASSIFIER, _REVIEW, _MASK):
             if flag.value is not None:
                 raise _usage(f"--{flag.name} is for --mode=predict.")
-    if _CANDIDATES.value and not (
-        _MODE.value == "predict" or (_MODE.value == "evaluate" and _SCANS.value)
-    ):
-        raise _usage("--candidates is for --mode=predict, and for --mode=evaluate with --scans.")
+    of_scans = _MODE.value == "evaluate" and _SCANS.value
+    if _CANDIDATES.value and not (of_scans or _MODE.value in ("predict", "pipeline")):
+        raise _usage(
+            "--candidates is for --mode=predict, --mode=pipeline and --mode=evaluate with --scans."
+        )
     if _SCANS.value == "":
         raise _usage("--scans is empty; give the path of a CSV.")
     if _MODE.value in ("train", "leakage", "pipeline"):

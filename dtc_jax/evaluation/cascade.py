@@ -32,7 +32,8 @@ def evaluate(
     """Follows each lesion of the test from detection to decision.
 
     Args:
-      networks: 'segmenter' and 'classifier', the latter with its threshold; each of one member.
+      networks: 'segmenter' and 'classifier', the latter with its threshold, each of one member;
+        and 'candidates' with its threshold, where there is a second look at what is found.
       scans: rows of the manifest, of all patients of the test.
       rows: the classifier's lesions with their split.
       perturbation: of the perturbed regions.
@@ -48,8 +49,10 @@ def evaluate(
     assert threshold is not None
     fingerprints = {name: network.fingerprints for name, network in networks.items()}
     finder, decider = make_segmenter(segmenter), make_classifier(classifier)
+    look = make_classifier(networks["candidates"]) if "candidates" in networks else None
     depends_on: dict[str, Any] = {
         "networks": list(fingerprints.values()),
+        **({"threshold": look.threshold} if look else {}),
         "perturbation": dataclasses.asdict(perturbation),
         "seed": seed,
     }
@@ -58,7 +61,7 @@ def evaluate(
         cache,
         sources.file_hashes(segmenter.config),
         lambda _: depends_on,
-        lambda of_scan, _: regions.of_scan(finder, decider, of_scan, perturbation, seed),
+        lambda of_scan, _: regions.of_scan(finder, decider, of_scan, perturbation, seed, look),
     )
     tables = scan_cache.gather(folders)
     tested = rows.loc[rows.split == "test", list(_COLUMNS)]

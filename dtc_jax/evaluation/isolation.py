@@ -50,7 +50,7 @@ def share_split(
     sides = assigned.drop_duplicates("patient_id").set_index("patient_id").split
     in_cohort = rule.of_cohort(manifest).patient_id.drop_duplicates()
     shared = pd.DataFrame({"patient_id": in_cohort, "split": in_cohort.map(sides).fillna("train")})
-    return shared.sort_values("patient_id"), set(tested.patient_id[tested.split == "test"])
+    return shared.sort_values("patient_id"), persons.ids(tested[tested.split == "test"])
 
 
 def isolated(folder: pathlib.Path, tested: set[str]) -> dict[str, str]:
@@ -69,14 +69,31 @@ def isolated(folder: pathlib.Path, tested: set[str]) -> dict[str, str]:
     shared = csv_reader.read_table(folder / SPLIT, _IDS)
     rows = shared.assign(lesion_id=shared.patient_id, fold=0)
     hashes = {"patients": splits.fingerprint(rows)}
-    for name, task in TASKS.items():
-        stored = csv_reader.read_table(folder / name / registry.get(task).table, _IDS)
-        before = initial.seen_before(folder / name, workdir.read_config(folder / name))
-        seen = (persons.ids(stored[stored.split != "test"]) | before) & tested
-        if seen:
-            raise InputError(
-                f"{folder / name}: trained or chosen on {len(seen)} patients of the test, such as "
-                f"{min(seen)}. Choose another --workdir."
-            )
+    for name in TASKS:
+        refuse_seen(folder / name, tested)
         hashes[name] = str(storage.read_json(folder / name / workdir.DATA)["split"])
     return hashes
+
+
+def refuse_seen(folder: pathlib.Path, tested: set[str]) -> None:
+    """Refuses a run that was trained or chosen on a patient of the test.
+
+    Args:
+      folder: of the run.
+      tested: ids of all patients one of whose scans is evaluated.
+
+    Raises:
+      InputError: it was, or nothing records its patients.
+    """
+    config = workdir.read_config(folder)
+    path = folder / registry.of(config).table
+    if not path.is_file():
+        raise InputError(f"{path}: no such file, and nothing else records whom the run has seen.")
+    stored = csv_reader.read_table(path, _IDS)
+    before = initial.seen_before(folder, config)
+    seen = (persons.ids(stored[stored.split != "test"]) | before) & tested
+    if seen:
+        raise InputError(
+            f"{folder}: trained or chosen on {len(seen)} patients of the test, such as "
+            f"{min(seen)}. Choose another run, or another --workdir."
+        )

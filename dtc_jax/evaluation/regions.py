@@ -9,12 +9,18 @@ from dtc_jax.evaluation import reference_scan
 from dtc_jax.imaging import lesions, perturb
 from dtc_jax.imaging.perturb import Perturbation
 from dtc_jax.imaging.volume import Volume
+from dtc_jax.inference import second_look
 from dtc_jax.inference.classify import Classifier, classify
 from dtc_jax.inference.segment import Segmenter
 
 
 def of_scan(
-    segmenter: Segmenter, classifier: Classifier, rows: pd.DataFrame, spec: Perturbation, seed: int
+    segmenter: Segmenter,
+    classifier: Classifier,
+    rows: pd.DataFrame,
+    spec: Perturbation,
+    seed: int,
+    candidates: Classifier | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Segments a scan, and classifies its lesions in their manual, automatic and perturbed regions.
 
@@ -23,6 +29,7 @@ def of_scan(
       rows: of the manifest, the lesions of the scan.
       spec: of the perturbed regions.
       seed: of the same; the rest of what is drawn depends on the lesion's id alone.
+      candidates: drops what is probably no lesion from what was found; None for none.
 
     Returns:
       The tables of `statistics.detection`. Their `lesions` have in addition the scores `manual`,
@@ -32,6 +39,8 @@ def of_scan(
     """
     scan = reference_scan.read(rows)
     found = reference_scan.find(segmenter, scan)
+    if candidates is not None:
+        found = second_look.kept(found, candidates, scan.image)
     tables = reference_scan.compare(found, scan)
     moved = _perturbed(scan.truth, scan.lesion_ids, spec, seed)
     manual, perturbed, automatic = (

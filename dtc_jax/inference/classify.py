@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 from scipy import special
 
 from dtc_jax import progress
@@ -129,12 +128,6 @@ def classify(
             maps = _heat(classifier, arrays, [crop for crop, _ in crops])
         for (number, _), probability, lesion_heat in zip(batch, probabilities, maps, strict=False):
             yield Classified(number, float(probability), lesion_heat)
-
-
-def probabilities(classifier: Classifier, image: Volume, mask: Volume) -> pd.Series:
-    """The probability of each lesion by its number; see `classify`."""
-    found = {one.lesion_id: one.probability for one in classify(classifier, image, mask)}
-    return pd.Series(found, dtype=float).rename_axis("lesion_id")
 
 
 def cut(

@@ -11,7 +11,7 @@ import pandas as pd
 from dtc_jax.imaging import instances, lesions
 from dtc_jax.imaging.numbering import Slices
 from dtc_jax.imaging.volume import Volume
-from dtc_jax.inference import classify, saliency
+from dtc_jax.inference import classify, saliency, second_look
 from dtc_jax.inference.classify import Classifier
 from dtc_jax.prediction import places
 from dtc_jax.report.review import Finding
@@ -109,7 +109,7 @@ def look_again(
     """
     if candidates is None:
         return measured
-    found = measured.lesion_id.map(classify.probabilities(candidates, image, mask)).astype(float)
+    found = measured.lesion_id.map(second_look.probabilities(candidates, image, mask)).astype(float)
     return measured.assign(lesion_probability=found, is_lesion=found >= candidates.threshold)
 
 

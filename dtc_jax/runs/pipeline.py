@@ -22,7 +22,11 @@ _FIGURES, _REGIONS = "pipeline.json", "regions.csv"
 _NAMES = tuple(isolation.TASKS)
 
 
-def run(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> dict[str, Any]:
+def run(
+    config: ml_collections.ConfigDict,
+    workdir: storage.PathLike,
+    candidates: storage.PathLike = "",
+) -> dict[str, Any]:
     """Trains both networks in `workdir`/segmenter and /classifier and evaluates them together.
 
     Writes split.csv, regions.csv and pipeline.json, and prints the error budget. The same call goes
@@ -32,6 +36,8 @@ def run(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> dict[st
     Args:
       config: see configs/pipeline.py.
       workdir: of the run.
+      candidates: run that drops what is probably no lesion from what the segmenter finds; '' for
+        none.
 
     Returns:
       The figures of pipeline.json.
@@ -67,6 +73,9 @@ def run(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> dict[st
         "segmenter": network.load(folder / "segmenter", "segmentation"),
         "classifier": network.load_with_threshold(folder / "classifier", "classification"),
     }
+    if candidates:
+        isolation.refuse_seen(pathlib.Path(candidates), tested)
+        networks["candidates"] = network.load_with_threshold(candidates, "candidates")
     scans = people[people.patient_id.isin(tested)]
     table, figures = cascade.evaluate(
         networks, scans, rows, perturbation, config.seed, folder / "regions"

@@ -51,8 +51,13 @@ def load(config: ml_collections.ConfigDict) -> Data:
         with_lesion, healthy = sources.split_by_lesion(rows)
         if with_lesion.empty:
             raise InputError(f"{path}: has only scans without a lesion; add rows of lesions.")
-        if len(healthy):
-            notes.append(f"scans without a lesion, of no use to a classifier: {len(healthy)}")
+        boxed = int(healthy.lesion_id.notna().sum())
+        for count, what in (
+            (len(healthy) - boxed, "scans without a lesion"),
+            (boxed, "lesions with a box and no mask"),
+        ):
+            if count:
+                notes.append(f"{what}, of no use to a classifier: {count}")
         size_mm = tuple(config.data.size_mm)
         parameters = {"manifest": str(path), "size_mm": size_mm}
         built, stored = sources.build("lesion_crops", parameters, folder)

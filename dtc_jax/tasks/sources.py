@@ -51,8 +51,8 @@ def build_notes(folder: pathlib.Path) -> list[str]:
 
 
 def split_by_lesion(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of a manifest that are a lesion, and those that are a scan without one."""
-    is_lesion = table.lesion_id.notna()
+    """The rows of a manifest that are an outlined lesion, and those that are none."""
+    is_lesion = table["mask"].notna()
     return table[is_lesion].reset_index(drop=True), table[~is_lesion].reset_index(drop=True)
 
 
