@@ -201,9 +201,10 @@ def _check_predict() -> None:
     if _CONFIG.value is not None or _WORKDIR.value is not None:
         raise _usage("--mode=predict takes its networks from --segmenter and --classifier.")
     if _REVIEW.value is not None:
-        if _SEGMENTER.value or _SCANS.value or _LUNGS.value:
+        if _SEGMENTER.value or _SCANS.value or _LUNGS.value or _CANDIDATES.value:
             raise _usage(
-                "--review is for one predicted scan; omit --segmenter, --scans and --lungs."
+                "--review is for one predicted scan; omit --segmenter, --candidates, --scans and "
+                "--lungs."
             )
         return
     if bool(_SCAN.value) == bool(_SCANS.value):

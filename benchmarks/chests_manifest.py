@@ -1,4 +1,4 @@
-"""Writes the manifest of `configs/vnet.py:chests`: nodule cubes of LIDC-IDRI and five whole chests.
+"""Writes the manifest of `configs/vnet.py:chests`: nodule cubes of LIDC-IDRI and four whole scans.
 
     python benchmarks/chests_manifest.py DATA FOLDER
 
@@ -7,6 +7,7 @@ train and to cross-validate on) and scans.csv (the whole scans alone, to evaluat
 is known by boxes, slice by slice, gets the box around all of them.
 """
 
+import itertools
 import pathlib
 import shutil
 import sys
@@ -32,7 +33,7 @@ def main(data: pathlib.Path, folder: pathlib.Path) -> None:
         )
         rows.append([cube.patient_id, "", cube.patch_id, image, mask, "", "", "", "cube"])
     scans = [*_outlined(data, folder), *_boxed(data, folder)]
-    pd.DataFrame(rows + scans, columns=_COLUMNS).to_csv(folder / "chests.csv", index=False)
+    pd.DataFrame(scans + rows, columns=_COLUMNS).to_csv(folder / "chests.csv", index=False)
     pd.DataFrame(scans, columns=_COLUMNS).to_csv(folder / "scans.csv", index=False)
 
 
@@ -61,27 +62,21 @@ def _outlined(data: pathlib.Path, folder: pathlib.Path) -> list[list[str]]:
 
 
 def _boxed(data: pathlib.Path, folder: pathlib.Path) -> list[list[str]]:
-    """The scans whose mass is known by boxes, and the one of which nothing is known."""
-    boxes, rows = pd.read_csv(data / "chest_ct" / "boxes.csv"), []
-    for path in sorted((data / "chest_ct").glob("*_ct.nii.gz")):
-        patient = path.name.removesuffix("_ct.nii.gz").removesuffix("_half")
-        if patient in _SAME:
-            continue
-        image, own = _copy(path, folder / "chests" / path.name), boxes[boxes.scan == patient]
-        cell, name = "", ""
-        if len(own):
-            corners = np.array(
-                [
-                    [x, y, z, 1]
-                    for x in (own.x0.min(), own.x1.max())
-                    for y in (own.y0.min(), own.y1.max())
-                    for z in (own["slice"].min() - 0.5, own["slice"].max() + 0.5)
-                ]
-            )
-            world = corners @ nibabel.load(path).affine[:3].T  # [8, 3]
-            ends = np.stack([world.min(axis=0), world.max(axis=0)], axis=1)  # [3, 2]
-            cell, name = " ".join(f"{end:.1f}" for end in ends.ravel()), f"{patient}-n1"
-        rows.append([patient, "", name, image, "", "", cell, "", "scan"])
+    """The scans whose mass is known by boxes, a row each; the other scan may have a tumour too."""
+    rows = []
+    for patient, own in pd.read_csv(data / "chest_ct" / "boxes.csv").groupby("scan"):
+        path = data / "chest_ct" / f"{patient}_ct.nii.gz"
+        ends = [
+            (own.x0.min(), own.x1.max()),
+            (own.y0.min(), own.y1.max()),
+            (own["slice"].min() - 0.5, own["slice"].max() + 0.5),
+        ]
+        corners = np.array([[*corner, 1] for corner in itertools.product(*ends)])
+        world = corners @ nibabel.load(path).affine[:3].T  # [8, 3]
+        box = np.stack([world.min(axis=0), world.max(axis=0)], axis=1)  # [3, 2]
+        cell = " ".join(f"{end:.1f}" for end in box.ravel())
+        image = _copy(path, folder / "chests" / path.name)
+        rows.append([patient, "", f"{patient}-n1", image, "", "", cell, "", "scan"])
     return rows
 
 

@@ -199,6 +199,7 @@ def _chests(config: ml_collections.ConfigDict) -> None:
     config.split.folds = 5
     config.augment.set_in = 0.5
     config.train.update(epochs=24, evaluate_every_epochs=4, checkpoint_every_epochs=4)
+    config.train.monitor = "loss"  # Dice does not see what is found in patches without a lesion
     config.train.hard_negatives.update(rounds=1, after_epochs=12)
 
 

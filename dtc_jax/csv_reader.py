@@ -129,6 +129,9 @@ def read_cells(
     return pd.DataFrame(named, index=numbers, dtype=str), problems
 
 
+_ALWAYS_TEXT = ("same_patient",)  # ids, separated by blanks; an empty cell is none
+
+
 def read_table(path: PathLike, ids: Collection[str]) -> pd.DataFrame:
     """Reads a CSV of `storage.write_table`: numbers are numbers, and an empty cell is NaN.
 
@@ -145,7 +148,7 @@ def read_table(path: PathLike, ids: Collection[str]) -> pd.DataFrame:
             columns = pd.read_csv(path, nrows=0).columns
             return pd.read_csv(
                 path,
-                dtype={column: str for column in columns if column in ids},
+                dtype={c: str for c in columns if c in ids or c in _ALWAYS_TEXT},
                 keep_default_na=False,
                 na_values={column: [""] for column in columns if column not in ids},
             )

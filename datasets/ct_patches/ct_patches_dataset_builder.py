@@ -53,7 +53,7 @@ class CtPatchesConfig(cohorts.CohortConfig):
         if self.about == "cubes":
             return extraction.scans(manifest.read_manifest(self.path(data_dir), "patch_id"))
         table = manifest.read_manifest(self.path(data_dir), healthy=True)
-        return extraction.scans(table, whole=self.lesion_share < 1)
+        return extraction.scans(table, whole=True)
 
 
 class Builder(records.RecordBuilder):

@@ -15,6 +15,7 @@ from dtc_jax.imaging.lesions import box_voxels
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.segment import Segmentation, Segmenter, segment
 
+_MOSTLY = 0.5  # of a false finding that lies in what is ignored: it counts neither way
 Region = tuple[tuple[slice, ...], np.ndarray]  # of `volume.read_regions`
 
 
@@ -126,12 +127,6 @@ def compare(
       scores: certainty of each finding by its number; None for the segmenter's own, which is their
         highest probability.
     """
-    whole = pd.DataFrame([dataclasses.asdict(agreement.agreement(found.mask, scan.truth))])
-    whole["shared_voxels"] = scan.shared_voxels
-    whole["view"] = scan.view
-    whole["lungs"] = "found" if scan.lungs is None else "given"
-    if scan.boxes:  # what is lesion is not known by voxel
-        whole[["dice", "surface_dice", "hausdorff_95_mm", "true_mm3"]] = np.nan
     if scores is None:
         scores = found.lesions.set_index("lesion_id").max_probability
     lesions, candidates = agreement.by_lesion(found.mask, scan.truth, scores)
@@ -140,9 +135,21 @@ def compare(
     candidates = candidates.merge(found.lesions, on="lesion_id", validate="one_to_one")
     boxed, hits = _by_box(scan, candidates)
     candidates.loc[candidates.lesion_id.isin(hits), "is_false"] = False
+    mask = found.mask
     if scan.ignored is not None:
-        of_neither = candidates.lesion_id.isin(np.unique(found.mask.array[scan.ignored.array]))
-        candidates = candidates[~(of_neither & candidates.is_false)].reset_index(drop=True)
+        inside = np.bincount(mask.array[scan.ignored.array], minlength=int(mask.array.max()) + 1)
+        sizes = np.bincount(mask.array.ravel())
+        mostly = np.flatnonzero(inside >= _MOSTLY * np.maximum(sizes, 1))
+        of_neither = candidates.lesion_id.isin(mostly) & candidates.is_false
+        dropped = candidates.lesion_id[of_neither]
+        mask = Volume(np.where(np.isin(mask.array, dropped), 0, mask.array), mask.affine)
+        candidates = candidates[~of_neither].reset_index(drop=True)
+    whole = pd.DataFrame([dataclasses.asdict(agreement.agreement(mask, scan.truth))])
+    whole["shared_voxels"] = scan.shared_voxels
+    whole["view"] = scan.view
+    whole["lungs"] = "found" if scan.lungs is None else "given"
+    if scan.boxes:  # what is lesion is not known by voxel
+        whole[["dice", "surface_dice", "hausdorff_95_mm", "true_mm3"]] = np.nan
     lesions = pd.concat([lesions, boxed], ignore_index=True) if len(boxed) else lesions
     return {"scans": whole, "lesions": lesions, "candidates": candidates}
 

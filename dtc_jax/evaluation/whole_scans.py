@@ -59,8 +59,9 @@ def evaluate(
 
     Writes scans.csv, lesions.csv (the reference ones), candidates.csv (the found ones),
     metrics.json, masks/, which number the found lesions, and figures/, a slice of each scan, into
-    `workdir`/scans, which they replace once all of them are there, and prints the figures. What is
-    done of a stopped call is cached in `workdir`/judged; the same call goes on with it.
+    `workdir`/scans, or scans-candidates with a second look, which they replace once all of them are
+    there, and prints the figures. What is done of a stopped call is cached in `workdir`/judged, or
+    judged-candidates; the same call goes on with it.
 
     Args:
       network: of the run, with a member a fold.
@@ -105,15 +106,19 @@ def evaluate(
         return _evaluate(segmenters[blind[patient]], look, rows, partial)
 
     hashes = sources.file_hashes(network.config)
-    folders = scan_cache.evaluate(unseen, workdir / "judged", hashes, depends_on, evaluate_scan)
+    suffix = "-candidates" if second_look else ""  # what candidates were learned from stays
+    home = workdir / f"judged{suffix}"
+    folders = scan_cache.evaluate(unseen, home, hashes, depends_on, evaluate_scan)
     tables = scan_cache.gather(folders)
-    figures = detection.detection(**tables)
+    whole = _whole_scans(tables)
+    figures = detection.detection(**whole)
+    figures["cubes"] = len(tables["scans"]) - len(whole["scans"])
     if second_look:
-        figures["at_threshold"] = detection.at_threshold(**tables)
+        figures["at_threshold"] = detection.at_threshold(**whole)
     figures["networks"] = fingerprints
     figures["shared_voxels"] = int(tables["scans"].shared_voxels.sum())
     figures["patients_left_out"] = int(table.patient_id.nunique() - len(blind))
-    with storage.atomic_folder(workdir / "scans") as partial:
+    with storage.atomic_folder(workdir / f"scans{suffix}") as partial:
         _put_together(folders, partial)
         for kind, part in tables.items():
             storage.write_table(partial / f"{kind}.csv", part)
@@ -148,6 +153,18 @@ def _put_together(cached: Sequence[pathlib.Path], folder: pathlib.Path) -> None:
         shutil.copyfile(scan / _MASK, folder / "masks" / f"{name}.nii.gz")
         for suffix in (".png", ".svg"):
             shutil.copyfile(scan / f"{_FIGURE}{suffix}", folder / "figures" / f"{name}{suffix}")
+
+
+def _whole_scans(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The rows of whole scans: a cube shows no lungs to find anything wrong in.
+
+    Where there are only cubes, all rows.
+    """
+    scans = tables["scans"]
+    whole = scans.scan_id[scans["view"] == "scan"]
+    if whole.empty:
+        return tables
+    return {kind: table[table.scan_id.isin(whole)] for kind, table in tables.items()}
 
 
 def _first_blind(splits: Sequence[pd.DataFrame], table: pd.DataFrame) -> dict[str, int]:
@@ -204,6 +221,8 @@ def summary(figures: dict[str, Any]) -> str:
             f"\n  masks of lesions overlap in {figures['shared_voxels']} voxels, which count to "
             "the smaller one"
         )
+    if figures.get("cubes"):
+        head += f"\n  cubes, which count in the tables alone: {figures['cubes']}"
     if figures.get("patients_left_out"):
         head += (
             f"\n  left out, since the run has seen them: {figures['patients_left_out']} patients"

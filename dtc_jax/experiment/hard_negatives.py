@@ -44,6 +44,8 @@ def check(config: ml_collections.ConfigDict) -> None:
     if not rounds(config):
         return
     fields, name = config.train.hard_negatives, "config.train.hard_negatives"
+    if config.data.source == "cubes":
+        raise UsageError(f"{name}.rounds must be 0 for cubes, which show no whole lungs.")
     if not registry.of(config).finds_lesions:
         raise UsageError(f"{name}.rounds must be 0 but for a segmenter.")
     for field in ("rounds", "after_epochs", "per_scan"):
@@ -88,12 +90,18 @@ def fit(
         step = number * fields.after_epochs * steps_per_epoch
         if not (home / _DONE).is_file():
             result = train(batches, stop_at=step)
-            if not checkpoint.has(checkpoints, step):  # it ended before
+            steps = checkpoint.steps(checkpoints)
+            if not steps or steps[-1] < step:  # it ended before
                 return result
+            if step not in steps:
+                raise InputError(
+                    f"{home}: the hard negatives of this round are gone, and training went on with "
+                    "them; put them back, or train in a new workdir."
+                )
             model = checkpoint.read_model(checkpoints, step)
             _mine(config, model.params, model.batch_stats, scans, home)
         found += [record for path in sorted(home.glob("*.npz")) for record in _read(path)]
-        batches.replace(found, fields.share)
+        batches.replace(found, fields.share, from_batch=step)
     return train(batches)
 
 
@@ -104,11 +112,9 @@ def _scans(config: ml_collections.ConfigDict, training: pd.DataFrame) -> list[Sc
       InputError: there is none.
     """
     path = sources.manifest_path(config)
-    found: list[Scan] = []
-    if config.data.source != "cubes":
-        table = manifest.read_manifest(path, healthy=True)
-        own = table[table.patient_id.isin(training.patient_id) & (table["view"] == "scan")]
-        found = extraction.scans(own, whole=True)
+    table = manifest.read_manifest(path, healthy=True)
+    own = table[table.patient_id.isin(training.patient_id) & (table["view"] == "scan")]
+    found = extraction.scans(own, whole=True)
     if not found:
         raise InputError(
             f"{path}: config.train.hard_negatives needs whole scans of training patients, and "

@@ -102,7 +102,16 @@ def box_voxels(volume: Volume, box_mm: np.ndarray) -> tuple[slice, ...]:
     Args:
       volume: the box is cut off where it ends.
       box_mm: ends by axis x, y, z. # [3, 2]
+
+    Raises:
+      InputError: its middle is not in the volume.
     """
+    middle = volume.index(box_mm.mean(axis=1))
+    if (middle < -0.5).any() or (middle > np.array(volume.shape) - 0.5).any():
+        raise InputError(
+            "the middle of box_mm is not in the scan; give x0 x1 y0 y1 z0 z1 in mm, in RAS world "
+            "coordinates (those of DICOM have the other sign in x and y)."
+        )
     corners = np.array(np.meshgrid(*box_mm, indexing="ij")).reshape(3, -1).T  # [8, 3]
     index = np.array([volume.index(corner) for corner in corners])
     last = np.array(volume.shape) - 1

@@ -63,6 +63,14 @@ class Answer:
         """Bool for each row of `table`: all but those that a network holds for no lesion."""
         return self.table.is_lesion.fillna(True).astype(bool)
 
+    @property
+    def shown_mask(self) -> Volume:
+        """`mask` without the findings that a network holds for no lesion."""
+        shown = self.table.lesion_id[self.is_shown]
+        return Volume(
+            np.where(np.isin(self.mask.array, shown), self.mask.array, 0), self.mask.affine
+        )
+
 
 def make(
     classifier: Classifier,

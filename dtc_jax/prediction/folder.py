@@ -238,14 +238,14 @@ def _write_seg(
     keep_identity: bool,
 ) -> str:
     """Writes the DICOM SEG, or returns why not; the same lesions are in the NIfTI file."""
-    if answer.table.empty:
+    if not answer.is_shown.any():
         return "not written: there is no lesion"
     if importlib.util.find_spec("highdicom") is None:
         return "not written: highdicom is not installed; pip install 'dtc-jax[dicom]'"
     try:
         seg.write_seg(
             path,
-            answer.mask,
+            answer.shown_mask,  # a viewer cannot fold away what is probably no lesion
             series,
             origin,
             patient_id=patient_id,

@@ -109,6 +109,9 @@ def facts(record: dict[str, Any]) -> list[tuple[str, str]]:
     """Lines for the head of a review page."""
     networks, scan = record["networks"], record["scan"]
     lines = [("Threshold", f"{networks['classifier']['threshold']:.3f}, of the classifier's run")]
+    if "candidates" in networks:
+        value = networks["candidates"]["threshold"]
+        lines.append(("Second look", f"threshold {value:.3f}, of its own run"))
     if scan["series"]:
         lines.append(("Series", scan["series"]))
     shape = " × ".join(map(str, scan["shape_zyx"]))

@@ -71,7 +71,8 @@ def _second_look(folder: pathlib.Path) -> SecondLook:
         make_classifier(dataclasses.replace(trained.member(number), threshold=float(value)))
         for number, value in enumerate(values)
     ]
-    return SecondLook(classifiers, _splits(folder, trained.task.table, set()))
+    before = initial.seen_before(folder, trained.config)
+    return SecondLook(classifiers, _splits(folder, trained.task.table, before))
 
 
 def _splits(folder: pathlib.Path, table: str, before: set[str]) -> list[pd.DataFrame]:

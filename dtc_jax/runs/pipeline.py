@@ -61,6 +61,9 @@ def run(
     rows = task.split(configs["classifier"], task.load(configs["classifier"]).table)
     shared, tested = isolation.share_split(rule, rows, people)
     _check_data(folder, configs, shared)
+    if candidates:
+        network.load_with_threshold(candidates, "candidates")  # refused before hours of training
+        isolation.refuse_seen(pathlib.Path(candidates), tested)
     workdir_lib.claim(workdir, config, _free(config))
     _drop_outdated_figures(folder)
     storage.write_table(folder / isolation.SPLIT, shared)
@@ -74,7 +77,6 @@ def run(
         "classifier": network.load_with_threshold(folder / "classifier", "classification"),
     }
     if candidates:
-        isolation.refuse_seen(pathlib.Path(candidates), tested)
         networks["candidates"] = network.load_with_threshold(candidates, "candidates")
     scans = people[people.patient_id.isin(tested)]
     table, figures = cascade.evaluate(

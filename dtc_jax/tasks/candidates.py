@@ -108,14 +108,13 @@ def split(config: ml_collections.ConfigDict, table: pd.DataFrame) -> pd.DataFram
     """`table` with fold and split: those of the segmenter's run where that is a cross-validation.
 
     Raises:
-      InputError: see `Rule.assign`.
-      UsageError: the folds are not those of the segmenter's run.
+      InputError: see `Rule.assign`; or a side of a fold cannot be learned from or chosen on.
+      UsageError: the folds are not those of the segmenter's run, or patients are divided.
     """
     rule = make_rule(config.split)
-    path = pathlib.Path(config.data.segmenter) / patch_figures.CASES
-    cases = csv_reader.read_table(
-        storage.existing_file(str(path), "config.data.segmenter"), ("patient_id", "lesion_id")
-    )
+    if rule.unit != "patient":
+        raise UsageError("config.split.unit must be 'patient': findings of a scan are alike.")
+    cases = _cases(config)
     folds = int(cases.fold.nunique())
     if folds == 1 and not rule.is_cross_validation:
         return rule.assign(table, _CLASSES)
@@ -124,9 +123,46 @@ def split(config: ml_collections.ConfigDict, table: pd.DataFrame) -> pd.DataFram
             f"config.split.folds is {rule.folds}, but the run of config.data.segmenter has "
             f"{folds if folds > 1 else 'none'}; give the same number."
         )
-    sides = cases[["patient_id", "fold", "split"]].drop_duplicates()
+    sides = _sides(cases, table)
+    unknown = sorted(set(table.patient_id) - set(sides.patient_id))
+    if unknown:
+        print(
+            f"{len(unknown)} patients are in no fold of the segmenter's run, such as {unknown[0]}; "
+            "their findings are left out.",
+            flush=True,
+        )
     rows = table.drop(columns="split", errors="ignore").merge(sides, on="patient_id")
+    for fold, part in rows.groupby("fold"):
+        if (
+            part.label[part.split == "train"].nunique() < 2
+            or not (part.split == "validation").any()
+        ):
+            raise InputError(
+                f"split: fold {fold} needs nodules and false candidates to train on, and any to "
+                "validate on; evaluate the segmenter on more scans."
+            )
     return rows.sort_values(["fold", "position"], ignore_index=True)
+
+
+def _cases(config: ml_collections.ConfigDict) -> pd.DataFrame:
+    """What the segmenter's networks were given: patient_id, fold and split."""
+    path = pathlib.Path(config.data.segmenter) / patch_figures.CASES
+    found = storage.existing_file(str(path), "config.data.segmenter")
+    return csv_reader.read_table(found, ("patient_id", "lesion_id"))
+
+
+def _sides(cases: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """The fold and split of each patient of `table`, who may have another id in `cases`."""
+    names = {
+        name: patient for patient, rows in table.groupby("patient_id") for name in persons.ids(rows)
+    }
+    own = [persons.ids(rows) for _, rows in cases.groupby("patient_id")]
+    known = {
+        patient: next((names[name] for name in ids if name in names), None)
+        for (patient, _), ids in zip(cases.groupby("patient_id"), own, strict=True)
+    }
+    sides = cases.assign(patient_id=cases.patient_id.map(known)).dropna(subset="patient_id")
+    return sides[["patient_id", "fold", "split"]].drop_duplicates()
 
 
 def evaluate(
@@ -146,13 +182,22 @@ def evaluate(
       run: its name, for the table.
     """
     scans = _read(pathlib.Path(config.data.segmenter) / FOUND, "scans.csv")
+    whole = scans[scans["view"] == "scan"]
+    sides = rows[["patient_id", "fold", "split", "cohort"]].drop_duplicates()
+    if make_rule(config.split).is_cross_validation:  # also of scans in which nothing was found
+        ids = rows[["patient_id", persons.COLUMN]].drop_duplicates("patient_id")
+        found = _sides(_cases(config), scans.merge(ids, on="patient_id", how="left"))
+        sides = found.merge(rows[["patient_id", "cohort"]].drop_duplicates(), how="left").fillna(
+            {"cohort": rows.cohort.iloc[0]}
+        )
+    counted = sides.merge(whole[["patient_id", "scan_id"]], on="patient_id")
     by_score = {"network": rows, "segmenter": rows.assign(score=rows.segmenter_score)}
-    decided = {name: _decide(part, scans, config.threshold) for name, part in by_score.items()}
+    decided = {name: _decide(part, counted, config.threshold) for name, part in by_score.items()}
     columns = persons.with_others(_COLUMNS, rows)
     table = decided["network"].assign(run=run).reindex(columns=columns)
     figures = {
-        "network": _figures(decided["network"], scans),
-        "baselines": {"segmenter": _figures(decided["segmenter"], scans)},
+        "network": _figures(decided["network"], counted),
+        "baselines": {"segmenter": _figures(decided["segmenter"], counted)},
         "split": make_rule(config.split).describe(rows),
         "candidates": network.candidates,
         "notes": data.notes,
@@ -161,24 +206,26 @@ def evaluate(
     return Evaluation(figures, {lesion_figures.PREDICTIONS: table}, text, curves=("loss",))
 
 
-def _decide(rows: pd.DataFrame, scans: pd.DataFrame, rule: str) -> pd.DataFrame:
+def _decide(rows: pd.DataFrame, counted: pd.DataFrame, rule: str) -> pd.DataFrame:
     """`rows` with threshold, threshold_source and decision.
 
     The threshold of a fold allows the wanted number of false candidates a scan in the whole scans
     that are validation in any fold, but for those of patients whom the fold tests: a single fold
     seldom has a whole scan to validate on.
+
+    Args:
+      rows: findings with fold, split, label and score.
+      counted: patient_id, fold, split and scan_id of the whole scans.
+      rule: of `parse`.
     """
     per_scan, table = parse(rule), rows.assign(threshold=np.nan, threshold_source="")
-    whole = scans[scans["view"] == "scan"]
-    validated = rows[(rows.split == "validation") & rows.scan_id.isin(whole.scan_id)]
-    sides = rows[["patient_id", "fold", "split"]].drop_duplicates()
+    validated = rows[(rows.split == "validation") & rows.scan_id.isin(counted.scan_id)]
+    validation = counted[counted.split == "validation"]
     for _, part in rows.groupby("fold"):
         tested = set(part.patient_id[part.split == "test"])
         own = validated[~validated.patient_id.isin(tested)]
-        patients = sides[(sides.split == "validation") & ~sides.patient_id.isin(tested)]
-        count = int(patients.merge(whole[["patient_id"]], on="patient_id").shape[0])
-        value = 0.5
-        source = "0.5 by default: no whole scan is validation"
+        count = int((~validation.patient_id.isin(tested)).sum())
+        value, source = 0.5, "0.5 by default: no whole scan is validation"
         if count:
             false = own.score[own.label == 0].to_numpy(float)
             value = detection.threshold_for(false, own.score.to_numpy(float), per_scan * count)
@@ -202,16 +249,14 @@ def parse(rule: str) -> float:
     return float(value)
 
 
-def _figures(table: pd.DataFrame, scans: pd.DataFrame) -> dict[str, Any]:
+def _figures(table: pd.DataFrame, counted: pd.DataFrame) -> dict[str, Any]:
     """`tables.metrics`, and the false candidates a whole scan before and after the threshold."""
     figures = tables.metrics(table)
-    whole = scans[scans["view"] == "scan"]
     for cohort, by_split in figures.items():
         for name, values in by_split.items():
             part = table[(table.cohort == cohort) & (table.split == name)]
-            false = part[(part.label == 0) & part.scan_id.isin(whole.scan_id)]
-            folds = part[["patient_id", "fold"]].drop_duplicates()
-            count = len(folds.merge(whole[["patient_id"]], on="patient_id"))
+            false = part[(part.label == 0) & part.scan_id.isin(counted.scan_id)]
+            count = int(((counted.cohort == cohort) & (counted.split == name)).sum())
             values["scans"] = count
             values["false_candidates_per_scan"] = len(false) / count if count else None
             values["false_positives_per_scan"] = (

@@ -52,7 +52,9 @@ def build_notes(folder: pathlib.Path) -> list[str]:
 
 def split_by_lesion(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows of a manifest that are an outlined lesion, and those that are none."""
-    is_lesion = table["mask"].notna()
+    is_lesion = table.lesion_id.notna()
+    if "box_mm" in table:
+        is_lesion &= table.box_mm.isna()
     return table[is_lesion].reset_index(drop=True), table[~is_lesion].reset_index(drop=True)
 
 

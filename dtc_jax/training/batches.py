@@ -159,17 +159,21 @@ class WithReplacements:
           seed: of what is replaced by what.
         """
         self._batches, self._seed, self._count = batches, seed, 0
-        self._records: Sequence[dict[str, np.ndarray]] = ()
-        self._share = 0.0
+        self._pools: list[tuple[int, Sequence[dict[str, np.ndarray]], float]] = []
 
-    def replace(self, records: Sequence[dict[str, np.ndarray]], share: float) -> None:
-        """From now on each row with label 0 gives way to one of `records` with probability `share`.
+    def replace(
+        self, records: Sequence[dict[str, np.ndarray]], share: float, from_batch: int
+    ) -> None:
+        """Has each row with label 0 give way to one of `records` with probability `share`.
 
         Args:
-          records: image, mask and extent, as the others have them.
+          records: image, mask and extent, as the others have them; they take the place of those of
+            an earlier call.
           share: in [0, 1].
+          from_batch: number of the first batch that is changed, counted from 0: one that is trained
+            on again after a damaged checkpoint stays as it was.
         """
-        self._records, self._share = records, share
+        self._pools.append((from_batch, list(records), share))
 
     def __iter__(self) -> "WithReplacements":
         return self
@@ -177,13 +181,15 @@ class WithReplacements:
     def __next__(self) -> Batch:
         batch = next(self._batches)
         rng = np.random.default_rng([self._seed, self._count])
+        pools = [(pool, share) for first, pool, share in self._pools if first <= self._count]
+        records, share = pools[-1] if pools else ([], 0.0)
         self._count += 1
-        chosen = (batch["label"] == 0) & (rng.random(len(batch["label"])) < self._share)
-        if not len(self._records) or not chosen.any():
+        chosen = (batch["label"] == 0) & (rng.random(len(batch["label"])) < share)
+        if not len(records) or not chosen.any():
             return batch
         batch = {name: np.array(values) for name, values in batch.items()}
         for row in np.flatnonzero(chosen):
-            record = self._records[int(rng.integers(len(self._records)))]
+            record = records[int(rng.integers(len(records)))]
             for name in _ARRAYS:
                 batch[name][row] = record[name]
         return batch

@@ -181,9 +181,10 @@ def read_model(folder: PathLike, step: int) -> Model:
     return Model(read["params"], read["batch_stats"], step)
 
 
-def has(folder: PathLike, step: int) -> bool:
-    """Whether there is a checkpoint of that step."""
-    return (pathlib.Path(folder) / str(step)).is_dir()
+def steps(folder: PathLike) -> list[int]:
+    """The steps that have a checkpoint in `folder`, in ascending order."""
+    found = pathlib.Path(folder).glob("*") if pathlib.Path(folder).is_dir() else ()
+    return sorted(int(path.name) for path in found if path.name.isdigit())
 
 
 def read_progress(folder: PathLike) -> dict[str, Any]:

@@ -219,7 +219,8 @@ class _Run:
                     checkpoints.wait()
                     break
                 self._train_step(log)
-        if not self.finished:
+        waits = self.stop_at < self.total_steps and bool(stop)  # what comes next takes long, too
+        if not self.finished or waits:
             raise Stopped(
                 f"Stopped by {stop.name} after step {self.step} of {self.total_steps}; everything "
                 "is saved. Run the same command again to go on from here."

@@ -145,12 +145,15 @@ def test_replaced_rows_depend_on_seed_and_number_alone():
     ones = {name: np.ones(2, np.int16) for name in ("image", "mask", "extent")}
     first = batches.WithReplacements(Stored(), seed=3)
     assert not next(first)["image"].any()  # nothing to replace them with yet
-    first.replace([ones], share=0.5)
+    first.replace([ones], share=0.5, from_batch=1)
     state = first.get_state()
     rows = [next(first)["image"][:, 0].tolist() for _ in range(8)]
     assert not any(row[1] for row in rows)  # lesions stay
     assert 4 < sum(map(sum, rows)) < 20
     again = batches.WithReplacements(Stored(), seed=3)
-    again.replace([ones], share=0.5)
+    again.replace([ones], share=0.5, from_batch=3)
+    again.set_state({"batches": {}, "count": 1})
+    assert not next(again)["image"].any()  # it was not changed the first time
+    again.replace([ones], share=0.5, from_batch=1)
     again.set_state(state)
     assert [next(again)["image"][:, 0].tolist() for _ in range(8)] == rows

@@ -83,7 +83,7 @@ def test_a_run_keeps_or_folds_away_what_was_found(config, found, scans, tmp_path
     again = tmp_path / "found"
     shutil.copytree(found, again)
     looked = evaluate.run(again, scans, run)
-    kept = pd.read_csv(again / "scans" / "candidates.csv")
+    kept = pd.read_csv(again / "scans-candidates" / "candidates.csv")
     assert looked["patients_left_out"] == table[table.split != "test"].patient_id.nunique()
     tested = tested.assign(lesion_id=tested.lesion_id.str.split("-").str[-1].astype(int))
     merged = kept.merge(tested, on=["patient_id", "lesion_id"], suffixes=("", "_trained"))
