@@ -17,7 +17,8 @@ def _split(**patients) -> pd.DataFrame:
 
 
 def test_a_scan_without_lungs_is_named(network, manifest, tmp_path):
-    volume.write(tmp_path / "head.nii", Volume(np.full(SHAPE, 40, np.int16), AFFINE))
+    head = np.where(chests.ball((16, 25, 32), 70.0), 40, -1000).astype(np.int16)
+    volume.write(tmp_path / "head.nii", Volume(head, AFFINE))
     volume.write(tmp_path / "mask.nii", Volume(chests.ball((14, 28, 18), 12.0), AFFINE))
     (tmp_path / "lesions.csv").write_text(
         "patient_id,lesion_id,image,mask\nq,q-1,head.nii,mask.nii\n"
