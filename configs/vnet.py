@@ -27,8 +27,9 @@ demo-paper: the network of `demo`, trained as `paper`.
 
 lidc: cubes of 51 mm about the nodules of LIDC-IDRI, on a patient-wise hold-out.
     DTC_JAX_DATA=DIR python launch.py --config=configs/vnet.py:lidc
-    35 min. 27 test cubes: Dice .686 (.602–.770), median .754; `dice_bright` .560 (.495–.625).
-    Two readers of such a nodule agree with .807. Own cubes: --config.data.manifest=CSV.
+    35 min. 27 test cubes: Dice .679 (.608–.750), median .729; `dice_bright` .560 (.495–.625)
+    (2026-11-28). Two readers of such a nodule agree with .807. Own cubes:
+    --config.data.manifest=CSV.
 
 chests: the same network on those cubes and on whole chests, in five folds by person: patches from
 all over the lungs, nodules of the cubes set into them, and hard negatives.
@@ -37,9 +38,9 @@ all over the lungs, nodules of the cubes set into them, and hard negatives.
     python launch.py --mode=evaluate --workdir=runs/vnet-chests --scans=FOLDER/scans.csv
     FIGURES
 
-The figures in 320 epochs and those of `lidc` are of 2026-11-26, before patches became windows of
-the scan's own grid; expect others. The last variant looks for its data in the folder that the
-environment variable DTC_JAX_DATA names. More on each figure: docs/results.md.
+The figures in 320 epochs are of 2026-11-26, before patches became windows of the scan's own grid;
+expect others. `lidc` looks for its data in the folder that the environment variable DTC_JAX_DATA
+names. More on each figure: docs/results.md.
 """
 
 import ml_collections
