@@ -98,4 +98,5 @@ def test_an_unfinished_review_goes_on(earlier, tmp_path):
     predict.review(tmp_path / "answer", tmp_path / "review.csv", classifier=earlier / "classifier")
     final = pd.read_csv(tmp_path / "answer" / "reviewed" / "lesions.csv")
     first = pd.read_csv(tmp_path / "answer" / "lesions.csv").query("lesion_id == 1")
-    pd.testing.assert_frame_equal(final, first, atol=1e-5, rtol=0)
+    # Later versions have more columns; what they measure was not measured at that time.
+    pd.testing.assert_frame_equal(final[[*first]], first, atol=1e-5, rtol=0)
