@@ -44,7 +44,7 @@ def test_a_patch_is_a_window_of_the_whole_scan(trained, name, tmp_path):
     affine = np.eye(4)
     affine[:3, :3] = tilt / np.linalg.norm(tilt, axis=0) * spacing_mm
     affine[:3, 3] = (-20, 31, 7)
-    hu = np.rint(rng.normal(-600, 200, shape)).astype(np.int16)
+    hu = np.rint(np.clip(rng.normal(-600, 200, shape), -1400, None)).astype(np.int16)
     labels = np.zeros(shape, np.uint8)
     labels[tuple(slice(n // 3, n // 3 + 3 + k) for k, n in enumerate(shape))] = 1
     labels[tuple(slice(n // 2, n // 2 + 4) for n in shape)] = 2
