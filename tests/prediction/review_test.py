@@ -195,6 +195,8 @@ def test_what_does_not_fit_is_refused_and_nothing_written(review, folder, capsys
     both = ["1,accept,,", "2,accept,,"]
     other = folder.parent / "other.nii.gz"
     volume.write(other, Volume(np.ones(scan.shape, np.uint8)[:-1], scan.affine))
+    brighter = folder.parent / "brighter.nii.gz"
+    volume.write(brighter, Volume(scan.array + np.int16(1), scan.affine))
     moved = scan.affine.copy()
     moved[:3, 3] += 7
     away, negative = folder.parent / "away.nii.gz", folder.parent / "negative.nii.gz"
@@ -209,7 +211,7 @@ def test_what_does_not_fit_is_refused_and_nothing_written(review, folder, capsys
         (both, [f"--mask={away}"], "as its reference volume"),
         (both, [f"--mask={negative}"], "export the segmentation as a labelmap"),
         (both, [f"--mask={folder / 'none.nrrd'}"], "no such file"),
-        (both, [f"--scan={other}"], "is not the scan that was predicted"),
+        (both, [f"--scan={brighter}"], "is not the scan that was predicted"),
         (both, [f"--classifier={folder}"], "not the folder of a run"),
     ]:
         assert review(rows, *arguments) == 1, words

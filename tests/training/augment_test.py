@@ -48,9 +48,10 @@ def _variants(keys, image, mask, extent, spec, strength):
 
 
 def _augment(image, mask, strength, extent=WHOLE, spec=SPEC, keys=KEYS):
-    """Variants of one example, [K, D, H, W] each."""
+    """Variants of one example, image and mask, [K, D, H, W] each."""
     image, mask = jnp.asarray(image), jnp.asarray(mask)
-    return tuple(np.asarray(x) for x in _variants(keys, image, mask, extent, spec, strength))
+    found = _variants(keys, image, mask, extent, spec, strength)
+    return tuple(np.asarray(x) for x in found[:2])
 
 
 def _transforms(strength):
@@ -59,8 +60,10 @@ def _transforms(strength):
     for axis, n in enumerate(SIDES):
         shape = [n if a == axis else 1 for a in range(3)]
         ramp = np.broadcast_to(np.arange(n).reshape(shape), SIDES)
-        hu, region = _augment(np.int16(100 * ramp), np.uint8(ramp), strength)
-        np.testing.assert_allclose(hu / 100, region, atol=1e-4)  # image and mask move together
+        stripes = np.uint8(ramp % 2)
+        shown, region = _augment(100 * stripes.astype(np.int16), stripes, strength)
+        np.testing.assert_allclose(shown / 100, region, atol=1e-4)  # image and mask move together
+        hu, _ = _augment(np.int16(100 * ramp), stripes, strength)
         positions.append(hu.reshape(len(KEYS), -1) / 100)
     offsets = np.stack(
         np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in SPEC.shape), indexing="ij"), axis=-1
@@ -297,3 +300,19 @@ def test_the_share_that_is_resampled_does_not_change_what_is_drawn():
     some = _augment(image, mask, Strength(rotate_deg=(20.0, 0.0, 0.0), scale=0.1, resampled=0.5))[0]
     same = [np.array_equal(a, b) for a, b in zip(every, some, strict=True)]
     assert 0.3 < np.mean(same) < 0.7
+
+
+def test_what_is_ignored_moves_along_and_is_no_lesion():
+    image, mask = _record()
+    marked = np.where(mask == 1, np.uint8(1), np.uint8(0))
+    marked[:, :, :9] = preprocess.IGNORED
+    strength = Strength(flip=(0.0, 0.0, 1.0))
+    extent = jnp.asarray(WHOLE)
+    _, region, ignored = _variants(
+        KEYS[:1], jnp.asarray(image), jnp.asarray(marked), extent, SPEC, strength
+    )
+    _, plain = _augment(image, np.uint8(marked == 1), strength, keys=KEYS[:1])
+    np.testing.assert_array_equal(region, plain)
+    _, moved = _augment(image, np.uint8(marked == preprocess.IGNORED), strength, keys=KEYS[:1])
+    np.testing.assert_array_equal(ignored, moved > 0.5)
+    assert moved.any()
