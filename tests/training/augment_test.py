@@ -305,7 +305,7 @@ def test_the_share_that_is_resampled_does_not_change_what_is_drawn():
 def test_what_is_ignored_moves_along_and_is_no_lesion():
     image, mask = _record()
     marked = np.where(mask == 1, np.uint8(1), np.uint8(0))
-    marked[:, :, :9] = preprocess.IGNORED
+    marked[:, :, SIDES[2] // 2 + 1] = preprocess.IGNORED
     strength = Strength(flip=(0.0, 0.0, 1.0))
     extent = jnp.asarray(WHOLE)
     _, region, ignored = _variants(
