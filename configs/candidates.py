@@ -11,7 +11,7 @@ evaluate.
 (none): a network of width 16, 40 epochs.
     python launch.py --config=configs/candidates.py --config.data.segmenter=RUN \
       --config.data.manifest=CSV
-    FIGURES
+    Not measured on real scans.
 
 demo: a smaller one, for a first look.
     python launch.py --config=configs/candidates.py:demo --config.data.segmenter=RUN \
