@@ -53,7 +53,11 @@ class CtPatchesConfig(cohorts.CohortConfig):
         if self.about == "cubes":
             return extraction.scans(manifest.read_manifest(self.path(data_dir), "patch_id"))
         table = manifest.read_manifest(self.path(data_dir), healthy=True)
-        return extraction.scans(table, whole=True)
+        scans = extraction.scans(table, whole=True)
+        if self.lesion_share < 1 or self.other_per_scan:
+            return scans
+        # Nothing is drawn from the lungs, so neither they nor a scan without a lesion matter.
+        return [dataclasses.replace(scan, lungs="") for scan in scans if scan.lesions]
 
 
 class Builder(records.RecordBuilder):
