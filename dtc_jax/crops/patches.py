@@ -11,7 +11,7 @@ cube, which is cut out about its lesion already, is one patch about its own midd
 import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import edt
 import numpy as np
@@ -127,6 +127,82 @@ def _part(scan: Scan, params: PatchParams) -> Part:
     return Part(scan, tuple(kinds.tolist()), seed)
 
 
+@dataclasses.dataclass(frozen=True)
+class OpenScan:
+    """A scan of which patches can be cut out anywhere.
+
+    Attributes:
+      scan: that it is.
+      image: HU.
+      known: what is no background, the lesions and what is ignored, bool on the grid of `image`.
+      seen: HU on the network's grid.
+      target: lesion, background or `IGNORED`, on the same.
+      params: of the patches.
+    """
+
+    scan: Scan
+    image: volume.Volume
+    known: np.ndarray
+    seen: volume.Volume
+    target: volume.Volume
+    params: PatchParams
+
+    def patch(
+        self,
+        center_mm: np.ndarray,
+        name: str,
+        diameter_mm: float = np.nan,
+        lesion_mm3: float = 0.0,
+    ) -> Record:
+        """The window of the scan and its mask about the voxel nearest a point of the world [3].
+
+        Args:
+          center_mm: the point.
+          name: of the record.
+          diameter_mm, lesion_mm3: of the lesion there, if there is one.
+        """
+        params, place = self.params, grid.nearest(self.seen, center_mm)
+        image, extent = grid.window(self.seen.array, place, params.shape, params.fill)
+        mask, _ = grid.window(self.target.array, place, params.shape, fill=0)
+        return {
+            "image": image,
+            "mask": mask,
+            "extent": extent,
+            "patient_id": self.scan.patient_id,
+            "lesion_id": name,
+            "center_mm": np.asarray(self.seen.world(place), np.float32),
+            "diameter_mm": np.float32(diameter_mm),
+            "lesion_mm3": np.float32(lesion_mm3),
+            "volume_mm3": np.float32((mask == 1).sum() * params.spacing_mm**3),
+        }
+
+
+def opened(
+    scan: Scan, image: volume.Volume, masks: Sequence[volume.Volume], params: PatchParams
+) -> OpenScan:
+    """What patches are cut out of.
+
+    Args:
+      scan: with what is to be ignored.
+      image: of it, HU.
+      masks: of its lesions, bool on the grid of `image`.
+      params: of the patches.
+
+    Raises:
+      InputError: what is to be ignored cannot be read or does not fit the scan.
+    """
+    ignored = _ignored(scan, image)
+    every = np.any([mask.array for mask in masks], axis=0) if masks else np.zeros(image.shape, bool)
+    boxes = [lesions.bounding_box(mask.array) for mask in masks]
+    lesion = grid.lesions_to_grid(volume.Volume(every, image.affine), boxes, params.spec)
+    target, known = lesion.array.astype(np.uint8), every
+    if ignored is not None:
+        target[grid.lesions_to_grid(ignored, (), params.spec).array & ~lesion.array] = IGNORED
+        known = every | ignored.array
+    seen = grid.to_grid(image, params.spec)
+    return OpenScan(scan, image, known, seen, volume.Volume(target, seen.affine), params)
+
+
 def cut(part: Part, params: PatchParams) -> list[Record | InputError | Note]:
     """The records of a scan, which is read once; errors stand for records that cannot be made.
 
@@ -150,10 +226,9 @@ def cut(part: Part, params: PatchParams) -> list[Record | InputError | Note]:
     if errors:
         return errors
     try:
-        ignored = _ignored(scan, image)
+        source = opened(scan, image, masks, params)
     except InputError as error:
         return [InputError(f"{scan.title}: {error}")]
-    seen, target = grid.to_grid(image, params.spec), _target(image, masks, ignored, params.spec)
     results: list[Record | InputError | Note] = []
     for one, mask in zip(scan.lesions, masks, strict=True):
         box = lesions.bounding_box(mask.array)
@@ -163,42 +238,14 @@ def cut(part: Part, params: PatchParams) -> list[Record | InputError | Note]:
         lesion = mask.array[box]
         diameter_mm = lesions.axial_diameter_mm(lesion, mask.spacing_mm)
         lesion_mm3 = lesion.sum() * float(np.prod(mask.spacing_mm))
-        ids = (scan.patient_id, one.lesion_id)
-        results.append(_record(seen, target, center_mm, params, *ids, diameter_mm, lesion_mm3))
+        results.append(source.patch(center_mm, one.lesion_id, diameter_mm, lesion_mm3))
     if part.kinds:
-        taken = np.any([*(m.array for m in masks), _nothing(ignored, image)], axis=0)
         try:
-            for name, center_mm in _others(part, image, taken):
-                results.append(_record(seen, target, center_mm, params, scan.patient_id, name))
+            for name, center_mm in _others(part, image, source.known):
+                results.append(source.patch(center_mm, name))
         except InputError as error:
             results.append(InputError(f"{scan.title}: {error}"))
     return results + [Note(f"{scan.title}: {note}") for note in image.notes]
-
-
-def cut_at(scan: Scan, centers_mm: np.ndarray, params: PatchParams) -> list[Record]:
-    """The records about points of a scan in the world [N, 3].
-
-    Raises:
-      InputError: the scan or one of its masks cannot be read.
-    """
-    image = ct.read(scan.image)
-    masks = [volume.read_mask(one.mask, image, one.mask_label) for one in scan.lesions]
-    seen = grid.to_grid(image, params.spec)
-    target = _target(image, masks, _ignored(scan, image), params.spec)
-    return [
-        _record(seen, target, center_mm, params, scan.patient_id, f"{scan.name}-{i}")
-        for i, center_mm in enumerate(centers_mm)
-    ]
-
-
-def known_voxels(scan: Scan, image: volume.Volume) -> np.ndarray:
-    """What is no background, lesions and what is ignored, on the grid of `image`. # bool
-
-    Raises:
-      InputError: a mask cannot be read or does not fit the scan.
-    """
-    masks = [volume.read_mask(one.mask, image, one.mask_label).array for one in scan.lesions]
-    return np.any([*masks, _nothing(_ignored(scan, image), image)], axis=0)
 
 
 def _ignored(scan: Scan, image: volume.Volume) -> volume.Volume | None:
@@ -215,28 +262,6 @@ def _ignored(scan: Scan, image: volume.Volume) -> volume.Volume | None:
     for text in scan.boxes_mm:
         ignored[lesions.box_voxels(image, manifest.parse_box(text))] = True
     return volume.Volume(ignored, image.affine)
-
-
-def _nothing(mask: volume.Volume | None, image: volume.Volume) -> np.ndarray:
-    """The voxels of a mask, none where there is no mask. # [Z, Y, X]"""
-    return np.zeros(image.shape, bool) if mask is None else mask.array
-
-
-def _target(
-    image: volume.Volume,
-    masks: Sequence[volume.Volume],
-    ignored: volume.Volume | None,
-    spec: Preprocess,
-) -> volume.Volume:
-    """The mask of a scan on the network's grid: lesion, background, or ignored. # uint8"""
-    every = volume.Volume(
-        np.any([_nothing(None, image), *(m.array for m in masks)], axis=0), image.affine
-    )
-    lesion = grid.lesions_to_grid(every, [lesions.bounding_box(m.array) for m in masks], spec)
-    target = lesion.array.astype(np.uint8)
-    if ignored is not None:
-        target[grid.lesions_to_grid(ignored, (), spec).array & ~lesion.array] = IGNORED
-    return volume.Volume(target, lesion.affine)
 
 
 def _others(
@@ -257,30 +282,3 @@ def _others(
         among = places[kind] if len(places[kind]) else places["lung"]
         place = np.unravel_index(among[rng.integers(len(among))], image.shape)
         yield f"{part.scan.name}-{kind}{i}", image.world(np.array(place))
-
-
-def _record(
-    seen: volume.Volume,
-    target: volume.Volume,
-    center_mm: np.ndarray,
-    params: PatchParams,
-    patient_id: str,
-    name: str,
-    diameter_mm: float = np.nan,
-    lesion_mm3: float = 0.0,
-) -> dict[str, Any]:
-    """The window of a scan and its mask on the network's grid, about the voxel nearest a point."""
-    place = grid.nearest(seen, center_mm)
-    image, extent = grid.window(seen.array, place, params.shape, params.fill)
-    mask, _ = grid.window(target.array, place, params.shape, fill=0)
-    return {
-        "image": image,
-        "mask": mask,
-        "extent": extent,
-        "patient_id": patient_id,
-        "lesion_id": name,
-        "center_mm": np.asarray(seen.world(place), np.float32),
-        "diameter_mm": np.float32(diameter_mm),
-        "lesion_mm3": np.float32(lesion_mm3),
-        "volume_mm3": np.float32((mask == 1).sum() * params.spacing_mm**3),
-    }

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dtc_jax.cohort import manifest
+from dtc_jax.crops import extraction
 from dtc_jax.errors import InputError
 from dtc_jax.imaging import agreement, ct, lungs, volume
 from dtc_jax.imaging.lesions import box_voxels
@@ -59,11 +60,8 @@ def read(rows: pd.DataFrame) -> ReferenceScan:
     image = ct.read(first.image)
     with_mask = rows.dropna(subset="mask")
     ids = tuple(with_mask.lesion_id)
-    named = (
-        f"scan of lesion {ids[0]}"
-        if ids
-        else f"scan without a lesion of patient {first.patient_id}"
-    )
+    (known,) = extraction.scans(rows, whole=True)
+    named = known.title
     for note in image.notes:
         print(f"{named}: {note}", file=sys.stderr, flush=True)
     regions = list[Region]()
@@ -75,15 +73,15 @@ def read(rows: pd.DataFrame) -> ReferenceScan:
         truth = _numbered(regions, ids, image)
         drawn = None if pd.isna(first.lungs) else lungs.given_or_found(image, first.lungs)
         ignored = None if pd.isna(first.ignore) else volume.read_mask(first.ignore, image)
+        boxes = {
+            row.lesion_id: box_voxels(image, manifest.parse_box(row.box_mm))
+            for row in rows.dropna(subset="box_mm").itertuples()
+        }
     except InputError as error:
         raise InputError(f"{named}: {error}") from error
     shared = sum(int(lesion.sum()) for _, lesion in regions) - int((truth.array > 0).sum())
     if drawn is None and first["view"] == "cube":
         drawn = Volume(np.ones(image.shape, bool), image.affine)
-    boxes = {
-        row.lesion_id: box_voxels(image, manifest.parse_box(row.box_mm))
-        for row in rows.dropna(subset="box_mm").itertuples()
-    }
     return ReferenceScan(
         image, truth, ids, shared, drawn, first.image, first["view"], boxes, ignored
     )

@@ -16,8 +16,8 @@ from dtc_jax.evaluation import reference_scan, scan_cache
 from dtc_jax.imaging import volume
 from dtc_jax.imaging.outlined import Outlined, largest_slice
 from dtc_jax.imaging.volume import Volume
-from dtc_jax.inference import second_look as second_look_lib
 from dtc_jax.inference.classify import Classifier
+from dtc_jax.inference.second_look import probabilities
 from dtc_jax.inference.segment import Segmenter, make_segmenter
 from dtc_jax.report import drawing, outlines
 from dtc_jax.statistics import detection
@@ -137,7 +137,7 @@ def _evaluate(
     _picture(scan.image, found.mask, scan.truth, folder / _FIGURE)
     if look is None:
         return reference_scan.compare(found, scan)
-    scores = second_look_lib.probabilities(look, scan.image, found.mask)
+    scores = probabilities(look, scan.image, found.mask)
     tables = reference_scan.compare(found, scan, scores)
     for name in ("lesions", "candidates"):
         tables[name]["threshold"] = look.threshold

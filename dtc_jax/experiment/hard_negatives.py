@@ -17,9 +17,10 @@ from dtc_jax import progress, storage
 from dtc_jax.cohort import manifest
 from dtc_jax.crops import extraction, patches
 from dtc_jax.crops.extraction import Scan
+from dtc_jax.crops.patches import OpenScan, PatchParams
 from dtc_jax.errors import InputError, UsageError
-from dtc_jax.imaging import ct, lungs
-from dtc_jax.inference.segment import make_segmenter, segment
+from dtc_jax.imaging import ct, lungs, volume
+from dtc_jax.inference.segment import Segmenter, make_segmenter, segment
 from dtc_jax.tasks import patch_data, registry, sources
 from dtc_jax.tasks.trained import Member, TrainedNetwork
 from dtc_jax.training import checkpoint
@@ -141,8 +142,9 @@ def _mine(
     for number, scan in enumerate(progress.track(scans, "scans, for hard negatives")):
         path = home / f"scan-{number:03d}.npz"
         if not path.is_file():
-            centers_mm = _found_wrongly(segmenter, scan)[: config.train.hard_negatives.per_scan]
-            found = patches.cut_at(scan, centers_mm, spec)
+            source = _opened(scan, spec)
+            centers_mm = _found_wrongly(segmenter, source)[: config.train.hard_negatives.per_scan]
+            found = [source.patch(center_mm, "") for center_mm in centers_mm]
             arrays: dict[str, Any] = {
                 name: np.array([one[name] for one in found]) for name in patches.ARRAYS
             }
@@ -153,16 +155,24 @@ def _mine(
     print(f"{home.name}: {sum(counts.values())} hard negatives of {len(scans)} scans.", flush=True)
 
 
-def _found_wrongly(segmenter: Any, scan: Scan) -> np.ndarray:
-    """Middles of the findings that are no lesion, the most certain first, in mm. # [N, 3]"""
+def _opened(scan: Scan, params: PatchParams) -> OpenScan:
     try:
         image = ct.read(scan.image)
-        field = lungs.given_or_found(image, scan.lungs)
-        known = patches.known_voxels(scan, image)
+        masks = [volume.read_mask(one.mask, image, one.mask_label) for one in scan.lesions]
+        return patches.opened(scan, image, masks, params)
     except InputError as error:
-        raise InputError(f"scan {scan.name}: {error}") from error
-    found = segment(segmenter, image, field)
-    right = np.unique(found.mask.array[known])
+        raise InputError(f"{scan.title}: {error}") from error
+
+
+def _found_wrongly(segmenter: Segmenter, source: OpenScan) -> np.ndarray:
+    """Middles of the findings that are no lesion, the most certain first, in mm. # [N, 3]"""
+    scan = source.scan
+    try:
+        field = lungs.given_or_found(source.image, scan.lungs)
+        found = segment(segmenter, source.image, field)
+    except InputError as error:
+        raise InputError(f"{scan.title}: {error}") from error
+    right = np.unique(found.mask.array[source.known])
     table = found.lesions[~found.lesions.lesion_id.isin(right)]
     table = table.sort_values(["max_probability", "lesion_id"], ascending=[False, True])
     return table[["center_x_mm", "center_y_mm", "center_z_mm"]].to_numpy()

@@ -17,11 +17,7 @@ AIR_HU = -1024  # the lowest number of a CT of 12 bits
 _PADDING_HU = -1500  # noise and streaks reach -1445 in 904 real volumes; padding is -2000 or less
 _HIGHEST_HU = 2**15 - 1  # of 16 bits; beyond is a negative number that was stored as a positive one
 _FEW = 0.01  # of the voxels
-_WHOLE_MM = (
-    50.0,
-    150.0,
-    150.0,
-)  # along z, y, x: a scan this large contains air, a small cube may not
+_WHOLE_MM = (50.0, 150.0, 150.0)  # z, y, x: a scan this large contains air, a small cube may not
 _NO_AIR_HU = -200.0
 _NO_TISSUE_HU = -300.0
 _DENSE_HU = 500.0  # not even a cube within a soft tissue is as dense throughout

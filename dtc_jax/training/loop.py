@@ -5,35 +5,19 @@ on a CPU and with the same devices, bit for bit.
 """
 
 import contextlib
-import dataclasses
-import math
 import pathlib
-import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import jax
-import numpy as np
 import optax
 
-from dtc_jax.errors import InputError, Stopped
 from dtc_jax.storage import PathLike
-from dtc_jax.training import (
-    checkpoint,
-    interrupt,
-    logs,
-    pace,
-    parameters,
-    predictions,
-    profiling,
-    result,
-    steps,
-)
+from dtc_jax.training import checkpoint, interrupt, logs, parameters, profiling, result
 from dtc_jax.training import parallel as parallel_lib
-from dtc_jax.training import state as state_lib
-from dtc_jax.training.result import Evaluated, Initial, OnEvaluation
+from dtc_jax.training.result import Initial, OnEvaluation
 from dtc_jax.training.task import Batch, Task, TrainBatches
 from dtc_jax.training.tracker import Track
+from dtc_jax.training.trainer import Trainer
 
 
 def fit(
@@ -92,7 +76,7 @@ def fit(
         checkpoints in `workdir` are of another network or unreadable.
       Stopped: SIGTERM or SIGINT came; everything is saved.
     """
-    run = _Run(
+    run = Trainer(
         task=task,
         train_batches=train_batches,
         validation_batches=validation_batches,
@@ -130,197 +114,3 @@ def fit(
                 parameters.write_once(run.shapes.params, workdir)
                 run.train(checkpoints, log, stop)
     return result.read_best(workdir, run.progress)
-
-
-@dataclasses.dataclass
-class _Run:
-    """The state of a run on the host and the moves of the loop."""
-
-    task: Task
-    train_batches: TrainBatches
-    validation_batches: Callable[[], Iterator[Batch]]
-    total_steps: int
-    evaluate_every: int
-    log_every: int
-    checkpoint_every: int
-    stop_at: int
-    patience: int
-    parallel: parallel_lib.Parallel
-    learning_rate: Callable[[jax.Array], jax.Array] | None
-    profile: profiling.Profile = dataclasses.field(init=False)
-    clock: pace.Pace = dataclasses.field(default_factory=pace.Pace)
-    on_evaluation: OnEvaluation | None = None
-
-    def start(
-        self,
-        checkpoints: checkpoint.Checkpoints,
-        optimizer: optax.GradientTransformation,
-        seed: int,
-        ema_decay: float,
-        initial: Initial | None,
-    ) -> None:
-        """Restores the newest checkpoint or makes the first state, and compiles the steps."""
-
-        def create() -> state_lib.TrainState:
-            return state_lib.create(self.task, optimizer, seed=seed, ema=ema_decay > 0)
-
-        self.progress, self.shapes = result.Progress(), jax.eval_shape(create)
-        restored = checkpoints.restore(self.shapes)
-        if restored is None:
-            state = jax.tree.map(np.array, jax.device_get(jax.jit(create)()))
-            if initial is not None:
-                state = state_lib.started_from(state, *initial(state.params, state.batch_stats))
-        else:
-            state, progress = restored
-            self.progress = result.Progress(**progress)
-        if self.progress.best_step not in checkpoints.steps():  # lost with a damaged checkpoint
-            self.progress.best_step, self.progress.evaluated_step = None, 0
-            self.progress.since_best, self.progress.is_ended = 0, False
-        self.step = int(state.step)
-        self.saved = (self.step, self.progress.evaluated_step)
-        if self.finished:
-            return
-        if restored is not None:
-            self.train_batches.set_state(self.progress.batches)
-        self.state = self.parallel.place(state)
-        self.running: list[Any] = []  # metrics of steps since the last row, still on the devices
-        self.train_step = self.parallel.compile_train(
-            steps.make_train_step(self.task, optimizer, seed=seed, ema_decay=ema_decay)
-        )
-        self.predict_step = self.parallel.compile_predict(steps.make_predict_step(self.task))
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing is left to do: not a step, and not the evaluation of the last one."""
-        early = 0 < self.patience <= self.progress.since_best
-        return (
-            early
-            or self.progress.is_ended
-            or (self.step >= self.stop_at and not self._evaluation_is_due())
-        )
-
-    def _evaluation_is_due(self) -> bool:
-        at_one = self.step % self.evaluate_every == 0 or self.step >= self.stop_at
-        return at_one and self.progress.evaluated_step < self.step
-
-    def train(
-        self, checkpoints: checkpoint.Checkpoints, log: logs.Logs, stop: interrupt.Interrupt
-    ) -> None:
-        """Runs to the end or to a signal; what it has done by then is safely on the disk."""
-        with jax.transfer_guard("disallow"):
-            while True:
-                if self.step % self.log_every == 0 or self.step == self.total_steps:
-                    self._log(checkpoints, log)
-                must_save = self._evaluation_is_due() and self._evaluate(checkpoints, log, stop)
-                last = bool(stop) or self.finished
-                if last or must_save or self.step % self.checkpoint_every == 0:
-                    self._save(checkpoints, log)
-                if last:
-                    checkpoints.wait()
-                    break
-                self._train_step(log)
-        waits = self.stop_at < self.total_steps and bool(stop)  # what comes next takes long, too
-        if not self.finished or waits:
-            raise Stopped(
-                f"Stopped by {stop.name} after step {self.step} of {self.total_steps}; everything "
-                "is saved. Run the same command again to go on from here."
-            )
-
-    def _train_step(self, log: logs.Logs) -> None:
-        start = time.monotonic()
-        batch = next(self.train_batches)
-        with self.profile.step(self.step + 1) as is_traced:
-            self.state, metrics = self.train_step(self.state, self.parallel.shard(batch))
-            if is_traced:  # to its end
-                jax.block_until_ready(metrics)
-        self.running.append(metrics)
-        if len(self.running) > 2:  # or the host would queue batches without end, deaf to signals
-            jax.block_until_ready(self.running[-3])
-        self.clock.add(time.monotonic() - start, len(batch["valid"]))
-        self.step += 1
-        log.advance(self.step)
-
-    def _add_up(self) -> None:
-        """Fetches the metrics of the steps since the last row."""
-        for metrics in self.parallel.fetch(self.running):
-            for name, (total, count) in metrics.items():
-                sums = self.progress.sums.setdefault(name, [0.0, 0.0])
-                sums[0] += float(total)
-                sums[1] += float(count)
-        self.running = []
-
-    def _log(self, checkpoints: checkpoint.Checkpoints, log: logs.Logs) -> None:
-        start = time.monotonic()
-        self._add_up()
-        self.clock.add(time.monotonic() - start)
-        self._check_finite(checkpoints)
-        sums = self.progress.sums
-        if sums:
-            means = {k: total / count if count else math.nan for k, (total, count) in sums.items()}
-            log.write(self.step, "train", {**means, **self._rate(), **self.clock.take()})
-        self.progress.sums = {}
-
-    def _rate(self) -> dict[str, float]:
-        """The learning rate of the last step; an optimizer counts from 0."""
-        if self.learning_rate is None:
-            return {}
-        last = jax.device_put(np.int32(self.step - 1))
-        return {"learning_rate": float(jax.device_get(self.learning_rate(last)))}
-
-    def _check_finite(self, checkpoints: checkpoint.Checkpoints) -> None:
-        bad = int(self.parallel.fetch(self.state.first_bad_step))
-        if bad != state_lib.NEVER:
-            kept = checkpoints.steps()
-            raise InputError(
-                f"The loss or its gradient was not finite at step {bad} of {self.total_steps}. "
-                "Lower config.optimizer.learning_rate, lengthen its warm-up or set "
-                "config.optimizer.clip_norm, and train in a new workdir. The last good checkpoint "
-                f"({f'step {kept[-1]}' if kept else 'none yet'}) is kept in {checkpoints.folder}."
-            )
-
-    def _evaluate(
-        self, checkpoints: checkpoint.Checkpoints, log: logs.Logs, stop: interrupt.Interrupt
-    ) -> bool:
-        """Evaluates unless a signal comes in between; returns whether the state must be saved."""
-        self._check_finite(checkpoints)
-        predicted = predictions.predict_placed(
-            self.parallel,
-            self.predict_step,
-            self.state.evaluated_params,
-            self.state.batch_stats,
-            self.validation_batches(),
-            stop,
-        )
-        if predicted is None:
-            return False
-        metrics = {name: float(v) for name, v in self.task.summarize(predicted).items()}
-        value = metrics[self.task.monitor]
-        if not math.isfinite(value):
-            raise InputError(
-                f"validation/{self.task.monitor} is {value} at step {self.step}, so no best "
-                "checkpoint can be chosen. Validation needs cases of both classes."
-            )
-        progress = self.progress
-        log.write(self.step, "validation", metrics)
-        progress.evaluated_step = self.step
-        best = progress.best_metrics[self.task.monitor] if progress.best_step else None
-        is_better = self.task.is_better(value, best)
-        progress.since_best = 0 if is_better else progress.since_best + 1
-        if is_better:
-            progress.best_step, progress.best_metrics = self.step, metrics
-        if self.on_evaluation is not None:
-            report = Evaluated(self.step, self.total_steps, metrics, is_better)
-            progress.is_ended = bool(self.on_evaluation(report))
-        return is_better or progress.is_ended
-
-    def _save(self, checkpoints: checkpoint.Checkpoints, log: logs.Logs) -> None:
-        progress = self.progress
-        if self.saved == (self.step, progress.evaluated_step) and checkpoints.steps():
-            return
-        self._add_up()
-        self._check_finite(checkpoints)
-        progress.rows, progress.seconds = log.rows, log.seconds
-        progress.batches = self.train_batches.get_state()
-        state = self.parallel.fetch(self.state)
-        checkpoints.save(state, dataclasses.asdict(progress), progress.best_step)
-        self.saved = (self.step, progress.evaluated_step)

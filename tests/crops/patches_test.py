@@ -244,8 +244,10 @@ def test_a_box_is_ignored_and_a_cube_is_one_patch(scans):
 
 
 def test_patches_about_given_points_are_those_of_the_scan(records):
-    part, found, _, _ = records
-    points = [one["center_mm"] for one in found]
-    for one, again in zip(found, patches.cut_at(part.scan, points, PARAMS), strict=True):
+    part, found, image, _ = records
+    masks = [volume.read_mask(one.mask, image, one.mask_label) for one in part.scan.lesions]
+    source = patches.opened(part.scan, image, masks, PARAMS)
+    for one in found:
+        again = source.patch(one["center_mm"], "again")
         np.testing.assert_array_equal(one["image"], again["image"])
         np.testing.assert_array_equal(one["mask"], again["mask"])

@@ -13,7 +13,7 @@ from dtc_jax.imaging import instances, volume
 from dtc_jax.prediction import answer, predictors
 from dtc_jax.runs import evaluate, train
 from dtc_jax.statistics import detection
-from dtc_jax.tasks import candidates
+from dtc_jax.tasks import candidate_data, candidate_figures
 from tests import trained_runs
 
 
@@ -58,7 +58,7 @@ def config(found, scans, tmp_path_factory):
 
 
 def test_the_findings_of_evaluated_scans_are_its_examples(config, found):
-    data = candidates.load(config)
+    data = candidate_data.load(config)
     table = pd.read_csv(found / "scans" / "candidates.csv")
     assert len(data.table) == len(table) >= 16
     assert data.table.label.sum() == (~table.is_false).sum() == 8
@@ -89,7 +89,7 @@ def test_a_run_keeps_or_folds_away_what_was_found(config, found, scans, tmp_path
     merged = kept.merge(tested, on=["patient_id", "lesion_id"], suffixes=("", "_trained"))
     assert len(merged) == len(kept) == len(tested)
     np.testing.assert_allclose(merged.score, merged.score_trained, rtol=1e-4)
-    data, scan = candidates.load(config).table, tested.scan_id.iloc[0]
+    data, scan = candidate_data.load(config).table, tested.scan_id.iloc[0]
     image = volume.read_image(data.image[data.scan_id == scan].iloc[0])
     mask = volume.read_image(found / "scans" / "masks" / f"{scan}.nii.gz")
     look, described = predictors.load_classifier(run, "candidates")
@@ -117,11 +117,11 @@ def test_folds_are_those_of_the_segmenters_run(config, found, tmp_path):
     )
     cases.to_csv(again / "cases.csv", index=False)
     config.data.segmenter = str(again)
-    data = candidates.load(config)
+    data = candidate_data.load(config)
     with pytest.raises(UsageError, match=r"folds is 0, but .* has 2"):
-        candidates.split(config, data.table)
+        candidate_data.split(config, data.table)
     config.split.folds = 2
-    rows = candidates.split(config, data.table)
+    rows = candidate_data.split(config, data.table)
     given = rows.merge(cases, on=["patient_id", "fold"], suffixes=("", "_given"))
     assert (given.split == given.split_given).all()
     assert len(rows) == 2 * len(data.table)
@@ -134,17 +134,17 @@ def test_other_scans_than_those_evaluated_are_refused(config, found, chests, tmp
     pd.DataFrame([row]).to_csv(tmp_path / "other.csv", index=False)
     config.data.manifest = str(tmp_path / "other.csv")
     with pytest.raises(InputError, match="has no image with the contents of scan-000"):
-        candidates.load(config)
+        candidate_data.load(config)
     config.data.segmenter = str(tmp_path)
     with pytest.raises(InputError, match=r"candidates.csv is missing; run --mode=evaluate"):
-        candidates.load(config)
+        candidate_data.load(config)
 
 
 @pytest.mark.parametrize("rule", ["youden", "false_positives", "false_positives:0"])
 def test_a_threshold_is_so_many_false_positives_a_scan(rule):
-    assert candidates.parse("false_positives:0.5") == 0.5
+    assert candidate_figures.parse("false_positives:0.5") == 0.5
     with pytest.raises(UsageError, match="give 'false_positives:N'"):
-        candidates.parse(rule)
+        candidate_figures.parse(rule)
 
 
 def test_a_threshold_lets_through_no_more_than_is_allowed():

@@ -2,11 +2,11 @@
 
 import base64
 import dataclasses
-import struct
-import zlib
+import io
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from scipy import ndimage
 
 from dtc_jax.imaging import lesions
@@ -66,15 +66,7 @@ def make(image: Volume, lungs: Volume) -> Overview:
 
 
 def _png(grey: np.ndarray) -> bytes:
-    """A greyscale PNG whose rows are differences to the left, which compress better. # uint8"""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
-    rows = np.diff(grey, axis=1, prepend=np.uint8(0))
-    rows = np.insert(rows, 0, 1, axis=1)  # 1: the filter "Sub"
-    head = struct.pack(">IIBBBBB", grey.shape[1], grey.shape[0], 8, 0, 0, 0, 0)
-    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+    """A greyscale PNG. # uint8 [H, W]"""
+    file = io.BytesIO()
+    Image.fromarray(grey).save(file, "PNG", optimize=True)
+    return file.getvalue()
