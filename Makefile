@@ -25,7 +25,7 @@ demo: setup
 	@$(BIN)/python launch.py --config=configs/senet.py:demo
 
 test: setup
-	@$(BIN)/python -m pytest -n 2 --dist=loadfile $(PYTEST_FLAGS)
+	@$(BIN)/python -m pytest -n 2 --dist=loadgroup $(PYTEST_FLAGS)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -39,6 +39,13 @@ pytest_plugins = ("tests.trained_runs",)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keeps a file's tests in one process, and those of the pipeline, which share a trained run."""
+    for item in items:
+        shared = item.path.parent if item.path.parent.name == "pipeline" else item.path
+        item.add_marker(pytest.mark.xdist_group(str(shared)))
+
+
 @pytest.fixture(scope="session")
 def call() -> Callable[..., int]:
     """Calls launch.py with arguments, in this process; returns its exit code."""

@@ -11,7 +11,7 @@ import pandas as pd
 from dtc_jax.cohort import manifest
 from dtc_jax.crops import extraction
 from dtc_jax.errors import InputError
-from dtc_jax.imaging import agreement, ct, lungs, volume
+from dtc_jax.imaging import agreement, ct, dicom, lungs, volume
 from dtc_jax.imaging.lesions import box_voxels
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.segment import Segmentation, Segmenter, segment
@@ -36,6 +36,7 @@ class ReferenceScan:
       view: 'scan', or 'cube'.
       boxes: voxels of lesions without a mask, by their id.
       ignored: what counts neither as lesion nor as background, bool; None if there is nothing.
+      series: which DICOM series it is, and why; '' where it is no DICOM.
     """
 
     image: Volume
@@ -47,6 +48,7 @@ class ReferenceScan:
     view: str = "scan"
     boxes: dict[str, tuple[slice, ...]] = dataclasses.field(default_factory=dict)
     ignored: Volume | None = None
+    series: str = ""
 
 
 def read(rows: pd.DataFrame) -> ReferenceScan:
@@ -82,8 +84,9 @@ def read(rows: pd.DataFrame) -> ReferenceScan:
     shared = sum(int(lesion.sum()) for _, lesion in regions) - int((truth.array > 0).sum())
     if drawn is None and first["view"] == "cube":
         drawn = Volume(np.ones(image.shape, bool), image.affine)
+    series = dicom.find(first.image).statement if dicom.is_scan(first.image) else ""
     return ReferenceScan(
-        image, truth, ids, shared, drawn, first.image, first["view"], boxes, ignored
+        image, truth, ids, shared, drawn, first.image, first["view"], boxes, ignored, series
     )
 
 
@@ -146,6 +149,7 @@ def compare(
     whole["shared_voxels"] = scan.shared_voxels
     whole["view"] = scan.view
     whole["lungs"] = "found" if scan.lungs is None else "given"
+    whole["series"], whole["notes"] = scan.series, " ".join(scan.image.notes)
     if scan.boxes:  # what is lesion is not known by voxel
         whole[["dice", "surface_dice", "hausdorff_95_mm", "true_mm3"]] = np.nan
     lesions = pd.concat([lesions, boxed], ignore_index=True) if len(boxed) else lesions

@@ -75,7 +75,7 @@ def _load(path: PathLike, series: int | str | None) -> tuple[np.ndarray, np.ndar
         raise InputError(f"{path}: no such file or folder.")
     if not os.access(path, os.R_OK):
         raise InputError(f"{path}: permission denied; change its permissions.")
-    if os.path.isdir(path) or dicom.is_dicom(path):
+    if dicom.is_scan(path):
         return dicom.load(path, series)
     if series is not None:
         raise InputError(f"{path}: only DICOM has series; omit series {series!r}.")

@@ -93,8 +93,7 @@ def read(path: PathLike, series: str | None = None) -> Scan:
       InputError: see `ct.read`.
     """
     image = ct.read(path, series)  # first: it says what is wrong with the path
-    is_dicom = pathlib.Path(path).is_dir() or dicom.is_dicom(path)
-    return Scan(image, dicom.find(path, series) if is_dicom else None)
+    return Scan(image, dicom.find(path, series) if dicom.is_scan(path) else None)
 
 
 def read_csv(path: PathLike) -> list[Request]:

@@ -12,7 +12,7 @@ from dtc_jax.imaging.instances import Instances
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.segment import Segmentation
 from dtc_jax.statistics import detection
-from tests import chests
+from tests import chests, dicom_files
 
 
 def _read(folder, **lesions):
@@ -47,6 +47,16 @@ def test_lesions_apart_share_nothing(tmp_path):
 def test_a_lesion_that_was_drawn_twice_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"all voxels of lesion [ab] are in other lesions"):
         _read(tmp_path, a=SMALL, b=SMALL)
+
+
+def test_a_dicom_scan_says_which_series_it_is(tmp_path):
+    hu = Volume(chests.empty().astype(np.int16), chests.AFFINE)
+    dicom_files.save_slices(dicom_files.make_slices(hu), tmp_path / "ct")
+    volume.write(tmp_path / "mask.nii", Volume(chests.ball(*LARGE), chests.AFFINE))
+    row = {"patient_id": "p", "lesion_id": "a", "image": "ct", "mask": "mask.nii"}
+    pd.DataFrame([row]).to_csv(tmp_path / "lesions.csv", index=False)
+    scan = reference_scan.read(read_manifest(tmp_path / "lesions.csv"))
+    assert "32 axial CT slices every 5.00 mm" in scan.series
 
 
 def test_a_box_is_found_by_a_finding_in_it_and_what_is_ignored_counts_neither_way(tmp_path):

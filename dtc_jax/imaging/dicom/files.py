@@ -72,6 +72,11 @@ def suppress_header_values() -> Iterator[None]:
             logger.setLevel(level)
 
 
+def is_scan(path: PathLike) -> bool:
+    """Whether a path is a folder, which only a DICOM scan is, or a DICOM file."""
+    return os.path.isdir(path) or is_dicom(path)
+
+
 def is_dicom(path: PathLike) -> bool:
     """Whether a file is DICOM, by its name or its first bytes; old files lack the preamble."""
     if os.fspath(path).lower().endswith(SUFFIX):

@@ -37,7 +37,8 @@ def _split(**patients) -> pd.DataFrame:
 def test_scans_of_patients_that_were_seen_are_left_out(network, manifest, tmp_path):
     split = _split(p0="train", p1="validation", p2="test")
     whole_scans.evaluate(network, [split], manifest, tmp_path)
-    scans = pd.read_csv(tmp_path / "scans" / "scans.csv")
+    scans = pd.read_csv(tmp_path / "scans" / "scans.csv", keep_default_na=False)
+    assert set(scans.series) == {""}  # none of them is DICOM
     assert scans.patient_id.tolist() == ["p2"]
     assert json.loads((tmp_path / "scans" / "metrics.json").read_text())["patients_left_out"] == 2
     with pytest.raises(InputError, match="has seen all of its 3 patients"):
