@@ -1,6 +1,8 @@
 """A run's folder: it belongs to one configuration, kept in `config.json`."""
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import pathlib
 import shutil
@@ -16,12 +18,15 @@ from dtc_jax.errors import InputError, UsageError
 from dtc_jax.tasks import fields
 
 _CONFIG = "config.json"
+_LOCK = ".lock"
 DATA = "data.json"  # what a run was started on; see `claim_data`
 # Fields that later versions added, and what runs without them did.
 _ADDED: dict[str, Any] = {
     "init_from": "",
     "augment.interpolation": "linear",
     "augment.set_in": 0.0,
+    "model.se": True,  # of SE-Net; a V-Net has always said where
+    "model.residual": True,
     "data.border_share": 0.0,
     "data.other_per_scan": 0,
     "train.ensemble": 1,
@@ -49,22 +54,57 @@ def claim(
 
 
 @contextlib.contextmanager
-def starting(
-    workdir: storage.PathLike, config: ml_collections.ConfigDict
-) -> Iterator[pathlib.Path]:
-    """`claim`, which is undone where the block refuses what a new run was given.
+def claimed(workdir: storage.PathLike, config: ml_collections.ConfigDict) -> Iterator[pathlib.Path]:
+    """`claim`, for this process alone as long as the block lasts.
+
+    Raises:
+      InputError: see `check` and `locked`.
+    """
+    folder = check(workdir, config)
+    with locked(folder):
+        yield claim(folder, config)
+
+
+@contextlib.contextmanager
+def undone_if_refused(folder: pathlib.Path) -> Iterator[None]:
+    """Undoes `claim` where the block refuses what a run was given before it has done anything.
 
     Someone who then corrects the path of the manifest, say, is not told that the folder belongs to
     another run.
     """
-    is_new = not (pathlib.Path(workdir) / _CONFIG).exists()
-    folder = claim(workdir, config)
     try:
-        yield folder
+        yield
     except (InputError, UsageError):
-        if is_new and [path.name for path in folder.iterdir()] == [_CONFIG]:
+        if {path.name for path in folder.iterdir()} <= {_CONFIG, _LOCK}:
             shutil.rmtree(folder)
         raise
+
+
+@contextlib.contextmanager
+def locked(folder: pathlib.Path) -> Iterator[None]:
+    """Keeps other processes out of `folder`.
+
+    It is a POSIX lock: the system gives it back when the process ends, however it ends, and NFSv4
+    has it too. On a disk without locks nobody is kept out.
+
+    Raises:
+      InputError: another process has it.
+    """
+    with storage.no_space_is_an_input_error(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / _LOCK).open("a")
+    with file as handle:
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                raise InputError(
+                    f"{folder}: another process works in it. Wait for its end, or choose another "
+                    "folder."
+                ) from error
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
+                raise
+        yield
 
 
 def check(
@@ -88,7 +128,7 @@ def check(
     if path.exists():
         different = [
             f"{field}: {old_value!r} before, {new_value!r} now"
-            for field, old_value, new_value in _differences(_stored(path), fields.plain(config))
+            for field, old_value, new_value in differences(_stored(path), fields.plain(config))
             if field not in free
         ]
         if different:
@@ -98,9 +138,16 @@ def check(
             )
     elif folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file. Choose another --workdir.")
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif not is_free(folder):
         raise InputError(f"{folder}: contains files but no config.json. Choose another --workdir.")
     return folder
+
+
+def is_free(folder: pathlib.Path) -> bool:
+    """Whether `folder` does not exist, or has no file but that of `locked`."""
+    return not folder.exists() or (
+        folder.is_dir() and all(path.name == _LOCK for path in folder.iterdir())
+    )
 
 
 def claim_data(
@@ -168,7 +215,8 @@ def _stored(path: pathlib.Path) -> dict[str, Any]:
     return {"task": "classification"} | storage.read_json(path)
 
 
-def _differences(old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
+def differences(old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
+    """The fields in which two plain configurations differ: full name, the old and the new value."""
     olds, news = dict(fields.flat(old)), dict(fields.flat(new))
     for field in sorted(olds.keys() | news.keys()):
         added = [value for name, value in _ADDED.items() if f".{field}".endswith(f".{name}")]

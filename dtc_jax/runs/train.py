@@ -1,6 +1,7 @@
 """`--mode=train`: a hold-out run, or patient-wise cross-validation where config.split.folds > 0."""
 
 import functools
+import pathlib
 import time
 
 import ml_collections
@@ -40,8 +41,20 @@ def run(
     start = time.monotonic()
     environment.prepare()
     checks.check(config)
+    with workdir_lib.claimed(workdir, config) as folder:
+        evaluation = _run(config, folder, on_evaluation, announce_cost)
+    print(f"{time.monotonic() - start:.0f} s. Everything is in {folder}/ (metrics.json first).")
+    return evaluation
+
+
+def _run(
+    config: ml_collections.ConfigDict,
+    folder: pathlib.Path,
+    on_evaluation: OnEvaluation | None,
+    announce_cost: bool,
+) -> Evaluation:
     task, rule = registry.of(config), make_rule(config.split)
-    with workdir_lib.starting(workdir, config) as folder:
+    with workdir_lib.undone_if_refused(folder):
         initial.check_source(config, folder)
         if announce_cost:
             cost.announce(config)
@@ -59,6 +72,4 @@ def run(
         predicted.append(folds.predict(members[-1], data, split))
     network = TrainedNetwork(task, tuple(members))
     rows = pd.concat(predicted, ignore_index=True)
-    evaluation = results.evaluate(config, data, network, rows, folder)
-    print(f"{time.monotonic() - start:.0f} s. Everything is in {folder}/ (metrics.json first).")
-    return evaluation
+    return results.evaluate(config, data, network, rows, folder)

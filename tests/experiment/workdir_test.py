@@ -64,3 +64,31 @@ def test_a_run_from_before_profile_and_tracker_goes_on_with_them(tmp_path):
     stored.train.batch_size = stored.predict.batch_size = 8  # the tests have eight devices
     checks.check(stored)
     assert fields.essence(old) == fields.essence(config)  # the same network
+
+
+HOLDS = """
+import fcntl, sys, time
+with open(sys.argv[1], "a") as handle:
+    fcntl.lockf(handle, fcntl.LOCK_EX)
+    print("holds it", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_process_is_refused_until_the_first_has_ended_however_it_ends(tmp_path):
+    folder = tmp_path / "run"
+    config = _config(tmp_path / "lesions.csv")
+    with workdir.claimed(folder, config):
+        pass
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, folder / ".lock"], stdout=subprocess.PIPE, text=True
+    )
+    with other:
+        assert other.stdout.readline() == "holds it\n"
+        before = (folder / "config.json").read_bytes()
+        with pytest.raises(InputError, match="another process works in it"):
+            train.run(config, folder)
+        assert (folder / "config.json").read_bytes() == before  # and not removed
+        other.kill()
+    with workdir.claimed(folder, config) as free:
+        assert free == folder
