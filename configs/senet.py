@@ -64,7 +64,9 @@ def base() -> ml_collections.ConfigDict:
         "projection_bias": False,
         "conv_bias": False,
         "norm": "batch",
+        "se": True,
         "se_ratio": 4,
+        "residual": True,
         "dropout": 0.0,
         "dtype": "float32",
         "conv": "auto",
@@ -116,7 +118,9 @@ def _paper(config: ml_collections.ConfigDict) -> None:
         "projection_bias": False,  # a reading
         "conv_bias": False,  # a reading
         "norm": "batch",  # a reading
+        "se": True,
         "se_ratio": 4,
+        "residual": True,
         "dropout": 0.0,  # a reading
         "dtype": "float32",
         "conv": "auto",  # how it is computed, not what

@@ -112,7 +112,9 @@ class ResidualSEStage(nn.Module):
       projection_bias: bias of the 1x1x1 projection, which stands where channels change.
       conv_bias: bias of the 3x3x3 convolutions.
       norm: see `normalization`.
+      se: whether there is squeeze-and-excitation.
       se_ratio: see `SqueezeExcite`.
+      residual: whether there is a shortcut.
       dtype: of the computation.
       axis_name: see `normalization`.
       conv: see `conv3d`.
@@ -124,7 +126,9 @@ class ResidualSEStage(nn.Module):
     projection_bias: bool = False
     conv_bias: bool = False
     norm: Norm = "batch"
+    se: bool = True
     se_ratio: int = 4
+    residual: bool = True
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
     conv: Form = "auto"
@@ -134,7 +138,7 @@ class ResidualSEStage(nn.Module):
         """[B, D, H, W, C] -> [B, D/w, H/w, W/w, features].
 
         Where the shortcut is added before pooling, the map before pooling is sown as
-        intermediates/before_pool.
+        intermediates/before_pool. Without one, what would be added is 0.
         """
 
         def convolve(y: jax.Array, name: str) -> jax.Array:
@@ -153,8 +157,11 @@ class ResidualSEStage(nn.Module):
 
         y = nn.relu(normalize(convolve(x, "1"), "1"))  # [B, D, H, W, features]
         y = normalize(convolve(y, "2"), "2")
-        y = SqueezeExcite(self.se_ratio, self.dtype, name="se")(y)
-        if x.shape[-1] != self.features:
+        if self.se:
+            y = SqueezeExcite(self.se_ratio, self.dtype, name="se")(y)
+        if not self.residual:
+            x = jnp.zeros_like(y)
+        elif x.shape[-1] != self.features:
             x = nn.Dense(
                 self.features, use_bias=self.projection_bias, dtype=self.dtype, name="projection"
             )(x)

@@ -28,7 +28,9 @@ class SENet(nn.Module):
       projection_bias: bias of the 1x1x1 projections.
       conv_bias: bias of the 3x3x3 convolutions.
       norm: 'batch', 'instance' or 'group'.
-      se_ratio: by how much the hidden layer of squeeze-and-excitation is narrower.
+      se: whether the stages have squeeze-and-excitation.
+      se_ratio: by how much its hidden layer is narrower.
+      residual: whether the stages have a shortcut.
       dropout: rate on the pooled features.
       dtype: of the computation; parameters, statistics and logits are float32.
       axis_name: mapped axis over which batch statistics are averaged (pmap), or None.
@@ -45,7 +47,9 @@ class SENet(nn.Module):
     projection_bias: bool = False
     conv_bias: bool = False
     norm: Norm = "batch"
+    se: bool = True
     se_ratio: int = 4
+    residual: bool = True
     dropout: float = 0.0
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
@@ -86,7 +90,9 @@ class SENet(nn.Module):
                 projection_bias=self.projection_bias,
                 conv_bias=self.conv_bias,
                 norm=self.norm,
+                se=self.se,
                 se_ratio=self.se_ratio,
+                residual=self.residual,
                 dtype=self.dtype,
                 axis_name=self.axis_name,
                 conv=self.conv,

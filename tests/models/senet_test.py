@@ -49,6 +49,8 @@ def test_the_default_reading_has_the_studys_parameter_count():
         # No convolution 1 -> 64 and no norm; the first stage projects 1 -> 64 and starts from 1.
         ({"stem": False}, -(27 * 64 + 128) + 64 - 27 * 64 * 64 + 27 * 64),
         ({"se_ratio": 8}, None),
+        ({"se": False}, -sum(c // 4 * (2 * c + 1) + c for c in (64, 128, 256, 512))),
+        ({"residual": False}, -(64 * 128 + 128 * 256 + 256 * 512)),
     ],
 )
 def test_each_switch_changes_the_count_by_what_it_says(switch, difference):
