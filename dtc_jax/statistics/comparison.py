@@ -1,4 +1,4 @@
-"""Differences of AUC: paired, unpaired, adjusted for multiple testing, and non-inferiority."""
+"""Differences of AUC or of a mean: paired, unpaired, adjusted for their number; non-inferiority."""
 
 import dataclasses
 import math
@@ -7,12 +7,12 @@ import numpy as np
 from scipy import stats
 
 from dtc_jax.statistics import roc
-from dtc_jax.statistics.estimate import Z_95, Estimate, plain
+from dtc_jax.statistics.estimate import Z_95, Estimate, mean, plain
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """First AUC minus second.
+    """First AUC, or first mean, minus second.
 
     Attributes:
       estimate: the difference with its 95 % interval.
@@ -54,8 +54,8 @@ def paired(
 
     Args:
       labels: [N] 0 or 1.
-      first: [N] scores of the first model.
-      second: [N] scores of the second model.
+      first: [N] scores of the first model; or [K, N] of K networks, whose AUCs are averaged.
+      second: of the second model, of the same shape.
       patients: [N] patient ids, or None if lesions are independent.
     """
     labels = np.asarray(labels)
@@ -71,6 +71,24 @@ def paired(
     variance, degrees = roc.small_sample(labels, patient, *deviations)
     name = f"obuchowski, paired, t({degrees:.1f})"
     return _difference(value, variance, degrees, len(labels), patient_count, name)
+
+
+def paired_means(first: np.ndarray, second: np.ndarray, patients: np.ndarray) -> Difference:
+    """Values of two models on the same cases, such as Dice: the difference of their means.
+
+    Variance and degrees of freedom are those of `estimate.mean`, between patients.
+
+    Args:
+      first: [N] values of the first model.
+      second: [N] values of the second model.
+      patients: [N] patient ids.
+    """
+    found = mean(np.asarray(first) - np.asarray(second), patients)
+    degrees = (found.patients or 0) - 1
+    half = found.high - found.value
+    variance = (half / stats.t.ppf(0.975, degrees)) ** 2 if degrees > 0 else math.nan
+    name = f"paired, t({degrees}), clustered by patient"
+    return _difference(found.value, variance, degrees, found.n, found.patients, name)
 
 
 def unpaired(

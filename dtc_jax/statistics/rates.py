@@ -66,12 +66,15 @@ def rates(
 def proportion(hits: np.ndarray, patients: np.ndarray | None = None) -> Estimate:
     """The share of true `hits` [N] with its 95 % Wilson interval.
 
+    A hit may be a share itself, that of K networks which decided rightly: then the interval is that
+    of their mean over other patients.
+
     If patients repeat, n is replaced by the effective n of the between-patient variance, with a t
     quantile for its degrees of freedom (Korn and Graubard, Survey Methodology 1998). As for the AUC
     (`roc.small_sample`), variance and degrees account for unequal numbers of lesions per patient.
     At a share of 0 or 1 that variance is zero, and each patient counts once.
     """
-    hits = np.asarray(hits, dtype=bool)
+    hits = np.asarray(hits, dtype=np.float64)
     n = len(hits)
     names, patient = np.unique(
         np.arange(n) if patients is None else np.asarray(patients), return_inverse=True

@@ -18,10 +18,11 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
 
     Args:
       labels: [N] 0 or 1.
-      scores: [N] finite, higher for the positive class.
+      scores: [N] finite, higher for the positive class; or [K, N] of K networks, whose areas are
+        averaged.
     """
-    positive, _ = _placements(*_checked(labels, scores))
-    return float(positive.mean()) if positive.size else math.nan
+    each = [_placements(*_checked(labels, row))[0] for row in np.atleast_2d(scores)]
+    return float(np.mean([row.mean() for row in each])) if each[0].size else math.nan
 
 
 def curve(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -69,7 +70,7 @@ def clustered_covariance(
 
     Args:
       labels: [N] 0 or 1.
-      scores: [K, N].
+      scores: [K, N]; or [K, S, N], where a model is S networks whose AUCs are averaged.
       patients: [N] patient ids; if all differ, the result is DeLong's covariance.
 
     Returns:
@@ -95,13 +96,17 @@ def deviations(
 
     Args:
       labels: [N] 0 or 1.
-      scores: [N].
+      scores: [N]; or [K, N] of K networks, whose contributions are averaged.
       patient: [N] patient numbers below `count`.
       count: number of patients.
 
     Returns:
       Of the positives and of the negatives, each [count].
     """
+    if np.ndim(scores) > 1:
+        each = [deviations(labels, row, patient, count) for row in scores]
+        d10, d01 = (np.mean(rows, axis=0) for rows in zip(*each, strict=True))
+        return d10, d01
     labels, scores = _checked(labels, scores)
     v10, v01 = _placements(labels, scores)
     d10 = np.bincount(patient[labels == 1], weights=v10 - v10.mean(), minlength=count)
@@ -150,8 +155,14 @@ def auc_interval(
     normal quantile is too low. If that variance is zero or undefined (AUC of 1, a single positive),
     the interval is the score interval of Newcombe (Statistics in Medicine 2006, method 5) with
     patients as units.
+
+    Args:
+      labels: [N] 0 or 1.
+      scores: [N]; or [K, N] of K networks. Their AUCs are averaged, and the interval is that of the
+        mean over other patients, for these networks.
+      patients: [N] patient ids, or None if lesions are independent.
     """
-    labels, scores = _checked(labels, scores)
+    labels = np.asarray(labels)
     area = auc(labels, scores)
     patient, count = codes(np.arange(len(labels)) if patients is None else patients)
     patient_count = None if patients is None else count
