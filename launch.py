@@ -9,6 +9,8 @@ python launch.py --mode=report --predictions=a.csv,b.csv --out=report   the stud
 python launch.py --mode=audit --claims=configs/claims/dtc_study.yaml    do a paper's figures agree?
 python launch.py --mode=pipeline --config=configs/pipeline.py:demo      both networks on one split
 python launch.py --mode=leakage --config=configs/senet.py:demo    what a split by lesions would gain
+python launch.py --mode=sweep --config=configs/senet.py --sweep=configs/sweeps/study.py --out=DIR
+                                                            train variants, compare them in a table
 
 Exit codes: 0 done; 1 failed; 2 wrong use; 75 stopped by a signal, the same command goes on.
 """
@@ -30,7 +32,7 @@ _CONFIG = config_flags.DEFINE_config_file(
 _MODE = flags.DEFINE_enum(
     "mode",
     "train",
-    ["train", "evaluate", "predict", "report", "audit", "leakage", "pipeline"],
+    ["train", "evaluate", "predict", "report", "audit", "leakage", "pipeline", "sweep"],
     "What to do.",
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/CONFIG[-VARIANT].")
@@ -54,8 +56,13 @@ _KEEP_IDENTITY = flags.DEFINE_bool(
 )
 _PREDICTIONS = flags.DEFINE_list("predictions", None, "CSV[,CSV…] to report on.")
 _CLAIMS = flags.DEFINE_string("claims", None, "YAML of a paper's figures to audit.")
+_SWEEP = flags.DEFINE_string("sweep", None, "sweep: FILE of the variants; see configs/sweeps/.")
+_ENGINE = flags.DEFINE_string("engine", "local", "sweep: what runs the trials.")
+_RETRIES = flags.DEFINE_integer(
+    "retries", 1, "sweep: how often a trial that failed is started again.", 0
+)
 _OUT = flags.DEFINE_string(
-    "out", None, "Folder of the prediction, of the report, or of the audit's audit.json."
+    "out", None, "Folder of the prediction, report or sweep, or of the audit's audit.json."
 )
 _THRESHOLD = flags.DEFINE_float(
     "threshold", None, "Of the report's decisions where a table has none; default 0.5.", 0.0, 1.0
@@ -96,7 +103,7 @@ def main(argv: list[str]) -> int:
 def _run(argv: list[str]) -> None:
     """Calls the function of the mode with its flags."""
     # After the flags: JAX takes seconds to import.
-    from dtc_jax.runs import audit, evaluate, leakage, pipeline, predict, report, train
+    from dtc_jax.runs import audit, evaluate, leakage, pipeline, predict, report, sweep, train
 
     if _MODE.value == "train":
         train.run(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name(argv)}")
@@ -133,6 +140,15 @@ def _run(argv: list[str]) -> None:
         report.run(_PREDICTIONS.value or [], _OUT.value or "", _THRESHOLD.value)
     elif _MODE.value == "audit":
         audit.run(_CLAIMS.value or "", _OUT.value)
+    elif _MODE.value == "sweep":
+        sweep.run(
+            _CONFIG.value,
+            _SWEEP.value or "",
+            _OUT.value or "",
+            program=os.path.abspath(__file__),
+            engine=_ENGINE.value,
+            retries=_RETRIES.value,
+        )
 
 
 def _parse(argv: list[str]) -> None:
@@ -163,6 +179,8 @@ def _check() -> None:
         for flag in (_SCAN, _SERIES, _LUNGS, _SEGMENTER, _CLASSIFIER, _REVIEW, _MASK):
             if flag.value is not None:
                 raise _usage(f"--{flag.name} is for --mode=predict.")
+    if _SWEEP.value is not None and _MODE.value != "sweep":
+        raise _usage("--sweep is for --mode=sweep.")
     of_scans = _MODE.value == "evaluate" and _SCANS.value
     if _CANDIDATES.value and not (of_scans or _MODE.value in ("predict", "pipeline")):
         raise _usage(
@@ -183,6 +201,14 @@ def _check() -> None:
     elif _MODE.value == "report":
         if not _PREDICTIONS.value or _OUT.value is None:
             raise _usage("--mode=report needs --predictions=CSV[,CSV…] and --out=DIR.")
+    elif _MODE.value == "sweep":
+        if _CONFIG.value is None or not _SWEEP.value or not _OUT.value:
+            raise _usage(
+                "--mode=sweep needs --config=FILE, --sweep=FILE and --out=DIR; start with --config="
+                "configs/senet.py:demo --sweep=configs/sweeps/demo.py --out=runs/sweep-demo"
+            )
+        if _WORKDIR.value is not None:
+            raise _usage("--mode=sweep has its runs in --out=DIR; omit --workdir.")
     elif _MODE.value == "audit":
         if _CLAIMS.value is None:
             raise _usage("--mode=audit needs --claims=YAML; see configs/claims/dtc_study.yaml")

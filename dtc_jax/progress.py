@@ -9,6 +9,7 @@ import tqdm
 
 T = TypeVar("T")
 _SECONDS_BETWEEN_LINES = 15.0
+_SECONDS_BETWEEN_STATES = 60.0
 
 
 def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
@@ -26,3 +27,39 @@ def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[
             last_line = now
             left = f", {(now - start) / done * (total - done):.0f} s left" if total else ""
             print(f"{label}: {done}/{total or '?'}{left}", file=sys.stderr, flush=True)
+
+
+class Live:
+    """A line on stderr that says how work stands. Use it in a `with` block.
+
+    On a terminal each text replaces the one before; elsewhere one is printed every minute.
+    """
+
+    def __init__(self) -> None:
+        self._bar: tqdm.tqdm | None = None
+        self._last = 0.0
+
+    def __enter__(self) -> "Live":
+        if sys.stderr.isatty():
+            self._bar = tqdm.tqdm(bar_format="{desc}", leave=False)
+        self._last = time.monotonic()
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def show(self, text: str) -> None:
+        """Shows how the work stands."""
+        if self._bar is not None:
+            self._bar.set_description_str(text)
+        elif time.monotonic() - self._last >= _SECONDS_BETWEEN_STATES:
+            self._last = time.monotonic()
+            print(text, file=sys.stderr, flush=True)
+
+    def say(self, text: str) -> None:
+        """Prints a line that stays."""
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stderr)
+        else:
+            print(text, file=sys.stderr, flush=True)

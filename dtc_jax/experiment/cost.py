@@ -56,7 +56,7 @@ def expected_cost(config: ml_collections.ConfigDict) -> Cost:
     variants = folds.variants(config)
     flops = in_prediction = 0.0
     for variant in variants.values():
-        in_training, in_prediction = _forward_flops(variant)
+        in_training, in_prediction = forward_flops(variant)
         flops += 3.0 * steps * train.batch_size * in_training
         flops += evaluations * validation * views * in_prediction
     splits = max(rule.folds, 1) * inputs.networks(config)
@@ -133,7 +133,7 @@ def _labels(npz: pathlib.Path) -> int:
         return 0
 
 
-def _forward_flops(config: ml_collections.ConfigDict) -> tuple[float, float]:
+def forward_flops(config: ml_collections.ConfigDict) -> tuple[float, float]:
     """Floating-point operations of the network on a crop in training and in prediction.
 
     Those of a training step are three times the first.

@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,7 +11,7 @@ import pandas as pd
 
 from dtc_jax.cohort.split_rule import Rule
 from dtc_jax.errors import UsageError
-from dtc_jax.experiment import hard_negatives
+from dtc_jax.experiment import hard_negatives, overrides
 from dtc_jax.tasks import fields as fields_lib
 from dtc_jax.tasks import inputs, registry
 from dtc_jax.tasks.sources import Data
@@ -37,17 +36,10 @@ def variants(config: ml_collections.ConfigDict) -> dict[str, ml_collections.Conf
       UsageError: a candidate has a field that the configuration does not have, or one of another
         type.
     """
-    configs = {}
-    for name, fields in sorted(config.candidates.items()):
-        configs[name] = config.copy_and_resolve_references()
-        try:
-            configs[name].update(fields)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            # ml_collections lists all fields before its suggestion.
-            text = re.sub(r'Other fields present: ".*"(\n|$)', "", str(error.args[0]), flags=re.S)
-            raise UsageError(
-                f"config.candidates.{name} does not fit the config: {' '.join(text.split())}"
-            ) from error
+    configs = {
+        name: overrides.overridden(config, fields, f"config.candidates.{name}")
+        for name, fields in sorted(config.candidates.items())
+    }
     return configs or {"": config}
 
 

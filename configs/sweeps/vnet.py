@@ -1,0 +1,41 @@
+"""The ablations of the segmenter: where does SE help, and which loss, width and training?
+
+    python launch.py --mode=sweep --config=configs/vnet.py --sweep=configs/sweeps/vnet.py --out=DIR
+
+18 variants with three seeds: 54 networks, so use accelerators. Not measured.
+"""
+
+from typing import Any
+
+_OFF = {
+    "augment.flip": (0.0, 0.0, 0.0),
+    "augment.rotate_deg": (0.0, 0.0, 0.0),
+    "augment.shift_mm": 0.0,
+    "augment.scale": 0.0,
+    "augment.hu_shift": 0.0,
+    "augment.hu_scale": 0.0,
+    "augment.noise_hu": 0.0,
+}
+
+
+def get_sweep() -> dict[str, Any]:
+    """The sweep as plain data, see docs/sweeps.md."""
+    return {
+        "base": "full",
+        "seeds": (0, 1, 2),
+        "margin": 0.05,  # in Dice
+        "variants": {
+            "full": {},
+            "se": {"grid": {"model.se": ("encoder", "decoder", "none")}},
+            "se-ratio": {"grid": {"model.se_ratio": (2, 8, 16)}},  # 4 is the base
+            "half-width": {"model.widths": (8, 16, 32, 64)},
+            "double-width": {"model.widths": (32, 64, 128, 256)},
+            "kernel-5": {"model.kernel_size": 5},
+            "resize": {"model.up": "resize"},
+            "deep-supervision": {"model.deep_supervision": True},
+            "norm-instance": {"model.norm": "instance"},
+            "loss": {"grid": {"loss.name": ("dice", "tversky", "focal_tversky")}},
+            "empty-skip": {"loss.empty": "skip"},
+            "augmentation-off": _OFF,
+        },
+    }

@@ -1,0 +1,1 @@
+"""Sweeps: one configuration in many variants, trained, compared, and put into one table."""

@@ -1,0 +1,180 @@
+"""What a sweep tries: the sweep file, read, checked, and spelled out as trials.
+
+A sweep file is Python with a function `get_sweep()` that returns plain data:
+
+| key | |
+|---|---|
+| variants | name -> fields in which it differs from the configuration, by their full names; or {'grid': name of a field -> its values}, a variant for each combination |
+| base | name of the variant that the others are compared with |
+| seeds | values of config.seed; each variant is trained with each. Default: that of the configuration |
+| folds | value of config.split.folds. Default: that of the configuration |
+| common | fields that differ from the configuration in every variant |
+| margin | of non-inferiority, in AUC or Dice. Default: config.report.margin, or 0.05 |
+"""  # noqa: E501
+
+import dataclasses
+import itertools
+import pathlib
+import re
+import runpy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import ml_collections
+
+from dtc_jax import storage
+from dtc_jax.errors import UsageError, unknown_choice
+from dtc_jax.experiment import checks
+from dtc_jax.experiment.overrides import overridden
+
+_KEYS = ("variants", "base", "seeds", "folds", "common", "margin")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_MARGIN = 0.05
+# All variants are tested on the same examples, or they could not be compared in pairs. The size of
+# a stored crop changes no test; what else is in `data` says which examples there are.
+_SHARED = ("task", "split", "selection", "data")
+_OWN = ("data.size_mm",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One training of a sweep.
+
+    Attributes:
+      variant: its name.
+      seed: config.seed.
+      config: the whole configuration.
+    """
+
+    variant: str
+    seed: int
+    config: ml_collections.ConfigDict
+
+    @property
+    def name(self) -> str:
+        """Names its folder, and the run in its tables."""
+        return f"{self.variant}-seed{self.seed}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A sweep that has passed all checks.
+
+    Attributes:
+      base: name of the variant that the others are compared with.
+      margin: of non-inferiority.
+      variants: name -> its fields by their full names, in the order of the sweep file.
+      trials: in the same order.
+    """
+
+    base: str
+    margin: float
+    variants: Mapping[str, Mapping[str, Any]]
+    trials: tuple[Trial, ...]
+
+    def of_variant(self, name: str) -> tuple[Trial, ...]:
+        """The trials of a variant, one for each seed."""
+        return tuple(trial for trial in self.trials if trial.variant == name)
+
+
+def make(config: ml_collections.ConfigDict, path: storage.PathLike) -> Plan:
+    """The sweep of the file `path` over `config`; nothing is written.
+
+    Raises:
+      UsageError: the file is none, or a key, name, field or value in it is wrong; names it.
+    """
+    sweep = _read(path)
+    variants = dict(_variants(sweep["variants"], path))
+    base = sweep.get("base")
+    if base not in variants:
+        raise unknown_choice(f"{path}: base", base, variants)
+    common = dict(sweep.get("common", {}))
+    if "write_report" in config:
+        common["write_report"] = False  # the sweep has a page of its own
+    if "folds" in sweep:
+        common["split.folds"] = sweep["folds"]
+    shared = overridden(config, common, f"{path}: common, folds")
+    margin = sweep.get("margin", config.get("report", {}).get("margin", _MARGIN))
+    if not isinstance(margin, float) or not 0 < margin < 1:
+        raise UsageError(f"{path}: margin is {margin!r}; it must be between 0 and 1.")
+    seeds = _seeds(sweep.get("seeds", (config.seed,)), path)
+    trials = []
+    for name, fields in variants.items():
+        what = f"{path}: variant {name}"
+        changed = overridden(shared, fields, what)
+        try:
+            checks.check(changed)
+        except UsageError as error:
+            raise UsageError(f"{what}: {error}") from error
+        trials += [Trial(name, seed, overridden(changed, {"seed": seed}, what)) for seed in seeds]
+    return Plan(base, margin, variants, tuple(trials))
+
+
+def _read(path: storage.PathLike) -> dict[str, Any]:
+    if not pathlib.Path(path).is_file():
+        raise UsageError(f"--sweep={path}: no such file; give one of those in configs/sweeps/.")
+    try:
+        sweep = runpy.run_path(str(path))["get_sweep"]()
+    except KeyError as error:
+        raise UsageError(f"{path}: has no function get_sweep(); see docs/sweeps.md.") from error
+    except Exception as error:  # whatever the file raises
+        raise UsageError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
+    if not isinstance(sweep, Mapping):
+        raise UsageError(f"{path}: get_sweep() must return a dict; see docs/sweeps.md.")
+    for key in sweep:
+        if key not in _KEYS:
+            raise unknown_choice(f"{path}: a key", key, _KEYS)
+    if not sweep.get("variants"):
+        raise UsageError(f"{path}: names no variants; see docs/sweeps.md.")
+    return dict(sweep)
+
+
+def _seeds(seeds: Any, path: storage.PathLike) -> tuple[int, ...]:
+    if not seeds or len(set(seeds)) < len(seeds) or any(not isinstance(s, int) for s in seeds):
+        raise UsageError(f"{path}: seeds is {seeds!r}; give different whole numbers.")
+    return tuple(seeds)
+
+
+def _variants(
+    variants: Mapping[str, Any], path: storage.PathLike
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The name and the fields of each variant, those of grids too.
+
+    Raises:
+      UsageError: a name cannot name a folder or occurs twice, or a field may not differ.
+    """
+    named = set[str]()
+    for name, fields in variants.items():
+        for full, single in _of_grid(name, fields) if "grid" in fields else [(name, fields)]:
+            if not _NAME.fullmatch(full):
+                raise UsageError(
+                    f"{path}: variant {full!r}: use letters, digits, '-', '_' and '.' alone."
+                )
+            if full.lower() in named:  # some disks do not tell the two apart
+                raise UsageError(f"{path}: there are two variants {full!r}; rename one.")
+            named.add(full.lower())
+            for field in single:
+                if field == "seed":
+                    raise UsageError(f"{path}: variant {full}: give seeds by the key 'seeds'.")
+                if field.split(".")[0] in _SHARED and field not in _OWN:
+                    raise UsageError(
+                        f"{path}: variant {full}: with another {field} it would be tested on other "
+                        "examples than the base. Set it for all variants, under 'common'."
+                    )
+            yield full, single
+
+
+def _of_grid(name: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    grid = fields["grid"]
+    for values in itertools.product(*grid.values()):
+        single = {field: value for field, value in fields.items() if field != "grid"}
+        yield "-".join([name, *map(_short, values)]), single | dict(zip(grid, values, strict=True))
+
+
+def _short(value: Any) -> str:
+    """A value as a part of a name: 16, 1x2x2, on."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, (tuple, list)):
+        return "x".join(map(_short, value))
+    return str(value)

@@ -1,0 +1,70 @@
+"""The folder of a sweep: what may be added later, what may not, and who may work in it."""
+
+import pandas as pd
+import pytest
+
+from configs import senet
+from dtc_jax.errors import InputError
+from dtc_jax.sweep import folder, plan
+from dtc_jax.sweep.jobs import Outcome
+
+
+def planned(names, seeds=(0,), base="full", **fields):
+    """A plan whose variants were not checked."""
+    config = senet.get_config("demo")
+    with config.unlocked():
+        config.model.update(fields)
+    trials = tuple(plan.Trial(name, seed, config) for name in names for seed in seeds)
+    return plan.Plan(base, 0.05, {name: {} for name in names}, trials)
+
+
+def test_variants_and_seeds_may_be_added_and_nothing_else_changes(tmp_path):
+    out = tmp_path / "out"
+    for made in (planned(["full"]), planned(["wide", "full"], (0, 1))):
+        with folder.claimed(out, made) as home:
+            assert home == out
+    for other, words in (
+        (planned(["full"], (0, 1)), "trial wide-seed0 is missing"),
+        (planned(["wide", "full"]), "trial wide-seed1 is missing"),
+        (planned(["wide", "full"], (0, 1), base="wide"), "base: 'full' before, 'wide' now"),
+        (planned(["wide", "full"], (0, 1), width=9), "model.width: 8 before, 9 now"),
+    ):
+        with pytest.raises(InputError, match=words), folder.claimed(out, other):
+            pass
+
+
+def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    refused = pytest.raises(InputError, match="Choose another --out")
+    with refused, folder.claimed(tmp_path, planned(["full"])):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_trials_configuration_is_a_file_that_gives_it_back(tmp_path):
+    (trial,) = planned(["full"]).trials
+    job = folder.job(tmp_path, trial, "launch.py")
+    space: dict = {}
+    exec((tmp_path / "configs" / "full-seed0.py").read_text(), space)
+    again = space["get_config"]()
+    assert again.to_dict() == trial.config.to_dict()
+    assert again.preprocess.crop_mm == (32, 32, 32)
+    assert again.is_locked
+    assert job.command[-2:] == (
+        f"--config={tmp_path}/configs/full-seed0.py",
+        f"--workdir={tmp_path}/trials/full-seed0",
+    )
+
+
+def test_how_trials_ended_is_kept_from_one_call_to_the_next(tmp_path):
+    trials = planned(["full", "wide"]).trials
+    record = folder.Record(tmp_path, trials)
+    record.add(Outcome("wide-seed0", -9, "ended by SIGKILL, or so", 2, 61.2))
+    assert folder.failed(tmp_path) == {"wide-seed0": "ended by SIGKILL, or so"}
+    again = folder.Record(tmp_path, trials)
+    again.add(Outcome("full-seed0", 0, "", 1, 10.0))
+    table = pd.read_csv(tmp_path / "trials.csv", keep_default_na=False).set_index("trial")
+    assert table.state.to_dict() == {"full-seed0": "done", "wide-seed0": "failed"}
+    assert table.attempts.astype(str).to_dict() == {"full-seed0": "1", "wide-seed0": "2"}
+    again.add(Outcome("wide-seed0", 0, "", 1, 10.0))
+    assert folder.failed(tmp_path) == {}

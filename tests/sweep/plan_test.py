@@ -1,0 +1,119 @@
+"""Sweep files: what they spell out, what is refused, and that those of the project fit."""
+
+import pytest
+
+from configs import senet, vnet
+from dtc_jax.errors import UsageError
+from dtc_jax.experiment import checks
+from dtc_jax.sweep import plan
+
+FULL = {"base": "full", "variants": {"full": {}, "wide": {"model.width": 16}}}
+
+
+@pytest.fixture
+def config():
+    config = senet.get_config("demo")
+    with config.unlocked():
+        config.model.stages = 1
+    return config
+
+
+@pytest.fixture
+def make(config, tmp_path):
+    def make(sweep):
+        path = tmp_path / "mine.py"
+        path.write_text(f"def get_sweep():\n    return {sweep!r}\n")
+        return plan.make(config, path)
+
+    return make
+
+
+def test_variants_and_grids_are_spelled_out_in_the_order_of_the_file(make):
+    grid = {"grid": {"model.width": (4, 16), "predict.mirror": (True, False)}}
+    variants = {"z": {"grid": {"model.pool_window": ((1, 2, 2),)}}, "full": {}, "a": grid}
+    found = make({"base": "full", "seeds": (3, 1), "folds": 4, "variants": variants})
+    names = ["z-1x2x2", "full", "a-4-on", "a-4-off", "a-16-on", "a-16-off"]
+    assert list(found.variants) == names
+    assert [trial.name for trial in found.trials[:3]] == [
+        "z-1x2x2-seed3",
+        "z-1x2x2-seed1",
+        "full-seed3",
+    ]
+    last = found.trials[-1].config
+    assert (last.seed, last.model.width, last.predict.mirror, last.split.folds) == (1, 16, False, 4)
+    assert found.trials[0].config.model.pool_window == (1, 2, 2)
+    assert not last.write_report
+    assert found.margin == 0.05
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"base": "ful"}, ["base is 'ful'", "Did you mean 'full'"]),
+        ({"base": None}, ["base"]),
+        ({"bases": "full"}, ["a key is 'bases'", "Did you mean 'base'"]),
+        ({"variants": {}}, ["names no variants"]),
+        ({"variants": {"full": {"model.widht": 8}}}, ["variant full", "widht"]),
+        ({"variants": {"full": {"model.width": "a"}}}, ["variant full", "width"]),
+        ({"variants": {"full": {"model.width": 0}}}, ["variant full", "config.model.width is 0"]),
+        ({"variants": {"full": {"seed": 1}}}, ["'seeds'"]),
+        ({"variants": {"full": {"split.folds": 3}}}, ["split.folds", "other examples"]),
+        ({"variants": {"full": {"data.phantom.patients": 9}}}, ["data.phantom.patients", "common"]),
+        ({"variants": {"full": {}, "a/b": {}}}, ["'a/b'"]),
+        (
+            {"variants": {"full": {}, "w-4": {}, "w": {"grid": {"model.width": (4,)}}}},
+            ["two variants 'w-4'"],
+        ),
+        ({"variants": {"full": {}, "Full": {}}}, ["two variants 'Full'"]),
+        ({"seeds": (1, 1)}, ["seeds is (1, 1)"]),
+        ({"seeds": ()}, ["seeds is ()"]),
+        ({"margin": 2.0}, ["margin is 2.0"]),
+        ({"common": {"model.depth": 3}}, ["common", "depth"]),
+    ],
+)
+def test_what_is_wrong_is_named(make, change, words):
+    with pytest.raises(UsageError) as error:
+        make(FULL | change)
+    for word in ["mine.py", *words]:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = 1", "no function get_sweep"),
+        ("def get_sweep():\n    return 3", "must return a dict"),
+        ("import nothing_of_that_name", "ModuleNotFoundError"),
+    ],
+)
+def test_a_file_that_is_no_sweep_is_refused(config, tmp_path, text, words):
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(UsageError, match=words):
+        plan.make(config, tmp_path / "mine.py")
+    with pytest.raises(UsageError, match="no such file"):
+        plan.make(config, tmp_path / "none.py")
+
+
+@pytest.mark.parametrize(
+    ("file", "config", "variants"),
+    [
+        ("study", senet.get_config(), 24),
+        ("demo", senet.get_config("demo"), 4),
+        ("vnet", vnet.get_config(), 18),
+    ],
+)
+def test_the_sweeps_of_the_project_fit_their_configurations(file, config, variants, monkeypatch):
+    """The shapes of the first two: each network takes a second to trace."""
+    traced, check = [], checks.check
+
+    def first_two(config):
+        traced.append(config)
+        if len(traced) <= 2:
+            check(config)
+
+    monkeypatch.setattr(plan.checks, "check", first_two)
+    found = plan.make(config, f"configs/sweeps/{file}.py")
+    assert len(found.variants) == len(traced) == variants
+    assert found.variants[found.base] == {}
+    named = {repr(sorted(fields.items())) for fields in found.variants.values()}
+    assert len(named) == variants  # none twice
