@@ -71,6 +71,13 @@ def _check(config: ml_collections.ConfigDict) -> None:
                 f"config.{field} is {_value(config, field)}, which the {devices} devices cannot "
                 f"share evenly; choose a multiple of {devices}."
             )
+    parts = config.train.get("accumulate", 1)
+    if parts < 1 or config.train.batch_size % (parts * devices):
+        raise UsageError(
+            f"config.train.accumulate is {parts}; config.train.batch_size, which is "
+            f"{config.train.batch_size}, must be a multiple of it, on {devices} devices of "
+            f"{max(parts, 1) * devices}."
+        )
     try:
         task = definition.make_task(config)
         jax.eval_shape(task.init, jax.random.key(0))

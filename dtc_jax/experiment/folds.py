@@ -151,6 +151,7 @@ def fit(
             stop_at=stop_at,
             patience=config.train.patience,
             ema_decay=config.train.ema_decay,
+            accumulate=config.train.get("accumulate", 1),
             parallel=config.parallel,
             initial=initial,
             on_evaluation=on_evaluation,

@@ -30,6 +30,7 @@ _ADDED: dict[str, Any] = {
     "data.border_share": 0.0,
     "data.other_per_scan": 0,
     "train.ensemble": 1,
+    "train.accumulate": 1,
     "train.hard_negatives.rounds": 0,
     "train.hard_negatives.after_epochs": 20,
     "train.hard_negatives.per_scan": 40,

@@ -36,6 +36,7 @@ def fit(
     stop_at: int | None = None,
     patience: int = 0,
     ema_decay: float = 0.0,
+    accumulate: int = 1,
     parallel: str = "jit",
     devices: Sequence[jax.Device] | None = None,
     initial: Initial | None = None,
@@ -62,6 +63,7 @@ def fit(
         None for the last.
       patience: evaluations without a better one before training ends; 0 for never.
       ema_decay: decay of the moving average of the parameters; 0 for none.
+      accumulate: parts of a batch that go through the network one after another.
       parallel: 'jit' or 'pmap'.
       devices: those to use; None for all.
       initial: changes the first parameters and running statistics; a resumed run has its own.
@@ -95,7 +97,7 @@ def fit(
         interrupt.watch() as stop,
         checkpoint.Checkpoints(workdir / "checkpoints") as checkpoints,
     ):
-        run.start(checkpoints, optimizer, seed, ema_decay, initial)
+        run.start(checkpoints, optimizer, seed, ema_decay, accumulate, initial)
         if not run.finished:
             progress = run.progress
             with (

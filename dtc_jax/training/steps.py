@@ -31,7 +31,12 @@ def example_keys(seed: int, step: jax.Array, index: jax.Array) -> jax.Array:
 
 
 def make_train_step(
-    task: Task, optimizer: optax.GradientTransformation, *, seed: int, ema_decay: float = 0.0
+    task: Task,
+    optimizer: optax.GradientTransformation,
+    *,
+    seed: int,
+    ema_decay: float = 0.0,
+    accumulate: int = 1,
 ) -> TrainStep:
     """Builds (state, batch, axis_name=None) -> (new state, metrics as (sum, count)).
 
@@ -40,6 +45,11 @@ def make_train_step(
     With `ema_decay` d > 0 the average follows ema <- d' ema + (1 - d') params, where
     d' = min(d, (1 + t) / (10 + t)) lets it leave the random start quickly (as in TensorFlow's
     ExponentialMovingAverage). A loss or gradient that is not finite is noted in the state.
+
+    With `accumulate` A > 1 the rows go through the network in A parts of B / A, one after another,
+    and their sums are added up: the same step in less memory, from the same random numbers. Batch
+    normalisation alone sees the parts: each is normalised by its own statistics, and the running
+    ones move A times. Under pmap the parts are those of each device's rows.
     """
 
     def train_step(
@@ -48,13 +58,19 @@ def make_train_step(
         def over_devices(sums: PyTree) -> PyTree:
             return sums if axis_name is None else jax.lax.psum(sums, axis_name)
 
-        keys = example_keys(seed, state.step, batch["index"])
+        def of_rows(batch_stats: PyTree, rows: Batch) -> tuple[PyTree, LossOut]:
+            keys = example_keys(seed, state.step, rows["index"])
 
-        def summed_loss(params: PyTree) -> tuple[jax.Array, LossOut]:
-            out = task.loss(params, state.batch_stats, batch, keys, axis_name)
-            return out.sum, out
+            def summed_loss(params: PyTree) -> tuple[jax.Array, LossOut]:
+                out = task.loss(params, batch_stats, rows, keys, axis_name)
+                return out.sum, out
 
-        grads, out = jax.grad(summed_loss, has_aux=True)(state.params)
+            return jax.grad(summed_loss, has_aux=True)(state.params)
+
+        if accumulate == 1:
+            grads, out = of_rows(state.batch_stats, batch)
+        else:
+            grads, out = _added_up(of_rows, state.batch_stats, batch, accumulate)
         grads, total, weight, metrics = over_devices((grads, out.sum, out.weight, out.metrics))
         grads = jax.tree.map(lambda g: g / weight, grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -86,6 +102,33 @@ def make_train_step(
         }
 
     return train_step
+
+
+def _added_up(
+    of_rows: Callable[[PyTree, Batch], tuple[PyTree, LossOut]],
+    batch_stats: PyTree,
+    batch: Batch,
+    parts: int,
+) -> tuple[PyTree, LossOut]:
+    """The gradient and the sums of `of_rows` over the parts of a batch.
+
+    Part i has the rows i, i + parts, …: where the rows are spread over devices in blocks, each
+    device has its share of every part.
+    """
+    split = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch)
+
+    def add(carry: tuple[PyTree, PyTree], rows: Batch) -> tuple[tuple[PyTree, PyTree], None]:
+        stats, sums = carry
+        grads, out = of_rows(stats, rows)
+        new = (grads, out.sum, out.weight, out.metrics)
+        return (out.batch_stats, jax.tree.map(jnp.add, sums, new)), None
+
+    grads, out = jax.eval_shape(of_rows, batch_stats, jax.tree.map(lambda x: x[0], split))
+    shapes = (grads, out.sum, out.weight, out.metrics)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    (stats, sums), _ = jax.lax.scan(add, (batch_stats, zeros), split)
+    grads, total, weight, metrics = sums
+    return grads, LossOut(total, weight, metrics, stats)
 
 
 def _averaged(ema: PyTree, params: PyTree, step: jax.Array, decay: float) -> PyTree:

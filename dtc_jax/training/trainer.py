@@ -52,6 +52,7 @@ class Trainer:
         optimizer: optax.GradientTransformation,
         seed: int,
         ema_decay: float,
+        accumulate: int,
         initial: Initial | None,
     ) -> None:
         """Restores the newest checkpoint or makes the first state, and compiles the steps."""
@@ -80,7 +81,9 @@ class Trainer:
         self.state = self.parallel.place(state)
         self.running: list[Any] = []  # metrics of steps since the last row, still on the devices
         self.train_step = self.parallel.compile_train(
-            steps.make_train_step(self.task, optimizer, seed=seed, ema_decay=ema_decay)
+            steps.make_train_step(
+                self.task, optimizer, seed=seed, ema_decay=ema_decay, accumulate=accumulate
+            )
         )
         self.predict_step = self.parallel.compile_predict(steps.make_predict_step(self.task))
 

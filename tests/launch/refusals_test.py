@@ -22,6 +22,7 @@ CONFIG = f"{pathlib.Path(launch.__file__).parent}/configs/senet.py"
         ([f"--config={CONFIG}:demo", "--config.threshold=best"], ["threshold='best'"]),
         ([f"--config={CONFIG}:demo", "--config.parallel=xmap"], ["config.parallel"]),
         ([f"--config={CONFIG}:demo", "--config.train.batch_size=7"], ["batch_size is 7"]),
+        ([f"--config={CONFIG}:demo", "--config.train.accumulate=3"], ["accumulate is 3", "16"]),
         (
             [f"--config={CONFIG}:demo", "--config.report.patient_truth=some"],
             ["config.report.patient_truth is 'some'", "any, all"],
@@ -32,6 +33,16 @@ CONFIG = f"{pathlib.Path(launch.__file__).parent}/configs/senet.py"
         (["--mode=evaluate", "--workdir=run", "--scans="], ["--scans is empty"]),
         (["--mode=evaluate", "--workdir=run", "--lungs=a.nii"], ["--lungs is for --mode=predict"]),
         (["--mode=pipeline", f"--config={CONFIG}:demo"], ["two networks", "configs/pipeline.py"]),
+        (["--mode=sweep", f"--config={CONFIG}:demo", "--out=out"], ["--mode=sweep needs"]),
+        ([f"--config={CONFIG}:demo", "--sweep=mine.py"], ["--sweep is for --mode=sweep"]),
+        (
+            ["--mode=sweep", f"--config={CONFIG}:demo", "--sweep=mine.py", "--out=out"],
+            ["--sweep=mine.py", "no such file"],
+        ),
+        (
+            ["--mode=sweep", f"--config={CONFIG}:demo", "--sweep=m.py", "--out=o", "--engine=lo"],
+            ["--engine is 'lo'", "local"],
+        ),
         (["--mode=evaluate"], ["--workdir"]),
         (["--mode=evaluat"], ["evaluat"]),
     ],

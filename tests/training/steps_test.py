@@ -74,6 +74,40 @@ def test_the_first_bad_step_is_noted_and_stays():
     assert seen == [state.NEVER, state.NEVER, 3, 3]
 
 
+def _two_steps(task, optimizer, batch, accumulate):
+    made = steps.make_train_step(task, optimizer, seed=0, ema_decay=0.9, accumulate=accumulate)
+    step = jax.jit(made)
+    now = jax.jit(lambda: state.create(task, optimizer, seed=0, ema=True))()
+    for _ in range(2):
+        now, metrics = step(now, batch)
+    return now, metrics
+
+
+def test_accumulated_parts_make_the_step_of_the_whole_batch():
+    optimizer = optax.adam(0.1)
+    batch = _batch([1.0, 5.0, 99.0, 2.0, 7.0, 3.0], [3.0, 1.0, 0.0, 1.0, 2.0, 0.5])
+    whole = _two_steps(_quadratic(), optimizer, batch, 1)
+    for parts in (2, 3):
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
+            _two_steps(_quadratic(), optimizer, batch, parts),
+            whole,
+        )
+
+
+def test_batch_normalisation_alone_tells_parts_from_a_whole(tiny):
+    batch = tiny.rows(np.arange(8))
+    (whole, _), (parts, _) = (_two_steps(tiny.task, tiny.optimizer, batch, n) for n in (1, 2))
+    assert int(parts.step) == 2
+    statistics = [jax.tree.leaves(now.batch_stats) for now in (whole, parts)]
+    assert not any(np.array_equal(a, b) for a, b in zip(*statistics, strict=True))
+    # The running mean at momentum .9 goes 1 - .9^2 of the way in two steps, 1 - .9^4 in four parts.
+    mean = [float(np.abs(now.batch_stats["BatchNorm_0"]["mean"]).sum()) for now in (whole, parts)]
+    assert mean[1] / mean[0] == pytest.approx((1 - 0.9**4) / (1 - 0.9**2), rel=0.1)
+    gap = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), parts.params, whole.params)
+    assert 0 < max(jax.tree.leaves(gap)) < 0.1
+
+
 def test_keys_follow_the_example_and_the_step_not_the_place():
     def draw(step, index):
         keys = steps.example_keys(7, jnp.int32(step), jnp.asarray(index))
