@@ -67,6 +67,14 @@ def augment(**fields: Any) -> dict[str, Any]:
     } | fields
 
 
+def augmentation_off() -> dict[str, Any]:
+    """The fields of a sweep's variant without augmentation, by their full names."""
+    triples = ("flip", "rotate_deg", "visible_extent")
+    scalars = ("shift_mm", "scale", "hu_shift", "hu_scale", "noise_hu")
+    off = {f"augment.{name}": (0.0, 0.0, 0.0) for name in triples}
+    return off | {f"augment.{name}": 0.0 for name in scalars}
+
+
 def optimizer(**fields: Any) -> dict[str, Any]:
     """The optimizer and its schedule."""
     return {

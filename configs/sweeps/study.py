@@ -10,15 +10,7 @@ base is the configuration as it is given; any field of it can be set as in
 
 from typing import Any
 
-_OFF = {
-    "augment.flip": (0.0, 0.0, 0.0),
-    "augment.rotate_deg": (0.0, 0.0, 0.0),
-    "augment.shift_mm": 0.0,
-    "augment.scale": 0.0,
-    "augment.hu_shift": 0.0,
-    "augment.hu_scale": 0.0,
-    "augment.noise_hu": 0.0,
-}
+from configs import common
 
 
 def get_sweep() -> dict[str, Any]:
@@ -43,7 +35,7 @@ def get_sweep() -> dict[str, Any]:
             "norm": {"grid": {"model.norm": ("instance", "group")}},
             "crop": {"grid": {"preprocess.crop_mm": ((16, 32, 32), (48, 64, 64))}},
             "mask": {"grid": {"preprocess.mask": ("channel", "apply")}},
-            "augmentation-off": _OFF,
+            "augmentation-off": common.augmentation_off(),
             "mirror-off": {"predict.mirror": False},
             "class-weights-off": {"loss.class_weight": "none"},
             "label-smoothing": {"loss.label_smoothing": 0.1},

@@ -7,15 +7,7 @@
 
 from typing import Any
 
-_OFF = {
-    "augment.flip": (0.0, 0.0, 0.0),
-    "augment.rotate_deg": (0.0, 0.0, 0.0),
-    "augment.shift_mm": 0.0,
-    "augment.scale": 0.0,
-    "augment.hu_shift": 0.0,
-    "augment.hu_scale": 0.0,
-    "augment.noise_hu": 0.0,
-}
+from configs import common
 
 
 def get_sweep() -> dict[str, Any]:
@@ -36,6 +28,6 @@ def get_sweep() -> dict[str, Any]:
             "norm-instance": {"model.norm": "instance"},
             "loss": {"grid": {"loss.name": ("dice", "tversky", "focal_tversky")}},
             "empty-skip": {"loss.empty": "skip"},
-            "augmentation-off": _OFF,
+            "augmentation-off": common.augmentation_off(),
         },
     }
