@@ -15,6 +15,7 @@ python launch.py --mode=sweep --config=configs/senet.py --sweep=configs/sweeps/s
 Exit codes: 0 done; 1 failed; 2 wrong use; 75 stopped by a signal, the same command goes on.
 """
 
+import io
 import os
 import re
 import signal
@@ -70,22 +71,27 @@ _THRESHOLD = flags.DEFINE_float(
 flags.DEFINE_alias("keep-identity", "keep_identity")
 _HELP = flags.DEFINE_bool("help", False, "Show this text.", short_name="h")
 
-_SMALLER = (
-    "Stop other programs there, use a machine or an accelerator with more memory, or do less at "
-    "once: config.train.batch_size, config.predict.batch_size, config.preprocess.crop_mm."
+_SMALLER = "Stop other programs there, or use a machine or an accelerator with more memory."
+_OR_LESS = (
+    " Or do less at once: config.train.batch_size, config.predict.batch_size, "
+    "config.preprocess.crop_mm."
 )
 
 
 def main(argv: list[str]) -> int:
     """Runs one mode and returns the exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's Ctrl-C
+    for stream in (sys.stdout, sys.stderr):  # a terminal may not have a character: it is described
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         _parse(argv)
         if _HELP.value:
             print(f"{__doc__}\nFlags:\n{flags.FLAGS.module_help(sys.modules[__name__])}")
             return 0
         _check()
-        with no_memory_is_an_input_error(f"--mode={_MODE.value}", _SMALLER):
+        advice = _SMALLER + _OR_LESS if _CONFIG.value is not None else _SMALLER
+        with no_memory_is_an_input_error(f"--mode={_MODE.value}", advice):
             _run(argv)
     except (InputError, Stopped) as error:
         print(f"launch.py: {error}", file=sys.stderr)

@@ -144,6 +144,9 @@ def read_table(path: PathLike, ids: Collection[str]) -> pd.DataFrame:
       InputError: there is no such file, or it is not such a table.
     """
     with storage.no_file_is_an_input_error(path, "a table that dtc-jax wrote"):
+        _, problems = read_cells(path, "a table that dtc-jax wrote")
+        if problems:
+            raise TableError(path, problems)
         try:
             columns = pd.read_csv(path, nrows=0).columns
             return pd.read_csv(

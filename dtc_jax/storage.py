@@ -9,6 +9,7 @@ import platform
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,12 @@ import pandas as pd
 from dtc_jax.errors import InputError, UsageError
 
 PathLike = str | os.PathLike[str]
+
+_SCRATCH = re.compile(r"\.partial-(.+)-(\d+)-\w+")
+_ABANDONED_SECONDS = 7 * 24 * 3600.0  # of another machine, whose processes cannot be seen
+_ANNOUNCED = "announced.json"
+_own_scratch: set[pathlib.Path] = set()  # of this process, in use
+_cleared: set[pathlib.Path] = set()  # folders from which this process removed what the dead left
 
 
 @contextlib.contextmanager
@@ -77,7 +84,7 @@ def atomic(path: PathLike) -> Iterator[pathlib.Path]:
             yield partial
             os.replace(partial, target)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            _drop(folder)
 
 
 @contextlib.contextmanager
@@ -86,33 +93,38 @@ def atomic_folder(path: PathLike) -> Iterator[pathlib.Path]:
     target = pathlib.Path(path)
     with no_space_is_an_input_error(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        remove_dead(target.parent)
         scratch = _scratch(target.parent)
         replaced = scratch / "replaced" / target.name
         try:
             partial = scratch / target.name
             partial.mkdir()
             yield partial
-            if target.exists():
-                replaced.parent.mkdir()
-                os.replace(target, replaced)
-            os.replace(partial, target)
+            while True:
+                if target.exists():
+                    replaced.parent.mkdir(exist_ok=True)
+                    os.replace(target, replaced)
+                try:
+                    os.replace(partial, target)
+                    break
+                except OSError as error:  # another process has just put its own there
+                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                        raise
+                    shutil.rmtree(replaced, ignore_errors=True)
         finally:
             if replaced.exists() and not target.exists():  # stopped between the two renames
                 os.replace(replaced, target)
-            shutil.rmtree(scratch, ignore_errors=True)
+            _drop(scratch)
 
 
 def remove_dead(folder: PathLike) -> None:
-    """Removes from `folder` what processes of this machine that no longer run left unfinished.
+    """Removes from `folder` what processes that no longer run left unfinished.
 
-    A folder that `atomic_folder` had moved aside, but not replaced yet, is moved back.
+    Those of another machine (or container) count as such after a week. A folder that
+    `atomic_folder` had moved aside, but not replaced yet, is moved back.
     """
     folder = pathlib.Path(folder)
-    pattern = re.compile(rf"\.partial-{re.escape(platform.node())}-(\d+)-\w+")
-    for path in folder.iterdir() if folder.is_dir() else ():
-        named = pattern.fullmatch(path.name)
-        if named is None or _is_alive(int(named[1])):
+    for path in list(folder.iterdir()) if folder.is_dir() else ():
+        if not _SCRATCH.fullmatch(path.name) or _is_in_use(path):
             continue
         for replaced in path.glob("replaced/*"):
             if not (folder / replaced.name).exists():
@@ -120,10 +132,59 @@ def remove_dead(folder: PathLike) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def announced(folder: PathLike, value: Any) -> Iterator[None]:
+    """Shows `value` (JSON) to other processes that call `announcements` while the block lasts."""
+    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+    scratch = _scratch(pathlib.Path(folder))
+    try:
+        (scratch / _ANNOUNCED).write_text(json.dumps(value), encoding="utf-8")
+        yield
+    finally:
+        _drop(scratch)
+
+
+def announcements(folder: PathLike) -> list[Any]:
+    """What processes that still run have `announced` in `folder`, this one among them."""
+    remove_dead(folder)
+    values = []
+    for path in pathlib.Path(folder).glob(f".partial-*/{_ANNOUNCED}"):
+        with contextlib.suppress(OSError, ValueError):  # it ends just now
+            values.append(json.loads(path.read_text(encoding="utf-8")))
+    return values
+
+
 def _scratch(folder: pathlib.Path) -> pathlib.Path:
-    """A new folder in `folder`; its name tells by which process, for `remove_dead`."""
+    """A new folder in `folder`; its name tells by which process, for `remove_dead`.
+
+    The first one in each folder removes what the dead have left there.
+    """
+    if folder.absolute() not in _cleared:
+        _cleared.add(folder.absolute())
+        remove_dead(folder)
     prefix = f".partial-{platform.node()}-{os.getpid()}-"
-    return pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+    made = pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+    _own_scratch.add(made.absolute())
+    return made
+
+
+def _drop(scratch: pathlib.Path) -> None:
+    shutil.rmtree(scratch, ignore_errors=True)
+    _own_scratch.discard(scratch.absolute())
+
+
+def _is_in_use(scratch: pathlib.Path) -> bool:
+    """Whether the process that made a folder of `_scratch` may still need it."""
+    named = _SCRATCH.fullmatch(scratch.name)
+    assert named is not None
+    machine, pid = named[1], int(named[2])
+    if machine != platform.node():
+        with contextlib.suppress(OSError):
+            return time.time() - scratch.stat().st_mtime < _ABANDONED_SECONDS
+        return False
+    if pid == os.getpid():  # else of an earlier process, as in a container
+        return scratch.absolute() in _own_scratch
+    return _is_alive(pid)
 
 
 def _is_alive(pid: int) -> bool:

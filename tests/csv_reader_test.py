@@ -106,5 +106,11 @@ def test_a_written_table_is_read_as_it_was_and_ids_are_text(tmp_path):
     pd.testing.assert_frame_equal(
         csv_reader.read_table(tmp_path / "a.csv", ("patient_id", "lesion_id")), table
     )
-    with pytest.raises(InputError, match="cannot be read as a table"):
+    with pytest.raises(InputError, match="is empty; it needs a header"):
         csv_reader.read_table(_write(tmp_path, ""), ())
+
+
+def test_a_row_that_is_cut_off_is_refused_in_a_table_of_a_run_as_well(tmp_path):
+    path = _write(tmp_path, "lesion_id,x,y\na,1,2\nb,1\n")
+    with pytest.raises(csv_reader.TableError, match="row 3: has 2 cells, but the header has 3"):
+        csv_reader.read_table(path, ("lesion_id",))

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -81,7 +82,7 @@ def _left(folder, pid, node=None):
 
 
 def test_what_a_dead_process_left_is_removed_and_a_living_ones_stays(tmp_path):
-    dead, alive = _left(tmp_path, _dead_pid()), _left(tmp_path, os.getpid())
+    dead, alive = _left(tmp_path, _dead_pid()), _left(tmp_path, os.getppid())
     elsewhere, other = _left(tmp_path, _dead_pid(), "elsewhere"), tmp_path / ".partial-notes"
     other.mkdir()
     storage.remove_dead(tmp_path)
@@ -111,3 +112,46 @@ def test_a_scratch_folder_names_its_process(folder):
         assert f"-{os.getpid()}-" in partial.parent.name
         storage.remove_dead(folder.parent)
         assert partial.exists()
+
+
+def test_whatever_is_written_into_a_folder_removes_what_the_dead_left(tmp_path):
+    left = _left(tmp_path, _dead_pid())
+    storage.write_text(tmp_path / "a.txt", "a")
+    assert not left.exists()
+
+
+def test_what_an_earlier_process_of_the_same_number_left_is_removed(tmp_path):
+    left = _left(tmp_path, os.getpid())  # in a container each process may be number 1
+    storage.remove_dead(tmp_path)
+    assert not left.exists()
+
+
+def test_what_another_machine_left_is_removed_after_a_week(tmp_path):
+    new, old = _left(tmp_path, 1, "elsewhere"), _left(tmp_path, 1, "a-container")
+    week_ago = time.time() - 8 * 24 * 3600
+    os.utime(old, (week_ago, week_ago))
+    storage.remove_dead(tmp_path)
+    assert new.exists()
+    assert not old.exists()
+
+
+def test_a_folder_that_another_process_puts_there_meanwhile_is_replaced(folder, monkeypatch):
+    replace = os.replace
+
+    def late(source, target):
+        if (source / "new").exists() and not target.exists():
+            target.mkdir()
+            (target / "theirs").write_text("3")
+            monkeypatch.setattr(os, "replace", replace)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", late)
+    _replace(folder)
+    assert _names(folder) == ["answer", "new"]
+
+
+def test_what_is_announced_is_seen_for_as_long_as_it_holds(tmp_path):
+    with storage.announced(tmp_path, ["a"]), storage.announced(tmp_path, ["b"]):
+        assert sorted(storage.announcements(tmp_path)) == [["a"], ["b"]]
+    assert storage.announcements(tmp_path) == []
+    assert not list(tmp_path.iterdir())

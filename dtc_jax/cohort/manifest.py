@@ -129,6 +129,8 @@ def validate(table: pd.DataFrame, folder: PathLike) -> list[Problem]:
     if {"image", "mask"} <= present:
         location = [c for c in ("mask", "image", "mask_label") if c in present]
         problems += _repeated(table, location, "this lesion has another row; delete one.")
+    if "patient_id" in present:
+        problems += persons.problems(table)
     if {"patient_id", "cohort"} <= present:
         filled = table.assign(cohort=table.cohort.replace("", _DEFAULTS["cohort"]))
         problems += _inconsistent(

@@ -4,9 +4,12 @@ A manifest names them in its column `same_patient`. All rows of a person get one
 first in the file, so that no split divides the person and no interval counts them twice.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 import pandas as pd
+
+from dtc_jax import patient_ids
+from dtc_jax.csv_reader import Problem
 
 COLUMN = "same_patient"
 
@@ -45,6 +48,22 @@ def ids(rows: pd.DataFrame) -> set[str]:
     """All ids of the persons of `rows`: patient_id and, where there is one, same_patient."""
     others: Iterable[str] = rows[COLUMN].dropna() if COLUMN in rows else ()
     return {*rows.patient_id.dropna(), *(name for cell in others for name in str(cell).split())}
+
+
+def both(some: Collection[str], others: Collection[str]) -> set[str]:
+    """Those of `some` who are among `others`, also where they are spelled differently there."""
+    keys = {patient_ids.key(name) for name in others}
+    return {name for name in some if patient_ids.key(name) in keys}
+
+
+def problems(cells: pd.DataFrame) -> Iterator[Problem]:
+    """What `patient_ids.problems` finds in the ids of a manifest, after `unify`."""
+    parts = [(cells.patient_id, cells.patient_id)]
+    if COLUMN in cells:
+        names = cells[COLUMN].str.split().explode().dropna()
+        parts.append((names, cells.patient_id.loc[names.index]))
+    ids = pd.concat([name for name, _ in parts]).rename("patient_id")
+    yield from patient_ids.problems(ids, pd.concat([person for _, person in parts]))
 
 
 def with_others(columns: Iterable[str], rows: pd.DataFrame) -> list[str]:

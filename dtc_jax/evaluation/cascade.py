@@ -56,14 +56,15 @@ def evaluate(
         "perturbation": dataclasses.asdict(perturbation),
         "seed": seed,
     }
-    folders = scan_cache.evaluate(
+    cached = scan_cache.evaluated(
         scans,
         cache,
         sources.file_hashes(segmenter.config),
         lambda _: depends_on,
         lambda of_scan, _: regions.of_scan(finder, decider, of_scan, perturbation, seed, look),
     )
-    tables = scan_cache.gather(folders)
+    with cached as folders:
+        tables = scan_cache.gather(folders)
     tested = rows.loc[rows.split == "test", list(_COLUMNS)]
     lesions = _joined(tables["lesions"], tested, threshold)
     return lesions, {

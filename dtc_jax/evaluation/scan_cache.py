@@ -7,18 +7,19 @@ scan is evaluated again, and what is not needed any more is deleted once all sca
 
 import contextlib
 import hashlib
+import itertools
 import json
 import pathlib
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 
 from dtc_jax import csv_reader, progress, storage
 from dtc_jax.crops import fingerprint
-from dtc_jax.errors import InputError
+from dtc_jax.errors import InputError, no_memory_is_an_input_error
 
 _FORMAT = 6  # raised whenever the same scan and networks would give other tables
 _TABLES = {"scans": (), "lesions": ("lesion_id",), "candidates": ()}  # and their ids that are text
@@ -32,18 +33,25 @@ _COLUMNS = (
 )  # of the manifest: those that count
 _CONTENTS = "contents.json"
 _NAME = re.compile(r"[0-9a-f]{12}")
+_SMALLER = (
+    "Stop other programs there, use a machine or an accelerator with more memory, or crop the scan "
+    "to the chest. The scans before it are kept: run the same command again to go on."
+)
 
 EvaluateScan = Callable[[pd.DataFrame, pathlib.Path], dict[str, pd.DataFrame]]
 
 
-def evaluate(
+@contextlib.contextmanager
+def evaluated(
     table: pd.DataFrame,
     home: pathlib.Path,
     hashes: pathlib.Path,
     depends_on: Callable[[pd.DataFrame], Any],
     evaluate_scan: EvaluateScan,
-) -> list[pathlib.Path]:
+) -> Iterator[list[pathlib.Path]]:
     """Evaluates the scans of a manifest's `table`, except those that are in `home` already.
+
+    What is no longer needed is deleted, but never what another call that still runs needs.
 
     Args:
       table: rows of `manifest.read_manifest`.
@@ -54,33 +62,52 @@ def evaluate(
       evaluate_scan: (a scan's rows in the order of their ids, an empty folder) -> the tables of
         `statistics.detection`; it may write further files into the folder.
 
-    Returns:
-      The folder of each scan, in the order of the table, for `gather`.
+    Yields:
+      The folder of each scan, in the order of the table, for `gather`; they stay for as long as the
+      block lasts.
 
     Raises:
-      InputError: of `evaluate_scan`; or `home` cannot be written. The scans before it are cached.
+      InputError: of `evaluate_scan`; or `home` cannot be written, or memory is too small for a
+        scan. The scans before it are cached.
     """
     # By lesion_id, so that the order of the manifest's rows does not change a lesion's number.
     scans = [rows.sort_values("lesion_id") for _, rows in table.groupby("image", sort=False)]
     names = _names(scans, hashes, depends_on)
     images = fingerprint.file_hashes([rows.image.iloc[0] for rows in scans], hashes)
+    with storage.announced(home, names):
+        _evaluate_missing(scans, names, images, home, evaluate_scan)
+        wanted = {*names, *itertools.chain(*storage.announcements(home))}
+        for folder in home.glob("*"):
+            if _NAME.fullmatch(folder.name) and folder.name not in wanted:
+                shutil.rmtree(folder, ignore_errors=True)
+        yield [home / name for name in names]
+
+
+def _evaluate_missing(
+    scans: Sequence[pd.DataFrame],
+    names: Sequence[str],
+    images: dict[str, str],
+    home: pathlib.Path,
+    evaluate_scan: EvaluateScan,
+) -> None:
+    """Writes the folders that are not in `home` yet."""
     cached = sum(_is_cached(home / name) for name in names)
     if cached:
         print(f"{cached} of {len(scans)} scans were evaluated before.", flush=True)
     for name, rows in progress.track(list(zip(names, scans, strict=True)), "scans"):
         if _is_cached(home / name):
             continue
-        with storage.atomic_folder(home / name) as partial:
+        what = f"{rows.image.iloc[0]}: the scan"
+        with (
+            no_memory_is_an_input_error(what, _SMALLER),
+            storage.atomic_folder(home / name) as partial,
+        ):
             for kind, part in evaluate_scan(rows, partial).items():
                 part.insert(0, "patient_id", rows.patient_id.iloc[0])
                 if kind == "scans":
                     part["image_sha256"] = images[rows.image.iloc[0]]
                 storage.write_table(partial / f"{kind}.csv", part)
             storage.write_json(partial / _CONTENTS, _sizes(partial))
-    for folder in home.glob("*"):
-        if _NAME.fullmatch(folder.name) and folder.name not in names:
-            shutil.rmtree(folder, ignore_errors=True)
-    return [home / name for name in names]
 
 
 def gather(folders: Sequence[pathlib.Path]) -> dict[str, pd.DataFrame]:

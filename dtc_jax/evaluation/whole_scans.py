@@ -108,22 +108,28 @@ def evaluate(
     hashes = sources.file_hashes(network.config)
     suffix = "-candidates" if second_look else ""  # what candidates were learned from stays
     home = workdir / f"judged{suffix}"
-    folders = scan_cache.evaluate(unseen, home, hashes, depends_on, evaluate_scan)
-    tables = scan_cache.gather(folders)
-    whole = _whole_scans(tables)
-    figures = detection.detection(**whole)
-    figures["cubes"] = len(tables["scans"]) - len(whole["scans"])
-    if second_look:
-        figures["at_threshold"] = detection.at_threshold(**whole)
-    figures["networks"] = fingerprints
-    figures["shared_voxels"] = int(tables["scans"].shared_voxels.sum())
-    figures["patients_left_out"] = int(table.patient_id.nunique() - len(blind))
-    with storage.atomic_folder(workdir / f"scans{suffix}") as partial:
+    cached = scan_cache.evaluated(unseen, home, hashes, depends_on, evaluate_scan)
+    with cached as folders, storage.atomic_folder(workdir / f"scans{suffix}") as partial:
+        tables = scan_cache.gather(folders)
         _put_together(folders, partial)
         for kind, part in tables.items():
             storage.write_table(partial / f"{kind}.csv", part)
+        figures = _figures(tables, second_look is not None)
+        figures["networks"] = fingerprints
+        figures["patients_left_out"] = int(table.patient_id.nunique() - len(blind))
         storage.write_json(partial / "metrics.json", figures)
     print(summary(figures))
+    return figures
+
+
+def _figures(tables: dict[str, pd.DataFrame], has_second_look: bool) -> dict[str, Any]:
+    """The figures of metrics.json that follow from the tables."""
+    whole = _whole_scans(tables)
+    figures = detection.detection(**whole)
+    figures["cubes"] = len(tables["scans"]) - len(whole["scans"])
+    if has_second_look:
+        figures["at_threshold"] = detection.at_threshold(**whole)
+    figures["shared_voxels"] = int(tables["scans"].shared_voxels.sum())
     return figures
 
 
@@ -171,7 +177,7 @@ def _first_blind(splits: Sequence[pd.DataFrame], table: pd.DataFrame) -> dict[st
     """The first network for each patient that has not seen the person, if there is one."""
     seen = [persons.ids(rows[rows.split.isin(_SEEN)]) for rows in splits]
     blind = {
-        patient: [i for i, ids in enumerate(seen) if not persons.ids(rows) & ids]
+        patient: [i for i, ids in enumerate(seen) if not persons.both(persons.ids(rows), ids)]
         for patient, rows in table.groupby("patient_id", sort=False)
     }
     return {patient: numbers[0] for patient, numbers in blind.items() if numbers}

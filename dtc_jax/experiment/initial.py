@@ -201,7 +201,7 @@ def _refuse_both(
     config: ml_collections.ConfigDict, rows: pd.DataFrame, seen: dict[str, list[str]]
 ) -> None:
     held_out = persons.ids(rows[rows.split != "train"])
-    both = held_out & set(seen.get(_population(config), ()))
+    both = persons.both(held_out, seen.get(_population(config), ()))
     if both:
         raise InputError(
             f"config.init_from: {config.init_from} was trained or chosen on {len(both)} patients "

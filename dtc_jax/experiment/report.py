@@ -44,5 +44,7 @@ def write(
     config = by_run[complete.run.iloc[0]].config or {} if len(complete) else {}
     figures = study(complete, Settings(threshold=threshold, **config.get("report", {})))
     page = study_report.write(complete, figures, by_run, out)
+    for note in figures["notes"]:
+        print(f"Note: {note}")
     print(f"Report: {page} (open it in a browser)")
     return page

@@ -55,30 +55,37 @@ def claim(
 
 
 @contextlib.contextmanager
-def claimed(workdir: storage.PathLike, config: ml_collections.ConfigDict) -> Iterator[pathlib.Path]:
+def claimed(
+    workdir: storage.PathLike,
+    config: ml_collections.ConfigDict,
+    free: Collection[str] = fields.FREE,
+) -> Iterator[pathlib.Path]:
     """`claim`, for this process alone as long as the block lasts.
+
+    It is undone where the block refuses a new run before its first step. Someone who then corrects
+    the path of the manifest or the batch size, say, is not told that the folder belongs to another
+    run.
 
     Raises:
       InputError: see `check` and `locked`.
     """
-    folder = check(workdir, config)
+    folder = check(workdir, config, free)
     with locked(folder):
-        yield claim(folder, config)
+        is_new = not (folder / _CONFIG).exists()
+        claim(folder, config, free)
+        try:
+            yield folder
+        except (InputError, UsageError):
+            holds_data = pathlib.Path(config.data.folder).resolve().is_relative_to(folder.resolve())
+            if is_new and not holds_data and not _is_trained(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
-@contextlib.contextmanager
-def undone_if_refused(folder: pathlib.Path) -> Iterator[None]:
-    """Undoes `claim` where the block refuses what a run was given before it has done anything.
-
-    Someone who then corrects the path of the manifest, say, is not told that the folder belongs to
-    another run.
-    """
-    try:
-        yield
-    except (InputError, UsageError):
-        if {path.name for path in folder.iterdir()} <= {_CONFIG, _LOCK}:
-            shutil.rmtree(folder)
-        raise
+def _is_trained(folder: pathlib.Path) -> bool:
+    """Whether a training in a run's folder has logged a step or saved its state."""
+    logs = any(path.stat().st_size for path in folder.rglob("metrics.jsonl"))
+    return logs or any(path.name.isdigit() for path in folder.rglob("checkpoints/*"))
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import importlib.util
 import os
 import pathlib
@@ -29,6 +30,7 @@ _OLDER_TEXT = (
     "This answer is an older one. Predicting the scan again has failed; see scans.csv in the\n"
     "folder above for the reason."
 )
+_NONE_LEFT = "No lesion is left after the review; changes.csv says what became of each finding."
 KINDS = ("prediction", "review")
 _KEYS = {"scan", "lungs", "networks", "keep_identity", "seconds"}
 
@@ -82,6 +84,8 @@ def write(
             lines.append(("DICOM SEG", record["dicom_seg"]))
         chest = review.make_overview(answer.image, answer.sides) if answer.sides else None
         about = review.About(title, answer.threshold, lines, answer.slices.source, chest)
+        if record["kind"] == "review":
+            about = dataclasses.replace(about, none=_NONE_LEFT)
         review.write_page(partial / "review.html", answer_lib.findings(answer), about)
         storage.write_json(partial / "summary.json", figures)
         volumes.result()

@@ -64,13 +64,13 @@ def run(
     if candidates:
         network.load_with_threshold(candidates, "candidates")  # refused before hours of training
         isolation.refuse_seen(pathlib.Path(candidates), tested)
-    workdir_lib.claim(workdir, config, _free(config))
-    _drop_outdated_figures(folder)
-    storage.write_table(folder / isolation.SPLIT, shared)
-    for name, of_network in configs.items():
-        print(f"--- {name}", flush=True)
-        of_network.split.update(kind="file", file=str(folder / isolation.SPLIT))
-        train.run(of_network, folder / name, announce_cost=False)
+    with workdir_lib.claimed(workdir, config, _free(config)):
+        _drop_outdated_figures(folder)
+        storage.write_table(folder / isolation.SPLIT, shared)
+        for name, of_network in configs.items():
+            print(f"--- {name}", flush=True)
+            of_network.split.update(kind="file", file=str(folder / isolation.SPLIT))
+            train.run(of_network, folder / name, announce_cost=False)
     hashes = isolation.isolated(folder, tested)
     networks = {
         "segmenter": network.load(folder / "segmenter", "segmentation"),

@@ -54,14 +54,13 @@ def _run(
     announce_cost: bool,
 ) -> Evaluation:
     task, rule = registry.of(config), make_rule(config.split)
-    with workdir_lib.undone_if_refused(folder):
-        initial.check_source(config, folder)
-        if announce_cost:
-            cost.announce(config)
-        data = task.load(config)
-        rows = task.split(config, data.table)
-        first = initial.prepare(config, rows, folder)
-        workdir_lib.claim_data(folder, config, rows, data.fingerprint)
+    initial.check_source(config, folder)
+    if announce_cost:
+        cost.announce(config)
+    data = task.load(config)
+    rows = task.split(config, data.table)
+    first = initial.prepare(config, rows, folder)
+    workdir_lib.claim_data(folder, config, rows, data.fingerprint)
     environment.announce(config, rule, rows, data.flow)
     members, predicted = [], []
     for split, home in folds.folders(rule, rows, folder):

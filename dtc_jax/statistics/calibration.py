@@ -90,7 +90,7 @@ def fit(method: str, labels: np.ndarray, scores: np.ndarray) -> Map:
       method: 'platt': slope and intercept of the log odds, fitted to smoothed targets, which also
         handle separated classes (Platt 1999); 'temperature': only the slope (Guo, ICML 2017),
         fitted to the same targets; 'isotonic': a monotone step function (Zadrozny and Elkan, KDD
-        2002).
+        2002). A constant score tells nothing of a slope, which then stays 1.
       labels: [N] 0 or 1, of both classes.
       scores: [N] probabilities of 1.
     """
@@ -101,10 +101,14 @@ def fit(method: str, labels: np.ndarray, scores: np.ndarray) -> Map:
     positives = int(np.sum(labels == 1))
     high, low = (positives + 1) / (positives + 2), 1 / (len(labels) - positives + 2)
     x = log_odds(scores)
-    design = np.column_stack([x, np.ones_like(x)] if method == "platt" else [x])
-    beta, _ = _logistic(design, np.where(labels == 1, high, low), np.zeros_like(x))
-    shift = beta[1] if method == "platt" else 0.0
-    return lambda new: special.expit(beta[0] * log_odds(new) + shift)
+    targets, ones, slope_of, shift = np.where(labels == 1, high, low), np.ones_like(x), 1.0, 0.0
+    if method == "platt" and _is_constant(x):
+        (shift,), _ = _logistic(ones[:, None], targets, x)
+    elif method == "platt":
+        (slope_of, shift), _ = _logistic(np.column_stack([x, ones]), targets, np.zeros_like(x))
+    elif not _is_constant(x):
+        (slope_of,), _ = _logistic(x[:, None], targets, np.zeros_like(x))
+    return lambda new: special.expit(slope_of * log_odds(new) + shift)
 
 
 def summary(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> dict[str, Any]:
@@ -169,7 +173,7 @@ def _coefficient(
     labels = np.asarray(labels, dtype=np.float64)
     names, patient = np.unique(np.asarray(patients), return_inverse=True)
     n, count = len(labels), len(names)
-    if len(np.unique(labels)) < 2 or (design.shape[1] == 2 and np.ptp(design[:, 0]) == 0):
+    if len(np.unique(labels)) < 2 or (design.shape[1] == 2 and _is_constant(design[:, 0])):
         return Estimate(math.nan, math.nan, math.nan, n, count, "none: one class or one score")
     beta, bread = _logistic(design, labels, offset)
     if not np.abs(beta).max() < _SEPARATED:
@@ -183,6 +187,11 @@ def _coefficient(
     half = stats.t.ppf(0.975, count - 1) * math.sqrt(covariance[0, 0])
     name = f"t({count - 1}), clustered by patient"
     return Estimate(float(beta[0]), float(beta[0] - half), float(beta[0] + half), n, count, name)
+
+
+def _is_constant(x: np.ndarray) -> bool:
+    """Whether log odds differ by no more than rounding, so that no slope can be fitted to them."""
+    return bool(np.ptp(x) <= 1e-6 * max(1.0, np.abs(x).max()))
 
 
 def _logistic(

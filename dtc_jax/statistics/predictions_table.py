@@ -17,7 +17,7 @@ import pathlib
 import numpy as np
 import pandas as pd
 
-from dtc_jax import csv_reader
+from dtc_jax import csv_reader, patient_ids
 from dtc_jax.errors import InputError
 from dtc_jax.storage import PathLike
 
@@ -61,7 +61,7 @@ def check(table: pd.DataFrame) -> pd.DataFrame:
 
     Raises:
       InputError: a column is missing, a cell is invalid, a lesion occurs twice, a patient is in two
-        cohorts, or a lesion is in two splits or has two labels.
+        cohorts or has two spellings, or a lesion is in two splits or has two labels.
     """
     missing = [name for name in REQUIRED if name not in table]
     if missing:
@@ -78,6 +78,8 @@ def check(table: pd.DataFrame) -> pd.DataFrame:
             _refuse(table, table[name] == "", name, "is empty; fill it in.")
     for name in (name for name in _NUMBERS if name in table):
         table[name] = _numbers(table, name)
+    for problem in patient_ids.problems(table.patient_id):
+        raise InputError(str(problem))
     table["fold"] = table.fold.fillna(0)
     for name, choices in _WHOLE.items():
         if name in table:

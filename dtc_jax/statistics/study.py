@@ -90,6 +90,7 @@ from dtc_jax import progress
 from dtc_jax.errors import UsageError, unknown_choice
 from dtc_jax.statistics import (
     comparison,
+    matching,
     patient_level,
     predictions_table,
     roc,
@@ -146,10 +147,12 @@ def study(predictions: pd.DataFrame, settings: Settings | None = None) -> dict[s
       settings: default `Settings()`.
 
     Raises:
-      InputError: the table contradicts itself, see `predictions_table.complete`.
+      InputError: the table contradicts itself, see `predictions_table.complete`, or two runs have
+        no lesion in common because their ids are spelled differently.
     """
     settings = settings or Settings()
     table = predictions_table.complete(predictions, settings.threshold)
+    unmatched = matching.notes(table)  # first: it may refuse the tables
     groups = list(table.groupby(["run", "cohort", "split"], sort=False))
     runs: dict[str, Any] = {}
     for (run, cohort, split), rows in progress.track(groups, "statistics"):
@@ -165,7 +168,7 @@ def study(predictions: pd.DataFrame, settings: Settings | None = None) -> dict[s
     return {
         "positive": "RAI-refractory",
         "settings": dataclasses.asdict(settings),
-        "notes": _notes(runs),
+        "notes": [*unmatched, *_notes(runs)],
         "runs": runs,
         "comparisons": _comparisons(tables.usable(table), settings.margin),
     }

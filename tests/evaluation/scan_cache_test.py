@@ -55,7 +55,9 @@ class Judge:
 def _judge(cohort, judge, home=None, known="networks"):
     table = read_manifest(cohort, healthy=True)
     home = home or cohort.parent / "home"
-    return scan_cache.evaluate(table, home, home.parent / "hashes", lambda rows: known, judge)
+    hashes = home.parent / "hashes"
+    with scan_cache.evaluated(table, home, hashes, lambda rows: known, judge) as folders:
+        return folders
 
 
 def test_what_is_done_of_a_stopped_call_is_not_done_again(cohort, capsys):
@@ -205,3 +207,26 @@ def test_a_kept_scan_of_which_a_file_is_not_as_it_was_is_judged_again(cohort, na
     _judge(cohort, again)
     assert again.seen == ["NA"]
     assert (first / "note.txt").read_text() == "NA"
+
+
+def test_two_calls_at_once_leave_each_other_their_scans(cohort):
+    other = cohort.with_name("other.csv")
+    other.write_text("\n".join([ROWS[0], ROWS[3]]).replace("007", "008"))
+    home, hashes = cohort.parent / "home", cohort.parent / "hashes"
+    table = read_manifest(cohort, healthy=True)
+    with scan_cache.evaluated(table, home, hashes, lambda rows: "x", Judge()) as folders:
+        theirs = _judge(other, Judge(), home, "x")  # begins and ends meanwhile
+        assert all(folder.is_dir() for folder in [*folders, *theirs])
+        assert len(scan_cache.gather(folders)["scans"]) == 3
+    kept = _judge(other, Judge(), home, "x")
+    assert sorted(home.iterdir()) == kept  # nobody needs the others any more
+
+
+def test_want_of_memory_names_the_scan(cohort):
+    def too_large(rows, folder):
+        raise MemoryError
+
+    with pytest.raises(
+        InputError, match=r"a\.nii: the scan does not fit into memory.*crop the scan"
+    ):
+        _judge(cohort, too_large)

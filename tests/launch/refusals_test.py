@@ -1,6 +1,8 @@
 """Wrong use and bad input: one message that says what to do, and nothing half-written."""
 
+import io
 import pathlib
+import sys
 
 import pandas as pd
 import pytest
@@ -123,4 +125,18 @@ def test_want_of_memory_is_said(call, little_memory, tmp_path, refused):
         file.truncate(2**28)  # of nothing
     with little_memory():
         assert call("--mode=audit", f"--claims={path}") == 1
-    refused("--mode=audit does not fit into memory", "config.train.batch_size")
+    refused("--mode=audit does not fit into memory", "Stop other programs")
+
+
+def test_a_training_refused_before_its_first_step_leaves_no_folder(study, train, tmp_path, refused):
+    assert train(tmp_path / "run", "--config.train.batch_size=80") == 2
+    refused("config.train.batch_size is 80, but there are only")
+    assert not (tmp_path / "run").exists()  # else it would belong to a run that never was
+
+
+def test_a_terminal_without_a_character_gets_an_escape(call, monkeypatch):
+    said = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(said, "ascii", write_through=True))
+    assert call("--help") == 0
+    print("3 × 4 mm – 肺")
+    assert said.getvalue().endswith(b"3 \\xd7 4 mm \\u2013 \\u80ba\n")

@@ -188,6 +188,9 @@ def test_if_all_are_rejected_none_is_left(review, folder, capsys):
     assert review(["1,reject,,", "2,reject,,"]) == 0
     assert len(_lesions(folder / "reviewed")) == 0
     assert "no lesion is left" in capsys.readouterr().out
+    page = (folder / "reviewed" / "review.html").read_text()
+    assert "No lesion is left after the review" in page
+    assert "No lesion was found" not in page
 
 
 def test_what_does_not_fit_is_refused_and_nothing_written(review, folder, capsys, classifier):

@@ -74,3 +74,14 @@ def test_a_damaged_file_of_the_run_is_named(table, tmp_path):
     (tmp_path / "metrics.json").write_text("{")
     with pytest.raises(InputError, match=r"metrics\.json: not valid JSON"):
         report.run([tmp_path / "predictions.csv"], tmp_path / "out")
+
+
+def test_a_constant_score_has_a_report(table, tmp_path):
+    both = [table.assign(split=split) for split in ("validation", "test")]
+    both[0]["patient_id"] = "V" + both[0].patient_id
+    pd.concat(both).assign(score=0.3).to_csv(tmp_path / "majority.csv", index=False)
+    report.run([tmp_path / "majority.csv"], tmp_path / "out")
+    found = json.loads((tmp_path / "out/statistics.json").read_text())
+    platt = found["runs"]["majority"]["primary"]["test"]["calibration"]["recalibrated"]["platt"]
+    assert platt["slope"]["value"] is None
+    assert platt["brier"]["value"] == pytest.approx(0.25, abs=1e-3)

@@ -124,3 +124,18 @@ def test_predictive_values_follow_bayes_rule():
     assert (np.diff(found["ppv"]["value"]) > 0).all()
     assert (np.diff(found["npv"]["value"]) < 0).all()
     assert found["ppv"]["low"][at] < found["ppv"]["value"][at] < found["ppv"]["high"][at]
+
+
+@pytest.mark.parametrize("score", [0.0, 0.3, 0.5, 1.0])
+@pytest.mark.parametrize("noise", [0.0, 1e-12])
+def test_a_constant_score_is_shifted_and_has_no_slope(score, noise):
+    labels = np.repeat([0, 1], [20, 60])
+    scores = np.clip(score + noise * np.arange(80), 0, 1)
+    platt = calibration.fit("platt", labels, scores)(scores)
+    np.testing.assert_allclose(platt, (60 * 61 / 62 + 20 / 22) / 80, atol=1e-6)
+    assert calibration.fit("temperature", labels, scores)(scores) == pytest.approx(
+        np.clip(scores, 1e-6, 1 - 1e-6)
+    )
+    found = calibration.slope(labels, scores, np.arange(80))
+    assert np.isnan(found.value)
+    assert "one score" in found.interval

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dtc_jax.errors import UsageError
+from dtc_jax.errors import InputError, UsageError
 from dtc_jax.statistics import bootstrap, roc, study
 from dtc_jax.statistics.study import Settings
 
@@ -204,3 +204,28 @@ def test_a_table_too_large_to_resample_has_its_values_without_bands(monkeypatch)
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(UsageError, match=message):
         Settings(**settings)
+
+
+def _two_runs(theirs):
+    ours = pd.DataFrame(
+        {
+            "patient_id": [f"{i:03}" for i in range(1, 9)],
+            "lesion_id": ["1"] * 8,
+            "label": [0, 1] * 4,
+            "score": np.linspace(0, 1, 8),
+            "run": "ours",
+        }
+    )
+    return pd.concat([ours, ours.assign(run="theirs", patient_id=theirs)], ignore_index=True)
+
+
+def test_runs_without_a_common_lesion_are_said_or_refused():
+    stripped = [str(i) for i in range(1, 9)]
+    with pytest.raises(InputError, match=r"'001' / '1' in one looks like '1' / '1' in the other"):
+        study.study(_two_runs(stripped), FAST)
+    found = study.study(_two_runs([f"X{i}" for i in range(8)]), FAST)
+    assert any("no lesion in common, so they are not compared" in note for note in found["notes"])
+    half = [f"{i:03}" for i in range(5, 13)]
+    table = _two_runs(half)
+    found = study.study(table.assign(label=table.patient_id.astype(int) % 2), FAST)
+    assert any("compared on the 4 lesions that both have; 4 and 4" in n for n in found["notes"])

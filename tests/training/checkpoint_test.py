@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dtc_jax.errors import InputError
-from dtc_jax.training import checkpoint, state
+from dtc_jax.training import checkpoint, plain_path, state
 
 
 def _state(tiny, ema):
@@ -169,3 +169,21 @@ def test_reading_what_is_not_there_says_so(tmp_path):
         checkpoint.read_model(tmp_path, 5)
     with pytest.raises(InputError, match="no readable checkpoint"):
         checkpoint.read_progress(tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", ["a[1]", "back\\slash", "**", "x?{y}\n%20 é肺", "\udcff"])
+def test_whatever_a_file_system_takes_is_a_workdir(saved_state, tmp_path, name):
+    folder = tmp_path / name / "checkpoints"
+    _save(folder, saved_state, [4])
+    assert (folder / "4").is_dir()
+    got, _ = _restore(folder, saved_state)
+    jax.tree.map(np.testing.assert_array_equal, got, _at(saved_state, 4))
+    assert checkpoint.read_progress(folder)["rows"] == 4
+    assert checkpoint.read_model(folder, 4).step == 4
+
+
+def test_only_plain_characters_are_handed_to_orbax():
+    tried = [chr(number) for number in range(1, 0x300)] + ["肺", "\u200b", "\u202e", "\udcff"]
+    plain = {letter for letter in tried if plain_path.is_plain(letter)}
+    assert not plain & {*"[]*?{}\\!$^|<>&#~'\"`\n\t\r", "\u200b", "\u202e", "\udcff"}
+    assert {*"aZ09_/ .,:;=+@%-é", "肺"} <= plain

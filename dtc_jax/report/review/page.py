@@ -30,6 +30,7 @@ class About:
       lines: further details, as (name, value).
       slices: what the numbers of the slices are, in words.
       overview: of the whole chest; None for none.
+      none: what is said in place of lesions where there are none.
     """
 
     title: str
@@ -37,6 +38,7 @@ class About:
     lines: Sequence[tuple[str, str]]
     slices: str = ""
     overview: Overview | None = None
+    none: str = "No lesion was found in this scan. There is nothing to review."
 
 
 def write_page(path: storage.PathLike, findings: Iterable[Finding], about: About) -> None:

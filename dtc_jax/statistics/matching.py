@@ -1,0 +1,69 @@
+"""Whether two runs that are set beside each other have lesions in common."""
+
+import pandas as pd
+
+from dtc_jax import patient_ids
+from dtc_jax.errors import InputError
+
+_LESION = ["patient_id", "lesion_id"]
+
+
+def notes(table: pd.DataFrame) -> list[str]:
+    """A sentence for each run that shares no lesion, or not all, with the first run.
+
+    Args:
+      table: of `predictions_table.complete`, of one or several runs.
+
+    Raises:
+      InputError: two runs share no lesion of a cohort and split, but would if their ids were
+        spelled alike: leading zeros that a spreadsheet has removed, say.
+    """
+    found = []
+    for (cohort, split), rows in table.groupby(["cohort", "split"], sort=False):
+        runs = {str(run): part for run, part in rows.groupby("run", sort=False)}
+        first = str(table.run.iloc[0])
+        for run in [name for name in runs if name != first and first in runs]:
+            ours, theirs = (_lesions(runs[name]) for name in (first, run))
+            shared = ours & theirs
+            where = f"{first} and {run}, {cohort}, {split}"
+            if not shared:
+                _refuse_other_spelling(where, ours, theirs)
+                found.append(
+                    f"{where}: the runs have no lesion in common, so they are not compared; if "
+                    "they are of the same lesions, give these the same patient_id and lesion_id."
+                )
+            elif shared != ours | theirs:
+                alone = f"{len(ours - shared)} and {len(theirs - shared)}"
+                found.append(
+                    f"{where}: they are compared on the {len(shared)} lesions that both have; "
+                    f"{alone} others are in one of them alone."
+                )
+    return found
+
+
+def _lesions(rows: pd.DataFrame) -> set[tuple[str, str]]:
+    return set(rows[_LESION].itertuples(index=False, name=None))
+
+
+def _refuse_other_spelling(
+    where: str, ours: set[tuple[str, str]], theirs: set[tuple[str, str]]
+) -> None:
+    spelled = {_bare(lesion): lesion for lesion in ours}
+    for lesion in sorted(theirs):
+        other = spelled.get(_bare(lesion))
+        if other is not None:
+            one, two = (" / ".join(map(ascii, names)) for names in (other, lesion))
+            raise InputError(
+                f"{where}: the tables have no lesion in common, but {one} in one looks like {two} "
+                "in the other (patient_id / lesion_id); spell the ids alike in both. A spreadsheet "
+                "removes leading zeros unless the column is formatted as text."
+            )
+
+
+def _bare(lesion: tuple[str, str]) -> tuple[str, ...]:
+    """The ids as a spreadsheet or a typist could change them: 007 and 7.0 are 7."""
+    keys = (patient_ids.key(name) for name in lesion)
+    return tuple(
+        key.removesuffix(".0").lstrip("0") or "0" if key.removesuffix(".0").isdigit() else key
+        for key in keys
+    )
