@@ -2,8 +2,10 @@
 
 Continuous columns have mean (SD) and Welch's t test (analysis of variance for more than two
 groups), or median [quartiles] and the Kruskal-Wallis rank test if the skewness of a group exceeds
-1. Categories have the chi-square test, or Fisher's exact test if an expected count is below 5.
-Patients are compared as patients. P values of lesions treat them as independent, as the study did.
+1. Where two groups are compared, the P values of Welch's and of Student's t test are given as well,
+skewed or not, since studies rarely say which one is theirs. Categories have the chi-square test, or
+Fisher's exact test if an expected count is below 5. Patients are compared as patients. P values of
+lesions treat them as independent, as the study did.
 A column with a single value is left out.
 """
 
@@ -28,6 +30,8 @@ _LESION = {
     "scanner": "scanner",
 }
 _CATEGORIES = ("sex", "center", "truth", "kvp", "scanner")
+_T_TESTS = {"P, Welch's t": False, "P, Student's t": True}  # whether variances count as equal
+_NAMES = {"Welch\N{RIGHT SINGLE QUOTATION MARK}s T-test": "Welch's t"}  # as we write it
 _HEADINGS = {"Missing": "missing", "Overall": "overall", "P-Value": "P", "Test": "P by"}
 _MAX_LEVELS = 12  # of a category in a table
 _DRAWS = 9999
@@ -73,7 +77,7 @@ def _table(lesions: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
         _part(patients, _PATIENT, [*groups, "mixed"], "patients"),
         _part(lesions, _LESION, groups, "lesions"),
     ]
-    columns = ("overall", *groups, "mixed", "P", "P by", "missing")
+    columns = ("overall", *groups, "mixed", "P", "P by", *_T_TESTS, "missing")
     present = [name for name in columns if any(name in part for part in parts)]
     table = pd.concat(parts, ignore_index=True).reindex(columns=["", *present]).fillna("")
     return table.loc[:, [column == "" or bool((table[column] != "").any()) for column in table]]
@@ -114,8 +118,23 @@ def _part(
         ).tableone
     made.columns = made.columns.get_level_values(-1)
     made = made.rename(columns=_HEADINGS)
+    if compared:
+        made["P by"] = made["P by"].replace(_NAMES)
+        numbers = {c: rows[c].astype(float) for c in columns if c not in categories}
+        for test, equal in _T_TESTS.items() if len(order) == 2 else ():
+            p = {c: _t_test(of, rows.group, order, equal) for c, of in numbers.items()}
+            made[test] = [p.get(name.rpartition(", ")[0], "") for name, _ in made.index]
     made.insert(0, "", [_row_name(name, level, names, unit) for name, level in made.index])
     return made.reset_index(drop=True).astype(str).replace({"nan": "", "None": ""})
+
+
+def _t_test(values: pd.Series, group: pd.Series, order: Sequence[str], equal: bool) -> str:
+    """P of the t test of two groups with equal or unequal variances, as in the table."""
+    first, second = (values[group == name].dropna() for name in order)
+    if min(len(first), len(second)) < 2:
+        return ""
+    p = float(stats.ttest_ind(first, second, equal_var=equal).pvalue)
+    return "" if np.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _skewed(rows: pd.DataFrame, column: str) -> bool:

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from dtc_jax.report import decision_plots, page
-from dtc_jax.report.performance import RATES, counts
+from dtc_jax.report.by_size import RATES
+from dtc_jax.report.performance import counts
 from dtc_jax.report.report_run import ReportRun
 from dtc_jax.statistics import decision_curve
 from dtc_jax.statistics.formatting import count, estimate, number

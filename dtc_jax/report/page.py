@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import jinja2
 import pandas as pd
 
-_UNBROKEN = re.compile(r"[(\[][^()\[\]]*\d[)\]]|\d+ \+ \d+")
+_UNBROKEN = re.compile(r"[(\[][^()\[\]]*\d[)\]]|\d+ \+ \d+|\bn \d+")
 
 
 @dataclasses.dataclass(frozen=True)

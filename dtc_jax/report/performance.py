@@ -5,18 +5,11 @@ from typing import Any
 
 import pandas as pd
 
-from dtc_jax.report import page, roc_plots
+from dtc_jax.report import by_size, page, roc_plots
 from dtc_jax.report.report_run import OutputFolder, ReportRun
 from dtc_jax.statistics import comparison, predictions_table, roc
 from dtc_jax.statistics.formatting import count, estimate, interval, number, p_value
 
-RATES = {
-    "accuracy": "ACC",
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
-    "ppv": "PPV",
-    "npv": "NPV",
-}
 _CURVES = 3  # baselines drawn with the ROC curve of a network
 _MINUS = "\N{MINUS SIGN}"
 
@@ -101,7 +94,7 @@ def _row(
         "cohort": cohort,
         "split": split,
         "AUC": estimate(section["auc"]),
-        **{short: estimate(rates[key]) for key, short in RATES.items()},
+        **{short: estimate(rates[key]) for key, short in by_size.RATES.items()},
         **{key.upper(): str(confusion[key]) for key in ("tp", "fn", "tn", "fp")},
         "lesions": f"{section['positives']} + {section['negatives']}",
         "patients": str(section["patients"]),
@@ -109,7 +102,7 @@ def _row(
 
 
 def discrimination(run: ReportRun) -> page.Section:
-    """ROC curves, the AUC by diameter, and the effect of clustering on the interval."""
+    """ROC curves, performance by diameter, and the effect of clustering on the interval."""
     figures, details = [], []
     for cohort, section in run.tested():
         details.append(_details(cohort, section))
@@ -122,19 +115,16 @@ def discrimination(run: ReportRun) -> page.Section:
         )
         drawn = roc_plots.roc(section, _baseline_curves(run, cohort))
         figures.append(run.output.figure(f"{cohort}-roc", drawn, caption))
-        for group in section["subgroups"]:
-            if group["factor"] == "diameter":
-                drawn = roc_plots.by_diameter(group["levels"])
-                note = _sentence(group["note"])
-                caption = f"Performance by diameter, {cohort} cohort, test; {note}"
-                figures.append(run.output.figure(f"{cohort}-diameter", drawn, caption))
+        figures += by_size.figures(run, cohort, section)
     table = run.output.table(
         "auc-details",
         pd.DataFrame(details),
         "How much clustering by patient widens the interval. The design effect is the clustered "
         "variance divided by the variance of independent lesions.",
     )
-    return page.Section("Discrimination", figures=figures, tables=[table_2(run), table])
+    sizes = by_size.table(run)
+    tables = [table_2(run), *([sizes] if sizes else []), table]
+    return page.Section("Discrimination", figures=figures, tables=tables)
 
 
 def _baseline_curves(run: ReportRun, cohort: str) -> dict[str, roc_plots.Curve]:

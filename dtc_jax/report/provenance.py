@@ -53,7 +53,7 @@ def wrong_decisions(run: ReportRun) -> page.Section:
 
 
 def checklists(run: ReportRun) -> page.Section:
-    """CLAIM 2024 and TRIPOD+AI, filled from the run's own files; the authors fill the rest."""
+    """CLAIM 2024, TRIPOD+AI and STROBE, filled from the run's own files as far as they go."""
     source = importlib.resources.files("dtc_jax.report") / "checklist.csv"
     with source.open(encoding="utf-8") as file:
         items = pd.read_csv(file, dtype=str, keep_default_na=False)

@@ -1,8 +1,9 @@
-"""Plots of discrimination: ROC curve, AUC by diameter, forest plot of the subgroups."""
+"""Plots of discrimination: ROC curves, AUC by diameter, forest plot of the subgroups."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib import axes, figure
 
@@ -12,7 +13,7 @@ from dtc_jax.statistics.formatting import estimate, p_value
 Curve = tuple[np.ndarray, np.ndarray]  # false and true positive rates, [K] each
 
 _TIPS = 40  # points of a curve with a tooltip
-_FOREST = 6.2  # inches, width
+_FOREST, _BY_SIZE = 6.2, 6.8  # inches, width
 
 
 def roc(section: Mapping[str, Any], baselines: Mapping[str, Curve]) -> figure.Figure:
@@ -79,6 +80,36 @@ def by_diameter(levels: Sequence[Mapping[str, Any]]) -> figure.Figure:
     axis.set(xlim=(-0.5, len(levels) - 0.5), ylim=(0, 1.02))
     axis.set_xlabel("largest axial diameter; lesions: + refractory, \N{MINUS SIGN} avid")
     axis.legend(loc="lower left", ncols=3)
+    return drawn
+
+
+def by_size(levels: Sequence[Mapping[str, Any]]) -> figure.Figure:
+    """The ROC curve of each diameter group that has one, in one panel, from light to dark.
+
+    Args:
+      levels: of the factor 'diameter' among the subgroups of a SECTION.
+    """
+    drawn = drawing.new(4.1, _BY_SIZE)
+    axis = drawn.subplots()
+    _unit_square(axis, "1 \N{MINUS SIGN} specificity", "sensitivity")
+    shades = mpl.colormaps["viridis_r"](np.linspace(0.12, 1, max(len(levels), 2)))
+    for level, shade in zip(levels, shades, strict=False):
+        counts = f"{level['positives']} +, {level['negatives']} \N{MINUS SIGN}"
+        if level["roc"] is None:
+            axis.plot([], [], " ", label=f"{level['level']}: too few ({counts})")
+            continue
+        label = f"{level['level']}: {estimate(level['auc'])}, {counts}"
+        (line,) = axis.plot(level["roc"]["fpr"], level["roc"]["tpr"], color=shade, label=label)
+        drawing.tip(line, label)
+        rates = level["confusion"]
+        false_positive = rates["fp"] / (rates["fp"] + rates["tn"])
+        true_positive = rates["tp"] / (rates["tp"] + rates["fn"])
+        (dot,) = axis.plot(
+            false_positive, true_positive, "o", color=shade, ms=6, mec="white", zorder=3
+        )
+        text = f"sensitivity {true_positive:.3f}, specificity {1 - false_positive:.3f}"
+        drawing.tip(dot, f"{level['level']}: decisions: {text}")
+    drawn.legend(loc="outside right center", title="AUC (95 % interval), lesions")
     return drawn
 
 

@@ -47,8 +47,10 @@ SECTION, of the lesions of one run, cohort and split, with folds pooled:
         factor                  'diameter', 'center', 'sex' or 'age'
         note                    how the levels are defined
         levels                  a list of {level, lesions, patients, positives, negatives,
-                                auc: ESTIMATE, accuracy: ESTIMATE, note}; if a class has fewer than
-                                5 lesions, note is 'too few' and both are null
+                                auc: ESTIMATE, accuracy: ESTIMATE, rates: {accuracy, sensitivity,
+                                specificity, ppv, npv: ESTIMATE}, confusion, roc: {fpr, tpr}, note};
+                                if a class has fewer than 5 lesions, note is 'too few' and auc,
+                                accuracy and roc are null; so is a rate of fewer than 5 lesions
         interaction             {statistic, df: [numerator, denominator], p, note}: do the AUCs of
                                 the levels differ? nulls and a note if there is no test
     patient_level           null if a class is absent among patients, else

@@ -1,5 +1,6 @@
-"""AUC and accuracy by diameter, centre, sex and age, and whether the AUCs differ."""
+"""AUC and rates by diameter, centre, sex and age, and whether the AUCs differ."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -8,12 +9,14 @@ from scipy import stats
 
 from dtc_jax.errors import unknown_choice
 from dtc_jax.statistics import rates, roc
-from dtc_jax.statistics.estimate import plain
+from dtc_jax.statistics.estimate import plain, plain_list
 from dtc_jax.statistics.formatting import count
 
 ROUNDINGS = ("nearest", "down")
 MIN_LESIONS = 5  # of each class, for a level to have figures
 DIAMETERS = ("≤ 4 mm", "5 mm", "6 mm", "7 mm", "8 mm", "9 mm", "≥ 10 mm")
+_RATES = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
+_POINTS = 200  # of the ROC curve of a level
 _NO_TEST = "no test: fewer than two levels have figures"
 
 
@@ -43,13 +46,13 @@ def subgroups(table: pd.DataFrame, rounding: str = "nearest") -> list[dict[str, 
     """
     labels, scores = table.label.to_numpy(np.int64), table.score.to_numpy(np.float64)
     patients = table.patient_id.to_numpy(str)
-    correct = labels == table.decision.to_numpy(np.int64)
+    decisions = table.decision.to_numpy(np.int64)
     return [
         {
             "factor": factor,
             "note": note,
             "levels": [
-                _level(name, labels[rows], scores[rows], patients[rows], correct[rows])
+                _level(name, labels[rows], scores[rows], patients[rows], decisions[rows])
                 for name, rows in levels.items()
             ],
             "interaction": interaction(
@@ -142,9 +145,13 @@ def _enough(labels: np.ndarray) -> bool:
 
 
 def _level(
-    name: str, labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, correct: np.ndarray
+    name: str, labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, decisions: np.ndarray
 ) -> dict[str, Any]:
     enough = _enough(labels)
+    shares = rates.rates(labels, decisions, patients)
+    found = {key: shares[key].as_dict() for key in _RATES if shares[key].n >= MIN_LESIONS}
+    if not enough:  # of one class alone, accuracy would be its sensitivity or its specificity
+        found.pop("accuracy", None)
     return {
         "level": name,
         "lesions": len(labels),
@@ -152,6 +159,15 @@ def _level(
         "positives": int(np.sum(labels == 1)),
         "negatives": int(np.sum(labels == 0)),
         "auc": roc.auc_interval(labels, scores, patients).as_dict() if enough else None,
-        "accuracy": rates.proportion(correct, patients).as_dict() if enough else None,
+        "accuracy": found.get("accuracy"),
+        "rates": {key: found.get(key) for key in _RATES},
+        "confusion": dataclasses.asdict(rates.confusion(labels, decisions)),
+        "roc": _curve(labels, scores) if enough else None,
         "note": "" if enough else "too few",
     }
+
+
+def _curve(labels: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
+    fpr, tpr, _ = roc.curve(labels, scores)
+    step = np.unique(np.linspace(0, len(fpr) - 1, _POINTS).round().astype(int))
+    return {"fpr": plain_list(fpr[step]), "tpr": plain_list(tpr[step])}

@@ -11,12 +11,14 @@ def items() -> pd.DataFrame:
         return pd.read_csv(file, dtype=str, keep_default_na=False)
 
 
-def test_claim_has_its_44_items_and_tripod_its_27():
+def test_claim_has_its_44_items_tripod_its_27_and_strobe_its_22():
     table = items()
     claim = table[table.guideline == "CLAIM 2024"].item.tolist()
     tripod = table[table.guideline == "TRIPOD+AI"].item
     assert claim == [str(number) for number in range(1, 45)]
     assert {int(item.rstrip("abcdefg")) for item in tripod} == set(range(1, 28))
+    strobe = table[table.guideline == "STROBE"].item
+    assert {int(item.rstrip("abcde")) for item in strobe} == set(range(1, 23))
     assert not table.duplicated(["guideline", "item"]).any()
 
 
@@ -38,6 +40,8 @@ def test_the_runs_files_fill_items_and_the_rest_is_listed_as_open(report):
     assert answers[20] == "patient: 0 test patients are also in training"
     assert "another cancer" in answers[8]
     assert answers[44] == ""
+    strobe = pd.read_csv(report / "tables/checklist-strobe.csv", keep_default_na=False)
+    assert "Flowchart" in strobe.set_index("item")["from this run"]["13c"]
     html = (report / "report.html").read_text()
     assert "44 Sources and role of funding" in html
     filled = int((answers != "").sum())

@@ -50,7 +50,12 @@ def test_continuous_columns_have_welchs_t_or_where_skewed_the_rank_test(lesions)
         age.avid
         == f"{groups(patients, 'age')[0].mean():.1f} ({groups(patients, 'age')[0].std():.1f})"
     )
+    assert age["P by"] == "Welch's t"
+    assert age["P, Welch's t"] == age.P
     diameter = row(table, "largest axial diameter")
+    for name, equal in (("Welch's", False), ("Student's", True)):
+        expected = stats.ttest_ind(*groups(lesions, "diameter_mm"), equal_var=equal).pvalue
+        assert float(diameter[f"P, {name} t"]) == pytest.approx(expected, abs=6e-4)
     assert "median" in diameter[""]
     assert float(diameter.P) == pytest.approx(
         stats.kruskal(*groups(lesions, "diameter_mm")).pvalue, abs=6e-4
@@ -84,6 +89,7 @@ def test_splits_are_compared_with_each_other_and_one_group_has_no_test(lesions):
     alone = cohort_tables.tables(lesions[lesions.label == 1].assign(split="test"))
     assert list(alone) == ["primary by label"]
     assert "P" not in alone["primary by label"]
+    assert not set(cohort_tables._T_TESTS) & set(alone["primary by label"])
 
 
 def test_exact_test_of_larger_tables_agrees_with_an_enumeration():

@@ -103,3 +103,15 @@ def test_small_p_values_are_not_written_as_zero():
     assert formatting.p_value(0.0004) == "< 0.001"
     assert formatting.p_value(0.0341) == "0.034"
     assert formatting.p_value(None) == "n/a"
+
+
+def test_the_curves_of_all_size_groups_are_in_one_panel(statistics, tmp_path):
+    section = statistics["runs"]["net"]["external"]["test"]
+    (group,) = [g for g in section["subgroups"] if g["factor"] == "diameter"]
+    enough = [level for level in group["levels"] if level["auc"] is not None]
+    found = tips(roc_plots.by_size(group["levels"]), tmp_path)
+    assert len(found) == 2 * len(enough) > 0  # a curve and its operating point
+    text = words(tmp_path)
+    for level in group["levels"]:
+        assert level["level"] in text
+    assert text.count("too few") == len(group["levels"]) - len(enough)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from dtc_jax.report import roc_plots, study_report
-from dtc_jax.statistics import formatting, roc
+from dtc_jax.statistics import formatting, roc, subgroups
 from dtc_jax.statistics.study import Settings, study
 
 
@@ -35,6 +35,7 @@ def test_every_figure_is_there_as_svg_png_and_on_the_page(report):
     for cohort in ("primary", "external"):
         for name in ("roc", "diameter", "forest", "decision-curve", "calibration", "prevalence"):
             assert f"{cohort}-{name}" in svg
+        assert f"{cohort}-roc-by-diameter" in svg
         for name in ("patients", "abstention", "flowchart", "diameters"):
             assert f"{cohort}-{name}" in svg
     assert "training-loss" in svg
@@ -119,3 +120,15 @@ def test_a_curve_without_a_band_is_drawn_all_the_same(statistics):
         found["roc"]["band"][end] = [None] * len(found["roc"]["band"]["fpr"])
     (axis,) = roc_plots.roc(found, {}).axes
     assert len(axis.lines) > 1
+
+
+def test_the_table_by_diameter_has_all_seven_groups_with_n(report, predictions):
+    table = pd.read_csv(report / "tables/performance-by-diameter.csv").set_index("cohort")
+    for cohort, rows in predictions[predictions.split == "test"].groupby("cohort"):
+        of_cohort = table.loc[cohort].set_index("diameter")
+        assert of_cohort.index.tolist() == list(subgroups.DIAMETERS)
+        counts = of_cohort[["TP", "FN", "TN", "FP"]].to_numpy()
+        assert counts.sum() == len(rows)
+        for _, row in of_cohort.iterrows():
+            n = row.TP + row.FN
+            assert row.sensitivity.endswith(f"n {n}") if n >= 5 else row.sensitivity == "too few"

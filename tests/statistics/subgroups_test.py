@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from dtc_jax.errors import UsageError
-from dtc_jax.statistics import roc, subgroups
+from dtc_jax.statistics import rates, roc, subgroups
 
 
 def _table(n: int = 600, seed: int = 0) -> pd.DataFrame:
@@ -105,3 +105,27 @@ def test_no_interaction_is_tested_on_a_handful_of_patients():
     (found,) = (one for one in subgroups.subgroups(table) if one["factor"] == "center")
     assert found["interaction"]["p"] is None
     assert "a class has only 1 patient in a level" in found["interaction"]["note"]
+
+
+def test_rates_of_a_size_group_have_their_own_n_and_interval():
+    table = _table()
+    (group,) = (one for one in subgroups.subgroups(table) if one["factor"] == "diameter")
+    small = table[subgroups.diameter_groups(table.diameter_mm) == 0]
+    found = group["levels"][0]
+    expected = rates.rates(small.label, small.decision, small.patient_id)
+    assert set(found["rates"]) == {"accuracy", "sensitivity", "specificity", "ppv", "npv"}
+    for name, value in found["rates"].items():
+        assert value == expected[name].as_dict()
+    assert sum(found["confusion"].values()) == found["lesions"] == len(small)
+    area = np.trapezoid(found["roc"]["tpr"], found["roc"]["fpr"])
+    assert area == pytest.approx(found["auc"]["value"], abs=0.01)
+
+
+def test_a_rate_of_few_lesions_has_no_figure_while_the_others_keep_theirs():
+    table = _table().assign(diameter_mm=4.0)
+    table = pd.concat([table[table.label == 1], table[table.label == 0].head(4)])
+    (group,) = (one for one in subgroups.subgroups(table) if one["factor"] == "diameter")
+    (level,) = group["levels"]
+    assert level["auc"] is level["roc"] is level["rates"]["accuracy"] is None
+    assert level["rates"]["specificity"] is None
+    assert level["rates"]["sensitivity"]["n"] == level["positives"]

@@ -15,6 +15,7 @@ from dtc_jax.errors import InputError
 
 COLUMNS = ("lesion_id", "verdict", "comment", "reviewer")
 VERDICTS = ("accept", "reject", "")
+_LABELS = {"": "", "0": "0", "avid": "0", "1": "1", "refractory": "1"}
 _GUARD = re.compile("""(^|[;,\t\r\n"])'('* *)(?=[=+\\-@＝＋－＠])""")
 
 
@@ -62,6 +63,29 @@ def read_decisions(
         )
     table = pd.DataFrame([(lesion, *rows[lesion]) for lesion in sorted(rows)], columns=COLUMNS)
     return table.astype({"lesion_id": int})
+
+
+def read_labels(path: storage.PathLike) -> dict[int, str]:
+    """The labels that a reader has added in a column `label`, by lesion: '1', '0' or '' (unknown).
+
+    Args:
+      path: of a CSV that `read_decisions` has read.
+
+    Raises:
+      InputError: a label is none: 1 or refractory, 0 or avid, or empty.
+    """
+    table = csv_reader.read(path, "the CSV of the review page", verbatim=("comment",))
+    table = table.rename(columns=str.lower)
+    labels = {}
+    for row, cells in table.iterrows() if "label" in table else ():
+        label = _LABELS.get(cells["label"].lower())
+        if label is None:
+            raise InputError(
+                f"{path}: row {row}: label is {cells['label']!r}; it must be 1 or refractory, 0 or "
+                "avid, or empty."
+            )
+        labels[int(float(cells["lesion_id"]))] = label
+    return labels
 
 
 def _rows(path: storage.PathLike) -> Iterator[tuple[str, dict[str, str]]]:

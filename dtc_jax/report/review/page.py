@@ -30,6 +30,7 @@ class About:
       lines: further details, as (name, value).
       slices: what the numbers of the slices are, in words.
       overview: of the whole chest; None for none.
+      file: what the CSV of the review is named after; '' for `title`.
       none: what is said in place of lesions where there are none.
     """
 
@@ -38,6 +39,7 @@ class About:
     lines: Sequence[tuple[str, str]]
     slices: str = ""
     overview: Overview | None = None
+    file: str = ""
     none: str = "No lesion was found in this scan. There is nothing to review."
 
 
@@ -62,7 +64,7 @@ def write_page(path: storage.PathLike, findings: Iterable[Finding], about: About
     content = {
         "lesions": lesions,
         "key": digest.hexdigest()[:32],
-        "file": f"review_{_slug(about.title)}.csv",
+        "file": f"{file_stem(about.file or about.title)}.csv",
         "notice": NOTICE,
         "overview": about.overview.pictures if about.overview else [],
         "levels": voxels.LEVELS.tolist(),
@@ -98,7 +100,7 @@ def _entry(finding: Finding, about: About) -> dict[str, Any]:
     }
 
 
-def _slug(title: str) -> str:
-    """A title as part of a file name."""
+def file_stem(title: str) -> str:
+    """The name of the CSV of a review, without its suffix."""
     kept = "".join(letter if letter.isalnum() else "-" for letter in title)
-    return "-".join(part for part in kept.split("-") if part)[:60] or "scan"
+    return f"review_{'-'.join(part for part in kept.split('-') if part)[:60] or 'scan'}"
