@@ -15,7 +15,6 @@ python launch.py --mode=sweep --config=configs/senet.py --sweep=configs/sweeps/s
 Exit codes: 0 done; 1 failed; 2 wrong use; 75 stopped by a signal, the same command goes on.
 """
 
-import io
 import os
 import re
 import signal
@@ -25,6 +24,7 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
+from dtc_jax import progress
 from dtc_jax.errors import InputError, Stopped, UsageError, no_memory_is_an_input_error
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -73,24 +73,24 @@ _HELP = flags.DEFINE_bool("help", False, "Show this text.", short_name="h")
 
 _SMALLER = "Stop other programs there, or use a machine or an accelerator with more memory."
 _OR_LESS = (
-    " Or do less at once: config.train.batch_size, config.predict.batch_size, "
-    "config.preprocess.crop_mm."
+    " Or do less at once: {0}.train.batch_size, {0}.predict.batch_size, {0}.preprocess.crop_mm."
 )
 
 
 def main(argv: list[str]) -> int:
     """Runs one mode and returns the exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's Ctrl-C
-    for stream in (sys.stdout, sys.stderr):  # a terminal may not have a character: it is described
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    progress.accept_any_terminal()
     try:
         _parse(argv)
         if _HELP.value:
             print(f"{__doc__}\nFlags:\n{flags.FLAGS.module_help(sys.modules[__name__])}")
             return 0
         _check()
-        advice = _SMALLER + _OR_LESS if _CONFIG.value is not None else _SMALLER
+        advice = _SMALLER
+        if _CONFIG.value is not None:
+            of_network = "config.segmenter (or classifier)"
+            advice += _OR_LESS.format(of_network if _MODE.value == "pipeline" else "config")
         with no_memory_is_an_input_error(f"--mode={_MODE.value}", advice):
             _run(argv)
     except (InputError, Stopped) as error:

@@ -24,7 +24,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from dtc_jax import storage
+from dtc_jax import progress, storage
 from dtc_jax.errors import InputError, UsageError, unknown_choice
 
 # Imported by name: worker processes import this file, and do not need TFDS.
@@ -108,6 +108,7 @@ def _locked(data_dir: pathlib.Path) -> Iterator[None]:
 
 def main(argv: list[str]) -> int:
     """The command line; returns the exit code."""
+    progress.accept_any_terminal()
     flags = _parser().parse_args(argv)
     try:
         folder = build(

@@ -1,5 +1,6 @@
 """Progress of long work: a bar with the remaining time on a terminal, plain lines otherwise."""
 
+import io
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
@@ -10,6 +11,13 @@ import tqdm
 T = TypeVar("T")
 _SECONDS_BETWEEN_LINES = 15.0
 _SECONDS_BETWEEN_STATES = 60.0
+
+
+def accept_any_terminal() -> None:
+    """Makes the output escape what the terminal cannot show, instead of ending in an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
