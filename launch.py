@@ -2,6 +2,7 @@
 
 python launch.py --config=configs/senet.py:demo             train, evaluate, write the results
 python launch.py --mode=evaluate --workdir=runs/senet-demo  the figures of a trained run, again
+python launch.py --mode=evaluate --workdir=runs/senet --manifest=CSV    on a new labelled cohort
 python launch.py --mode=evaluate --workdir=runs/vnet --scans=CSV    its segmenter on whole scans
 python launch.py --mode=predict --scan=CT --segmenter=RUN --classifier=RUN --out=DIR   CT to answer
 python launch.py --mode=predict --out=DIR --review=CSV      from a review to the final answer
@@ -39,6 +40,9 @@ _MODE = flags.DEFINE_enum(
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/CONFIG[-VARIANT].")
 _SCANS = flags.DEFINE_string(
     "scans", None, "evaluate: manifest whose whole scans are segmented; predict: CSV of scans."
+)
+_MANIFEST = flags.DEFINE_string(
+    "manifest", None, "evaluate: labelled cohort on which the classifier of --workdir is judged."
 )
 _SCAN = flags.DEFINE_string("scan", None, "predict: NIfTI, NRRD, MHA or DICOM folder.")
 _SERIES = flags.DEFINE_string("series", None, "predict: number or UID of the series of --scan.")
@@ -119,7 +123,12 @@ def _run(argv: list[str]) -> None:
         home = _WORKDIR.value or f"runs/{_config_name(argv)}"
         pipeline.run(_CONFIG.value, home, _CANDIDATES.value or "")
     elif _MODE.value == "evaluate":
-        evaluate.run(_WORKDIR.value or "", _SCANS.value or "", _CANDIDATES.value or "")
+        evaluate.run(
+            _WORKDIR.value or "",
+            _SCANS.value or "",
+            _CANDIDATES.value or "",
+            _MANIFEST.value or "",
+        )
     elif _MODE.value == "predict" and _REVIEW.value:
         predict.review(
             _OUT.value or "",
@@ -187,6 +196,10 @@ def _check() -> None:
                 raise _usage(f"--{flag.name} is for --mode=predict.")
     if _SWEEP.value is not None and _MODE.value != "sweep":
         raise _usage("--sweep is for --mode=sweep.")
+    if _MANIFEST.value is not None and (_MODE.value != "evaluate" or _SCANS.value):
+        raise _usage("--manifest is for --mode=evaluate of a classifier, without --scans.")
+    if _MANIFEST.value == "":
+        raise _usage("--manifest is empty; give the path of a CSV.")
     of_scans = _MODE.value == "evaluate" and _SCANS.value
     if _CANDIDATES.value and not (of_scans or _MODE.value in ("predict", "pipeline")):
         raise _usage(

@@ -107,7 +107,8 @@ class Rule:
         if in_cohort.empty:
             names = ", ".join(sorted(table.cohort.unique()))
             raise UsageError(f"config.split.cohort is {self.cohort!r}; the cohorts are: {names}.")
-        sides = splits.assign(in_cohort, rule, classes, each_side_needs_both)
+        elsewhere = table[table.cohort != self.cohort].label.notna().any()
+        sides = splits.assign(in_cohort, rule, classes, each_side_needs_both, bool(elsewhere))
         if not self.is_cross_validation:
             others = table.loc[table.cohort != self.cohort, ["lesion_id"]]
             sides = pd.concat([sides, others.assign(fold=0, split="test")], ignore_index=True)

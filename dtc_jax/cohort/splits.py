@@ -7,6 +7,7 @@ depends on the order of the rows.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ def assign(
     split: Any,
     classes: tuple[str, str] = CLASSES,
     each_side_needs_both: bool = True,
+    is_tested_elsewhere: bool = False,
 ) -> pd.DataFrame:
     """Assigns every labelled lesion to a split.
 
@@ -38,6 +40,8 @@ def assign(
       classes: what the labels 0 and 1 mean, for messages.
       each_side_needs_both: whether a side without one of the classes is refused; where they are but
         strata, what is given as it is needs not have both.
+      is_tested_elsewhere: whether another cohort is the test, so that what is given as it is needs
+        not have one.
 
     Returns:
       lesion_id, fold, split, in the table's order; with 'kfold' every lesion once a fold.
@@ -61,7 +65,9 @@ def assign(
     for fold, names in enumerate(_names(rows, split)):
         _refuse_divided_patients(rows, names, split.unit)
         if each_side_needs_both:
-            _refuse_missing_classes(rows, names, fold)
+            has_none = split.kind == "column" and is_tested_elsewhere and "test" not in set(names)
+            needed = [name for name in SPLITS if name != "test" or not has_none]
+            _refuse_missing_classes(rows, names, fold, needed)
         assigned = rows.assign(fold=fold, split=names)[["lesion_id", "fold", "split"]]
         folds.append(assigned.sort_index())
     return pd.concat(folds, ignore_index=True)
@@ -257,8 +263,10 @@ def _refuse_divided_patients(rows: pd.DataFrame, names: np.ndarray, unit: str) -
         )
 
 
-def _refuse_missing_classes(rows: pd.DataFrame, names: np.ndarray, fold: int) -> None:
-    for name in SPLITS:
+def _refuse_missing_classes(
+    rows: pd.DataFrame, names: np.ndarray, fold: int, needed: Sequence[str]
+) -> None:
+    for name in needed:
         for meaning in rows.meaning.cat.categories:
             if not ((names == name) & (rows.meaning == meaning)).any():
                 count = np.count_nonzero(names == name)

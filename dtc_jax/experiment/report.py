@@ -14,7 +14,10 @@ from dtc_jax.statistics.study import Settings, study
 
 
 def write(
-    predictions: Sequence[storage.PathLike], out: storage.PathLike, threshold: float | None = None
+    predictions: Sequence[storage.PathLike],
+    out: storage.PathLike,
+    threshold: float | None = None,
+    left: Artefacts | None = None,
 ) -> pathlib.Path:
     """Writes the report of the runs in `predictions`; see `report.study_report`.
 
@@ -26,6 +29,7 @@ def write(
         first run.
       out: folder of the report.
       threshold: of the decisions where a table has none; None: 0.5.
+      left: by all runs together; None for what lies beside each table.
 
     Returns:
       The page.
@@ -37,8 +41,8 @@ def write(
     by_run: dict[str, Artefacts] = {}
     for path in map(pathlib.Path, predictions):
         table = predictions_table.read(path)
-        left = artefacts.read(path)
-        by_run |= {run: left for run in table.run.unique() if run not in by_run}
+        beside = left or artefacts.read(path)
+        by_run |= {run: beside for run in table.run.unique() if run not in by_run}
         tables.append(table)
     complete = predictions_table.complete(pd.concat(tables, ignore_index=True), threshold)
     config = by_run[complete.run.iloc[0]].config or {} if len(complete) else {}

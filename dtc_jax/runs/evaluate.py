@@ -9,7 +9,7 @@ import pandas as pd
 from dtc_jax import csv_reader, storage
 from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.errors import InputError, UsageError
-from dtc_jax.evaluation import whole_scans
+from dtc_jax.evaluation import new_cohort, whole_scans
 from dtc_jax.evaluation.whole_scans import SecondLook
 from dtc_jax.experiment import environment, folds, initial, network, results
 from dtc_jax.experiment import workdir as workdir_lib
@@ -18,7 +18,10 @@ from dtc_jax.tasks import registry
 
 
 def run(
-    workdir: storage.PathLike, scans: storage.PathLike = "", candidates: storage.PathLike = ""
+    workdir: storage.PathLike,
+    scans: storage.PathLike = "",
+    candidates: storage.PathLike = "",
+    manifest: storage.PathLike = "",
 ) -> dict[str, Any]:
     """Predicts every row with the run's best networks and writes its figures again.
 
@@ -27,9 +30,10 @@ def run(
       scans: a manifest; if given, a segmenter is evaluated on its whole scans instead, and the
         results go into `workdir`/scans; see `whole_scans.evaluate`. The data of the run are not
         needed: its table of examples says whom it has seen.
-
       candidates: run of a second look at what is found in `scans`, see `tasks.candidates`; '' for
         none.
+      manifest: if given, a classifier is judged on this labelled cohort instead, and the results go
+        into `workdir`/cohorts; see `new_cohort.evaluate`.
 
     Returns:
       The figures, as they are in metrics.json.
@@ -43,6 +47,15 @@ def run(
     config = workdir_lib.read_config(workdir)
     task = registry.of(config)
     folder = pathlib.Path(workdir)
+    if manifest:
+        if task.make_features is None:
+            raise UsageError(
+                "--manifest judges a classifier on a labelled cohort; this run has none. A "
+                "segmenter is evaluated by --scans=CSV."
+            )
+        trained = network.load_with_threshold(folder, config.task)
+        seen_before = initial.seen_before(folder, config)
+        return new_cohort.evaluate(trained, manifest, folder, seen_before)
     if scans:
         if not task.finds_lesions:
             raise UsageError("--scans evaluates a segmenter on whole scans; this run has none.")

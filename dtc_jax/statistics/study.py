@@ -210,12 +210,17 @@ def _remarks(figures: dict[str, Any]) -> list[str]:
 
 def _comparisons(table: pd.DataFrame, margin: float) -> list[dict[str, Any]]:
     """The first run against the others on the same lesions, and two cohorts of each run."""
-    records = []
-    for same_kind in (_paired(table, margin), _unpaired(table[table.split == "test"], margin)):
-        p = [np.nan if record["p"] is None else record["p"] for record in same_kind]
-        for record, adjusted in zip(same_kind, comparison.holm(np.array(p)), strict=True):
-            records.append(record | {"p_holm": plain(float(adjusted))})
-    return records
+    return [*_adjusted(_paired(table, margin)), *unpaired(table[table.split == "test"], margin)]
+
+
+def _adjusted(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Records of one kind with Holm's P."""
+    p = [np.nan if record["p"] is None else record["p"] for record in records]
+    adjusted = comparison.holm(np.array(p))
+    return [
+        record | {"p_holm": plain(float(value))}
+        for record, value in zip(records, adjusted, strict=True)
+    ]
 
 
 def _paired(table: pd.DataFrame, margin: float) -> list[dict[str, Any]]:
@@ -240,7 +245,13 @@ def _paired(table: pd.DataFrame, margin: float) -> list[dict[str, Any]]:
     return records
 
 
-def _unpaired(table: pd.DataFrame, margin: float) -> list[dict[str, Any]]:
+def unpaired(table: pd.DataFrame, margin: float) -> list[dict[str, Any]]:
+    """COMPARISONs of each two cohorts of a run, see the module's docstring.
+
+    Args:
+      table: test rows with label and score, of `predictions_table.complete`.
+      margin: of non-inferiority.
+    """
     records = []
     for run, rows in table.groupby("run", sort=False):
         for pair in itertools.combinations(rows.cohort.unique(), 2):
@@ -255,7 +266,7 @@ def _unpaired(table: pd.DataFrame, margin: float) -> list[dict[str, Any]]:
             names = [{"run": run, "cohort": cohort} for cohort in pair]
             areas = [roc.auc(*array) for array in arrays]
             records.append(_record("unpaired", "test", names, areas, difference, naive, margin))
-    return records
+    return _adjusted(records)
 
 
 def _record(

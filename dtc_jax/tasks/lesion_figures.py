@@ -12,9 +12,10 @@ from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.imaging import features
 from dtc_jax.statistics import baselines, tables, threshold
 from dtc_jax.statistics.formatting import estimate
+from dtc_jax.tasks import summary as summary_lib
 from dtc_jax.tasks.definition import Evaluation
 from dtc_jax.tasks.sources import Data
-from dtc_jax.tasks.summary import Figures, summary
+from dtc_jax.tasks.summary import Figures
 from dtc_jax.tasks.trained import TrainedNetwork
 
 PREDICTIONS = "predictions.csv"  # all lesions, with their split and score
@@ -45,10 +46,8 @@ def evaluate(
       run: its name, for the tables.
     """
     decided = threshold.apply(rows.assign(run=run), config.threshold)
-    table = decided.reindex(columns=persons.with_others(_COLUMNS, rows)).astype(
-        {"label": int, "decision": int}
-    )
-    compared = baselines.predict(table, _baseline_inputs(data, rows), config.threshold)
+    table = decided.reindex(columns=columns(rows)).astype({"label": int, "decision": int})
+    compared = baselines.predict(table, baseline_inputs(data, rows), config.threshold)
     rule = make_rule(config.split)
     figures = {
         "network": tables.metrics(table),
@@ -58,14 +57,28 @@ def evaluate(
         "notes": [*data.notes, *_bias(rule.unit)],
         "flow": [vars(step) for step in data.flow],
     }
-    present = [column for column in _DETAILS if column in data.table]
-    details = data.table[["patient_id", "lesion_id", *present]]
     return Evaluation(
         figures,
-        {PREDICTIONS: table, "baselines.csv": compared, "lesions.csv": details},
-        summary(figures, network.task.words.network, _head, _line),
+        {PREDICTIONS: table, "baselines.csv": compared, "lesions.csv": details(data)},
+        summary(figures, network),
         report_of=PREDICTIONS,
     )
+
+
+def columns(rows: pd.DataFrame) -> list[str]:
+    """The columns of predictions.csv and baselines.csv for these lesions."""
+    return persons.with_others(_COLUMNS, rows)
+
+
+def details(data: Data) -> pd.DataFrame:
+    """lesions.csv: what is known of each lesion besides its prediction."""
+    present = [column for column in _DETAILS if column in data.table]
+    return data.table[["patient_id", "lesion_id", *present]]
+
+
+def summary(figures: Figures, network: TrainedNetwork) -> str:
+    """The test figures as lines of text, see `tasks.summary`."""
+    return summary_lib.summary(figures, network.task.words.network, _head, _line)
 
 
 def _bias(unit: str) -> list[str]:
@@ -77,7 +90,7 @@ def _bias(unit: str) -> list[str]:
     ]
 
 
-def _baseline_inputs(data: Data, rows: pd.DataFrame) -> dict[str, np.ndarray]:
+def baseline_inputs(data: Data, rows: pd.DataFrame) -> dict[str, np.ndarray]:
     """What the baselines see; the features are computed once a lesion, from its stored crop."""
     by_position: dict[int, Any] = {}
     for position in progress.track(

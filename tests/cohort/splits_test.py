@@ -272,3 +272,23 @@ def test_the_real_nodules_are_split_in_five_stratified_folds():
     assert (found.groupby(["fold", "patient_id"]).split.nunique() == 1).all()
     prevalence = found.groupby(["fold", "split"]).label.mean()
     assert prevalence.to_numpy() == pytest.approx(336 / 690, abs=0.03)
+
+
+def test_the_test_may_be_another_cohort_alone():
+    rows = [
+        (f"{cohort}{i}", cohort, i % 2, side)
+        for cohort, sides in (("primary", ("train", "validation")), ("external", ("test",)))
+        for side in sides
+        for i in range(4)
+    ]
+    table = pd.DataFrame(rows, columns=["patient_id", "cohort", "label", "split"])
+    table["patient_id"] += table.split
+    table["lesion_id"] = table.patient_id
+    found = Rule(kind="column").assign(table)
+    pd.testing.assert_series_equal(
+        found.set_index("lesion_id").split.sort_index(),
+        table.set_index("lesion_id").split.sort_index(),
+    )
+    alone = table[table.cohort == "primary"]
+    with pytest.raises(InputError, match="none of the 0 lesions for test"):
+        Rule(kind="column").assign(alone)
