@@ -5,6 +5,7 @@ python launch.py --mode=evaluate --workdir=runs/senet-demo  the figures of a tra
 python launch.py --mode=evaluate --workdir=runs/senet --manifest=CSV    on a new labelled cohort
 python launch.py --mode=evaluate --workdir=runs/vnet --scans=CSV    its segmenter on whole scans
 python launch.py --mode=predict --scan=CT --segmenter=RUN --classifier=RUN --out=DIR   CT to answer
+python launch.py --mode=predict --scan=CT --lesions=MASK --classifier=RUN --out=DIR   outlined ones
 python launch.py --mode=predict --out=DIR --review=CSV      from a review to the final answer
 python launch.py --mode=report --predictions=a.csv,b.csv --out=report   the study in figures
 python launch.py --mode=audit --claims=configs/claims/dtc_study.yaml    do a paper's figures agree?
@@ -47,6 +48,9 @@ _MANIFEST = flags.DEFINE_string(
 _SCAN = flags.DEFINE_string("scan", None, "predict: NIfTI, NRRD, MHA or DICOM folder.")
 _SERIES = flags.DEFINE_string("series", None, "predict: number or UID of the series of --scan.")
 _LUNGS = flags.DEFINE_string("lungs", None, "predict: mask of the lungs of --scan.")
+_LESIONS = flags.DEFINE_string(
+    "lesions", None, "predict: mask, or CSV of points with a radius, of the lesions of --scan."
+)
 _SEGMENTER = flags.DEFINE_string("segmenter", None, "predict: folder of a segmenter's run.")
 _CLASSIFIER = flags.DEFINE_string("classifier", None, "predict: folder of a classifier's run.")
 _CANDIDATES = flags.DEFINE_string(
@@ -148,6 +152,7 @@ def _run(argv: list[str]) -> None:
             scans=_SCANS.value or "",
             series=_SERIES.value,
             lungs=_LUNGS.value or "",
+            lesions=_LESIONS.value or "",
             candidates=_CANDIDATES.value or "",
             keep_identity=_KEEP_IDENTITY.value,
         )
@@ -191,7 +196,7 @@ def _parse(argv: list[str]) -> None:
 def _check() -> None:
     """Checks that the flags fit the mode."""
     if _MODE.value != "predict":
-        for flag in (_SCAN, _SERIES, _LUNGS, _SEGMENTER, _CLASSIFIER, _REVIEW, _MASK):
+        for flag in (_SCAN, _SERIES, _LUNGS, _LESIONS, _SEGMENTER, _CLASSIFIER, _REVIEW, _MASK):
             if flag.value is not None:
                 raise _usage(f"--{flag.name} is for --mode=predict.")
     if _SWEEP.value is not None and _MODE.value != "sweep":
@@ -246,15 +251,23 @@ def _check_predict() -> None:
     if _CONFIG.value is not None or _WORKDIR.value is not None:
         raise _usage("--mode=predict takes its networks from --segmenter and --classifier.")
     if _REVIEW.value is not None:
-        if _SEGMENTER.value or _SCANS.value or _LUNGS.value or _CANDIDATES.value:
+        if any(f.value for f in (_SEGMENTER, _SCANS, _LUNGS, _LESIONS, _CANDIDATES)):
             raise _usage(
-                "--review is for one predicted scan; omit --segmenter, --candidates, --scans and "
-                "--lungs."
+                "--review is for one predicted scan; omit --segmenter, --candidates, --scans, "
+                "--lungs and --lesions."
             )
         return
     if bool(_SCAN.value) == bool(_SCANS.value):
         raise _usage("--mode=predict needs --scan=PATH for one scan, or --scans=CSV for many.")
-    if not _SEGMENTER.value or not _CLASSIFIER.value:
+    if _LESIONS.value:
+        if _SCANS.value or _SEGMENTER.value or _CANDIDATES.value:
+            raise _usage(
+                "--lesions are the outlined lesions of one --scan; omit --scans, --segmenter and "
+                "--candidates."
+            )
+        if not _CLASSIFIER.value:
+            raise _usage("--lesions needs --classifier=DIR of a trained run.")
+    elif not _SEGMENTER.value or not _CLASSIFIER.value:
         raise _usage("--mode=predict needs --segmenter=DIR and --classifier=DIR of trained runs.")
     if _MASK.value:
         raise _usage("--mask is the edited mask of a review; give --review=CSV with it.")

@@ -110,7 +110,7 @@ def read_mask(
     Raises:
       InputError: as `read_image`; or the mask is on another grid, is empty or has other fractions.
     """
-    array = _read_numbers(path, like)
+    array = read_numbers(path, like)
     mask = array != 0 if label is None else array == label
     if not mask.any():
         raise _empty(path, label, advice)
@@ -133,7 +133,7 @@ def read_regions(
     Raises:
       InputError: see `read_mask`.
     """
-    numbers = _read_numbers(path, like)
+    numbers = read_numbers(path, like)
     # At most the highest number in the mask: the list of boxes has that length.
     highest = min(max((n for n in labels if n is not None), default=0), int(numbers.max()))
     boxes = ndimage.find_objects(numbers, max_label=highest) if highest > 0 else []
@@ -148,8 +148,16 @@ def read_regions(
     return regions
 
 
-def _read_numbers(path: storage.PathLike, like: Volume) -> np.ndarray:
-    """The numbers of a mask on the grid of `like`; they are whole."""
+def read_numbers(path: storage.PathLike, like: Volume) -> np.ndarray:
+    """The numbers of a mask on the grid of `like`, which are whole. # [D, H, W]
+
+    Args:
+      path: see `read_mask`.
+      like: see `read_mask`.
+
+    Raises:
+      InputError: see `read_mask`; an empty mask is none.
+    """
     mask = _read(path)
     check_same_grid(path, mask, like)
     numbers = _whole(path, mask.array)

@@ -1,4 +1,4 @@
-"""The two networks that predict, and what run.json says of them."""
+"""The networks that predict, and what run.json says of them."""
 
 import dataclasses
 import os
@@ -18,28 +18,34 @@ class Predictors:
     """What a scan is predicted with.
 
     Attributes:
-      segmenter: finds the lesions.
+      segmenter: finds the lesions; None where they are outlined already.
       classifier: classifies them.
       candidates: tells lesions from false findings; None for none.
       networks: of all, by 'segmenter', 'classifier' and 'candidates': the run's folder and its
         fingerprints, for run.json.
     """
 
-    segmenter: Segmenter
+    segmenter: Segmenter | None
     classifier: Classifier
     networks: dict[str, dict[str, Any]]
     candidates: Classifier | None = None
 
 
 def load(segmenter: PathLike, classifier: PathLike, candidates: PathLike = "") -> Predictors:
-    """The predictors from the folders of trained runs; '' for no second look at candidates.
+    """The predictors from the folders of trained runs.
+
+    Args:
+      segmenter: '' for none, where the lesions are outlined already.
+      classifier: of the lesions.
+      candidates: '' for no second look at what was found.
 
     Raises:
       InputError: see `load_segmenter` and `load_classifier`.
     """
-    finder, of_segmenter = load_segmenter(segmenter)
-    decider, of_classifier = load_classifier(classifier)
-    networks, look = {"segmenter": of_segmenter, "classifier": of_classifier}, None
+    finder, look, networks = None, None, {}
+    if segmenter:
+        finder, networks["segmenter"] = load_segmenter(segmenter)
+    decider, networks["classifier"] = load_classifier(classifier)
     if candidates:
         look, networks["candidates"] = load_classifier(candidates, "candidates")
     return Predictors(finder, decider, networks, look)

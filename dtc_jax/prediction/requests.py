@@ -31,6 +31,7 @@ class Request:
       patient_id: pseudonym; '' where none is given.
       series: of a DICOM folder; see `dicom.find`.
       lungs: mask of the lungs; '' to find them.
+      lesions: mask or CSV of lesions that are outlined already; '' to find them.
     """
 
     path: str
@@ -38,6 +39,7 @@ class Request:
     patient_id: str = ""
     series: str | None = None
     lungs: str = ""
+    lesions: str = ""
 
     @property
     def title(self) -> str:
@@ -57,6 +59,7 @@ class Request:
         known = [
             self.series,
             *(of_file(path) if path else None for path in (self.path, self.lungs)),
+            *([of_file(self.lesions)] if self.lesions else []),  # older answers are without
         ]
         return hashlib.sha256(repr(known).encode()).hexdigest()
 
@@ -189,13 +192,13 @@ def _names(scans: pd.DataFrame) -> list[str]:
     return names
 
 
-def single(path: PathLike, series: str | None, lungs: PathLike) -> Request:
+def single(path: PathLike, series: str | None, lungs: PathLike, lesions: PathLike = "") -> Request:
     """The request for one scan.
 
     Raises:
       InputError: there is no such file or folder.
     """
-    for name in (path, lungs):
+    for name in (path, lungs, lesions):
         if name and not pathlib.Path(name).exists():
             raise InputError(f"{name}: no such file or folder.")
-    return Request(str(path), series=series, lungs=str(lungs))
+    return Request(str(path), series=series, lungs=str(lungs), lesions=str(lesions))

@@ -79,6 +79,7 @@ def apply(
         "kind": "review",
         "scan": before["scan"],
         "lungs": before["lungs"],
+        **({"outlines": before["outlines"]} if "outlines" in before else {}),
         "networks": networks,
         "keep_identity": keep_identity,
         "versions": environment.versions(),

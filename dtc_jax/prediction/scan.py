@@ -7,13 +7,13 @@ import numpy as np
 
 from dtc_jax.errors import InputError, no_memory_is_an_input_error
 from dtc_jax.experiment import environment
-from dtc_jax.imaging import lungs, numbering
+from dtc_jax.imaging import instances, lungs, numbering
 from dtc_jax.imaging.dicom import seg
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.segment import segment
 from dtc_jax.prediction import answer as answer_lib
 from dtc_jax.prediction import folder as folder_lib
-from dtc_jax.prediction import places, requests
+from dtc_jax.prediction import outlined, places, requests
 from dtc_jax.prediction import predictors as predictors_lib
 from dtc_jax.prediction.answer import Answer, Clock
 from dtc_jax.prediction.predictors import Predictors
@@ -30,9 +30,11 @@ def predict(
 ) -> Answer:
     """Finds and classifies the lesions of a scan, and writes what `folder.write` writes.
 
+    Without a segmenter, the lesions are those of `request.lesions`.
+
     Raises:
-      InputError: the scan or the mask of its lungs cannot be used, no lungs were found, or memory
-        is too small.
+      InputError: the scan, the mask of its lungs or the outlined lesions cannot be used, no lungs
+        were found in which to look for lesions, or memory is too small.
     """
     clock = Clock()
     # Before it is read: if it changes now, the answer is found to be that of another scan.
@@ -59,20 +61,28 @@ def _answer(
     """Makes and writes the answer to a scan that is read."""
     field = _lungs(request, scan)
     clock.lap("lungs")
-    found = segment(predictors.segmenter, scan.image, field)
-    clock.lap("segment")
-    measured = answer_lib.look_again(predictors.candidates, scan.image, found.mask, found.lesions)
-    if predictors.candidates:
-        clock.lap("second look")
+    outlines = ""
+    if predictors.segmenter is None:
+        given = outlined.read(request.lesions, scan.image)
+        mask, outlines = given.mask, given.statement
+        measured = instances.measure(scan.image, mask)
+        clock.lap("outlined lesions")
+    else:
+        found = segment(predictors.segmenter, scan.image, field)
+        clock.lap("segment")
+        mask = found.mask
+        measured = answer_lib.look_again(predictors.candidates, scan.image, mask, found.lesions)
+        if predictors.candidates:
+            clock.lap("second look")
     slices = numbering.slices(scan.image, scan.series)
-    answer = answer_lib.make(
-        predictors.classifier, scan.image, found.mask, measured, places.sides(field), slices
-    )
+    sides = None if field is None else places.sides(field)
+    answer = answer_lib.make(predictors.classifier, scan.image, mask, measured, sides, slices)
     clock.lap("classify and heat maps")
     record = {
         "kind": "prediction",
         "scan": describe(request, scan) | identity,
-        "lungs": "given" if request.lungs else "found",
+        "lungs": "not found" if field is None else "given" if request.lungs else "found",
+        **({"outlines": outlines} if outlines else {}),
         "networks": predictors.networks,
         "keep_identity": keep_identity,
         "versions": environment.versions(),
@@ -117,6 +127,8 @@ def facts(record: dict[str, Any]) -> list[tuple[str, str]]:
     shape = " × ".join(map(str, scan["shape_zyx"]))
     spacing = " × ".join(f"{side:.2f}" for side in scan["spacing_mm_zyx"])
     lines.append(("Scan", f"{shape} voxels of {spacing} mm (z, y, x); lungs {record['lungs']}"))
+    if "outlines" in record:
+        lines.append(("Lesions", record["outlines"]))
     lines.append(("Slice numbers", numbering.of_record(scan.get("slices", {})).source))
     lines += [("As read", note) for note in scan.get("notes", [])]  # an older answer has none
     for name, network in networks.items():
@@ -127,8 +139,10 @@ def facts(record: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def origin(networks: dict[str, dict[str, Any]], reviewed: bool = False) -> seg.Origin:
-    """Who drew the lesions, for the DICOM SEG."""
+    """Who drew the lesions, for the DICOM SEG: a person, where there is no segmenter."""
     version = environment.versions().get("dtc-jax", "clone")
+    if "segmenter" not in networks:
+        return seg.Origin("dtc-jax", version, reviewed, manual=True)
     weights = networks["segmenter"]["weights"][:12]
     return seg.Origin("dtc-jax SE V-Net", f"{version}, weights {weights}", reviewed)
 
@@ -165,10 +179,13 @@ def _is_of(scan: dict[str, Any], request: Request) -> bool:
     return scan["stamp"] == request.stamp() or scan.get("contents") == request.contents()
 
 
-def _lungs(request: Request, scan: Scan) -> Volume:
+def _lungs(request: Request, scan: Scan) -> Volume | None:
+    """The lungs; None where they are not found and not needed, as the lesions are outlined."""
     try:
         return lungs.given_or_found(scan.image, request.lungs)
     except InputError as error:
         if request.lungs:
             raise
+        if request.lesions:
+            return None
         raise InputError(f"{request.path}: {error}") from error

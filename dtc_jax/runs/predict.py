@@ -22,6 +22,7 @@ def run(
     scans: PathLike = "",
     series: str | None = None,
     lungs: PathLike = "",
+    lesions: PathLike = "",
     candidates: PathLike = "",
     keep_identity: bool = False,
 ) -> None:
@@ -29,25 +30,30 @@ def run(
 
     Args:
       out: folder of the answer; of many scans, each has a folder of its own in it.
-      segmenter: folder of a trained run.
+      segmenter: folder of a trained run; '' with `lesions`.
       classifier: folder of a trained run.
       scan: NIfTI, NRRD, MHA or a DICOM folder.
       scans: a CSV of many instead; see `requests.read_csv`.
       series: SeriesNumber or SeriesInstanceUID of the one scan.
       lungs: mask of the lungs of the one scan; '' to find them.
+      lesions: mask or CSV of the lesions of the one scan, where they are outlined already; see
+        `outlined.read`.
       candidates: folder of a run that tells lesions from false findings, which are then folded away
         on the page; '' for none.
       keep_identity: whether a DICOM SEG names the patient as the series does.
 
     Raises:
       InputError: a network, a scan or `out` cannot be used; of many scans, if some failed.
-      UsageError: not one of `scan` and `scans` is given, or `out` is inside the folder of a scan.
+      UsageError: not one of `scan` and `scans` is given, not one of `segmenter` and `lesions`, or
+        `out` is inside the folder of a scan.
     """
     if bool(scan) == bool(scans):
         raise UsageError("give --scan=PATH for one scan, or --scans=CSV for many.")
+    if bool(segmenter) == bool(lesions):
+        raise UsageError("give --segmenter to find lesions, or --lesions=MASK|CSV of a scan.")
     environment.prepare()
     folder = pathlib.Path(out).resolve()
-    wanted = requests.read_csv(scans) if scans else [requests.single(scan, series, lungs)]
+    wanted = requests.read_csv(scans) if scans else [requests.single(scan, series, lungs, lesions)]
     _check_apart(folder, out, wanted)
     networks = predictors.load(segmenter, classifier, candidates)
     if scans:
@@ -93,7 +99,7 @@ def _check_apart(folder: pathlib.Path, out: PathLike, wanted: Sequence[requests.
     command.
     """
     for request in wanted:
-        for path in filter(None, (request.path, request.lungs)):
+        for path in filter(None, (request.path, request.lungs, request.lesions)):
             if os.path.isdir(path) and folder.is_relative_to(pathlib.Path(path).resolve()):
                 raise UsageError(
                     f"--out={out}: is inside {path}, a scan; choose a folder beside it."

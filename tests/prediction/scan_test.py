@@ -246,6 +246,8 @@ def test_networks_that_are_swapped_or_do_not_fit_are_refused(
         (["--out=o", "--scan=a"], "--segmenter=DIR and --classifier=DIR"),
         (["--out=o", "--scan=a", "--segmenter=s", "--classifier=c", "--mask=m"], "--review=CSV"),
         (["--out=o", "--scans=a", "--segmenter=s", "--classifier=c", "--lungs=m"], "columns"),
+        (["--out=o", "--scan=a", "--lesions=m"], "--lesions needs --classifier"),
+        (["--out=o", "--scan=a", "--lesions=m", "--segmenter=s"], "omit --scans, --segmenter"),
         (["--out=o", "--scan=a", "--threshold=0.3"], "the threshold of --classifier"),
         (["--out=o", "--review=r", "--segmenter=s"], "for one predicted scan"),
         (["--out=o", "--scan=a", "--workdir=w"], "--segmenter and --classifier"),
@@ -256,3 +258,37 @@ def test_wrong_use_is_said(call, arguments, words, capsys, tmp_path, monkeypatch
     assert call("--mode=predict", *arguments) == 2
     assert words in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_outlined_lesions_are_classified_without_a_segmenter(
+    call, chests, classifier, tmp_path, capsys
+):
+    scan, mask = (chests / f"0{name}.nii.gz" for name in ("", "-mask"))
+    given = ("--mode=predict", f"--scan={scan}", f"--classifier={classifier.workdir}")
+    out = tmp_path / "out"
+    assert call(*given, f"--lesions={mask}", f"--out={out}") == 0
+    table = pd.read_csv(out / "lesions.csv")
+    own = classify.make_classifier(
+        network.load_with_threshold(classifier.workdir, "classification")
+    )
+    image, numbers = volume.read_image(scan), volume.read_image(mask)
+    expected = [one.probability for one in classify.classify(own, image, numbers)]
+    np.testing.assert_allclose(table.refractory_probability, expected, atol=1e-6)
+    assert table.mean_probability.isna().all()  # no network has found them
+    np.testing.assert_array_equal(volume.read_image(out / "lesions.nii.gz").array, numbers.array)
+    assert (out / "heat_maps" / "lesion-002.nii.gz").is_file()
+    assert [*_json(out / "run.json")["networks"]] == ["classifier"]
+    assert "given as a mask of 2 numbered lesions" in (out / "review.html").read_text()
+    assert call(*given, f"--lesions={mask}", f"--out={out}") == 0
+    assert "already contains this answer" in capsys.readouterr().out
+
+    points = tmp_path / "points.csv"
+    rows = [f"{r.center_x_mm},{r.center_y_mm},{r.center_z_mm},12" for r in table.itertuples()]
+    points.write_text("\n".join(["x_mm,y_mm,z_mm,radius_mm", *rows]))
+    assert call(*given, f"--lesions={points}", f"--out={out}") == 1  # another answer is there
+    assert call(*given, f"--lesions={points}", f"--out={tmp_path / 'balls'}") == 0
+    assert "each stands for a ball" in (tmp_path / "balls" / "review.html").read_text()
+    review = tmp_path / "review.csv"
+    review.write_text("lesion_id,verdict,comment,reviewer\n1,accept,,A\n2,reject,,A\n")
+    assert call("--mode=predict", f"--out={tmp_path / 'balls'}", f"--review={review}") == 0
+    assert len(pd.read_csv(tmp_path / "balls" / "reviewed" / "lesions.csv")) == 1

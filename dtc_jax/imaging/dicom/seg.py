@@ -43,11 +43,13 @@ class Origin:
       name: of the algorithm.
       version: of the algorithm and its weights.
       reviewed: whether a person confirmed or edited the result.
+      manual: whether a person has outlined the lesions, and no algorithm.
     """
 
     name: str
     version: str
     reviewed: bool = False
+    manual: bool = False
 
 
 @files.suppress_header_values()
@@ -190,17 +192,17 @@ def _segment(segment: int, number: int, origin: Origin) -> "hd.seg.SegmentDescri
     from pydicom.sr.codedict import codes
 
     kinds = hd.seg.SegmentAlgorithmTypeValues
+    by_network = kinds.SEMIAUTOMATIC if origin.reviewed else kinds.AUTOMATIC
+    network = hd.AlgorithmIdentificationSequence(
+        name=origin.name, family=codes.cid7162.ArtificialIntelligence, version=origin.version
+    )
     return hd.seg.SegmentDescription(
         segment_number=segment,
         segment_label=f"Lesion {number}",
         segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
         segmented_property_type=codes.SCT.Lesion,
-        algorithm_type=kinds.SEMIAUTOMATIC if origin.reviewed else kinds.AUTOMATIC,
-        algorithm_identification=hd.AlgorithmIdentificationSequence(
-            name=origin.name,
-            family=codes.cid7162.ArtificialIntelligence,
-            version=origin.version,
-        ),
+        algorithm_type=kinds.MANUAL if origin.manual else by_network,
+        algorithm_identification=None if origin.manual else network,
         anatomic_regions=[codes.SCT.Lung],
         tracking_id=f"Lesion {number}",
         tracking_uid=hd.UID(),

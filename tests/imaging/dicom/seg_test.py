@@ -219,3 +219,12 @@ def test_a_missing_library_names_the_extra(tmp_path, ct, make, save, monkeypatch
     monkeypatch.setitem(sys.modules, "highdicom", None)
     with pytest.raises(InputError, match=r"pip install 'dtc-jax\[dicom\]'"):
         seg.write_seg(tmp_path / "lesions.dcm", _lesions(ct), source, ORIGIN)
+
+
+def test_lesions_that_a_person_has_outlined_are_no_networks(tmp_path, ct, make, save):
+    source = dicom.find(save(make(ct), tmp_path / "ct"))
+    by_hand = seg.Origin("dtc-jax", "1", manual=True)
+    seg.write_seg(tmp_path / "a.dcm", _lesions(ct), source, by_hand)
+    for one in pydicom.dcmread(tmp_path / "a.dcm").SegmentSequence:
+        assert one.SegmentAlgorithmType == "MANUAL"
+        assert "SegmentAlgorithmName" not in one
