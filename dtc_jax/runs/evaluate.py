@@ -48,7 +48,7 @@ def run(
     task = registry.of(config)
     folder = pathlib.Path(workdir)
     if manifest:
-        if task.make_features is None:
+        if config.task != "classification":
             raise UsageError(
                 "--manifest judges a classifier on a labelled cohort; this run has none. A "
                 "segmenter is evaluated by --scans=CSV."
