@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from datasets.records import Plan, RecordBuilder
-from dtc_jax import progress
+from dtc_jax import progress, storage
 from dtc_jax.crops import intensities, record
 from dtc_jax.errors import InputError, UsageError
 
@@ -42,7 +42,7 @@ def prepare(
       OSError: there is no space left on the disk.
     """
     beam = _beam(beam_options) if use_beam else {}
-    scratch = folder / "scratch"
+    scratch = storage.plain_path(folder) / "scratch"
     with _quiet(), _no_space_is_an_os_error():
         builder = builder_class(
             data_dir=scratch, config=plan.config, workers=workers, use_beam=use_beam
@@ -71,7 +71,7 @@ def lesions(
     Raises:
       InputError: the records as a whole are not in HU.
     """
-    builder = tfds.builder_from_directory(folder)
+    builder = tfds.builder_from_directory(storage.plain_path(folder))
     sources = [builder.as_data_source(split=split) for split in builder.info.splits]
     stored = (stored_record for source in sources for stored_record in source)
     tracked = progress.track(stored, "reading back", total=sum(map(len, sources)))

@@ -1,5 +1,6 @@
 """Writes files atomically: a crash, a signal or a full disk leaves no half-written file."""
 
+import atexit
 import contextlib
 import errno
 import json
@@ -19,6 +20,8 @@ from dtc_jax.errors import InputError, UsageError
 
 PathLike = str | os.PathLike[str]
 
+_PLAIN = re.compile(r"[\w/ .,:;=+@%-]*")
+_links: dict[pathlib.Path, pathlib.Path] = {}  # of `plain_path`, in this process
 _SCRATCH = re.compile(r"\.partial-(.+)-(\d+)-\w+")
 _ABANDONED_SECONDS = 7 * 24 * 3600.0  # of another machine, whose processes cannot be seen
 _ANNOUNCED = "announced.json"
@@ -64,6 +67,30 @@ def no_file_is_an_input_error(path: PathLike, wanted: str) -> Iterator[None]:
         raise InputError(f"{path}: is a folder; give the path of {wanted}.") from error
     except PermissionError as error:
         raise InputError(f"{path}: permission denied; change its permissions.") from error
+
+
+def is_plain(path: PathLike) -> bool:
+    """Whether a path has only characters that mean themselves in every library."""
+    text = os.fspath(path)
+    return bool(_PLAIN.fullmatch(text)) and text.isprintable()
+
+
+def plain_path(folder: PathLike) -> pathlib.Path:
+    """An absolute path to an existing folder, for a library that reads some names as patterns.
+
+    Orbax, TFDS and array_record do so with brackets, asterisks and backslashes, and their C++ parts
+    refuse names that are not UTF-8. Such a folder is reached through a link in the system's folder
+    for temporary files, which lasts as long as this process; any other is what is returned.
+    """
+    own = pathlib.Path(folder).absolute()
+    if is_plain(own):
+        return own
+    if own not in _links:
+        scratch = tempfile.mkdtemp(prefix="dtc-jax-")
+        atexit.register(shutil.rmtree, scratch, ignore_errors=True)  # of the link, not its target
+        _links[own] = pathlib.Path(scratch) / "folder"
+        _links[own].symlink_to(own, target_is_directory=True)
+    return _links[own]
 
 
 @contextlib.contextmanager

@@ -155,3 +155,22 @@ def test_what_is_announced_is_seen_for_as_long_as_it_holds(tmp_path):
         assert sorted(storage.announcements(tmp_path)) == [["a"], ["b"]]
     assert storage.announcements(tmp_path) == []
     assert not list(tmp_path.iterdir())
+
+
+def test_only_plain_characters_are_handed_to_other_libraries():
+    tried = [chr(number) for number in range(1, 0x300)] + ["肺", "\u200b", "\u202e", "\udcff"]
+    plain = {letter for letter in tried if storage.is_plain(letter)}
+    assert not plain & {*"[]*?{}\\!$^|<>&#~'\"`\n\t\r", "\u200b", "\u202e", "\udcff"}
+    assert {*"aZ09_/ .,:;=+@%-é", "肺"} <= plain
+
+
+def test_any_folder_has_a_plain_path_to_it(tmp_path):
+    odd = tmp_path / "a[1] ** \\ \udcff\n"
+    odd.mkdir()
+    plain = storage.plain_path(odd)
+    assert storage.is_plain(plain)
+    (plain / "file").write_text("here")
+    assert (odd / "file").read_text() == "here"
+    assert storage.plain_path(odd) == plain  # one link, however often
+    (tmp_path / "plain").mkdir()
+    assert storage.plain_path(tmp_path / "plain") == tmp_path / "plain"

@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 
 from dtc_jax import csv_reader
 from dtc_jax.errors import InputError
-from dtc_jax.storage import PathLike
+from dtc_jax.storage import PathLike, plain_path
 from dtc_jax.training.task import Batch
 
 _ARRAYS = ("image", "mask", "extent")
@@ -32,7 +32,7 @@ class Records:
         """
         self.folder = pathlib.Path(folder)
         try:
-            builder = tfds.builder_from_directory(self.folder)
+            builder = tfds.builder_from_directory(plain_path(self.folder))
             self._sources = [builder.as_data_source(split=name) for name in builder.info.splits]
             self.lesion_ids = csv_reader.read_table(
                 self.folder / "lesions.csv", ("lesion_id",)

@@ -24,8 +24,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from dtc_jax.errors import InputError
-from dtc_jax.storage import PathLike
-from dtc_jax.training.plain_path import plain_path
+from dtc_jax.storage import PathLike, plain_path
 from dtc_jax.training.state import TrainState
 from dtc_jax.training.task import PyTree
 
@@ -48,10 +47,9 @@ class Checkpoints:
     def __init__(self, folder: PathLike):
         self.folder = pathlib.Path(folder).absolute()  # Orbax refuses relative paths
         self._policy = _LatestAndBest()
-        with _no_space_is_an_input_error(self.folder), contextlib.ExitStack() as opened:
-            plain = opened.enter_context(plain_path(self.folder))
-            self._manager = _manager(plain, self._policy)
-            self._opened = opened.pop_all()
+        with _no_space_is_an_input_error(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._manager = _manager(self.folder, self._policy)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -61,7 +59,7 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits for a write in progress and frees the threads behind it."""
-        with _no_space_is_an_input_error(self.folder), self._opened:
+        with _no_space_is_an_input_error(self.folder):
             self._manager.close()
 
     def save(self, state: TrainState, progress: dict[str, Any], best_step: int | None) -> None:
@@ -172,7 +170,7 @@ def read_model(folder: PathLike, step: int) -> Model:
     folder = pathlib.Path(folder).absolute()
     if not (folder / str(step)).is_dir():
         raise InputError(f"{folder}: contains no checkpoint of step {step}. Train first.")
-    with _read_only(folder) as manager:
+    with contextlib.closing(_manager(folder, _LatestAndBest(), read_only=True)) as manager:
         try:
             read = manager.restore(step, args=ocp.args.Composite(model=ocp.args.StandardRestore()))[
                 "model"
@@ -198,7 +196,7 @@ def read_progress(folder: PathLike) -> dict[str, Any]:
     """
     folder = pathlib.Path(folder).absolute()
     if folder.is_dir():
-        with _read_only(folder) as manager:
+        with contextlib.closing(_manager(folder, _LatestAndBest(), read_only=True)) as manager:
             for step in sorted(manager.all_steps(), reverse=True):
                 with contextlib.suppress(Exception):  # damaged: the one before it then
                     return manager.restore(
@@ -239,16 +237,7 @@ def _manager(
     options = ocp.CheckpointManagerOptions(
         preservation_policy=policy, cleanup_tmp_directories=not read_only, read_only=read_only
     )
-    return ocp.CheckpointManager(folder, options=options, item_names=_ITEMS)
-
-
-@contextlib.contextmanager
-def _read_only(folder: pathlib.Path) -> Iterator[ocp.CheckpointManager]:
-    with (
-        plain_path(folder) as plain,
-        contextlib.closing(_manager(plain, _LatestAndBest(), read_only=True)) as manager,
-    ):
-        yield manager
+    return ocp.CheckpointManager(plain_path(folder), options=options, item_names=_ITEMS)
 
 
 def _trainer(state: TrainState) -> dict[str, PyTree]:

@@ -53,6 +53,14 @@ def test_record_i_is_row_i(config, tmp_path, monkeypatch):
         assert row.diameter_mm == pytest.approx(float(one["diameter_mm"]))
 
 
+def test_whatever_a_file_system_takes_is_a_data_folder(config, tmp_path):
+    folder = build.build("lesion_crops", config, tmp_path / "a[1] ** \\ {b}?")
+    assert folder.parent.name == "a[1] ** \\ {b}?"
+    stored = Records(folder)
+    assert len(stored) == 5
+    assert stored[4]["image"].shape == (8, 10, 12)
+
+
 def test_scans_without_their_intercept_are_named_or_refused(cohort, config, tmp_path):
     shifted = []
     for patient in ("p2", "p1", "p3", "p4"):

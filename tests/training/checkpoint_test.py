@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dtc_jax.errors import InputError
-from dtc_jax.training import checkpoint, plain_path, state
+from dtc_jax.training import checkpoint, state
 
 
 def _state(tiny, ema):
@@ -180,10 +180,3 @@ def test_whatever_a_file_system_takes_is_a_workdir(saved_state, tmp_path, name):
     jax.tree.map(np.testing.assert_array_equal, got, _at(saved_state, 4))
     assert checkpoint.read_progress(folder)["rows"] == 4
     assert checkpoint.read_model(folder, 4).step == 4
-
-
-def test_only_plain_characters_are_handed_to_orbax():
-    tried = [chr(number) for number in range(1, 0x300)] + ["肺", "\u200b", "\u202e", "\udcff"]
-    plain = {letter for letter in tried if plain_path.is_plain(letter)}
-    assert not plain & {*"[]*?{}\\!$^|<>&#~'\"`\n\t\r", "\u200b", "\u202e", "\udcff"}
-    assert {*"aZ09_/ .,:;=+@%-é", "肺"} <= plain
