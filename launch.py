@@ -58,7 +58,9 @@ _CANDIDATES = flags.DEFINE_string(
     None,
     "Run that tells lesions from false findings: predict, pipeline, evaluate --scans.",
 )
-_REVIEW = flags.DEFINE_string("review", None, "predict: CSV of the review page of --out.")
+_REVIEW = flags.DEFINE_string(
+    "review", None, "predict: CSV of the review page of --out; of a batch a folder."
+)
 _MASK = flags.DEFINE_string("mask", None, "predict: edited instance mask, with --review.")
 _KEEP_IDENTITY = flags.DEFINE_bool(
     "keep_identity", False, "predict: the DICOM SEG names the patient as its series does."

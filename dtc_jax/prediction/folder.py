@@ -15,7 +15,9 @@ from dtc_jax import storage
 from dtc_jax.errors import InputError
 from dtc_jax.imaging import volume
 from dtc_jax.imaging.dicom import Series, seg
+from dtc_jax.imaging.volume import Volume
 from dtc_jax.prediction import answer as answer_lib
+from dtc_jax.prediction import manifest_rows
 from dtc_jax.prediction.answer import NOTICE, Answer, Clock
 from dtc_jax.report import review
 
@@ -25,6 +27,7 @@ _OLDER = "OLDER-ANSWER.txt"
 _OWN = {
     *("scan.nii.gz", "lesions.nii.gz", "lesions.csv", "lesions.dcm", LUNGS, "heat_maps"),
     *("changes.csv", "review.html", "summary.json", RECORD, _OLDER),
+    *(manifest_rows.FILE, manifest_rows.IGNORED),
 }
 _OLDER_TEXT = (
     "This answer is an older one. Predicting the scan again has failed; see scans.csv in the\n"
@@ -47,6 +50,7 @@ def write(
     patient_id: str = "",
     keep_identity: bool = False,
     tables: Mapping[str, pd.DataFrame] | None = None,
+    masks: Mapping[str, Volume] | None = None,
 ) -> None:
     """Writes an answer into `folder`; the files appear there together, once all are written.
 
@@ -61,6 +65,7 @@ def write(
       patient_id: pseudonym, for the DICOM SEG.
       keep_identity: whether the DICOM SEG identifies the patient as the series does.
       tables: further ones, by file name.
+      masks: further ones on the grid of the scan, by file name.
 
     Raises:
       InputError: the disk is full, or `folder` cannot be written.
@@ -70,7 +75,7 @@ def write(
         storage.atomic_folder(folder) as partial,
         concurrent.futures.ThreadPoolExecutor(1) as beside,
     ):
-        volumes = beside.submit(_write_volumes, partial, answer)
+        volumes = beside.submit(_write_volumes, partial, answer, masks or {})
         storage.write_table(partial / "lesions.csv", answer.table)
         for name, further in (tables or {}).items():
             storage.write_table(partial / name, further)
@@ -84,6 +89,7 @@ def write(
             lines.append(("DICOM SEG", record["dicom_seg"]))
         chest = review.make_overview(answer.image, answer.sides) if answer.sides else None
         about = review.About(title, answer.threshold, lines, answer.slices.source, chest)
+        about = dataclasses.replace(about, file=record["scan"]["scan_id"])
         if record["kind"] == "review":
             about = dataclasses.replace(about, none=_NONE_LEFT)
         review.write_page(partial / "review.html", answer_lib.findings(answer), about)
@@ -94,10 +100,12 @@ def write(
         storage.write_json(partial / RECORD, record)
 
 
-def _write_volumes(folder: pathlib.Path, answer: Answer) -> None:
+def _write_volumes(folder: pathlib.Path, answer: Answer, masks: Mapping[str, Volume]) -> None:
     axes = answer.image.axes  # so that they fit the user's own file voxel by voxel
     volume.write(folder / "scan.nii.gz", answer.image, axes=axes)
     volume.write(folder / "lesions.nii.gz", answer.mask, axes=axes)
+    for name, mask in masks.items():
+        volume.write(folder / name, mask, axes=axes)
     if answer.sides is not None:
         volume.write(folder / LUNGS, answer.sides, axes=axes)
     for number, heat in answer.heat.items():

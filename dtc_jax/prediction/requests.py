@@ -17,7 +17,12 @@ from dtc_jax.imaging.volume import Volume
 from dtc_jax.storage import PathLike
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # is the name of a folder on every system
-_OWN = ("batch.json", "scans.csv", "lesions.csv")  # what a batch writes beside the scans' folders
+_OWN = (
+    "batch.json",
+    "scans.csv",
+    "lesions.csv",
+    "manifest.csv",
+)  # what a batch writes beside the scans' folders
 _COLUMNS = ("image", "patient_id", "scan_id", "series", "lungs")
 
 

@@ -14,7 +14,7 @@ from dtc_jax.imaging import instances, lesions, numbering, volume
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.classify import Classifier
 from dtc_jax.prediction import answer as answer_lib
-from dtc_jax.prediction import changes, predictors, requests
+from dtc_jax.prediction import changes, manifest_rows, predictors, requests
 from dtc_jax.prediction import folder as folder_lib
 from dtc_jax.prediction import scan as scan_lib
 from dtc_jax.prediction.answer import Answer, Clock
@@ -33,7 +33,7 @@ def apply(
     classifier: storage.PathLike = "",
     keep_identity: bool = False,
 ) -> Answer:
-    """Makes the final answer in `folder`/reviewed, and changes.csv beside it.
+    """Makes the final answer in `folder`/reviewed, with changes.csv and manifest.csv beside it.
 
     Args:
       folder: of a predicted scan.
@@ -75,6 +75,8 @@ def apply(
     )
     clock.lap("classify and heat maps")
     changed = changes.table(inputs, answer.table)
+    labels = review.read_labels(decisions)
+    rows, ignored = manifest_rows.make(before["scan"], answer, changed, labels)
     record = {
         "kind": "review",
         "scan": before["scan"],
@@ -101,7 +103,8 @@ def apply(
         dicom=(series_found, scan_lib.origin(networks, reviewed=True)) if series_found else None,
         patient_id=before["scan"]["patient_id"],
         keep_identity=keep_identity,
-        tables={"changes.csv": changed},
+        tables={"changes.csv": changed, manifest_rows.FILE: rows},
+        masks={manifest_rows.IGNORED: ignored} if ignored else {},
     )
     return answer
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.experiment import environment
-from dtc_jax.prediction import batch, predictors, requests, reviewed
+from dtc_jax.prediction import batch, predictors, requests, review_batch, reviewed
 from dtc_jax.prediction import folder as folder_lib
 from dtc_jax.prediction import scan as scan_lib
 from dtc_jax.prediction.answer import NOTICE, Answer
@@ -79,15 +79,25 @@ def review(
     classifier: PathLike = "",
     keep_identity: bool = False,
 ) -> None:
-    """Makes the final answer of a reviewed scan; see `reviewed.apply`.
+    """Makes the final answer of a reviewed scan, or of those of a batch that are reviewed.
+
+    See `reviewed.apply` and, where `decisions` is a folder, `review_batch.apply`.
 
     Raises:
       InputError: see there.
     """
     environment.prepare()
     folder = pathlib.Path(out).resolve()
-    if (folder / batch.CLAIM).is_file():
-        raise InputError(f"{out}: contains many scans; give the folder of the reviewed one in it.")
+    if review_batch.is_batch(folder):
+        if not os.path.isdir(decisions):
+            raise InputError(
+                f"{out}: contains many scans; give the folder of the reviewed one in it, or as "
+                "--review a folder of reviews."
+            )
+        if mask or scan or series or keep_identity:
+            raise UsageError("--review=FOLDER takes no other flag than --out and --classifier.")
+        review_batch.apply(folder, pathlib.Path(decisions), classifier)
+        return
     answer = reviewed.apply(folder, decisions, mask, scan, series, classifier, keep_identity)
     _report(answer, folder / reviewed.FOLDER)
 
