@@ -8,6 +8,7 @@ python launch.py --mode=predict --scan=CT --segmenter=RUN --classifier=RUN --out
 python launch.py --mode=predict --scan=CT --lesions=MASK --classifier=RUN --out=DIR   outlined ones
 python launch.py --mode=predict --out=DIR --review=CSV      from a review to the final answer
 python launch.py --mode=report --predictions=a.csv,b.csv --out=report   the study in figures
+python launch.py --mode=export --workdir=runs/senet-demo --out=BUNDLE    formats to serve it in
 python launch.py --mode=audit --claims=configs/claims/dtc_study.yaml    do a paper's figures agree?
 python launch.py --mode=pipeline --config=configs/pipeline.py:demo      both networks on one split
 python launch.py --mode=leakage --config=configs/senet.py:demo    what a split by lesions would gain
@@ -35,7 +36,7 @@ _CONFIG = config_flags.DEFINE_config_file(
 _MODE = flags.DEFINE_enum(
     "mode",
     "train",
-    ["train", "evaluate", "predict", "report", "audit", "leakage", "pipeline", "sweep"],
+    ["train", "evaluate", "predict", "report", "audit", "leakage", "pipeline", "export", "sweep"],
     "What to do.",
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/CONFIG[-VARIANT].")
@@ -73,11 +74,15 @@ _RETRIES = flags.DEFINE_integer(
     "retries", 1, "sweep: how often a trial that failed is started again.", 0
 )
 _OUT = flags.DEFINE_string(
-    "out", None, "Folder of the prediction, report or sweep, or of the audit's audit.json."
+    "out", None, "Folder of the prediction, report, export or sweep, or of the audit's audit.json."
 )
 _THRESHOLD = flags.DEFINE_float(
     "threshold", None, "Of the report's decisions where a table has none; default 0.5.", 0.0, 1.0
 )
+_FORMAT = flags.DEFINE_list(
+    "format", None, "export: stablehlo, onnx, safetensors; default all that are installed."
+)
+_MEMBER = flags.DEFINE_integer("member", None, "export: number of the fold whose network it is.")
 flags.DEFINE_alias("keep-identity", "keep_identity")
 _HELP = flags.DEFINE_bool("help", False, "Show this text.", short_name="h")
 
@@ -119,7 +124,17 @@ def main(argv: list[str]) -> int:
 def _run(argv: list[str]) -> None:
     """Calls the function of the mode with its flags."""
     # After the flags: JAX takes seconds to import.
-    from dtc_jax.runs import audit, evaluate, leakage, pipeline, predict, report, sweep, train
+    from dtc_jax.runs import (
+        audit,
+        evaluate,
+        export,
+        leakage,
+        pipeline,
+        predict,
+        report,
+        sweep,
+        train,
+    )
 
     if _MODE.value == "train":
         train.run(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name(argv)}")
@@ -160,6 +175,8 @@ def _run(argv: list[str]) -> None:
         )
     elif _MODE.value == "report":
         report.run(_PREDICTIONS.value or [], _OUT.value or "", _THRESHOLD.value)
+    elif _MODE.value == "export":
+        export.run(_WORKDIR.value or "", _OUT.value or "", _FORMAT.value or [], _MEMBER.value)
     elif _MODE.value == "audit":
         audit.run(_CLAIMS.value or "", _OUT.value)
     elif _MODE.value == "sweep":
@@ -207,6 +224,8 @@ def _check() -> None:
         raise _usage("--manifest is for --mode=evaluate of a classifier, without --scans.")
     if _MANIFEST.value == "":
         raise _usage("--manifest is empty; give the path of a CSV.")
+    if _MODE.value != "export" and (_FORMAT.value is not None or _MEMBER.value is not None):
+        raise _usage("--format and --member are for --mode=export.")
     of_scans = _MODE.value == "evaluate" and _SCANS.value
     if _CANDIDATES.value and not (of_scans or _MODE.value in ("predict", "pipeline")):
         raise _usage(
@@ -242,6 +261,8 @@ def _check() -> None:
         raise _usage(f"--mode={_MODE.value} needs --workdir=DIR, the folder of a trained run.")
     elif _CONFIG.value is not None:
         raise _usage(f"--mode={_MODE.value} takes the configuration of --workdir; omit --config.")
+    elif _MODE.value == "export" and not _OUT.value:
+        raise _usage("--mode=export needs --out=DIR, the new folder of the bundle.")
 
 
 def _check_predict() -> None:

@@ -23,6 +23,7 @@ ONLY_IN = {
     "grain": ("dtc_jax/training/batches.py",),
     "apache_beam": ("datasets/",),
     "tensorflow": (),
+    **dict.fromkeys(("flatbuffers", "onnx", "onnxruntime", "safetensors"), ("dtc_jax/export/",)),
 }
 
 

@@ -11,7 +11,8 @@ import sys
 import zipfile
 
 ROOT = pathlib.Path(__file__).parents[1]
-OPTIONAL = {"apache-beam", "highdicom", "simpleitk"}  # of the extras; imported where it is used
+# Of the extras; imported where they are used.
+OPTIONAL = {"apache-beam", "highdicom", "onnx", "onnxruntime", "safetensors", "simpleitk"}
 BY_OTHERS = {"array-record"}  # TFDS reads and writes record files by it, but does not require it
 
 

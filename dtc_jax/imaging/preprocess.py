@@ -11,6 +11,7 @@ import numpy as np
 
 from dtc_jax.errors import UsageError
 
+_ROUNDING = 1e-4  # of a voxel: what arithmetic on positions may add or take
 IGNORED = 2  # of a stored mask: neither lesion (1) nor background (0)
 
 
@@ -121,6 +122,31 @@ def crop(x: Any, spec: Preprocess, xp: Any, edge: bool = True) -> Any:
             x = x[tuple(cut)]
         else:
             x = _interpolate(x, axis, position, xp, edge)
+    return x
+
+
+def uncrop(x: Any, shape: tuple[int, ...], spec: Preprocess, xp: Any) -> Any:
+    """Lays what is on the network's grid back over the record that `crop` cut it from.
+
+    Args:
+      x: [..., D, H, W].
+      shape: of the record, (d, h, w).
+      spec: see `Preprocess`.
+      xp: numpy or jax.numpy.
+
+    Returns:
+      [..., d, h, w] float32, interpolated as in `crop`; 0 beyond the centres of the outer voxels.
+    """
+    x = x.astype(xp.float32)
+    for axis, n_in in zip((-3, -2, -1), shape, strict=True):
+        n_out = x.shape[axis]
+        away = np.arange(n_in) - middle(n_in, n_out, spec)
+        position = away / spec.step + (n_out - 1) / 2  # [n_in]
+        inside = (position >= -_ROUNDING) & (position <= n_out - 1 + _ROUNDING)
+        along = [1] * x.ndim
+        along[axis] = n_in
+        x = _interpolate(x, axis, np.clip(position, 0, n_out - 1), xp, True)
+        x = x * inside.reshape(along).astype(np.float32)
     return x
 
 

@@ -12,7 +12,7 @@ Norm = Literal["batch", "instance", "group"]
 # Running statistics average about the last 30 batches. At the usual 0.9, batches of 16 crops leave
 # them noisy enough to move the validation loss by a sixth from one evaluation to the next.
 _BATCH_NORM_MOMENTUM = 0.97
-_GROUPS = 8
+GROUPS = 8  # of the norm "group", at the most
 
 
 def normalization(
@@ -39,7 +39,7 @@ def normalization(
     if kind == "instance":
         return nn.GroupNorm(num_groups=None, group_size=1, dtype=dtype, name=name)
     if kind == "group":
-        return nn.GroupNorm(num_groups=min(_GROUPS, channels), dtype=dtype, name=name)
+        return nn.GroupNorm(num_groups=min(GROUPS, channels), dtype=dtype, name=name)
     raise ValueError(f"norm={kind!r}: choose batch, instance or group.")
 
 

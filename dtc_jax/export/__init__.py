@@ -1,0 +1,1 @@
+"""Trained networks for use elsewhere: serving formats that give the same numbers."""

@@ -1,0 +1,177 @@
+"""A bundle: a folder with a trained network in serving formats, and all that goes with them."""
+
+import hashlib
+import importlib.metadata
+import importlib.resources
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+from dtc_jax import storage
+from dtc_jax.errors import InputError, unknown_choice
+from dtc_jax.export import card, contract, interface, served
+from dtc_jax.export.served import Served
+from dtc_jax.tasks.trained import TrainedNetwork
+
+# Libraries of the extra `serve` that write a format and run it.
+_LIBRARIES = {
+    "stablehlo": ("flatbuffers",),
+    "onnx": ("onnx", "onnxruntime"),
+    "safetensors": ("safetensors",),
+}
+FORMATS = tuple(_LIBRARIES)
+_SUMS = "SHA256SUMS"
+_BUNDLED = ("verify.py", "client.py")
+
+
+def choose(formats: Sequence[str] = ()) -> tuple[str, ...]:
+    """The formats to write: those that are named, or all whose libraries are installed.
+
+    Raises:
+      InputError: a library is missing; names the extra.
+      UsageError: there is no such format.
+    """
+    for kind in formats:
+        if kind not in FORMATS:
+            raise unknown_choice("--format", kind, FORMATS)
+    missing = {
+        kind: [name for name in _LIBRARIES[kind] if importlib.util.find_spec(name) is None]
+        for kind in formats or FORMATS
+    }
+    possible = tuple(kind for kind, names in missing.items() if not names)
+    absent = sorted({name for names in missing.values() for name in names})
+    if absent and (formats or not possible):
+        raise InputError(
+            f"--format={','.join(formats or FORMATS)}: needs {' and '.join(absent)}; run "
+            "pip install 'dtc-jax[serve]'."
+        )
+    if absent:
+        left = ", ".join(kind for kind in FORMATS if kind not in possible)
+        print(f"Without {left}: install 'dtc-jax[serve]' for {' and '.join(absent)}.", flush=True)
+    return possible
+
+
+def check_free(out: storage.PathLike) -> None:
+    """Refuses a place that has something in it.
+
+    Raises:
+      InputError: it is a file, or a folder with files.
+    """
+    path = pathlib.Path(out)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path}: is a file; choose another --out.")
+    if path.is_dir() and any(path.iterdir()):
+        raise InputError(f"{path}: contains files; choose a new folder for --out.")
+
+
+def write(
+    out: storage.PathLike,
+    load: Callable[[], tuple[TrainedNetwork, str]],
+    run: pathlib.Path,
+    formats: Sequence[str] = (),
+) -> None:
+    """Writes a bundle and has its own verify.py check it in a process of its own.
+
+    Args:
+      out: its folder, new or empty.
+      load: gives the network, with its threshold, and says where that is from.
+      run: folder of the network's run, which the model card is made of.
+      formats: see `choose`.
+
+    Raises:
+      InputError: `out` cannot be used; or a format does not give the numbers of the run, and
+        nothing is left of the bundle.
+      UsageError: there is no such format, or a field of the configuration cannot be exported.
+    """
+    chosen = choose(formats)
+    check_free(out)
+    with storage.atomic_folder(out) as folder:
+        network, origin = load()
+        what = served.make(network)
+        models = _write_models(what, folder, chosen)
+        described = interface.describe(what, models, origin)
+        storage.write_json(folder / "preprocessing.json", described)
+        storage.write_text(folder / "model_card.md", card.make(what, run, described))
+        print("cases of the contract: computing what the run answers", flush=True)
+        contract.write(what, folder / "contract")
+        for name in _BUNDLED:
+            text = importlib.resources.files("dtc_jax.export.bundled") / name
+            storage.write_text(folder / name, text.read_text(encoding="utf-8"))
+        storage.write_text(folder / "LICENSE", _license())
+        _write_sums(folder)
+        _verify(folder, chosen)
+    print(f"Everything is in {out}/ (model_card.md first).")
+
+
+def _write_models(what: Served, folder: pathlib.Path, formats: Sequence[str]) -> dict[str, str]:
+    """Writes the models; their paths in the bundle by format."""
+    paths, notes = {}, {"task": what.network.config.task, **what.network.fingerprints}
+    if "onnx" in formats:
+        from dtc_jax.export import onnx_model
+
+        onnx_model.check(what.network)  # before other formats take their time
+    for kind in formats:
+        print(f"{kind}: writing", flush=True)
+        if kind == "stablehlo":
+            from dtc_jax.export import stablehlo
+
+            paths[kind], data = "stablehlo/model.stablehlo", stablehlo.make(what)
+        elif kind == "onnx":
+            from dtc_jax.export import triton
+
+            paths[kind] = triton.path(what)
+            data = onnx_model.make(what, notes).SerializeToString()
+        else:
+            from dtc_jax.export import weights
+
+            paths[kind], data = "weights/model.safetensors", weights.make(what.network, notes)
+        path = folder / paths[kind]
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data)
+        if kind == "onnx":
+            storage.write_text(path.parents[1] / "config.pbtxt", triton.config(what))
+        elif kind == "safetensors":
+            layout = weights.pytorch_layout(what.network)
+            storage.write_json(path.parent / "pytorch.json", layout)
+    return paths
+
+
+def _license() -> str:
+    """The licence of dtc-jax."""
+    for path in importlib.metadata.files("dtc-jax") or ():
+        if path.name == "LICENSE":
+            return path.read_text(encoding="utf-8")
+    return importlib.metadata.metadata("dtc-jax")["License-Expression"] + "\n"
+
+
+def _write_sums(folder: pathlib.Path) -> None:
+    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    lines = [
+        f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}" for name in names
+    ]
+    storage.write_text(folder / _SUMS, "\n".join(lines) + "\n")
+
+
+def _verify(folder: pathlib.Path, formats: Sequence[str]) -> None:
+    """Calls the bundle's verify.py, on the CPU.
+
+    Raises:
+      InputError: it fails.
+    """
+    command = [sys.executable, "-I", str(folder / "verify.py"), f"--format={','.join(formats)}"]
+    done = subprocess.run(
+        command,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    print(done.stdout, end="", flush=True)
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
+        raise InputError(
+            f"the bundle does not give the numbers of the run, and was removed: {reason[0]}"
+        )

@@ -1,0 +1,162 @@
+"""Does this bundle give the numbers it promises, and is it whole?
+
+    python verify.py [BUNDLE] [--format=onnx,stablehlo,safetensors]
+
+First every file is held against SHA256SUMS, then each format's own runtime answers the cases of
+contract/: no probability may differ by more than 1e-5, and no decision may flip. NumPy is needed
+and, for onnx, ONNX Runtime; for stablehlo, JAX. Without --format, what cannot be run here is left
+out and named. The exit code is 0 where all is well and 1 where it is not.
+"""
+
+import argparse
+import hashlib
+import importlib.util
+import json
+import pathlib
+import sys
+
+import numpy as np
+
+TOLERANCE = 1e-5
+SUMS = "SHA256SUMS"
+_DTYPES = {"F32": "<f4"}  # of safetensors
+
+
+class Failed(Exception):
+    """The bundle is not what it promises."""
+
+
+def check_files(bundle: pathlib.Path) -> int:
+    """Holds every file against SHA256SUMS; returns how many there are."""
+    sums = {}
+    for line in (bundle / SUMS).read_text(encoding="utf-8").splitlines():
+        digest, _, name = line.partition("  ")
+        sums[name] = digest
+    found = {p.relative_to(bundle).as_posix(): p for p in bundle.rglob("*") if not p.is_dir()}
+    links = [name for name, path in found.items() if path.is_symlink()]
+    if links:
+        raise Failed(f"{links[0]}: is a link; a bundle has none")
+    found.pop(SUMS, None)
+    for name in sorted(sums.keys() - found.keys()):
+        raise Failed(f"{name}: is in {SUMS}, but not in the bundle")
+    for name in sorted(found.keys() - sums.keys()):
+        raise Failed(f"{name}: is in the bundle, but not in {SUMS}")
+    for name, path in sorted(found.items()):
+        if hashlib.sha256(path.read_bytes()).hexdigest() != sums[name]:
+            raise Failed(f"{name}: has changed since the bundle was made")
+    return len(found)
+
+
+def check_answers(bundle: pathlib.Path, kind: str, threshold: float) -> tuple[int, float]:
+    """Runs a format on all cases; returns how many, and the largest difference in probability."""
+    client = _client(bundle)
+    model = client.load(bundle, kind)
+    largest, cases = 0.0, sorted((bundle / "contract").glob("*.npz"))
+    if not cases:
+        raise Failed("contract: has no cases")
+    for path in cases:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        expected = {
+            name.removeprefix("expected_"): arrays.pop(name)
+            for name in [name for name in arrays if name.startswith("expected_")]
+        }
+        answer = model(arrays)
+        for name, wanted in expected.items():
+            got = answer[name]
+            if got.shape != wanted.shape or not np.isfinite(got).all():
+                raise Failed(f"{kind}, {path.name}: {name} is not {wanted.shape} finite numbers")
+            # Beside probabilities there are heat maps, in units of the logit.
+            scale = 1.0 if name == "probability" else max(1.0, float(abs(wanted).max()))
+            difference = float(abs(got.astype(float) - wanted).max()) / scale
+            if difference > TOLERANCE:
+                raise Failed(f"{kind}, {path.name}: {name} differs by {difference:.1e}")
+            if name == "probability":
+                largest = max(largest, difference)
+                flipped = int(((got >= threshold) != (wanted >= threshold)).sum())
+                if flipped:
+                    raise Failed(f"{kind}, {path.name}: {flipped} decisions flip")
+    return len(cases), largest
+
+
+def check_weights(bundle: pathlib.Path, path: str) -> int:
+    """Reads a safetensors file with NumPy alone; returns how many arrays it has."""
+    data = (bundle / path).read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header.pop("__metadata__", None)
+    listed = json.loads((bundle / pathlib.Path(path).parent / "pytorch.json").read_text())
+    if header.keys() != listed.keys():
+        raise Failed(f"{path}: has other arrays than pytorch.json")
+    for name, entry in header.items():
+        start, stop = entry["data_offsets"]
+        values = np.frombuffer(data[8 + size + start : 8 + size + stop], _DTYPES[entry["dtype"]])
+        array = values.reshape(entry["shape"]).transpose(listed[name]["permute"])
+        if list(array.shape) != listed[name]["shape"] or not np.isfinite(array).all():
+            raise Failed(f"{path}: {name} is not {listed[name]['shape']} finite numbers")
+    return len(header)
+
+
+def _client(bundle: pathlib.Path):
+    """The bundle's client.py, whose sum was checked before."""
+    spec = importlib.util.spec_from_file_location("bundle_client", bundle / "client.py")
+    if spec is None or spec.loader is None:
+        raise Failed("client.py: cannot be loaded")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def verify(bundle: pathlib.Path, formats: list[str]) -> None:
+    """Prints a line for each thing that was checked.
+
+    Args:
+      bundle: its folder.
+      formats: to be run; none for those whose runtime is here.
+
+    Raises:
+      Failed: what is wrong.
+    """
+    print(f"{check_files(bundle)} files are as they were made")
+    described = json.loads((bundle / "preprocessing.json").read_text(encoding="utf-8"))
+    models, checked = described["models"], 0
+    for kind in formats or models:
+        if kind not in models:
+            raise Failed(f"--format={kind}: the bundle has {', '.join(models)}")
+        try:
+            if kind == "safetensors":
+                print(f"{kind}: {check_weights(bundle, models[kind])} arrays are whole")
+                continue
+            cases, largest = check_answers(bundle, kind, described["threshold"]["value"])
+        except ImportError as error:
+            if formats:
+                raise Failed(f"{kind}: its runtime is not installed ({error})") from error
+            print(f"{kind}: NOT CHECKED, its runtime is not installed ({error})")
+            continue
+        checked += 1
+        print(f"{kind}: {cases} cases, probabilities within {largest:.1e}, no decision flips")
+    if not checked and set(models) - {"safetensors"} and not formats:
+        raise Failed("no model could be run; install onnxruntime or jax")
+
+
+def main() -> int:
+    """Verifies the bundle that is named, or the one that this file is in."""
+    sys.dont_write_bytecode = True  # a file more would make the bundle another one
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundle", nargs="?", default=str(pathlib.Path(__file__).parent))
+    parser.add_argument("--format", default="")
+    arguments = parser.parse_args()
+    formats = [kind for kind in arguments.format.split(",") if kind]
+    try:
+        verify(pathlib.Path(arguments.bundle), formats)
+    except (Failed, OSError, ValueError, KeyError) as error:
+        print(f"verify.py: {error or type(error).__name__}", file=sys.stderr)
+        return 1
+    except Exception as error:  # of a runtime that cannot read its model
+        print(f"verify.py: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

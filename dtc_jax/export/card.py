@@ -1,0 +1,133 @@
+"""model_card.md, made of what the run left: nothing in it is typed by hand, and no id is in it."""
+
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dtc_jax import storage
+from dtc_jax.export.served import Served
+from dtc_jax.statistics.formatting import estimate, number
+from dtc_jax.tasks import fields
+
+_NOTICE = (
+    "For research only. This is not a medical device and must not be used for decisions about "
+    "patients."
+)
+_OF_DATA = ("source", "size_mm", "phantom")  # no field that names a file or a patient
+
+
+def make(served: Served, run: pathlib.Path, described: Mapping[str, Any]) -> str:
+    """The card.
+
+    Args:
+      served: the network.
+      run: folder of it: data.json, metrics.json and init.json are read where they are.
+      described: contents of preprocessing.json.
+    """
+    metrics, data, init = (_read(run / f"{name}.json") for name in ("metrics", "data", "init"))
+    config = fields.plain(served.network.config)
+    parts = [
+        f"# {described['network']}, {described['task']}",
+        _NOTICE,
+        "## Model",
+        *_model(served, described, config),
+        "## Data",
+        *_data(config, data, metrics, init),
+        "## Figures",
+        *(_figures(metrics) if metrics else ["The run was not evaluated."]),
+        "## Limits",
+        *_limits(config, metrics),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
+    return storage.read_json(path) if path.is_file() else {}
+
+
+def _model(served: Served, described: Mapping[str, Any], config: dict[str, Any]) -> Iterator[str]:
+    threshold, members = described["threshold"], described["members"]
+    several = f" The probability is that of the mean logit of {members} networks, one a fold."
+    yield (
+        f"{served.network.task.words.noun.capitalize()}: {_listed(config['model'])}."
+        f"{several if members > 1 else ''}"
+    )
+    yield f"Threshold: {number(threshold['value'], 4)} ({threshold['origin']})."
+    marks = described["fingerprints"]
+    yield f"SHA-256 of the weights: `{marks['weights']}`; of what made them: `{marks['config']}`."
+
+
+def _data(
+    config: dict[str, Any],
+    data: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    init: Mapping[str, Any],
+) -> Iterator[str]:
+    section = {name: config["data"][name] for name in _OF_DATA if name in config["data"]}
+    if config["data"]["source"] != "phantom":
+        section.pop("phantom", None)
+    yield f"{_listed(section)}."
+    split = metrics.get("split") or config["split"]
+    folds = f", {config['split']['folds']} folds" if config["split"]["folds"] else ""
+    yield f"Split by {split['unit']}: {split['kind']}{folds}, seed {config['split']['seed']}."
+    marks = {"split": split.get("fingerprint", "")} | {
+        name: data.get(name, "") for name in ("labels", "crops")
+    }
+    lines = [f"- SHA-256 of the {name}: `{mark}`" for name, mark in marks.items() if mark]
+    if lines:
+        yield "\n".join(lines)
+    if init:
+        seen = sum(map(len, init["seen"].values()))
+        yield (
+            f"The training began with weights (SHA-256 `{init['weights']}`) that had seen {seen} "
+            "other patients."
+        )
+
+
+def _figures(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """A table a cohort: estimates of the test split with 95 % intervals and n, by network."""
+    yield "Of the test split, with 95 % intervals; the baselines see no more than simple measures."
+    columns = {"network": metrics["network"], **metrics["baselines"]}
+    for cohort, by_split in metrics["network"].items():
+        test = by_split.get("test", {})
+        names = [name for name, value in test.items() if _is_estimate(value)]
+        if not names:
+            continue
+        rows = [f"| {cohort} | n | patients | {' | '.join(columns)} |", "|---" * (len(columns) + 3)]
+        rows[1] += "|"
+        for name in names:
+            found = [of.get(cohort, {}).get("test", {}).get(name) for of in columns.values()]
+            counts = f"{test[name]['n']} | {test[name]['patients']}"
+            rows.append(f"| {name} | {counts} | {' | '.join(map(estimate, found))} |")
+        yield "\n".join(rows)
+
+
+def _is_estimate(value: Any) -> bool:
+    return isinstance(value, dict) and {"value", "low", "high", "n", "patients"} <= value.keys()
+
+
+def _limits(config: dict[str, Any], metrics: Mapping[str, Any]) -> Iterator[str]:
+    points = ["It was tested on no other data than those above."]
+    if config["data"]["source"] == "phantom":
+        points.append("It was trained on simulated scans: it says nothing about patients.")
+    if config["split"]["unit"] != "patient":
+        points.append("Lesions of one patient are on both sides of the split: figures are biased.")
+    if config["split"]["folds"]:
+        points.append(
+            "The figures are those of each fold's network on its own test patients. The mean of "
+            "the networks, which is what this model is, was tested on no patient."
+        )
+    if not metrics:
+        points.append("Its performance is unknown.")
+    yield "\n".join(f"- {point}" for point in points)
+
+
+def _listed(section: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name.replace('_', ' ')} {_listed(value) if isinstance(value, dict) else _plain(value)}"
+        for name, value in section.items()
+    )
+
+
+def _plain(value: Any) -> str:
+    return f"({', '.join(map(str, value))})" if isinstance(value, list) else str(value)

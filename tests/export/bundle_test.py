@@ -1,0 +1,256 @@
+"""A bundle says what it is, gives the run's numbers without this project, and notices changes."""
+
+import hashlib
+import importlib.util
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+
+from configs import vnet
+from dtc_jax.errors import InputError, UsageError
+from dtc_jax.experiment import network as network_lib
+from dtc_jax.export import bundle, onnx_model
+from dtc_jax.imaging.volume import Volume
+from dtc_jax.inference.classify import classify, make_classifier
+from dtc_jax.runs import export
+
+
+@pytest.fixture(scope="module")
+def exported(call, runs, tmp_path_factory) -> pathlib.Path:
+    """The bundle of a classifier in all formats; not to be changed."""
+    out = tmp_path_factory.mktemp("exported") / "bundle"
+    assert call("--mode=export", f"--workdir={runs / 'classifier'}", f"--out={out}") == 0
+    return out
+
+
+def _module(path: pathlib.Path):
+    spec = importlib.util.spec_from_file_location("bundled", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _described(folder: pathlib.Path) -> dict:
+    return json.loads((folder / "preprocessing.json").read_text())
+
+
+def test_a_bundle_has_all_that_goes_with_a_network(exported, runs):
+    names = {path.relative_to(exported).as_posix() for path in exported.rglob("*")}
+    described = _described(exported)
+    assert set(described["models"]) == set(bundle.FORMATS)
+    assert names >= {
+        *described["models"].values(),
+        *("model_card.md", "verify.py", "client.py", "SHA256SUMS", "LICENSE"),
+        *("triton/classification/config.pbtxt", "weights/pytorch.json"),
+    }
+    assert not list(exported.parent.glob(".partial*"))
+    chosen = pd.read_csv(runs / "classifier" / "predictions.csv").threshold[0]
+    assert described["threshold"]["value"] == pytest.approx(chosen)
+    assert "youden on the validation split" in described["threshold"]["origin"]
+    batches = set()
+    for path in (exported / "contract").glob("*.npz"):
+        arrays = dict(np.load(path))
+        batches.add(len(arrays["image"]))
+        assert arrays["image"].dtype == np.int16
+        assert arrays["expected_probability"].shape == arrays["image"].shape[:1]
+    assert batches == {1, 3, 8}
+
+
+def test_the_card_is_made_of_the_run_and_names_no_patient(exported, runs):
+    text = (exported / "model_card.md").read_text()
+    metrics = json.loads((runs / "classifier" / "metrics.json").read_text())
+    assert metrics["split"]["fingerprint"] in text
+    auc = metrics["baselines"]["features"]["primary"]["test"]["auc"]
+    assert f"| auc | {auc['n']} | {auc['patients']} |" in text
+    assert f"{auc['value']:.3f} ({auc['low']:.3f}–{auc['high']:.3f})" in text
+    assert "research only" in text
+    table = pd.read_csv(runs / "classifier" / "predictions.csv")
+    for path in exported.rglob("*"):
+        if path.suffix in (".md", ".json", ".pbtxt"):
+            written = path.read_text()
+            for name in {*table.patient_id, *table.lesion_id}:
+                assert not re.search(rf"\b{name}\b", written), (path.name, name)
+
+
+def test_it_is_verified_without_this_project(exported, tmp_path):
+    """By ONNX Runtime and NumPy alone, from a copy elsewhere."""
+    copy = shutil.copytree(exported, tmp_path / "copy")
+    code = (
+        "import sys, runpy; sys.modules.update(dict.fromkeys(('dtc_jax', 'jax', 'onnx')));"
+        "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code, str(copy / "verify.py")],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "onnx: 8 cases" in done.stdout
+    assert "stablehlo: NOT CHECKED" in done.stdout
+    assert "safetensors: 21 arrays" in done.stdout
+    assert not list(copy.rglob("__pycache__"))
+
+
+def test_a_flipped_bit_in_any_file_is_found(exported, tmp_path):
+    copy = shutil.copytree(exported, tmp_path / "copy")
+    verify = _module(exported / "verify.py")
+    rng = np.random.default_rng(0)
+    for path in [path for path in copy.rglob("*") if path.is_file()]:
+        whole = path.read_bytes()
+        damaged = bytearray(whole)
+        damaged[rng.integers(len(damaged))] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises((verify.Failed, ValueError)):
+            verify.check_files(copy)
+        path.write_bytes(whole)
+    (copy / "more.txt").write_text("")
+    with pytest.raises(verify.Failed, match=r"more\.txt"):
+        verify.check_files(copy)
+
+
+def test_numbers_that_differ_are_found(exported, tmp_path, capsys, monkeypatch):
+    copy = shutil.copytree(exported, tmp_path / "copy")
+    path = copy / "contract" / "one.npz"
+    arrays = dict(np.load(path))
+    arrays["expected_probability"] += np.float32(2e-5)
+    np.savez_compressed(path, **arrays)
+    sums = (copy / "SHA256SUMS").read_text()
+    old = hashlib.sha256((exported / "contract" / "one.npz").read_bytes()).hexdigest()
+    new = hashlib.sha256(path.read_bytes()).hexdigest()
+    (copy / "SHA256SUMS").write_text(sums.replace(old, new))
+    verify = _module(copy / "verify.py")
+    monkeypatch.setattr(sys, "argv", ["verify.py", str(copy), "--format=onnx"])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    assert verify.main() == 1
+    assert "one.npz: probability differs by 2" in capsys.readouterr().err
+
+
+def test_the_client_answers_as_the_run_does_on_a_scan(exported, runs):
+    """Probability and heat map of a lesion, from the scan on."""
+    arrays = dict(np.load(exported / "contract" / "three.npz"))
+    network = network_lib.load_with_threshold(runs / "classifier", "classification")
+    image, mask = (Volume(arrays[name][2], np.eye(4)) for name in ("image", "mask"))
+    (lesion,) = classify(make_classifier(network), image, mask, heat=True)
+    model = _module(exported / "client.py").load(exported, "onnx")
+    answer = model({name: arrays[name][2:] for name in ("image", "mask")})
+    assert answer["probability"][0] == pytest.approx(lesion.probability, abs=1e-5)
+    assert lesion.heat.array.any()
+    np.testing.assert_allclose(answer["heat"][0], lesion.heat.array, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("image", lambda x: x[:, :-1], r"image: is int16 \(1, 19, 20, 20\)"),
+        ("image", lambda x: x.astype(np.float32), "image: is float32"),
+        ("mask", lambda x: None, "mask: is missing"),
+    ],
+)
+def test_the_client_refuses_other_arrays(exported, name, change, message):
+    arrays = dict(np.load(exported / "contract" / "one.npz"))
+    arrays[name] = change(arrays[name])
+    model = _module(exported / "client.py").load(exported, "onnx")
+    with pytest.raises(ValueError, match=message):
+        model(arrays)
+
+
+def test_triton_gets_the_names_and_shapes_of_the_model(exported):
+    folder = exported / "triton" / "classification"
+    text = (folder / "config.pbtxt").read_text()
+    model = onnx.load(folder / "1" / "model.onnx")
+    for value in [*model.graph.input, *model.graph.output]:
+        sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim[1:]]
+        dims = ", ".join(map(str, sizes)) or "1"
+        assert re.search(rf'name: "{value.name}" data_type: TYPE_\w+ dims: \[ {dims} \]', text)
+    assert text.count("{") == text.count("}")
+    assert {prop.key for prop in model.metadata_props} >= {"task", "weights"}
+
+
+def test_folds_decide_together_or_one_alone(runs, tmp_path, capsys):
+    both = network_lib.load_with_threshold(runs / "folds", "classification")
+    found = {}
+    for member in (None, 1):
+        out = tmp_path / str(member)
+        export.run(runs / "folds", out, ("onnx",), member)
+        described = _described(out)
+        found[member] = dict(np.load(out / "contract" / "eight.npz"))
+        assert described["members"] == (2 if member is None else 1)
+        if member is None:
+            assert described["threshold"]["value"] == pytest.approx(both.threshold)
+            assert "mean of the folds" in described["threshold"]["origin"]
+            assert "was tested on no patient" in (out / "model_card.md").read_text()
+    assert "no decision flips" in capsys.readouterr().out
+    together, alone = (found[key]["expected_probability"] for key in (None, 1))
+    assert np.abs(together - alone).max() > 1e-3
+    with pytest.raises(UsageError, match=r"--member=2: the run has 2 networks"):
+        export.run(runs / "folds", tmp_path / "third", ("onnx",), 2)
+    assert not (tmp_path / "third").exists()
+
+
+def test_a_segmenter_says_how_a_scan_is_cut_into_windows(drawn, tmp_path):
+    config = vnet.get_config("demo").unlock()
+    config.model.update(widths=(4, 8), convolutions=(1, 1), conv="native")
+    config.predict.update(crop_mm=(12, 16, 16), overlap=0.25)
+    out = tmp_path / "bundle"
+    bundle.write(out, lambda: (drawn(config), "a test"), tmp_path, ("onnx",))
+    described = _described(out)
+    assert [one["name"] for one in described["inputs"]] == ["image"]
+    before = described["before_the_model"]
+    assert (before["window_voxels"], before["overlap"]) == ([6, 8, 8], 0.25)
+    assert "convolved with a Gaussian" in before["antialiasing"]
+    assert "was not evaluated" in (out / "model_card.md").read_text()
+
+
+def test_other_numbers_than_the_run_gives_leave_no_bundle(
+    runs, tmp_path, monkeypatch, call, capsys
+):
+    make = onnx_model.make
+
+    def wrong(*arguments):
+        model = make(*arguments)
+        bias = [one for one in model.graph.initializer if one.name.startswith("bias")][-1]
+        bias.raw_data = (np.frombuffer(bias.raw_data, np.float32) + np.float32(1e-3)).tobytes()
+        return model
+
+    monkeypatch.setattr(onnx_model, "make", wrong)
+    workdir, out = runs / "classifier", tmp_path / "bundle"
+    assert call("--mode=export", f"--workdir={workdir}", f"--out={out}", "--format=onnx") == 1
+    assert "was removed" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_input_is_refused_before_anything_is_written(runs, tmp_path, call, capsys, monkeypatch):
+    filled = tmp_path / "filled"
+    filled.mkdir()
+    (filled / "file").touch()
+    empty, out = tmp_path / "empty", tmp_path / "out"
+    empty.mkdir()
+    bare = shutil.copytree(runs / "classifier", tmp_path / "bare")
+    shutil.rmtree(bare / "checkpoints")
+    good = runs / "classifier"
+    before = sorted(tmp_path.rglob("*"))
+    for workdir, place, more, code, message in (
+        (good, filled, (), 1, "filled: contains files"),
+        (good, filled / "file", (), 1, "file: is a file"),
+        (empty, out, (), 1, "not the folder of a run"),
+        (bare, out, (), 1, "bare"),
+        (good, out, ("--format=onxx",), 2, "Did you mean 'onnx'"),
+        (good, "", (), 2, "--out=DIR"),
+        (good, out, ("--config=configs/senet.py",), 2, "omit --config"),
+    ):
+        assert call("--mode=export", f"--workdir={workdir}", f"--out={place}", *more) == code
+        assert message in capsys.readouterr().err
+        assert sorted(tmp_path.rglob("*")) == before
+    assert call("--mode=report", "--format=onnx") == 2
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"needs onnx and onnxruntime.*dtc-jax\[serve\]"):
+        bundle.choose(["onnx"])
