@@ -13,8 +13,8 @@ from dtc_jax.tasks import inputs, registry
 from dtc_jax.training import augment, optimizer, parallel, tracker
 
 _AT_LEAST_ONE = (
-    *("train.epochs", "train.batch_size", "train.evaluate_every_epochs"),
-    *("train.checkpoint_every_epochs", "predict.batch_size"),
+    *("train.batch_size", "train.evaluate_every_epochs", "train.checkpoint_every_epochs"),
+    "predict.batch_size",
 )
 _TRIPLES = (  # z, y, x
     *("data.size_mm", "preprocess.crop_mm"),
@@ -43,6 +43,11 @@ def _check(config: ml_collections.ConfigDict) -> None:
     for field in _AT_LEAST_ONE:
         if _value(config, field) < 1:
             raise UsageError(f"config.{field} is {_value(config, field)}; it must be at least 1.")
+    if config.train.epochs < (0 if config.get("init_from", "") else 1):
+        raise UsageError(
+            f"config.train.epochs is {config.train.epochs}; it must be at least 1, or 0 where "
+            "config.init_from gives the weights."
+        )
     for field in _TRIPLES:
         if len(_value(config, field)) != 3:
             raise UsageError(f"config.{field} is {_value(config, field)}; give it for z, y and x.")

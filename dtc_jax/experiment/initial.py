@@ -1,5 +1,7 @@
 """Weights to start from: those of another run, where the shapes fit (`config.init_from`).
 
+In place of a run there may be a safetensors file, of a bundle or with the names of PyTorch.
+
 The other run may be of other data: a phantom cohort, or public nodules. What it has seen, and what
 the runs before it have seen, must not be evaluated here; `init.json` remembers it.
 """
@@ -37,7 +39,7 @@ def check_source(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Non
     """
     source = config.get("init_from", "")
     if source and not _is_gone(source, folder):
-        trained = _load(source)
+        trained = _load(source, config)
         _seen(trained, pathlib.Path(source))
         for variant in folds.variants(config).values():
             if not _fit(variant, trained.members[0])["taken"]:
@@ -59,7 +61,7 @@ def refuse_seen(config: ml_collections.ConfigDict, rows: pd.DataFrame) -> None:
     """
     source = config.get("init_from", "")
     if source:
-        _refuse_both(config, rows, _seen(_load(source), pathlib.Path(source)))
+        _refuse_both(config, rows, _seen(_load(source, config), pathlib.Path(source)))
 
 
 def prepare(
@@ -85,7 +87,7 @@ def prepare(
         return None
     if _is_gone(source, folder):
         return _refuse_start(source)
-    trained = _load(source)
+    trained = _load(source, config)
     seen = _seen(trained, pathlib.Path(source))
     _refuse_both(config, rows, seen)
     (member,) = trained.members
@@ -96,6 +98,8 @@ def prepare(
     storage.write_json(folder / RECORD, record)
     for fit in fits.values():
         print(_sentence(fit, name), flush=True)
+    if _is_file(source):
+        print(f"{name} does not say which patients it has seen: none must be evaluated here.")
     return lambda params, batch_stats: overlay((params, batch_stats), member)
 
 
@@ -125,7 +129,13 @@ def _refuse_start(source: str) -> Initial:
     return refuse
 
 
-def _load(source: str) -> TrainedNetwork:
+def _is_file(source: storage.PathLike) -> bool:
+    return str(source).endswith(".safetensors")
+
+
+def _load(source: str, config: ml_collections.ConfigDict) -> TrainedNetwork:
+    if _is_file(source):
+        return TrainedNetwork(registry.of(config), (_from_file(source, config),))
     try:
         trained = network.load(source)
     except InputError as error:
@@ -137,6 +147,20 @@ def _load(source: str) -> TrainedNetwork:
             "an ensemble."
         )
     return trained
+
+
+def _from_file(source: str, config: ml_collections.ConfigDict) -> Member:
+    """The network of a safetensors file, whose names are those of `config`."""
+    try:
+        from dtc_jax.export import weights
+    except ImportError as error:
+        raise InputError(
+            f"config.init_from: {source} needs safetensors; run pip install 'dtc-jax[serve]'."
+        ) from error
+    try:
+        return Member(config, *weights.read(source, config), {})
+    except InputError as error:
+        raise InputError(f"config.init_from: {error}") from error
 
 
 def overlay(new: tuple[PyTree, PyTree], member: Member) -> tuple[PyTree, PyTree]:
@@ -181,7 +205,12 @@ def _population(config: ml_collections.ConfigDict) -> str:
 
 
 def _seen(trained: TrainedNetwork, source: pathlib.Path) -> dict[str, list[str]]:
-    """The patients whom a run and those before it were trained or chosen on, by population."""
+    """The patients whom a run and those before it were trained or chosen on, by population.
+
+    A file of weights says of none.
+    """
+    if _is_file(source):
+        return {}
     path = source / trained.task.table
     if not path.is_file():
         raise InputError(

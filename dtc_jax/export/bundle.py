@@ -140,11 +140,14 @@ def _write_models(what: Served, folder: pathlib.Path, formats: Sequence[str]) ->
 
 
 def _license() -> str:
-    """The licence of dtc-jax."""
+    """The licence of dtc-jax: that of the clone, or of the installed package."""
+    clone = pathlib.Path(__file__).parents[2] / "LICENSE"
+    if clone.is_file():
+        return clone.read_text(encoding="utf-8")
     for path in importlib.metadata.files("dtc-jax") or ():
         if path.name == "LICENSE":
             return path.read_text(encoding="utf-8")
-    return importlib.metadata.metadata("dtc-jax")["License-Expression"] + "\n"
+    return f"{importlib.metadata.metadata('dtc-jax')['License-Expression']}\n"
 
 
 def _write_sums(folder: pathlib.Path) -> None:

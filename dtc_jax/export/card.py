@@ -77,10 +77,10 @@ def _data(
     if lines:
         yield "\n".join(lines)
     if init:
-        seen = sum(map(len, init["seen"].values()))
+        seen = f"{sum(map(len, init['seen'].values()))} other" if init["seen"] else "unknown"
         yield (
             f"The training began with weights (SHA-256 `{init['weights']}`) that had seen {seen} "
-            "other patients."
+            "patients."
         )
 
 

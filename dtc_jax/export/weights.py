@@ -4,13 +4,19 @@ A name is MEMBER/params/stage1/conv1/kernel, or MEMBER/batch_stats/…; of an en
 the network comes third. `pytorch_layout` says how each becomes a parameter of PyTorch.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
+import ml_collections
 import numpy as np
+from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
+from dtc_jax import storage
+from dtc_jax.errors import InputError
 from dtc_jax.models.vnet import VNet
+from dtc_jax.tasks import registry
 from dtc_jax.tasks.trained import TrainedNetwork
 from dtc_jax.training.task import PyTree
 
@@ -28,13 +34,18 @@ _LEAVES = {
 
 def named(network: TrainedNetwork) -> dict[str, np.ndarray]:
     """Every array of the network by its name."""
-    arrays = {}
-    for number, (params, batch_stats) in enumerate(network.variables):
+    return {name: np.array(leaf, order="C") for name, leaf in _named(network.variables).items()}
+
+
+def _named(variables: Sequence[tuple[PyTree, PyTree]]) -> dict[str, Any]:
+    """The leaves of the members' (params, batch_stats) by name."""
+    leaves = {}
+    for number, (params, batch_stats) in enumerate(variables):
         tree: PyTree = {"params": params, "batch_stats": batch_stats}
         for place, leaf in jax.tree_util.tree_leaves_with_path(tree):
             keys = [str(getattr(key, "key", getattr(key, "idx", ""))) for key in place]
-            arrays["/".join([str(number), *keys])] = np.array(leaf, order="C")
-    return arrays
+            leaves["/".join([str(number), *keys])] = leaf
+    return leaves
 
 
 def make(network: TrainedNetwork, notes: dict[str, str]) -> bytes:
@@ -47,21 +58,79 @@ def pytorch_layout(network: TrainedNetwork) -> dict[str, dict[str, Any]]:
 
     Returns:
       name -> `name` of the parameter, `permute`: order of the axes in PyTorch, and its `shape`. A
-      kernel of a Dense layer on voxels is a 1x1x1 convolution's once two or three axes of 1 follow.
+      kernel of a Dense layer on voxels is a 1x1x1 convolution's once three axes of 1 follow.
     """
-    transposed = network.task.network is VNet and network.config.model.up == "transposed"
-    layout = {}
-    for name, array in named(network).items():
-        *path, leaf = name.split("/")
-        axes: tuple[int, ...] = tuple(range(array.ndim))
-        if leaf == "kernel" and array.ndim == 5:
-            axes = _TRANSPOSED if transposed and path[-1].startswith("up") else _CONV
-        elif leaf == "kernel":
-            axes = (1, 0)
-        kept = [part for part in path if part not in ("params", "batch_stats")]
-        layout[name] = {
-            "name": ".".join([*kept, _LEAVES[leaf]]),
+    return {
+        name: {
+            "name": ".".join([*_kept(name), _LEAVES[name.rsplit("/", 1)[1]]]),
             "permute": list(axes),
             "shape": [array.shape[axis] for axis in axes],
         }
-    return layout
+        for name, array in named(network).items()
+        for axes in [_axes(name, array.ndim, network.task.network, network.config)]
+    }
+
+
+def _kept(name: str) -> list[str]:
+    """The modules that an array is in, from the number of the member on."""
+    return [part for part in name.split("/")[:-1] if part not in ("params", "batch_stats")]
+
+
+def _axes(name: str, ndim: int, kind: type, config: ml_collections.ConfigDict) -> tuple[int, ...]:
+    """The order of an array's axes in PyTorch."""
+    *path, leaf = name.split("/")
+    if leaf != "kernel":
+        return tuple(range(ndim))
+    if ndim == 5:
+        goes_up = kind is VNet and config.model.up == "transposed" and path[-1].startswith("up")
+        return _TRANSPOSED if goes_up else _CONV
+    return (1, 0)
+
+
+def read(path: storage.PathLike, config: ml_collections.ConfigDict) -> tuple[PyTree, PyTree]:
+    """The weights of one network from a safetensors file.
+
+    Args:
+      path: of a bundle, or with the names and layouts of PyTorch (see `pytorch_layout`, with or
+        without the number of the member).
+      config: says of which network; its shapes are not compared.
+
+    Returns:
+      params, batch_stats.
+
+    Raises:
+      InputError: it is no safetensors file, has several networks, or no array of such a network.
+    """
+    with storage.no_file_is_an_input_error(path, "a safetensors file"):
+        try:
+            arrays = safetensors.load_file(path)
+        except SafetensorError as error:
+            raise InputError(f"{path}: is no safetensors file ({error}).") from error
+    if any(name.split("/")[0].split(".")[0].isdigit() and name[0] != "0" for name in arrays):
+        raise InputError(f"{path}: has several networks; export one with --member.")
+    task = registry.of(config)
+    shapes = jax.eval_shape(task.make_task(config).init, jax.random.key(0))
+    tree: PyTree = {"params": {}, "batch_stats": {}}
+    for name, wanted in _named([shapes]).items():
+        found = arrays.get(name)
+        if found is None:
+            torch = ".".join([*_kept(name), _LEAVES[name.rsplit("/", 1)[1]]])
+            found = arrays.get(torch, arrays.get(torch.removeprefix("0.")))
+            if found is None:
+                continue
+            axes = _axes(name, len(wanted.shape), task.network, config)
+            if found.size == np.prod(wanted.shape, dtype=int):  # 1x1x1 convolutions, slopes
+                found = found.reshape([wanted.shape[axis] for axis in axes])
+            if found.ndim == len(axes):
+                found = found.transpose(np.argsort(axes))
+        *path_in, leaf = name.split("/")[1:]
+        place = tree
+        for part in path_in:
+            place = place.setdefault(part, {})
+        place[leaf] = np.array(found, order="C")
+    if not tree["params"]:
+        raise InputError(
+            f"{path}: has no array of {task.words.network}; weights/pytorch.json of a bundle lists "
+            "the names."
+        )
+    return tree["params"], tree["batch_stats"]

@@ -129,9 +129,10 @@ def _initialization(run: ReportRun) -> str:
     taken = sum(fit["taken"] for fit in init["arrays"].values())
     random = sum(len(fit["random"]) for fit in init["arrays"].values())
     seen = sum(map(len, init["seen"].values()))
+    whom = f"{seen} patients who are neither in validation nor in test here"
     return (
         f"weights of the run {init['run']} (SHA-256 {init['weights'][:16]}), trained or chosen on "
-        f"{seen} patients who are neither in validation nor in test here: {taken} arrays taken, "
+        f"{whom if init['seen'] else 'patients who are not known'}: {taken} arrays taken, "
         f"{random} random with seed {config['seed']}"
     )
 

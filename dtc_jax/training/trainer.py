@@ -98,6 +98,8 @@ class Trainer:
         )
 
     def _evaluation_is_due(self) -> bool:
+        if self.total_steps == 0:  # the weights it starts from are those of the run
+            return self.progress.best_step is None
         at_one = self.step % self.evaluate_every == 0 or self.step >= self.stop_at
         return at_one and self.progress.evaluated_step < self.step
 

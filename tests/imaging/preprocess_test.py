@@ -7,7 +7,15 @@ import pytest
 from scipy import ndimage
 
 from dtc_jax.errors import UsageError
-from dtc_jax.imaging.preprocess import Preprocess, crop, middle, normalize, offsets, preprocess
+from dtc_jax.imaging.preprocess import (
+    Preprocess,
+    crop,
+    middle,
+    normalize,
+    offsets,
+    preprocess,
+    uncrop,
+)
 
 RECORD = np.random.default_rng(0).integers(-1000, 400, (2, 20, 26, 25), dtype=np.int16)
 GRIDS = [  # crop_mm, spacing_mm
@@ -42,6 +50,24 @@ def test_a_crop_is_interpolated_about_the_middle(crop_mm, spacing_mm, xp):
         assert found.shape == (2, *spec.shape)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, _oracle(RECORD, spec, mode), atol=1e-3)
+
+
+@pytest.mark.parametrize(("crop_mm", "spacing_mm"), [grid for grid in GRIDS if max(grid[0]) > 1])
+@pytest.mark.parametrize("xp", [np, jnp], ids=["numpy", "jax"])
+def test_a_crop_is_laid_back_where_it_was(crop_mm, spacing_mm, xp):
+    """A ramp comes back as it was, and 0 stands where the crop has no voxel around."""
+    spec, shape = Preprocess(crop_mm, spacing_mm), RECORD.shape[1:]
+    at = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"))  # [3, d, h, w]
+    ramp = np.float32([3, 20, 100]) @ at.reshape(3, -1).astype(np.float32)
+    position = [
+        middle(n_in, n_out, spec) + offsets(n_out, spec)
+        for n_in, n_out in zip(shape, spec.shape, strict=True)
+    ]
+    seen = np.stack(np.meshgrid(*position, indexing="ij"), axis=-1) @ np.float32([3, 20, 100])
+    back = np.asarray(uncrop(xp.asarray(seen[None]), shape, spec, xp))[0]
+    ends = [(axis[0] - 1e-3, axis[-1] + 1e-3) for axis in position]
+    inside = np.all([(a <= x) & (x <= b) for x, (a, b) in zip(at, ends, strict=True)], axis=0)
+    np.testing.assert_allclose(back, np.where(inside, ramp.reshape(shape), 0), atol=1e-2)
 
 
 def test_the_middle_of_the_crop_is_the_middle_of_the_record():
