@@ -6,6 +6,8 @@ PYTHON ?= $(shell for p in python3.11 python3 python python3.12 python3.13; do \
   $$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 BUILDIFIER := @bazel/buildifier@8.2.1
+# Those that need nothing but the project; the others take data or a run, see their docstrings.
+BENCHMARKS := auc_speed conv3d coverage sliding_window
 CODE := dtc_jax datasets configs launch.py
 
 .DEFAULT_GOAL := help
@@ -43,7 +45,7 @@ format: .venv/.installed-dev
 	npx --yes $(BUILDIFIER) -mode=fix -lint=fix BUILD MODULE.bazel
 
 bench: setup
-	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+	@for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 # The versions Bazel takes; pip users get the ranges of setup.cfg.
 requirements.txt: setup.cfg .venv/.installed
