@@ -70,17 +70,17 @@ def _senet_stage(x: Tensor, network: SENet, at: _Place, pools: bool) -> tuple[Te
     """`models.layers.ResidualSEStage`: its output, and its map before pooling where it has one."""
     y = layers.activate(_conv_norm(x, at, "conv1", network.norm, 1, "norm1"), "relu")
     y = _conv_norm(y, at, "conv2", network.norm, 1, "norm2")
-    y = layers.squeeze_excite(y, at.params["se"])
+    if network.se:
+        y = layers.squeeze_excite(y, at.params["se"])
     if "projection" in at.params:
         x = layers.dense(x, at.params["projection"])
-    if not pools:
-        out = layers.activate(x + y, "relu")
-        return out, out
     window = network.pool_window
-    if network.add == "before_pool":
-        fine = layers.activate(x + y, "relu")
-        return layers.max_pool(fine, window), fine
-    out = layers.max_pool(x, window) + layers.max_pool(y, window)
+    if not pools or network.add == "before_pool":
+        fine = layers.activate(x + y if network.residual else y, "relu")
+        return layers.max_pool(fine, window) if pools else fine, fine
+    out = layers.max_pool(y, window)
+    if network.residual:
+        out = layers.max_pool(x, window) + out
     out = layers.activate(out, "relu")
     return out, out
 

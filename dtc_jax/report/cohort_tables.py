@@ -133,7 +133,12 @@ def _t_test(values: pd.Series, group: pd.Series, order: Sequence[str], equal: bo
     first, second = (values[group == name].dropna() for name in order)
     if min(len(first), len(second)) < 2:
         return ""
-    p = float(stats.ttest_ind(first, second, equal_var=equal).pvalue)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        try:
+            p = float(stats.ttest_ind(first, second, equal_var=equal).pvalue)
+        except RuntimeWarning:  # values of a group are all but equal, so that rounding decides
+            return ""
     return "" if np.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 

@@ -28,6 +28,7 @@ SENETS = [
         "conv_bias": True,
     },
     {"width": 9, "stages": 1, "stem_stride": 2, "norm": "instance", "pool_last": False},
+    {"width": 4, "stages": 2, "se": False, "residual": False},
 ]
 VNETS = [
     {"activation": "prelu", "kernel_size": 5, "convolutions": (1, 2)},
@@ -52,7 +53,7 @@ def classifier(number: int):
     config = (candidates if number == 1 else senet).get_config("demo").unlock()
     config.data.size_mm = (16, 16, 18)
     config.model.update({"stem_stride": 1, "conv": "native"} | SENETS[number])
-    config.preprocess.update(PREPROCESS[number])
+    config.preprocess.update(PREPROCESS[number % len(PREPROCESS)])
     config.predict.mirror = number != 1
     return config
 
@@ -88,12 +89,14 @@ def run_onnx(one: served.Served, given: dict[str, np.ndarray]) -> dict[str, np.n
     return dict(zip(names, session.run(None, given), strict=True))
 
 
-@pytest.mark.parametrize("number", range(3))
-@pytest.mark.parametrize("make", [classifier, segmenter])
+@pytest.mark.parametrize(
+    ("make", "number"),
+    [*((classifier, i) for i in range(len(SENETS))), *((segmenter, i) for i in range(len(VNETS)))],
+)
 def test_onnx_gives_the_same_numbers_with_every_option(drawn, make, number):
     one = served.make(drawn(make(number), members=2 if number == 0 else 1))
     given = arrays(one, 2)
-    assert one.uses_mask == (make is classifier and number < 2)
+    assert one.uses_mask == (make is classifier and PREPROCESS[number % 3]["mask"] != "none")
     assert_same(run_onnx(one, given), one.on_cpu(*given.values()))
 
 
