@@ -19,16 +19,15 @@ Exit codes: 0 done; 1 failed; 2 wrong use; 75 stopped by a signal, the same comm
 """
 
 import os
-import re
 import signal
 import sys
 
-import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
 from dtc_jax import progress
-from dtc_jax.errors import InputError, Stopped, UsageError, no_memory_is_an_input_error
+from dtc_jax.command_line import config_name, parse, usage
+from dtc_jax.errors import InputError, Stopped, no_memory_is_an_input_error
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "FILE[:VARIANT]; single fields are set by --config.a.b=VALUE."
@@ -97,7 +96,7 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's Ctrl-C
     progress.accept_any_terminal()
     try:
-        _parse(argv)
+        parse(argv, _CONFIG)
         if _HELP.value:
             print(f"{__doc__}\nFlags:\n{flags.FLAGS.module_help(sys.modules[__name__])}")
             return 0
@@ -137,11 +136,11 @@ def _run(argv: list[str]) -> None:
     )
 
     if _MODE.value == "train":
-        train.run(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name(argv)}")
+        train.run(_CONFIG.value, _WORKDIR.value or f"runs/{config_name(argv)}")
     elif _MODE.value == "leakage":
-        leakage.run(_CONFIG.value, _WORKDIR.value or f"runs/{_config_name(argv)}-leakage")
+        leakage.run(_CONFIG.value, _WORKDIR.value or f"runs/{config_name(argv)}-leakage")
     elif _MODE.value == "pipeline":
-        home = _WORKDIR.value or f"runs/{_config_name(argv)}"
+        home = _WORKDIR.value or f"runs/{config_name(argv)}"
         pipeline.run(_CONFIG.value, home, _CANDIDATES.value or "")
     elif _MODE.value == "evaluate":
         evaluate.run(
@@ -190,143 +189,90 @@ def _run(argv: list[str]) -> None:
         )
 
 
-def _parse(argv: list[str]) -> None:
-    """Parses the flags; everything that can be wrong with them is one line and exit code 2."""
-    argument = _config_argument(argv)
-    path = (argument or "").partition(":")[0]
-    if argument is not None and not os.path.isfile(path):
-        raise _usage(f"--config={path}: no such config file; give one of those in configs/.")
-    try:
-        rest = flags.FLAGS(argv)[1:]
-    except flags.Error as error:
-        # ml_collections puts the traceback of a config's own ValueError or TypeError in its text.
-        raise _usage(_first(error) if "Traceback" in str(error) else error) from error
-    except Exception as error:  # whatever a config raises
-        first = _first(error)
-        if isinstance(first, KeyError):
-            raise _usage(f"{path}: no such field: {_innermost(error)}") from error
-        raise _usage(f"{path}: cannot be loaded: {type(first).__name__}: {first}") from error
-    if rest:
-        raise _usage(f"{' '.join(rest)!r} is not a flag; every option is written --name=value.")
-    if argument is not None and not isinstance(_CONFIG.value, ml_collections.ConfigDict):
-        raise _usage(f"{path}: get_config() must return a ConfigDict of ml_collections.")
-
-
 def _check() -> None:
     """Checks that the flags fit the mode."""
     if _MODE.value != "predict":
         for flag in (_SCAN, _SERIES, _LUNGS, _LESIONS, _SEGMENTER, _CLASSIFIER, _REVIEW, _MASK):
             if flag.value is not None:
-                raise _usage(f"--{flag.name} is for --mode=predict.")
+                raise usage(f"--{flag.name} is for --mode=predict.")
     if _SWEEP.value is not None and _MODE.value != "sweep":
-        raise _usage("--sweep is for --mode=sweep.")
+        raise usage("--sweep is for --mode=sweep.")
     if _MANIFEST.value is not None and (_MODE.value != "evaluate" or _SCANS.value):
-        raise _usage("--manifest is for --mode=evaluate of a classifier, without --scans.")
+        raise usage("--manifest is for --mode=evaluate of a classifier, without --scans.")
     if _MANIFEST.value == "":
-        raise _usage("--manifest is empty; give the path of a CSV.")
+        raise usage("--manifest is empty; give the path of a CSV.")
     if _MODE.value != "export" and (_FORMAT.value is not None or _MEMBER.value is not None):
-        raise _usage("--format and --member are for --mode=export.")
+        raise usage("--format and --member are for --mode=export.")
     of_scans = _MODE.value == "evaluate" and _SCANS.value
     if _CANDIDATES.value and not (of_scans or _MODE.value in ("predict", "pipeline")):
-        raise _usage(
+        raise usage(
             "--candidates is for --mode=predict, --mode=pipeline and --mode=evaluate with --scans."
         )
     if _SCANS.value == "":
-        raise _usage("--scans is empty; give the path of a CSV.")
+        raise usage("--scans is empty; give the path of a CSV.")
     if _MODE.value in ("train", "leakage", "pipeline"):
         if _CONFIG.value is None:
-            raise _usage(
+            raise usage(
                 f"--mode={_MODE.value} needs --config=FILE; start with --config=configs/"
                 f"{'pipeline' if _MODE.value == 'pipeline' else 'senet'}.py:demo"
             )
         if _SCANS.value is not None:
-            raise _usage("--scans is for --mode=evaluate, once the run is trained.")
+            raise usage("--scans is for --mode=evaluate, once the run is trained.")
     elif _MODE.value == "predict":
         _check_predict()
     elif _MODE.value == "report":
         if not _PREDICTIONS.value or _OUT.value is None:
-            raise _usage("--mode=report needs --predictions=CSV[,CSV…] and --out=DIR.")
+            raise usage("--mode=report needs --predictions=CSV[,CSV…] and --out=DIR.")
     elif _MODE.value == "sweep":
         if _CONFIG.value is None or not _SWEEP.value or not _OUT.value:
-            raise _usage(
+            raise usage(
                 "--mode=sweep needs --config=FILE, --sweep=FILE and --out=DIR; start with --config="
                 "configs/senet.py:demo --sweep=configs/sweeps/demo.py --out=runs/sweep-demo"
             )
         if _WORKDIR.value is not None:
-            raise _usage("--mode=sweep has its runs in --out=DIR; omit --workdir.")
+            raise usage("--mode=sweep has its runs in --out=DIR; omit --workdir.")
     elif _MODE.value == "audit":
         if _CLAIMS.value is None:
-            raise _usage("--mode=audit needs --claims=YAML; see configs/claims/dtc_study.yaml")
+            raise usage("--mode=audit needs --claims=YAML; see configs/claims/dtc_study.yaml")
     elif _WORKDIR.value is None:
-        raise _usage(f"--mode={_MODE.value} needs --workdir=DIR, the folder of a trained run.")
+        raise usage(f"--mode={_MODE.value} needs --workdir=DIR, the folder of a trained run.")
     elif _CONFIG.value is not None:
-        raise _usage(f"--mode={_MODE.value} takes the configuration of --workdir; omit --config.")
+        raise usage(f"--mode={_MODE.value} takes the configuration of --workdir; omit --config.")
     elif _MODE.value == "export" and not _OUT.value:
-        raise _usage("--mode=export needs --out=DIR, the new folder of the bundle.")
+        raise usage("--mode=export needs --out=DIR, the new folder of the bundle.")
 
 
 def _check_predict() -> None:
     """Checks that the flags fit a prediction, or a review."""
     if _OUT.value is None:
-        raise _usage("--mode=predict needs --out=DIR, the folder of the answer.")
+        raise usage("--mode=predict needs --out=DIR, the folder of the answer.")
     if _THRESHOLD.value is not None:
-        raise _usage("--mode=predict uses the threshold of --classifier; omit --threshold.")
+        raise usage("--mode=predict uses the threshold of --classifier; omit --threshold.")
     if _CONFIG.value is not None or _WORKDIR.value is not None:
-        raise _usage("--mode=predict takes its networks from --segmenter and --classifier.")
+        raise usage("--mode=predict takes its networks from --segmenter and --classifier.")
     if _REVIEW.value is not None:
         if any(f.value for f in (_SEGMENTER, _SCANS, _LUNGS, _LESIONS, _CANDIDATES)):
-            raise _usage(
+            raise usage(
                 "--review is for one predicted scan; omit --segmenter, --candidates, --scans, "
                 "--lungs and --lesions."
             )
         return
     if bool(_SCAN.value) == bool(_SCANS.value):
-        raise _usage("--mode=predict needs --scan=PATH for one scan, or --scans=CSV for many.")
+        raise usage("--mode=predict needs --scan=PATH for one scan, or --scans=CSV for many.")
     if _LESIONS.value:
         if _SCANS.value or _SEGMENTER.value or _CANDIDATES.value:
-            raise _usage(
+            raise usage(
                 "--lesions are the outlined lesions of one --scan; omit --scans, --segmenter and "
                 "--candidates."
             )
         if not _CLASSIFIER.value:
-            raise _usage("--lesions needs --classifier=DIR of a trained run.")
+            raise usage("--lesions needs --classifier=DIR of a trained run.")
     elif not _SEGMENTER.value or not _CLASSIFIER.value:
-        raise _usage("--mode=predict needs --segmenter=DIR and --classifier=DIR of trained runs.")
+        raise usage("--mode=predict needs --segmenter=DIR and --classifier=DIR of trained runs.")
     if _MASK.value:
-        raise _usage("--mask is the edited mask of a review; give --review=CSV with it.")
+        raise usage("--mask is the edited mask of a review; give --review=CSV with it.")
     if _SCANS.value and (_SERIES.value or _LUNGS.value):
-        raise _usage("with --scans, series and lungs are columns of the CSV.")
-
-
-def _first(error: BaseException) -> BaseException:
-    """The error that led to the others."""
-    while error.__context__ is not None:
-        error = error.__context__
-    return error
-
-
-def _innermost(error: object) -> object:
-    """The text of an error that is made of another."""
-    while isinstance(error, BaseException):
-        error = error.args[0]
-    return error
-
-
-def _usage(message: object) -> UsageError:
-    return UsageError(" ".join(str(message).split()))
-
-
-def _config_argument(argv: list[str]) -> str | None:
-    """FILE[:VARIANT] of --config."""
-    found = re.findall(r"^--?config[=\n](.*)", "\n".join(argv[1:]), re.MULTILINE)
-    return found[-1] if found else None
-
-
-def _config_name(argv: list[str]) -> str:
-    """`configs/senet.py:demo` gives `senet-demo`."""
-    path, _, variant = (_config_argument(argv) or "").partition(":")
-    name = path.rsplit("/", 1)[-1].removesuffix(".py")
-    return f"{name}-{variant}" if variant else name
+        raise usage("with --scans, series and lungs are columns of the CSV.")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from dtc_jax import storage
 from dtc_jax.cohort import manifest, persons
@@ -145,9 +146,8 @@ def _together(probabilities: list[np.ndarray]) -> np.ndarray:
     """The probability by the mean of the logits, as the networks of a run decide. # [N]"""
     if len(probabilities) == 1:
         return probabilities[0]
-    inside = np.clip(np.stack(probabilities), _LEAST, 1 - _LEAST)
-    logits = np.log(inside) - np.log1p(-inside)  # [networks, N]
-    return np.asarray(1 / (1 + np.exp(-logits.mean(axis=0))))
+    logits = special.logit(np.clip(probabilities, _LEAST, 1 - _LEAST))  # [networks, N]
+    return np.asarray(special.expit(logits.mean(axis=0)))
 
 
 def _baselines(

@@ -9,28 +9,9 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from dtc_jax.cohort import manifest
 from dtc_jax.imaging import volume
 from dtc_jax.imaging.volume import Volume
 from tests.dicom_files import make_slices, save_slices
-
-
-@pytest.fixture
-def folder(answered, tmp_path):
-    """An answer of its own."""
-    return shutil.copytree(answered, tmp_path / "out")
-
-
-@pytest.fixture
-def review(call, folder, tmp_path):
-    """Writes the CSV of a review and reads it back; returns the exit code."""
-
-    def review(rows, *arguments):
-        path = tmp_path / "review.csv"
-        path.write_text("\n".join(["lesion_id,verdict,comment,reviewer", *rows]), "utf-8")
-        return call("--mode=predict", f"--out={folder}", f"--review={path}", *arguments)
-
-    return review
 
 
 def _changes(folder):
@@ -300,67 +281,3 @@ def test_a_lesion_can_be_added_where_none_was_found(predict, call, chests, tmp_p
     assert call(*again) == 1
     assert "is a review itself" in capsys.readouterr().err
     assert predict(f"--scan={chests / '2.nii.gz'}", f"--out={out / 'reviewed'}") == 1
-
-
-def test_of_a_batch_one_scan_is_reviewed(predict, call, chests, tmp_path, capsys):
-    (tmp_path / "scans.csv").write_text(f"image,scan_id\n{chests / '0.nii.gz'},a\n")
-    out = tmp_path / "out"
-    assert predict(f"--scans={tmp_path / 'scans.csv'}", f"--out={out}") == 0
-    path = tmp_path / "review.csv"
-    path.write_text("lesion_id,verdict,comment,reviewer\n1,accept,,A\n2,reject,,A\n")
-    assert call("--mode=predict", f"--out={out}", f"--review={path}") == 1
-    assert "give the folder of the reviewed one in it, or as --review" in capsys.readouterr().err
-    assert call("--mode=predict", f"--out={out / 'a'}", f"--review={path}") == 0
-    assert _changes(out / "a").change.tolist() == ["accepted", "rejected"]
-    before = (out / "a" / "reviewed" / "run.json").read_bytes()
-    assert predict(f"--scans={tmp_path / 'scans.csv'}", f"--out={out}") == 0
-    assert (out / "a" / "reviewed" / "run.json").read_bytes() == before
-
-
-def test_a_review_gives_rows_of_a_manifest_and_ignores_what_nobody_has_seen(review, folder):
-    assert review(["1,accept,,Ann", "2,,,"]) == 0
-    (row,) = manifest.read_manifest(folder / "reviewed" / "manifest.csv").to_dict("records")
-    assert row["patient_id"].startswith("scan-")  # no pseudonym was given
-    assert (row["mask_label"], row["change"], row["reviewer"]) == (1, "accepted", "Ann")
-    assert np.isnan(row["label"])
-    mask, ignored = (volume.read_image(row[name]).array for name in ("mask", "ignore"))
-    np.testing.assert_array_equal(ignored > 0, mask == 2)
-    assert volume.read_image(row["lungs"]).array.any()
-    assert review(["1,reject,,Ann", "2,reject,,Ann"]) == 0
-    path = folder / "reviewed" / "manifest.csv"
-    (row,) = manifest.read_manifest(path, healthy=True).to_dict("records")
-    assert row["lesion_id"] is row["mask"] is None or pd.isna(row["lesion_id"])
-    assert not (folder / "reviewed" / "unreviewed.nii.gz").exists()
-
-
-def test_segment_review_classify_are_three_commands(
-    predict, call, chests, classifier, tmp_path, capsys
-):
-    scans = [f"{chests / f'{i}.nii.gz'},w{i},s{i}" for i in (0, 1, 2)]
-    (tmp_path / "scans.csv").write_text("\n".join(["image,patient_id,scan_id", *scans]))
-    out, reviews = tmp_path / "out", tmp_path / "reviews"
-    assert predict(f"--scans={tmp_path / 'scans.csv'}", f"--out={out}") == 0
-    assert '"file": "review_s0.csv"' in (out / "s0" / "review.html").read_text()
-    reviews.mkdir()
-    head = "lesion_id,verdict,comment,reviewer,label"
-    (reviews / "review_s0.csv").write_text(f"{head}\n1,accept,,A,1\n2,accept,,A,avid\n")
-    (reviews / "s1.csv").write_text(f"{head}\n1,accept,,A,perhaps\n2,reject,,A,\n")
-    given = ("--mode=predict", f"--out={out}", f"--review={reviews}")
-    assert call(*given) == 1
-    said = capsys.readouterr()
-    assert "label is 'perhaps'" in said.out
-    assert "1 of 2 reviews failed: s1" in said.err
-    (reviews / "s1.csv").write_text(f"{head}\n1,accept,,A,refractory\n2,reject,,A,\n")
-    assert call(*given) == 0
-    table = manifest.read_manifest(out / "manifest.csv")
-    assert table.lesion_id.tolist() == ["s0-1", "s0-2", "s1-1"]
-    assert table.label.tolist() == [1, 0, 1]
-    assert table.patient_id.tolist() == ["w0", "w0", "w1"]
-    judge = ("--mode=evaluate", f"--workdir={classifier.workdir}")
-    assert call(*judge, f"--manifest={out / 'manifest.csv'}") == 0
-    judged = pd.read_csv(classifier.workdir / "cohorts" / "manifest" / "predictions.csv")
-    answers = pd.read_csv(out / "s0" / "reviewed" / "lesions.csv")
-    np.testing.assert_allclose(judged.score[:2], answers.refractory_probability, atol=1e-4)
-    (reviews / "other.csv").write_text(head)
-    assert call(*given) == 1
-    assert "belongs to none of the batch" in capsys.readouterr().err
