@@ -11,11 +11,12 @@ BENCHMARKS := auc_speed conv3d coverage sliding_window
 CODE := dtc_jax datasets configs launch.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench clean
+.PHONY: help setup demo test test-extras lint format bench clean
 
 help:
 	@echo "make demo    train and evaluate SE-Net on a phantom cohort"
-	@echo "make test    run all tests"
+	@echo "make test    run the tests"
+	@echo "make test-extras  run those that take minutes, several processes or heavy libraries"
 	@echo "make lint    ruff, mypy, buildifier"
 	@echo "make format  let ruff and buildifier rewrite the files"
 	@echo "make bench   run the benchmarks"
@@ -28,6 +29,10 @@ demo: setup
 
 test: setup
 	@$(BIN)/python -m pytest -n 2 --dist=loadgroup $(PYTEST_FLAGS)
+
+# Heavy libraries get an environment of their own, so that the other tests run without them.
+test-extras: .venv-extras/.installed
+	@.venv-extras/bin/python -m pytest -n 2 --dist=loadgroup -m extras $(PYTEST_FLAGS)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
@@ -53,12 +58,12 @@ requirements.txt: setup.cfg .venv/.installed
 	  --extra beam --extra test --output-file $@ setup.cfg
 
 clean:
-	rm -rf .venv .build .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-extras .build .mypy_cache .pytest_cache .ruff_cache *.egg-info
 
 # uv installs in seconds what takes pip minutes; where it fails, pip does it.
 define install
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[$(1)]' || \
-	  $(BIN)/python -m pip install --quiet --editable '.[$(1)]'
+	@$(BIN)/uv pip install --quiet --python $(@D)/bin/python --editable '.[$(1)]' || \
+	  $(@D)/bin/python -m pip install --quiet --editable '.[$(1)]'
 	@touch $@
 endef
 
@@ -73,3 +78,7 @@ endef
 
 .venv/.installed-dev: .venv/.installed
 	$(call install,dev)
+
+.venv-extras/.installed: setup.cfg pyproject.toml .venv/.installed
+	@test -x $(@D)/bin/python || $(BIN)/python -m venv $(@D)
+	$(call install,test-extras)

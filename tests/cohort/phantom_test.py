@@ -121,6 +121,7 @@ phantom.generate(pathlib.Path(sys.argv[1]), phantom.{SMALL!r})
 """
 
 
+@pytest.mark.extras
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_or_killed_generation_goes_on_where_it_was(path, tmp_path, monkeypatch, number):
     data = tmp_path / "data"
@@ -146,6 +147,7 @@ def test_a_stopped_or_killed_generation_goes_on_where_it_was(path, tmp_path, mon
     assert files(data / "cohort") == files(path.parent)
 
 
+@pytest.mark.extras
 def test_two_generations_at_once_generate_once(path, tmp_path, monkeypatch, capsys):
     written, write = [], scan.write
     monkeypatch.setattr(scan, "write", lambda *a: written.append(a) or write(*a))

@@ -11,6 +11,8 @@ import pytest
 from datasets import build
 from dtc_jax.training.batches import Records
 
+pytestmark = pytest.mark.extras  # kills processes and waits for others
+
 # Builds, but stands still while it writes the second shard.
 CODE = """
 import json, pathlib, sys, time

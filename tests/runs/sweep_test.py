@@ -11,6 +11,8 @@ import pytest
 from dtc_jax.statistics import predictions_table, study
 from dtc_jax.sweep import local, status
 
+pytestmark = pytest.mark.extras  # each trial is a process
+
 CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "senet.py"
 # Both have the same network, which is compiled once for both.
 SWEEP = {
