@@ -11,7 +11,9 @@ evaluate.
 (none): a network of width 16, 40 epochs.
     python launch.py --config=configs/candidates.py --config.data.segmenter=RUN \
       --config.data.manifest=CSV
-    Not measured on real scans.
+    24 min on two busy cores for the five folds of vnet:chests. In four whole scans, sensitivity
+    at 1 false finding a scan rises from .17 to .67 (n 6); 34.8 false ones a scan are above the
+    threshold, where the segmenter alone has 57.8.
 
 demo: a smaller one, for a first look.
     python launch.py --config=configs/candidates.py:demo --config.data.segmenter=RUN \
