@@ -19,8 +19,10 @@ Exit codes: 0 done; 1 failed; 2 wrong use; 75 stopped by a signal, the same comm
 """
 
 import os
+import re
 import signal
 import sys
+from collections.abc import Sequence
 
 from absl import flags
 from ml_collections import config_flags
@@ -91,14 +93,24 @@ _OR_LESS = (
 )
 
 
-def main(argv: list[str]) -> int:
-    """Runs one mode and returns the exit code."""
+def main(
+    argv: list[str],
+    name: str = "launch.py",
+    program: Sequence[str] = (os.path.abspath(__file__),),
+) -> int:
+    """Runs one mode and returns the exit code.
+
+    Args:
+      argv: of the program.
+      name: of the program, for its messages.
+      program: what Python is told to run for a command of its own, see `sweep.run`.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's Ctrl-C
     progress.accept_any_terminal()
     try:
         parse(argv, _CONFIG)
         if _HELP.value:
-            print(f"{__doc__}\nFlags:\n{flags.FLAGS.module_help(sys.modules[__name__])}")
+            print(f"{_described(name)}\nFlags:\n{flags.FLAGS.module_help(sys.modules[__name__])}")
             return 0
         _check()
         advice = _SMALLER
@@ -106,13 +118,13 @@ def main(argv: list[str]) -> int:
             of_network = "config.segmenter (or classifier)"
             advice += _OR_LESS.format(of_network if _MODE.value == "pipeline" else "config")
         with no_memory_is_an_input_error(f"--mode={_MODE.value}", advice):
-            _run(argv)
+            _run(argv, program)
     except (InputError, Stopped) as error:
-        print(f"launch.py: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print(
-            "launch.py: Stopped; what is finished is kept. Run the same command again to go on "
+            f"{name}: Stopped; what is finished is kept. Run the same command again to go on "
             "from here.",
             file=sys.stderr,
         )
@@ -120,7 +132,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _run(argv: list[str]) -> None:
+def _run(argv: list[str], program: Sequence[str]) -> None:
     """Calls the function of the mode with its flags."""
     # After the flags: JAX takes seconds to import.
     from dtc_jax.runs import (
@@ -183,10 +195,18 @@ def _run(argv: list[str]) -> None:
             _CONFIG.value,
             _SWEEP.value or "",
             _OUT.value or "",
-            program=os.path.abspath(__file__),
+            program=program,
             engine=_ENGINE.value,
             retries=_RETRIES.value,
         )
+
+
+def _described(name: str) -> str:
+    """The docstring, for a program of this name."""
+    if name == "launch.py":
+        return str(__doc__)
+    by_mode = re.sub(r"python launch\.py --mode=", f"{name} ", str(__doc__))
+    return by_mode.replace("python launch.py", f"{name} train")
 
 
 def _check() -> None:

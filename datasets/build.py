@@ -64,7 +64,7 @@ def build(
         raise unknown_choice("the dataset", name, NAMES)
     from datasets import prepare
 
-    module = importlib.import_module(f"datasets.{name}.{name}_dataset_builder")
+    module = importlib.import_module(f"{__package__}.{name}.{name}_dataset_builder")
     data_dir = pathlib.Path(data_dir)
     with storage.no_space_is_an_input_error(data_dir):
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ def main(argv: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m datasets.build",
+        prog=f"python -m {__package__}.build",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -73,12 +73,17 @@ def violations(root: pathlib.Path) -> list[str]:
 
 
 def _imported(node: ast.AST) -> list[str]:
-    """The modules a node imports; of `from a import b` it is `a.b`, which may be a name in `a`."""
+    """The modules a node imports; of `from a import b` it is `a.b`, which may be a name in `a`.
+
+    The table `_PUBLIC` of `dtc_jax/__init__.py` imports, too: name -> module.
+    """
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom):
         prefix = "." * node.level + (node.module or "")
         return [f"{prefix}.{alias.name}" for alias in node.names]
+    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_PUBLIC":
+        return [f"{where}.{name}" for name, where in ast.literal_eval(node.value).items()]
     return []
 
 
@@ -196,6 +201,8 @@ def test_module_bazel_is_parsed_and_versions_agree():
         ("import jax.numpy as jnp", "'@pypi//jax' is not among the deps"),
         ("import orbax.checkpoint", "belongs in dtc_jax/training/checkpoint.py alone"),
         ("from . import part", "relative import"),
+        ("_PUBLIC = {'x': 'dtc_jax.errors'}", None),
+        ("_PUBLIC = {'x': 'dtc_jax.upper.part'}", "':upper' is not among the deps of ':lower'"),
     ],
 )
 def test_a_forbidden_import_is_named_with_file_and_line(tmp_path, statement, expected):

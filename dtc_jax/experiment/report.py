@@ -14,7 +14,7 @@ from dtc_jax.statistics.study import Settings, study
 
 
 def write(
-    predictions: Sequence[storage.PathLike],
+    predictions: Sequence[storage.PathLike | pd.DataFrame],
     out: storage.PathLike,
     threshold: float | None = None,
     left: Artefacts | None = None,
@@ -25,8 +25,8 @@ def write(
     of the first run's `config.report`.
 
     Args:
-      predictions: CSV files, see `statistics.predictions_table`. The others are compared with the
-        first run.
+      predictions: CSV files or tables, see `statistics.predictions_table`. The others are compared
+        with the first run.
       out: folder of the report.
       threshold: of the decisions where a table has none; None: 0.5.
       left: by all runs together; None for what lies beside each table.
@@ -39,9 +39,12 @@ def write(
     """
     tables: list[pd.DataFrame] = []
     by_run: dict[str, Artefacts] = {}
-    for path in map(pathlib.Path, predictions):
-        table = predictions_table.read(path)
-        beside = left or artefacts.read(path)
+    for given in predictions:
+        if isinstance(given, pd.DataFrame):
+            table, beside = predictions_table.check(given), left or Artefacts()
+        else:
+            table = predictions_table.read(given)
+            beside = left or artefacts.read(pathlib.Path(given))
         by_run |= {run: beside for run in table.run.unique() if run not in by_run}
         tables.append(table)
     complete = predictions_table.complete(pd.concat(tables, ignore_index=True), threshold)

@@ -13,7 +13,9 @@ from dtc_jax.imaging.numbering import Slices
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference import classify, saliency, second_look
 from dtc_jax.inference.classify import Classifier
+from dtc_jax.inference.segment import segment
 from dtc_jax.prediction import places
+from dtc_jax.prediction.predictors import Predictors
 from dtc_jax.report.review import Finding
 
 NOTICE = "For research use only"
@@ -70,6 +72,42 @@ class Answer:
         return Volume(
             np.where(np.isin(self.mask.array, shown), self.mask.array, 0), self.mask.affine
         )
+
+
+def of_scan(
+    predictors: Predictors,
+    image: Volume,
+    lungs: Volume | None,
+    outlined: Volume | None,
+    slices: Slices,
+    clock: "Clock",
+) -> Answer:
+    """Finds the lesions of a scan, or takes those that are outlined, and classifies them.
+
+    Args:
+      predictors: without a segmenter, the lesions are those of `outlined`.
+      image: HU.
+      lungs: bool on the grid of `image`; None where they are not known and not needed.
+      outlined: the lesions' numbers on the grid of `image`; None to find them.
+      slices: see `Answer`.
+      clock: counts the time of each part.
+    """
+    if outlined is not None:
+        mask, measured = outlined, instances.measure(image, outlined)
+        clock.lap("outlined lesions")
+    else:
+        if predictors.segmenter is None:
+            raise ValueError("without a segmenter, the lesions must be outlined.")
+        found = segment(predictors.segmenter, image, lungs)
+        clock.lap("segment")
+        mask, lungs = found.mask, found.lungs
+        measured = look_again(predictors.candidates, image, mask, found.lesions)
+        if predictors.candidates:
+            clock.lap("second look")
+    sides = None if lungs is None else places.sides(lungs)
+    answer = make(predictors.classifier, image, mask, measured, sides, slices)
+    clock.lap("classify and heat maps")
+    return answer
 
 
 def make(

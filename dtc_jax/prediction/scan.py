@@ -7,13 +7,12 @@ import numpy as np
 
 from dtc_jax.errors import InputError, no_memory_is_an_input_error
 from dtc_jax.experiment import environment
-from dtc_jax.imaging import instances, lungs, numbering
+from dtc_jax.imaging import lungs, numbering
 from dtc_jax.imaging.dicom import seg
 from dtc_jax.imaging.volume import Volume
-from dtc_jax.inference.segment import segment
 from dtc_jax.prediction import answer as answer_lib
 from dtc_jax.prediction import folder as folder_lib
-from dtc_jax.prediction import outlined, places, requests
+from dtc_jax.prediction import outlined, requests
 from dtc_jax.prediction import predictors as predictors_lib
 from dtc_jax.prediction.answer import Answer, Clock
 from dtc_jax.prediction.predictors import Predictors
@@ -61,28 +60,22 @@ def _answer(
     """Makes and writes the answer to a scan that is read."""
     field = _lungs(request, scan)
     clock.lap("lungs")
-    outlines = ""
+    given = None
     if predictors.segmenter is None:
         given = outlined.read(request.lesions, scan.image)
-        mask, outlines = given.mask, given.statement
-        measured = instances.measure(scan.image, mask)
-        clock.lap("outlined lesions")
-    else:
-        found = segment(predictors.segmenter, scan.image, field)
-        clock.lap("segment")
-        mask = found.mask
-        measured = answer_lib.look_again(predictors.candidates, scan.image, mask, found.lesions)
-        if predictors.candidates:
-            clock.lap("second look")
-    slices = numbering.slices(scan.image, scan.series)
-    sides = None if field is None else places.sides(field)
-    answer = answer_lib.make(predictors.classifier, scan.image, mask, measured, sides, slices)
-    clock.lap("classify and heat maps")
+    answer = answer_lib.of_scan(
+        predictors,
+        scan.image,
+        field,
+        given.mask if given else None,
+        numbering.slices(scan.image, scan.series),
+        clock,
+    )
     record = {
         "kind": "prediction",
         "scan": describe(request, scan) | identity,
         "lungs": "not found" if field is None else "given" if request.lungs else "found",
-        **({"outlines": outlines} if outlines else {}),
+        **({"outlines": given.statement} if given else {}),
         "networks": predictors.networks,
         "keep_identity": keep_identity,
         "versions": environment.versions(),

@@ -1,6 +1,7 @@
 """`--mode=sweep`: one configuration in many variants, each trained apart, and one table of all."""
 
 import pathlib
+from collections.abc import Sequence
 
 import jax
 import ml_collections
@@ -18,7 +19,7 @@ def run(
     sweep: storage.PathLike,
     out: storage.PathLike,
     *,
-    program: storage.PathLike,
+    program: Sequence[str],
     engine: str = "local",
     retries: int = 1,
 ) -> None:
@@ -28,7 +29,7 @@ def run(
       config: that the variants start from.
       sweep: the sweep file, see `sweep.plan`.
       out: folder of the sweep, see `sweep.folder`.
-      program: path of launch.py, which trains each trial.
+      program: what Python is told to run to train a trial: launch.py, by its path.
       engine: that runs the trials, see `sweep.engines`.
       retries: how often a trial that failed is started again.
 

@@ -107,19 +107,19 @@ def is_done(folder: pathlib.Path, trial: Trial) -> bool:
     return all((home / name).is_file() for name in ("metrics.json", table))
 
 
-def job(folder: pathlib.Path, trial: Trial, program: storage.PathLike) -> Job:
+def job(folder: pathlib.Path, trial: Trial, program: Sequence[str]) -> Job:
     """The ordinary training of a trial as a command; writes its configuration.
 
     Args:
       folder: of the sweep.
       trial: to run.
-      program: path of launch.py.
+      program: what Python is told to run: launch.py, by its path.
     """
     config, home = folder / "configs" / f"{trial.name}.py", workdir_of(folder, trial)
     literal = pprint.pformat(trial.config.to_dict(), indent=1, width=92, sort_dicts=False)
     text = "\n".join(f"        {line}" for line in literal.splitlines())
     storage.write_text(config, _CONFIG.format(name=trial.name, fields=text))
-    command = (sys.executable, str(program), f"--config={config}", f"--workdir={home}")
+    command = (sys.executable, *program, f"--config={config}", f"--workdir={home}")
     return Job(trial.name, command, home, folder / "logs" / f"{trial.name}.log")
 
 

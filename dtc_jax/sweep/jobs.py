@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dtc_jax.errors import Stopped, UsageError
 
 DONE = 0
+_PROGRAMS = ("launch.py: ", "dtc-jax: ")  # begin a message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +64,7 @@ def is_final(code: int, attempts: int, retries: int) -> bool:
 
 
 def message(code: int, log: pathlib.Path, start: int = 0) -> str:
-    """Why a job failed, in one line: the message of launch.py, else the last line that it printed.
+    """Why a job failed, in one line: our own message, else the last line that it printed.
 
     Args:
       code: its exit code; negative: the signal that ended it.
@@ -80,7 +81,7 @@ def message(code: int, log: pathlib.Path, start: int = 0) -> str:
         handle.seek(start)
         lines = handle.read().decode("utf-8", "replace").split("\n")
     said = [line.strip() for line in lines if line.strip()]
-    ours = [line.removeprefix("launch.py: ") for line in said if line.startswith("launch.py: ")]
+    ours = [line.partition(": ")[2] for line in said if line.startswith(_PROGRAMS)]
     return (ours or said or [f"exit code {code}"])[-1]
 
 

@@ -85,7 +85,7 @@ def build(
       folder: `config.data.folder`.
     """
     try:
-        from datasets import build  # not installed with the package: see the README
+        from datasets import build  # in a clone it stands beside the package
     except ImportError as error:
         raise InputError(
             "the dataset builders were not found; run launch.py from the root of the repository."

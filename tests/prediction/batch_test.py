@@ -17,8 +17,8 @@ import pytest
 import launch
 from dtc_jax.errors import InputError
 from dtc_jax.imaging import volume
+from dtc_jax.prediction import answer as answer_lib
 from dtc_jax.prediction import requests
-from dtc_jax.prediction import scan as scan_lib
 from tests.dicom_files import make_slices, save_slices
 
 
@@ -77,7 +77,7 @@ def test_a_message_names_no_file_whose_path_begins_as_that_of_the_scan(predict, 
 
 
 def test_a_scan_too_large_for_the_accelerator_does_not_stop_the_rest(predict, scans, monkeypatch):
-    segment, seen = scan_lib.segment, []
+    segment, seen = answer_lib.segment, []
 
     def full(*given):
         seen.append(given)
@@ -85,7 +85,7 @@ def test_a_scan_too_large_for_the_accelerator_does_not_stop_the_rest(predict, sc
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
         return segment(*given)
 
-    monkeypatch.setattr(scan_lib, "segment", full)
+    monkeypatch.setattr(answer_lib, "segment", full)
     out = scans.parent / "out"
     assert predict(f"--scans={scans}", f"--out={out}") == 1
     assert _table(out).status.tolist() == ["failed", "failed", "done", "done"]

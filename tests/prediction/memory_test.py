@@ -11,8 +11,8 @@ import SimpleITK as sitk
 
 from dtc_jax.imaging import volume
 from dtc_jax.imaging.volume import Volume
+from dtc_jax.prediction import answer as answer_lib
 from dtc_jax.prediction import requests
-from dtc_jax.prediction import scan as scan_lib
 
 SHAPE = (240, 512, 512)  # 120 MiB as int16, of which zeros pack to next to nothing
 
@@ -65,7 +65,7 @@ def test_a_scan_too_large_for_the_accelerator_is_said(
     def full(*_):
         jnp.zeros((10**8, 10**7)).block_until_ready()  # more than any address space
 
-    monkeypatch.setattr(scan_lib, "segment", full)
+    monkeypatch.setattr(answer_lib, "segment", full)
     with pytest.raises(jax.errors.JaxRuntimeError):
         full()
     assert predict(f"--scan={chests / '0.nii.gz'}", f"--out={tmp_path / 'out'}") == 1

@@ -43,7 +43,7 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path):
 
 def test_a_trials_configuration_is_a_file_that_gives_it_back(tmp_path):
     (trial,) = planned(["full"]).trials
-    job = folder.job(tmp_path, trial, "launch.py")
+    job = folder.job(tmp_path, trial, ("launch.py",))
     space: dict = {}
     exec((tmp_path / "configs" / "full-seed0.py").read_text(), space)
     again = space["get_config"]()

@@ -1,0 +1,1 @@
+"""The sweeps of the study; see docs/sweeps.md."""

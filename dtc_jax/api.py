@@ -1,0 +1,241 @@
+"""The public interface for Python, on arrays and tables; each function is also `dtc_jax.NAME`.
+
+    import dtc_jax
+
+    config = dtc_jax.get_config("senet:demo", {"train.epochs": 10})
+    evaluation = dtc_jax.train(config, "runs/mine")
+    print(evaluation.metrics["network"]["primary"]["test"]["auc"])
+
+    scan = dtc_jax.read_scan("ct/")
+    networks = dtc_jax.load_predictors("runs/segmenter", "runs/mine")
+    answer = dtc_jax.predict(scan, networks)
+    print(answer.table[["lesion_id", "diameter_mm", "refractory_probability", "decision"]])
+
+Errors that a caller can act on are `dtc_jax.errors.InputError`: they name the file, the row or the
+field, and say what to do.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ml_collections
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dtc_jax.audit import claims as claims_lib
+from dtc_jax.errors import InputError, UsageError
+from dtc_jax.experiment import environment, report
+from dtc_jax.experiment.overrides import overridden
+from dtc_jax.imaging import ct, lungs, numbering, volume
+from dtc_jax.imaging.volume import Volume
+from dtc_jax.prediction import answer as answer_lib
+from dtc_jax.prediction import predictors
+from dtc_jax.prediction.answer import Answer
+from dtc_jax.prediction.predictors import Predictors
+from dtc_jax.runs import train as train_lib
+from dtc_jax.storage import PathLike
+from dtc_jax.tasks.definition import Evaluation
+
+CONFIGS = ("senet", "vnet", "candidates", "pipeline")
+
+
+def read_scan(path: PathLike, series: int | str | None = None) -> Volume:
+    """Reads a CT of any orientation: `array` in HU [Z, Y, X], `affine` to RAS millimetres.
+
+    Args:
+      path: NIfTI, NRRD or MHA, or a folder of DICOM files.
+      series: SeriesNumber or SeriesInstanceUID in a DICOM folder; None: the largest axial series.
+
+    Raises:
+      InputError: it cannot be read, or is no CT in HU.
+    """
+    return ct.read(path, series)
+
+
+def from_array(
+    hu: npt.ArrayLike,
+    spacing_mm: Sequence[float] = (1.0, 1.0, 1.0),
+    affine: npt.ArrayLike | None = None,
+) -> Volume:
+    """A scan, or a mask, from an array.
+
+    Args:
+      hu: [Z, Y, X], from the feet to the head, from back to front, from left to right; see
+        `affine`.
+      spacing_mm: distance of neighbouring voxels along z, y, x.
+      affine: [4, 4]; maps a voxel index (z, y, x, 1) to RAS world coordinates in mm; the default
+        has `spacing_mm` and its origin at the first voxel.
+
+    Raises:
+      InputError: the array is not 3-D, is empty or contains NaN, or a spacing is not above 0.
+    """
+    array = np.asarray(hu)
+    if array.ndim != 3 or not array.size:
+        raise InputError(f"the array has the shape {array.shape}; give voxels along z, y and x.")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InputError("the array contains NaN or infinite voxels; replace them by -1000 HU.")
+    if affine is None:
+        if len(spacing_mm) != 3 or not min(spacing_mm) > 0:
+            raise InputError(f"spacing_mm is {spacing_mm}; give three lengths above 0 for z, y, x.")
+        affine = np.zeros((4, 4))
+        affine[[2, 1, 0, 3], [0, 1, 2, 3]] = (*spacing_mm, 1.0)
+    elif np.shape(affine) != (4, 4):
+        raise InputError(f"affine has the shape {np.shape(affine)}; it must be 4 × 4.")
+    return Volume(array if array.dtype == bool else volume.compact(array), np.asarray(affine))
+
+
+def find_lungs(scan: Volume) -> Volume:
+    """The lungs of a chest CT: bool on the grid of `scan`.
+
+    Raises:
+      InputError: there are none: it is no chest, or not in HU.
+    """
+    return lungs.lung_field(scan)
+
+
+def get_config(name: str, fields: Mapping[str, Any] | None = None) -> ml_collections.ConfigDict:
+    """A configuration that ships with the project, locked.
+
+    Args:
+      name: 'senet', 'vnet', 'candidates' or 'pipeline', and a variant: 'senet:demo'.
+      fields: replace some, by their full names: {"model.width": 16}.
+
+    Raises:
+      UsageError: there is no such configuration, variant or field.
+    """
+    file, _, variant = name.partition(":")
+    if file not in CONFIGS:
+        raise UsageError(f"there is no configuration {file!r}; choose one of {', '.join(CONFIGS)}.")
+    try:
+        from configs import candidates, pipeline, senet, vnet
+    except ImportError as error:
+        raise InputError(
+            "the configurations were not found; import dtc_jax from the root of the repository."
+        ) from error
+    modules = {"senet": senet, "vnet": vnet, "candidates": candidates, "pipeline": pipeline}
+    try:
+        config = modules[file].get_config(variant)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return overridden(config, fields or {}, "fields").lock()
+
+
+def train(config: ml_collections.ConfigDict, workdir: PathLike) -> Evaluation:
+    """Trains and evaluates a network; the same call goes on with a training that was stopped.
+
+    Args:
+      config: see `get_config`; not a pipeline's.
+      workdir: folder of the run, which gets the checkpoints, figures, tables and the report.
+
+    Returns:
+      `metrics`, as in the run's metrics.json; `tables` by file name, such as predictions.csv; and a
+      `summary` in words.
+
+    Raises:
+      InputError: a field or the data are wrong, or `workdir` belongs to another configuration.
+      dtc_jax.errors.Stopped: a signal came; the state is saved.
+    """
+    if "classifier" in config:
+        raise UsageError("a pipeline trains two networks; run it by --mode=pipeline.")
+    return train_lib.run(config, workdir)
+
+
+def load_predictors(
+    segmenter: PathLike | None, classifier: PathLike, candidates: PathLike | None = None
+) -> Predictors:
+    """The networks of trained runs, for `predict`.
+
+    Args:
+      segmenter: folder of a run; None where the lesions are outlined already.
+      classifier: folder of a run.
+      candidates: folder of a run that tells lesions from false findings; None for none.
+
+    Raises:
+      InputError: a folder is none of a finished run, or of one of another task.
+    """
+    environment.prepare()
+    return predictors.load(segmenter or "", classifier, candidates or "")
+
+
+def predict(
+    scan: Volume,
+    networks: Predictors,
+    *,
+    lesions: npt.ArrayLike | None = None,
+    lungs: npt.ArrayLike | None = None,
+) -> Answer:
+    """Finds the lesions of a CT and says which are RAI-refractory; nothing is written.
+
+    Args:
+      scan: of `read_scan` or `from_array`.
+      networks: of `load_predictors`.
+      lesions: their numbers, 0 elsewhere, [Z, Y, X] on the grid of `scan`; None to find them.
+      lungs: bool, where lesions are looked for; None to find them.
+
+    Returns:
+      `table` with a row a lesion, `mask` with their numbers, `heat` maps by number.
+
+    Raises:
+      InputError: an array is on another grid, or no lungs were found.
+      UsageError: not one of `lesions` and a segmenter is given.
+    """
+    if (lesions is None) == (networks.segmenter is None):
+        raise UsageError("give the lesions, or networks with a segmenter that finds them.")
+    outlined = None
+    if lesions is not None:
+        outlined = _on_grid(np.asarray(lesions, np.uint16), scan, "lesions")
+    given = None if lungs is None else _on_grid(np.asarray(lungs, bool), scan, "lungs")
+    field = given
+    if given is None:
+        try:
+            field = find_lungs(scan)
+        except InputError:
+            if outlined is None:
+                raise
+    slices = numbering.slices(scan, None)
+    return answer_lib.of_scan(networks, scan, field, outlined, slices, answer_lib.Clock())
+
+
+def _on_grid(array: np.ndarray, scan: Volume, what: str) -> Volume:
+    if array.shape != scan.shape:
+        raise InputError(f"{what} has {array.shape} voxels, the scan {scan.shape}; use its grid.")
+    if not array.any():
+        raise InputError(f"{what} is empty; set at least one voxel, or omit it.")
+    return Volume(array, scan.affine)
+
+
+def write_report(
+    predictions: pd.DataFrame | PathLike | Sequence[pd.DataFrame | PathLike],
+    out: PathLike,
+    threshold: float | None = None,
+) -> str:
+    """Writes the study's report of one or several tables of predictions.
+
+    Args:
+      predictions: tables, or paths of CSV files, with patient_id, lesion_id, label and score; see
+        `dtc_jax.statistics.predictions_table`. The others are compared with the first.
+      out: folder of the report.
+      threshold: of the decisions where a table has none; None: 0.5.
+
+    Returns:
+      Path of the page.
+
+    Raises:
+      InputError: a table is not as it must be; names the row and the column.
+    """
+    many = isinstance(predictions, Sequence) and not isinstance(predictions, str)
+    given = predictions if many else [predictions]
+    return str(report.write(given, out, threshold))  # type: ignore[arg-type]
+
+
+def audit_claims(claims: Mapping[str, Any]) -> dict[str, Any]:
+    """Recomputes the figures that a paper prints, and says which contradict each other.
+
+    Args:
+      claims: see `dtc_jax.audit.claims`; every number is text, as printed: '.800'.
+
+    Raises:
+      InputError: a claim has a wrong or missing field.
+    """
+    return claims_lib.recompute(claims)
