@@ -11,7 +11,7 @@ BENCHMARKS := auc_speed conv3d coverage sliding_window
 CODE := dtc_jax datasets configs launch.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-extras lint format bench clean
+.PHONY: help setup demo test test-extras lint format docs bench clean
 
 help:
 	@echo "make demo    train and evaluate SE-Net on a phantom cohort"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-extras  run those that take minutes, several processes or heavy libraries"
 	@echo "make lint    ruff, mypy, buildifier"
 	@echo "make format  let ruff and buildifier rewrite the files"
+	@echo "make docs    build the documentation as a site, .build/site/index.html"
 	@echo "make bench   run the benchmarks"
 	@echo "make clean   remove .venv and everything built; data/ and runs/ stay"
 
@@ -49,6 +50,9 @@ format: .venv/.installed-dev
 	$(BIN)/ruff format .
 	npx --yes $(BUILDIFIER) -mode=fix -lint=fix BUILD MODULE.bazel
 
+docs: .venv/.installed-docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet  # of a later MkDocs
+
 bench: setup
 	@for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
@@ -78,6 +82,9 @@ endef
 
 .venv/.installed-dev: .venv/.installed
 	$(call install,dev)
+
+.venv/.installed-docs: .venv/.installed
+	$(call install,docs)
 
 .venv-extras/.installed: setup.cfg pyproject.toml .venv/.installed
 	@test -x $(@D)/bin/python || $(BIN)/python -m venv $(@D)
