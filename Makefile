@@ -5,16 +5,19 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3.11 python3 python python3.12 python3.13; do \
   $$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
+# By pip, which unlike uv finds a local file of the CPU build; `make TORCH= test-extras` omits it.
+TORCH ?= torch==2.13.0
 BUILDIFIER := @bazel/buildifier@8.2.1
 # Those that need nothing but the project; the others take data or a run, see their docstrings.
 BENCHMARKS := auc_speed conv3d coverage sliding_window
 CODE := dtc_jax datasets configs launch.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-extras lint format docs bench clean
+.PHONY: help setup demo serve-demo test test-extras lint format docs bench clean
 
 help:
 	@echo "make demo    train and evaluate SE-Net on a phantom cohort"
+	@echo "make serve-demo  export it, and ask it on a server"
 	@echo "make test    run the tests"
 	@echo "make test-extras  run those that take minutes, several processes or heavy libraries"
 	@echo "make lint    ruff, mypy, buildifier"
@@ -27,6 +30,12 @@ setup: .venv/.installed
 
 demo: setup
 	@$(BIN)/python launch.py --config=configs/senet.py:demo
+
+# Its run is exported anew if it was trained anew.
+serve-demo: demo .venv-extras/.installed
+	@rm -rf runs/senet-demo-bundle
+	@$(BIN)/python launch.py --mode=export --workdir=runs/senet-demo --out=runs/senet-demo-bundle
+	@.venv-extras/bin/python -m benchmarks.served runs/senet-demo-bundle
 
 test: setup
 	@$(BIN)/python -m pytest -n 2 --dist=loadgroup $(PYTEST_FLAGS)
@@ -88,4 +97,6 @@ endef
 
 .venv-extras/.installed: setup.cfg pyproject.toml .venv/.installed
 	@test -x $(@D)/bin/python || $(BIN)/python -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) || \
+	  echo "PyTorch could not be installed; the tests that need it will skip."
 	$(call install,test-extras)

@@ -53,12 +53,17 @@ _LUNGS = flags.DEFINE_string("lungs", None, "predict: mask of the lungs of --sca
 _LESIONS = flags.DEFINE_string(
     "lesions", None, "predict: mask, or CSV of points with a radius, of the lesions of --scan."
 )
-_SEGMENTER = flags.DEFINE_string("segmenter", None, "predict: folder of a segmenter's run.")
-_CLASSIFIER = flags.DEFINE_string("classifier", None, "predict: folder of a classifier's run.")
+_SEGMENTER = flags.DEFINE_string(
+    "segmenter", None, "predict: folder of a segmenter's run or bundle."
+)
+_CLASSIFIER = flags.DEFINE_string(
+    "classifier", None, "predict: folder of a classifier's run or bundle."
+)
 _CANDIDATES = flags.DEFINE_string(
     "candidates",
     None,
-    "Run that tells lesions from false findings: predict, pipeline, evaluate --scans.",
+    "Run, or for predict a bundle, that tells lesions from false findings: predict, pipeline, "
+    "evaluate --scans.",
 )
 _REVIEW = flags.DEFINE_string(
     "review", None, "predict: CSV of the review page of --out; of a batch a folder."
@@ -84,6 +89,9 @@ _FORMAT = flags.DEFINE_list(
     "format", None, "export: stablehlo, onnx, safetensors; default all that are installed."
 )
 _MEMBER = flags.DEFINE_integer("member", None, "export: number of the fold whose network it is.")
+_DTYPE = flags.DEFINE_string(
+    "dtype", None, "export: float32, or bfloat16 or float16 where a format takes it."
+)
 flags.DEFINE_alias("keep-identity", "keep_identity")
 _HELP = flags.DEFINE_bool("help", False, "Show this text.", short_name="h")
 
@@ -134,6 +142,9 @@ def main(
 
 def _run(argv: list[str], program: Sequence[str]) -> None:
     """Calls the function of the mode with its flags."""
+    if _MODE.value == "predict":
+        _predict()
+        return
     # After the flags: JAX takes seconds to import.
     from dtc_jax.runs import (
         audit,
@@ -141,7 +152,6 @@ def _run(argv: list[str], program: Sequence[str]) -> None:
         export,
         leakage,
         pipeline,
-        predict,
         report,
         sweep,
         train,
@@ -161,7 +171,34 @@ def _run(argv: list[str], program: Sequence[str]) -> None:
             _CANDIDATES.value or "",
             _MANIFEST.value or "",
         )
-    elif _MODE.value == "predict" and _REVIEW.value:
+    elif _MODE.value == "report":
+        report.run(_PREDICTIONS.value or [], _OUT.value or "", _THRESHOLD.value)
+    elif _MODE.value == "export":
+        export.run(
+            _WORKDIR.value or "",
+            _OUT.value or "",
+            _FORMAT.value or [],
+            _MEMBER.value,
+            _DTYPE.value or "float32",
+        )
+    elif _MODE.value == "audit":
+        audit.run(_CLAIMS.value or "", _OUT.value)
+    elif _MODE.value == "sweep":
+        sweep.run(
+            _CONFIG.value,
+            _SWEEP.value or "",
+            _OUT.value or "",
+            program=program,
+            engine=_ENGINE.value,
+            retries=_RETRIES.value,
+        )
+
+
+def _predict() -> None:
+    """Predicts, or makes the final answer of a review; networks of bundles need no JAX."""
+    from dtc_jax.runs import predict
+
+    if _REVIEW.value:
         predict.review(
             _OUT.value or "",
             _REVIEW.value,
@@ -171,7 +208,7 @@ def _run(argv: list[str], program: Sequence[str]) -> None:
             classifier=_CLASSIFIER.value or "",
             keep_identity=_KEEP_IDENTITY.value,
         )
-    elif _MODE.value == "predict":
+    else:
         predict.run(
             _OUT.value or "",
             _SEGMENTER.value or "",
@@ -183,21 +220,6 @@ def _run(argv: list[str], program: Sequence[str]) -> None:
             lesions=_LESIONS.value or "",
             candidates=_CANDIDATES.value or "",
             keep_identity=_KEEP_IDENTITY.value,
-        )
-    elif _MODE.value == "report":
-        report.run(_PREDICTIONS.value or [], _OUT.value or "", _THRESHOLD.value)
-    elif _MODE.value == "export":
-        export.run(_WORKDIR.value or "", _OUT.value or "", _FORMAT.value or [], _MEMBER.value)
-    elif _MODE.value == "audit":
-        audit.run(_CLAIMS.value or "", _OUT.value)
-    elif _MODE.value == "sweep":
-        sweep.run(
-            _CONFIG.value,
-            _SWEEP.value or "",
-            _OUT.value or "",
-            program=program,
-            engine=_ENGINE.value,
-            retries=_RETRIES.value,
         )
 
 
@@ -221,8 +243,10 @@ def _check() -> None:
         raise usage("--manifest is for --mode=evaluate of a classifier, without --scans.")
     if _MANIFEST.value == "":
         raise usage("--manifest is empty; give the path of a CSV.")
-    if _MODE.value != "export" and (_FORMAT.value is not None or _MEMBER.value is not None):
-        raise usage("--format and --member are for --mode=export.")
+    if _MODE.value != "export" and any(
+        flag.value is not None for flag in (_FORMAT, _MEMBER, _DTYPE)
+    ):
+        raise usage("--format, --member and --dtype are for --mode=export.")
     of_scans = _MODE.value == "evaluate" and _SCANS.value
     if _CANDIDATES.value and not (of_scans or _MODE.value in ("predict", "pipeline")):
         raise usage(

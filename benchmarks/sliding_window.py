@@ -26,6 +26,7 @@ from dtc_jax.imaging.resample import onto
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference import sliding_window as windows_lib
 from dtc_jax.models.vnet import VNet
+from dtc_jax.networks.stitching import DeviceSums
 
 _SPACING_MM = (1.0, 0.7, 0.7)
 _PLAIN_WINDOWS = 20
@@ -95,7 +96,7 @@ def main() -> None:
     print(f"{seen.shape} voxels at 1 mm, windows of {spec.window}, overlap {spec.overlap}")
 
     def run() -> np.ndarray:
-        return windows_lib.sliding_window(predict, seen.array, spec, field.array)
+        return windows_lib.sliding_window(predict, seen.array, spec, field.array, DeviceSums)
 
     _timed("windows, first scan", run)
     probability = _timed("windows, second scan", run)

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from dtc_jax.api import read_scan as read_scan
     from dtc_jax.api import train as train
     from dtc_jax.api import write_report as write_report
+    from dtc_jax.prediction.loaded import load as load
 
 _PUBLIC = {  # name -> the module that has it
     "audit_claims": "dtc_jax.api",
     "find_lungs": "dtc_jax.api",
     "from_array": "dtc_jax.api",
     "get_config": "dtc_jax.api",
+    "load": "dtc_jax.prediction.loaded",
     "load_predictors": "dtc_jax.api",
     "predict": "dtc_jax.api",
     "read_scan": "dtc_jax.api",

@@ -23,7 +23,8 @@ ONLY_IN = {
     "grain": ("dtc_jax/training/batches.py",),
     "apache_beam": ("datasets/",),
     "tensorflow": (),
-    **dict.fromkeys(("flatbuffers", "onnx", "onnxruntime", "safetensors"), ("dtc_jax/export/",)),
+    **dict.fromkeys(("flatbuffers", "onnx", "safetensors"), ("dtc_jax/export/",)),
+    "onnxruntime": ("dtc_jax/serving/", "dtc_jax/export/onnx_model.py"),
 }
 
 

@@ -14,7 +14,8 @@ from dtc_jax.experiment import workdir
 from dtc_jax.imaging import volume
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.runs import train
-from dtc_jax.tasks import segmentation
+from dtc_jax.tasks import registry, segmentation
+from dtc_jax.tasks.trained import Member, TrainedNetwork
 from dtc_jax.training import checkpoint, optimizer, state
 from dtc_jax.training.result import Progress
 
@@ -139,3 +140,25 @@ def answered(predict, chests, tmp_path_factory) -> pathlib.Path:
     out = tmp_path_factory.mktemp("answered") / "out"
     assert predict(f"--scan={chests / '0.nii.gz'}", f"--out={out}") == 0
     return out
+
+
+@pytest.fixture(scope="session")
+def drawn() -> Callable[..., TrainedNetwork]:
+    """Makes a network of a configuration; no weight or statistic has a special value."""
+
+    def drawn(config: ml_collections.ConfigDict, members: int = 1) -> TrainedNetwork:
+        task = registry.of(config)
+        shapes = jax.eval_shape(task.make_task(config).init, jax.random.key(0))
+        rng = np.random.default_rng(0)
+
+        def draw(place, leaf):
+            name = jax.tree_util.keystr(place)
+            if name.endswith(("['scale']", "['var']")):
+                return rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
+            fan_in = max(1, np.prod(leaf.shape[:-1]))
+            return rng.normal(0, fan_in**-0.5, leaf.shape).astype(np.float32)
+
+        trees = [jax.tree_util.tree_map_with_path(draw, shapes) for _ in range(members)]
+        return TrainedNetwork(task, tuple(Member(config, *tree, {}) for tree in trees), 0.5)
+
+    return drawn

@@ -13,8 +13,8 @@ import pandas as pd
 
 from dtc_jax.evaluation import cascade_figures, regions, scan_cache
 from dtc_jax.imaging.perturb import Perturbation
-from dtc_jax.inference.classify import make_classifier
-from dtc_jax.inference.segment import make_segmenter
+from dtc_jax.networks.classifier import make_classifier
+from dtc_jax.networks.segmenter import make_segmenter
 from dtc_jax.tasks import sources
 from dtc_jax.tasks.trained import TrainedNetwork
 

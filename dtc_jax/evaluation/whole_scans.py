@@ -18,7 +18,8 @@ from dtc_jax.imaging.outlined import Outlined, largest_slice
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.classify import Classifier
 from dtc_jax.inference.second_look import probabilities
-from dtc_jax.inference.segment import Segmenter, make_segmenter
+from dtc_jax.inference.segment import Segmenter
+from dtc_jax.networks.segmenter import make_segmenter
 from dtc_jax.report import drawing, outlines
 from dtc_jax.statistics import detection
 from dtc_jax.statistics.formatting import estimate
@@ -45,7 +46,7 @@ class SecondLook:
     def fingerprint(self, number: int) -> Any:
         """Of what one of them gives, as JSON values."""
         classifier = self.classifiers[number]
-        return [classifier.network.fingerprints, classifier.threshold]
+        return [classifier.fingerprints, classifier.threshold]
 
 
 def evaluate(

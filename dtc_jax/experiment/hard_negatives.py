@@ -20,7 +20,8 @@ from dtc_jax.crops.extraction import Scan
 from dtc_jax.crops.patches import OpenScan, PatchParams
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.imaging import ct, lungs, volume
-from dtc_jax.inference.segment import Segmenter, make_segmenter, segment
+from dtc_jax.inference.segment import Segmenter, segment
+from dtc_jax.networks.segmenter import make_segmenter
 from dtc_jax.tasks import patch_data, registry, sources
 from dtc_jax.tasks.trained import Member, TrainedNetwork
 from dtc_jax.training import checkpoint

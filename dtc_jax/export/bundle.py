@@ -8,10 +8,12 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from dtc_jax import storage
-from dtc_jax.errors import InputError, unknown_choice
+from dtc_jax.errors import InputError, UsageError, unknown_choice
 from dtc_jax.export import card, contract, interface, served
 from dtc_jax.export.served import Served
 from dtc_jax.tasks.trained import TrainedNetwork
@@ -23,33 +25,47 @@ _LIBRARIES = {
     "safetensors": ("safetensors",),
 }
 FORMATS = tuple(_LIBRARIES)
+# What a probability may differ by from the run's, whose own numbers are those of float32.
+TOLERANCES = {"float32": 1e-5, "bfloat16": 0.02, "float16": 0.02}
 _SUMS = "SHA256SUMS"
 _BUNDLED = ("verify.py", "client.py")
 
 
-def choose(formats: Sequence[str] = ()) -> tuple[str, ...]:
+def choose(formats: Sequence[str] = (), dtype: str = "float32") -> tuple[str, ...]:
     """The formats to write: those that are named, or all whose libraries are installed.
+
+    Args:
+      formats: of `FORMATS`; none for all that take `dtype`.
+      dtype: of the computation.
 
     Raises:
       InputError: a library is missing; names the extra.
-      UsageError: there is no such format.
+      UsageError: there is no such format or dtype, or a format does not take the dtype.
     """
     for kind in formats:
         if kind not in FORMATS:
             raise unknown_choice("--format", kind, FORMATS)
+    if dtype not in TOLERANCES:
+        raise unknown_choice("--dtype", dtype, TOLERANCES)
+    if dtype == "bfloat16" and "onnx" in formats:
+        raise UsageError(
+            "--dtype=bfloat16: ONNX Runtime has no convolutions in bfloat16 on a CPU; use float16, "
+            "or omit onnx from --format."
+        )
+    wanted = formats or [kind for kind in FORMATS if (kind, dtype) != ("onnx", "bfloat16")]
     missing = {
         kind: [name for name in _LIBRARIES[kind] if importlib.util.find_spec(name) is None]
-        for kind in formats or FORMATS
+        for kind in wanted
     }
     possible = tuple(kind for kind, names in missing.items() if not names)
     absent = sorted({name for names in missing.values() for name in names})
     if absent and (formats or not possible):
         raise InputError(
-            f"--format={','.join(formats or FORMATS)}: needs {' and '.join(absent)}; run "
+            f"--format={','.join(wanted)}: needs {' and '.join(absent)}; run "
             "pip install 'dtc-jax[serve]'."
         )
     if absent:
-        left = ", ".join(kind for kind in FORMATS if kind not in possible)
+        left = ", ".join(kind for kind in wanted if kind not in possible)
         print(f"Without {left}: install 'dtc-jax[serve]' for {' and '.join(absent)}.", flush=True)
     return possible
 
@@ -72,6 +88,7 @@ def write(
     load: Callable[[], tuple[TrainedNetwork, str]],
     run: pathlib.Path,
     formats: Sequence[str] = (),
+    dtype: str = "float32",
 ) -> None:
     """Writes a bundle and has its own verify.py check it in a process of its own.
 
@@ -80,33 +97,39 @@ def write(
       load: gives the network, with its threshold, and says where that is from.
       run: folder of the network's run, which the model card is made of.
       formats: see `choose`.
+      dtype: that the network is computed in; a key of `TOLERANCES`. Weights stay in float32.
 
     Raises:
       InputError: `out` cannot be used; or a format does not give the numbers of the run, and
         nothing is left of the bundle.
       UsageError: there is no such format, or a field of the configuration cannot be exported.
     """
-    chosen = choose(formats)
+    chosen = choose(formats, dtype)
     check_free(out)
     with storage.atomic_folder(out) as folder:
         network, origin = load()
         what = served.make(network)
-        models = _write_models(what, folder, chosen)
-        described = interface.describe(what, models, origin)
+        models = _write_models(what, folder, chosen, dtype)
+        precision: dict[str, Any] = {"dtype": dtype, "tolerance": TOLERANCES[dtype]}
+        described = interface.describe(what, models, origin, precision)
         storage.write_json(folder / "preprocessing.json", described)
-        storage.write_text(folder / "model_card.md", card.make(what, run, described))
         print("cases of the contract: computing what the run answers", flush=True)
         contract.write(what, folder / "contract")
         for name in _BUNDLED:
-            text = importlib.resources.files("dtc_jax.export.bundled") / name
+            text = importlib.resources.files("dtc_jax.serving.bundled") / name
             storage.write_text(folder / name, text.read_text(encoding="utf-8"))
         storage.write_text(folder / "LICENSE", _license())
         _write_sums(folder)
-        _verify(folder, chosen)
+        precision["largest_difference"] = _verify(folder, chosen)
+        storage.write_json(folder / "preprocessing.json", described)
+        storage.write_text(folder / "model_card.md", card.make(what, run, described))
+        _write_sums(folder)
     print(f"Everything is in {out}/ (model_card.md first).")
 
 
-def _write_models(what: Served, folder: pathlib.Path, formats: Sequence[str]) -> dict[str, str]:
+def _write_models(
+    what: Served, folder: pathlib.Path, formats: Sequence[str], dtype: str
+) -> dict[str, str]:
     """Writes the models; their paths in the bundle by format."""
     paths, notes = {}, {"task": what.network.config.task, **what.network.fingerprints}
     if "onnx" in formats:
@@ -118,12 +141,12 @@ def _write_models(what: Served, folder: pathlib.Path, formats: Sequence[str]) ->
         if kind == "stablehlo":
             from dtc_jax.export import stablehlo
 
-            paths[kind], data = "stablehlo/model.stablehlo", stablehlo.make(what)
+            paths[kind], data = "stablehlo/model.stablehlo", stablehlo.make(what.computed_in(dtype))
         elif kind == "onnx":
             from dtc_jax.export import triton
 
             paths[kind] = triton.path(what)
-            data = onnx_model.make(what, notes).SerializeToString()
+            data = onnx_model.make(what, notes, dtype).SerializeToString()
         else:
             from dtc_jax.export import weights
 
@@ -158,23 +181,27 @@ def _write_sums(folder: pathlib.Path) -> None:
     storage.write_text(folder / _SUMS, "\n".join(lines) + "\n")
 
 
-def _verify(folder: pathlib.Path, formats: Sequence[str]) -> None:
-    """Calls the bundle's verify.py, on the CPU.
+def _verify(folder: pathlib.Path, formats: Sequence[str]) -> dict[str, float]:
+    """Calls the bundle's verify.py, on the CPU; returns the largest difference by format.
 
     Raises:
       InputError: it fails.
     """
-    command = [sys.executable, "-I", str(folder / "verify.py"), f"--format={','.join(formats)}"]
-    done = subprocess.run(
-        command,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with tempfile.TemporaryDirectory() as scratch:
+        found = pathlib.Path(scratch) / "differences.json"
+        command = [sys.executable, "-I", str(folder / "verify.py"), f"--differences={found}"]
+        done = subprocess.run(
+            [*command, f"--format={','.join(formats)}"],
+            env=os.environ | {"JAX_PLATFORMS": "cpu"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        differences = storage.read_json(found) if found.is_file() else {}
     print(done.stdout, end="", flush=True)
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
         raise InputError(
             f"the bundle does not give the numbers of the run, and was removed: {reason[0]}"
         )
+    return {kind: float(value) for kind, value in differences.items()}

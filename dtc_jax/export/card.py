@@ -53,6 +53,13 @@ def _model(served: Served, described: Mapping[str, Any], config: dict[str, Any])
         f"{several if members > 1 else ''}"
     )
     yield f"Threshold: {number(threshold['value'], 4)} ({threshold['origin']})."
+    precision = described["precision"]
+    if precision["dtype"] != "float32":
+        found = ", ".join(f"{kind} {x:.1e}" for kind, x in precision["largest_difference"].items())
+        yield (
+            f"Computed in {precision['dtype']}. The figures below are of float32, from which the "
+            f"probabilities on the cases of the contract differ by at most: {found}."
+        )
     marks = described["fingerprints"]
     yield f"SHA-256 of the weights: `{marks['weights']}`; of what made them: `{marks['config']}`."
 

@@ -5,7 +5,9 @@ from typing import Any
 from dtc_jax import versions
 from dtc_jax.export.served import BATCH, Array, Served
 from dtc_jax.imaging.preprocess import Preprocess
-from dtc_jax.inference.segment import make_segmenter
+from dtc_jax.networks.segmenter import make_segmenter
+from dtc_jax.serving.bundle import FORMAT
+from dtc_jax.tasks import inputs
 
 _AXES = (
     "z, y, x in C order, of a scan whose voxels are stored so that z rises to the patient's head, "
@@ -30,21 +32,27 @@ _ANTIALIASING = {
 }
 
 
-def describe(served: Served, models: dict[str, str], origin: str) -> dict[str, Any]:
+def describe(
+    served: Served, models: dict[str, str], origin: str, precision: dict[str, Any]
+) -> dict[str, Any]:
     """The contents of preprocessing.json.
 
     Args:
       served: the network.
       models: path in the bundle of each format.
       origin: where the threshold is from.
+      precision: dtype of the computation, and by how much a probability may differ from the run's.
     """
     network = served.network
     specs = [network.task.make_predict_preprocess(member.config) for member in network.members]
     unit = "voxel" if served.segments else "example"
     return {
+        "format": FORMAT,
         "task": network.config.task,
         "network": network.task.words.network,
         "members": len(network.members),
+        "networks": sum(inputs.networks(member.config) for member in network.members),
+        "data_source": network.config.data.source,
         "models": models,
         "inputs": [_array(one) for one in served.inputs],
         "outputs": [_array(one) for one in served.outputs],
@@ -56,6 +64,7 @@ def describe(served: Served, models: dict[str, str], origin: str) -> dict[str, A
             "input; 0 beyond what the network sees",
         },
         "axes": _AXES,
+        "batch": int(network.config.predict.batch_size),
         "before_the_model": _window(served) if served.segments else _crop(served),
         "inside_the_model": [_inside(spec) for spec in specs],
         "mirror_images_inside_the_model": bool(network.config.predict.mirror),
@@ -64,6 +73,7 @@ def describe(served: Served, models: dict[str, str], origin: str) -> dict[str, A
             "positive": "probability >= value",
             "origin": origin,
         },
+        "precision": precision,
         "fingerprints": network.fingerprints,
         "versions": versions.installed(),
     }
@@ -97,6 +107,7 @@ def _window(served: Served) -> dict[str, Any]:
         "spacing_mm": spec.spacing_mm,
         "interpolation": "linear, between the centres of the scan's voxels; along each axis the "
         "new grid has round(length / spacing_mm) voxels and the same middle as the scan",
+        "antialias": spec.antialias,
         "antialiasing": _ANTIALIASING[spec.antialias],
         "beyond_the_scan": "its outermost voxels go on",
         "rounding": "to the nearest whole HU",

@@ -50,7 +50,7 @@ def senet(x: Tensor, network: SENet, params: PyTree, batch_stats: PyTree) -> tup
       params, batch_stats: trained.
 
     Returns:
-      [B]; and `inference.saliency.contributions` of the map before the last pooling [B, d, h, w].
+      [B]; and `networks.saliency.contributions` of the map before the last pooling [B, d, h, w].
     """
     at = _Place(params, batch_stats)
     if network.stem:

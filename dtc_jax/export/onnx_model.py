@@ -40,12 +40,13 @@ def check(network: TrainedNetwork) -> None:
             )
 
 
-def make(served: Served, notes: dict[str, str]) -> onnx.ModelProto:
+def make(served: Served, notes: dict[str, str], dtype: str = "float32") -> onnx.ModelProto:
     """The model; its inputs and outputs are those of `served`, with the batch symbolic.
 
     Args:
       served: what is to be computed.
       notes: metadata.
+      dtype: 'float32', or 'float16' for the networks, but not for what is before and behind them.
 
     Raises:
       UsageError: see `check`.
@@ -60,7 +61,33 @@ def make(served: Served, notes: dict[str, str]) -> onnx.ModelProto:
     maps = [heat for _, heat in answers if heat is not None]
     if maps:
         outputs["heat"] = _mean(maps)
-    return graph.model(outputs, notes)
+    model = graph.model(outputs, notes)
+    return _halved(model) if dtype == "float16" else model
+
+
+def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model in float16 from the first convolution to the last.
+
+    HU before and probabilities and heat maps behind need more bits.
+    """
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    nodes = list(model.graph.node)  # in the order of computation
+    convolutions = {node.name for node in nodes if node.op_type in ("Conv", "ConvTranspose")}
+    behind, before = set[str](), set[str]()  # values behind a convolution; that feed one
+    for node in nodes:
+        if node.name in convolutions or behind & {*node.input}:
+            behind.update(node.output)
+    for node in reversed(nodes):
+        if node.name in convolutions or before & {*node.output}:
+            before.update(node.input)
+    outside = [
+        node.name
+        for node in nodes
+        if node.name not in convolutions
+        and not (behind & {*node.input} and before & {*node.output})
+    ]
+    return convert_float_to_float16(model, keep_io_types=True, node_block_list=outside)
 
 
 def _member(

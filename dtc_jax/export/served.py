@@ -13,9 +13,9 @@ import numpy as np
 
 from dtc_jax.errors import UsageError
 from dtc_jax.imaging.preprocess import preprocess, uncrop
-from dtc_jax.inference import saliency
-from dtc_jax.inference.segment import make_segmenter
 from dtc_jax.models.senet import SENet
+from dtc_jax.networks import saliency
+from dtc_jax.networks.segmenter import make_segmenter
 from dtc_jax.tasks.trained import TrainedNetwork, Variables
 
 BATCH = "batch"  # name of the symbolic dimension
@@ -84,7 +84,7 @@ class Served:
     def answer(self, variables: Variables, *arrays: jax.Array) -> dict[str, jax.Array]:
         """`outputs` by name, of `network.variables` and `inputs` [B, ...]; B may be symbolic.
 
-        The heat map is Grad-CAM (see `inference.saliency`), the mean over the members, on the grid
+        The heat map is Grad-CAM (see `networks.saliency`), the mean over the members, on the grid
         of the record: 0 beyond what a network sees.
         """
         image = arrays[0]
@@ -107,6 +107,17 @@ class Served:
             heat = saliency.heat_maps(senet, params, batch_stats, x)
             maps.append(uncrop(heat, self.shape, spec, jnp))  # [B, d, h, w]
         return sum(maps[1:], maps[0]) / len(maps)
+
+    def computed_in(self, dtype: str) -> "Served":
+        """The same with `config.model.dtype` of each member as given; weights stay in float32."""
+        members = []
+        for member in self.network.members:
+            config = member.config.copy_and_resolve_references().unlock()
+            config.model.dtype = config.model.dtype if dtype == "float32" else dtype
+            members.append(dataclasses.replace(member, config=config.lock()))
+        return dataclasses.replace(
+            self, network=dataclasses.replace(self.network, members=tuple(members))
+        )
 
     def on_cpu(self, *arrays: np.ndarray) -> dict[str, np.ndarray]:
         """`answer` in NumPy, computed on the CPU, where products are not rounded to fewer bits."""

@@ -45,7 +45,11 @@ def read(path: storage.PathLike, series: int | str | None = None) -> Volume:
       InputError: see `volume.read_image`; or the numbers are not HU, or the slices of two
         acquisitions alternate.
     """
-    scan = volume.read_image(path, series)
+    return checked(path, volume.read_image(path, series))
+
+
+def checked(path: storage.PathLike, scan: Volume) -> Volume:
+    """`read`, of a scan that is in memory already; `path` is its name in a message."""
     is_whole = bool((scan.spacing_mm * scan.shape >= _WHOLE_MM).all())
     signed, of_sign = _signed(path, scan.array)
     array, of_padding = _without_padding(path, signed)

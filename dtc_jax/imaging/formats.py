@@ -33,7 +33,19 @@ def load(path: PathLike, series: int | str | None = None) -> tuple[np.ndarray, n
       InputError: it is missing, has another format, is damaged, not 3-D, has no valid geometry,
         is sheared or contains NaN.
     """
-    array, affine = _load(path, series)
+    return canonical(path, *_load(path, series))
+
+
+def canonical(
+    path: PathLike, array: np.ndarray, affine: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """`load`, of what is in memory already.
+
+    Args:
+      path: its name in a message.
+      array: three axes in any order.
+      affine: [4, 4]; maps an index along them to RAS world coordinates in mm.
+    """
     _check_voxels(path, affine, array.shape)
     if array.dtype.kind == "f":
         with np.errstate(over="ignore"):  # too large values become infinite, and are refused
@@ -45,9 +57,9 @@ def load(path: PathLike, series: int | str | None = None) -> tuple[np.ndarray, n
                 "replace them (in a scan by -1000, the HU of air; in a mask by 0)."
             )
     orientation = nib.io_orientation(affine)
-    canonical = affine @ nib.orientations.inv_ornt_aff(orientation, array.shape)
+    straight = affine @ nib.orientations.inv_ornt_aff(orientation, array.shape)
     axes = "".join(nib.orientations.ornt2axcodes(orientation))
-    return nib.apply_orientation(array, orientation), canonical, axes
+    return nib.apply_orientation(array, orientation), straight, axes
 
 
 def _check_voxels(path: PathLike, affine: np.ndarray, shape: tuple[int, ...]) -> None:

@@ -160,18 +160,25 @@ def read_numbers(path: storage.PathLike, like: Volume) -> np.ndarray:
     """
     mask = _read(path)
     check_same_grid(path, mask, like)
-    numbers = _whole(path, mask.array)
+    return whole_numbers(path, mask.array)
+
+
+def whole_numbers(path: storage.PathLike, array: np.ndarray) -> np.ndarray:
+    """The whole numbers that a mask means.
+
+    A slope and intercept, or the noise of a resampling, may make labels fractional. A soft mask of
+    0 to 1 is one lesion, which reaches to where the mask falls to a half.
+
+    Raises:
+      InputError: it has negative numbers, or other fractions; `path` names it.
+    """
+    numbers = _whole(path, array)
     if numbers.min() < 0:
         raise InputError(f"{path}: contains negative numbers, so it is a scan, not a mask.")
     return numbers
 
 
 def _whole(path: storage.PathLike, array: np.ndarray) -> np.ndarray:
-    """The whole numbers that a mask means.
-
-    A slope and intercept, or the noise of a resampling, may make labels fractional. A soft mask of
-    0 to 1 is one lesion, which reaches to where the mask falls to a half.
-    """
     if array.dtype.kind != "f":
         return array
     numbers = np.rint(array)
@@ -220,6 +227,17 @@ def write(
       axes: orientation of the stored voxels, see `Volume`; None: that of the array.
       compresslevel: of .nii.gz, 1 to 9.
     """
+    image = as_nibabel(volume, axes)
+    with storage.atomic(path) as partial:
+        if partial.name.endswith(".gz"):
+            with gzip.GzipFile(partial, "wb", compresslevel=compresslevel, mtime=0) as file:
+                file.write(image.to_bytes())
+        else:
+            partial.write_bytes(image.to_bytes())
+
+
+def as_nibabel(volume: Volume, axes: str | None = None) -> nib.Nifti1Image:
+    """`volume` as an image of nibabel; its world coordinates are preserved; see `write`."""
     array = volume.array.astype(np.uint8) if volume.array.dtype == bool else volume.array
     affine = np.eye(4)
     affine[:3] = volume.affine[:3, [2, 1, 0, 3]]  # columns (z, y, x) to nibabel's (x, y, z)
@@ -229,16 +247,15 @@ def write(
         transform = nib.orientations.ornt_transform(nib.io_orientation(affine), target)
         image = image.as_reoriented(transform)
     image.header.set_xyzt_units("mm")
-    with storage.atomic(path) as partial:
-        if partial.name.endswith(".gz"):
-            with gzip.GzipFile(partial, "wb", compresslevel=compresslevel, mtime=0) as file:
-                file.write(image.to_bytes())
-        else:
-            partial.write_bytes(image.to_bytes())
+    return image
+
+
+def of_axes(array: np.ndarray, affine: np.ndarray, axes: str) -> Volume:
+    """A volume of what `formats` gives: [X, Y, Z] with its affine and orientation."""
+    turned = np.eye(4)
+    turned[:3] = affine[:3, [2, 1, 0, 3]]  # columns (x, y, z) to (z, y, x)
+    return Volume(array.T, turned, axes)
 
 
 def _read(path: storage.PathLike, series: int | str | None = None) -> Volume:
-    array, xyz, axes = formats.load(path, series)
-    affine = np.eye(4)
-    affine[:3] = xyz[:3, [2, 1, 0, 3]]  # columns (x, y, z) to (z, y, x)
-    return Volume(array.T, affine, axes)
+    return of_axes(*formats.load(path, series))

@@ -1,38 +1,34 @@
 """The classifier on a scan whose lesions are numbered: from HU to a probability for each lesion."""
 
 import dataclasses
-import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from scipy import special
 
 from dtc_jax import progress
 from dtc_jax.crops import record
 from dtc_jax.imaging import lesions
-from dtc_jax.imaging.preprocess import preprocess
 from dtc_jax.imaging.volume import Volume
-from dtc_jax.inference import saliency
-from dtc_jax.tasks import classification
-from dtc_jax.tasks.trained import Member, TrainedNetwork
-from dtc_jax.training.task import PyTree
-
-Arrays = tuple[jax.Array, jax.Array]  # image in HU, mask: [B, d, h, w] at 1 mm
 
 
-@dataclasses.dataclass(frozen=True)
-class HeatMap:
-    """Where one of the networks looks.
+class Answer(Protocol):
+    """A network that classifies crops, on whatever runtime."""
 
-    Attributes:
-      of: (image, mask) [B, d, h, w] -> Grad-CAM on the network's own grid [B, D, H, W]; jitted.
-      spacing_mm: of that grid.
-    """
+    def __call__(
+        self, image: np.ndarray, mask: np.ndarray, heat: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Answers a batch.
 
-    of: Callable[..., jax.Array]
-    spacing_mm: float
+        Args:
+          image: int16 HU [B, d, h, w] at 1 mm.
+          mask: uint8 [B, d, h, w].
+          heat: whether to make the heat maps as well.
+
+        Returns:
+          Probability of the positive class [B]; and Grad-CAM [B, d, h, w] on the same grid, the
+          mean of the members, or None.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,18 +36,18 @@ class Classifier:
     """A trained network, and how it is used on a lesion.
 
     Attributes:
-      network: gives the probability.
-      heat_maps: one a member of the network; what is shown is their mean.
+      answer: gives the probability and the heat map.
       crop: how a lesion is cut out, as it was for training.
       batch: lesions that the network sees at once.
       threshold: a probability at or above it is the decision 'refractory'.
+      fingerprints: SHA-256 of what the network was made with, and of its weights.
     """
 
-    network: TrainedNetwork
-    heat_maps: tuple[HeatMap, ...]
+    answer: Answer
     crop: record.CropParams
     batch: int
     threshold: float
+    fingerprints: Mapping[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,42 +67,13 @@ class Classified:
     heat: Volume | None = None
 
 
-def make_classifier(network: TrainedNetwork) -> Classifier:
-    """The classifier of a run.
-
-    Args:
-      network: with its threshold. The configurations of its members may differ where a run chose
-        among candidates, except in `data.size_mm`.
-    """
-    if network.threshold is None:
-        raise ValueError("a classifier needs a threshold.")
-    crop = record.CropParams(tuple(network.config.data.size_mm))
-    heat_maps = tuple(_heat_map(member) for member in network.members)
-    return Classifier(
-        network, heat_maps, crop, network.config.predict.batch_size, network.threshold
-    )
-
-
-def _heat_map(member: Member) -> HeatMap:
-    spec = classification.make_preprocess(member.config)
-    senet = classification.make_network(member.config)
-
-    @jax.jit
-    def heat(params: PyTree, batch_stats: PyTree, image: jax.Array, mask: jax.Array) -> jax.Array:
-        x = preprocess(image, mask, spec, jnp)  # [B, D, H, W, C]
-        return saliency.heat_maps(senet, params, batch_stats, x)
-
-    variables = jax.device_put((member.params, member.batch_stats))
-    return HeatMap(functools.partial(heat, *variables), spec.spacing_mm)
-
-
 def classify(
     classifier: Classifier, image: Volume, mask: Volume, *, heat: bool = False
 ) -> Iterator[Classified]:
     """Classifies the lesions of a scan, in the order of their numbers; batches are of one size.
 
     Args:
-      classifier: see `make_classifier`.
+      classifier: of a run, see `networks.classifier`, or of a bundle, see `serving.classifier`.
       image: chest CT in HU, of any spacing.
       mask: whole numbers on the grid of `image`, 0 outside the lesions.
       heat: whether to make the heat maps as well.
@@ -117,15 +84,14 @@ def classify(
         crops = [cut(image, mask, number, box, classifier.crop) for number, box in batch]
         # The last batch is filled up with copies: its shape is compiled already.
         padded = crops + crops[-1:] * (classifier.batch - len(crops))
-        arrays = (
-            jnp.asarray(np.stack([crop.array for crop, _ in padded])),
-            jnp.asarray(np.stack([region.array for _, region in padded])),
+        probabilities, found = classifier.answer(
+            np.stack([crop.array for crop, _ in padded]),
+            np.stack([region.array for _, region in padded]),
+            heat,
         )
-        logits = np.asarray(classifier.network.on_device(*arrays), float)
-        probabilities = special.expit(logits)  # [B]
         maps: Sequence[Volume | None] = [None] * len(batch)
-        if heat:
-            maps = _heat(classifier, arrays, [crop for crop, _ in crops])
+        if found is not None:  # [B, d, h, w]
+            maps = [Volume(one, crop.affine) for one, (crop, _) in zip(found, crops, strict=False)]
         for (number, _), probability, lesion_heat in zip(batch, probabilities, maps, strict=False):
             yield Classified(number, float(probability), lesion_heat)
 
@@ -157,15 +123,3 @@ def cut(
     affine[:3, :3] /= image.spacing_mm
     affine[:3, 3] = center_mm - affine[:3, :3] @ ((np.array(crop.size_mm) - 1) / 2)
     return Volume(shown["image"], affine), Volume(shown["mask"], affine)
-
-
-def _heat(classifier: Classifier, arrays: Arrays, crops: Sequence[Volume]) -> list[Volume]:
-    """The mean of the members' maps on the grid of each crop. # [d, h, w]"""
-    maps = [np.zeros(crop.shape, np.float32) for crop in crops]
-    for heat_map in classifier.heat_maps:
-        heat = np.asarray(heat_map.of(*arrays))  # [B, D, H, W]
-        for crop_heat, crop, total in zip(heat, crops, maps, strict=False):
-            middle_mm = crop.world((np.array(crop.shape) - 1) / 2)
-            total += saliency.on_scan(crop_heat, middle_mm, heat_map.spacing_mm, crop).array
-    share = np.float32(1 / len(classifier.heat_maps))
-    return [Volume(total * share, crop.affine) for total, crop in zip(maps, crops, strict=True)]

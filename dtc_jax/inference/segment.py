@@ -1,15 +1,11 @@
 """The segmenter on a scan: from HU on any grid to numbered lesions on the same grid."""
 
 import dataclasses
-import functools
 
-import jax
-import jax.numpy as jnp
-import ml_collections
 import numpy as np
 import pandas as pd
 
-from dtc_jax.errors import InputError, UsageError
+from dtc_jax.errors import InputError
 from dtc_jax.imaging import instances
 from dtc_jax.imaging.grid import to_grid
 from dtc_jax.imaging.instances import Instances
@@ -17,9 +13,7 @@ from dtc_jax.imaging.lungs import lung_field
 from dtc_jax.imaging.preprocess import Preprocess
 from dtc_jax.imaging.resample import onto
 from dtc_jax.imaging.volume import Volume
-from dtc_jax.inference.sliding_window import Predict, SlidingWindow, sliding_window
-from dtc_jax.tasks import segmentation
-from dtc_jax.tasks.trained import TrainedNetwork, Variables
+from dtc_jax.inference.sliding_window import HostSums, Predict, SlidingWindow, Sums, sliding_window
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,16 +21,18 @@ class Segmenter:
     """A trained network, and how it is used on a scan.
 
     Attributes:
-      predict: windows in HU [B, d, h, w] -> probability of lesion [B, d, h, w]; jitted.
+      predict: windows in HU [B, d, h, w] -> probability of lesion [B, d, h, w].
       spec: the grid that the network sees, the same as in training.
       windows: how the scan is cut into windows.
       instances: how probability becomes lesions.
+      sums: where the windows are added up.
     """
 
     predict: Predict
     spec: Preprocess
     windows: SlidingWindow
     instances: Instances
+    sums: type[Sums] = HostSums
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,53 +50,11 @@ class Segmentation:
     lungs: Volume
 
 
-def make_segmenter(network: TrainedNetwork) -> Segmenter:
-    """The segmenter of a run: windows of `config.predict.crop_mm`, mirrored where it says so.
-
-    Args:
-      network: of one or several members, see configs/vnet.py.
-
-    Raises:
-      UsageError: the members see different windows or grids.
-    """
-    specs = [segmentation.make_predict_preprocess(member.config) for member in network.members]
-    grids = {(spec.scan_grid, spec.shape) for spec in specs}
-    if len(grids) > 1:
-        raise UsageError(
-            "the run chose segmenters with different grids or windows in its folds, which "
-            "cannot be used together; train one without folds."
-        )
-
-    @jax.jit
-    def probability(variables: Variables, hu: jax.Array) -> jax.Array:
-        logits = network.logit(variables, hu, jnp.zeros(hu.shape, jnp.uint8))  # [B, d, h, w]
-        return jax.nn.sigmoid(logits.astype(jnp.float32))
-
-    predict = functools.partial(probability, jax.device_put(network.variables))
-    return Segmenter(predict, specs[0], *whole_scan(network.config))
-
-
-def whole_scan(config: ml_collections.ConfigDict) -> tuple[SlidingWindow, Instances]:
-    """How `config.predict` has a scan cut into windows, and probability made lesions.
-
-    Runs from before `predict` had these fields have the defaults.
-
-    Raises:
-      UsageError: a field has no possible value.
-    """
-    overlap = config.predict.get("overlap", SlidingWindow.overlap)
-    shape = segmentation.make_predict_preprocess(config).shape
-    return (
-        SlidingWindow(shape, overlap, config.predict.batch_size),
-        segmentation.make_instances(config),
-    )
-
-
 def segment(segmenter: Segmenter, image: Volume, lungs: Volume | None = None) -> Segmentation:
     """Finds the lesions in the lungs of a scan; one without any is a result, not an error.
 
     Args:
-      segmenter: see `make_segmenter`.
+      segmenter: of a run, see `networks.segmenter`, or of a bundle, see `serving.segmenter`.
       image: chest CT in HU, of any spacing.
       lungs: bool on the grid of `image`; None to find them.
 
@@ -116,7 +70,9 @@ def segment(segmenter: Segmenter, image: Volume, lungs: Volume | None = None) ->
         )
     seen = to_grid(image, segmenter.spec)
     field = onto(lungs, seen)
-    probability = sliding_window(segmenter.predict, seen.array, segmenter.windows, field.array)
+    probability = sliding_window(
+        segmenter.predict, seen.array, segmenter.windows, field.array, segmenter.sums
+    )
     on_scan = onto(Volume(probability, seen.affine), image)
     mask, table = instances.find(image, on_scan, segmenter.instances, lungs)
     return Segmentation(table, mask, lungs)

@@ -2,26 +2,22 @@
 
 Windows overlap and are blended with Gaussian weights, so that a voxel is decided mostly by the
 windows that see what surrounds it (as in nnU-Net, Isensee et al., Nature Methods 2021, and MONAI).
-The network is compiled once, for a fixed batch of windows; stitching once for each size of volume,
-rounded up, so that the next scan of about the same size compiles nothing.
+The network is called with a fixed batch of windows, so that it is compiled once.
 """
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Callable
+from typing import Any, Protocol
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dtc_jax import progress
 from dtc_jax.errors import UsageError
 from dtc_jax.imaging import lesions
 
-Predict = Callable[[jax.Array], jax.Array]
+Predict = Callable[[np.ndarray], Any]
 
-_BUCKET = 64  # voxels; sides of the stitched volume are rounded up to multiples of it
 _LEAST_WEIGHT = 1e-3  # of the largest; a corner that one window alone covers must not vanish
 
 
@@ -48,8 +44,53 @@ class SlidingWindow:
             raise UsageError(f"{self}: overlap must be in [0, 1) and sigma above 0.")
 
 
+class Sums(Protocol):
+    """The sums of weighted probability and of weights over a volume.
+
+    Args:
+      shape: of the volume, (Z, Y, X).
+      weights: of a window's voxels. # [d, h, w]
+    """
+
+    def __init__(self, shape: tuple[int, ...], weights: np.ndarray) -> None: ...
+
+    def add(self, probability: Any, starts: np.ndarray, count: int) -> None:
+        """Adds the first `count` windows of a batch [B, d, h, w], which start at [B, 3]."""
+
+    def mean(self) -> np.ndarray:
+        """[Z, Y, X] float32; 0 where no window was added."""
+
+
+class HostSums:
+    """`Sums` in NumPy."""
+
+    def __init__(self, shape: tuple[int, ...], weights: np.ndarray) -> None:
+        self._total, self._weight = (np.zeros(shape, np.float32) for _ in range(2))
+        self._weights = weights
+
+    def add(self, probability: Any, starts: np.ndarray, count: int) -> None:
+        """See `Sums`."""
+        for start, window in zip(starts[:count], np.asarray(probability)[:count], strict=True):
+            place = _window(start, self._weights.shape)
+            self._total[place] += self._weights * window
+            self._weight[place] += self._weights
+
+    def mean(self) -> np.ndarray:
+        """See `Sums`."""
+        return divided(self._total, self._weight)
+
+
+def divided(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The weighted mean where there is a weight, else 0."""
+    return np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
+
+
 def sliding_window(
-    predict: Predict, image: np.ndarray, spec: SlidingWindow, field: np.ndarray | None = None
+    predict: Predict,
+    image: np.ndarray,
+    spec: SlidingWindow,
+    field: np.ndarray | None = None,
+    sums: type[Sums] = HostSums,
 ) -> np.ndarray:
     """Runs `predict` over `image` and blends its output at each voxel.
 
@@ -58,10 +99,11 @@ def sliding_window(
     whatever is left out.
 
     Args:
-      predict: windows [batch, d, h, w] float32 -> probability [batch, d, h, w]; jitted.
+      predict: windows [batch, d, h, w] float32 -> probability [batch, d, h, w].
       image: [Z, Y, X].
       spec: see `SlidingWindow`.
       field: [Z, Y, X] bool, what is asked for; None for everything.
+      sums: where the windows are added up.
 
     Returns:
       [Z, Y, X] float32; 0 where no window was computed.
@@ -80,8 +122,8 @@ def sliding_window(
     starts = _starts(padded.shape, spec)  # [N, 3]
     if field is not None:
         asked = np.pad(field, margins)
-        starts = np.array([start for start in starts if asked[_window(start, spec)].any()])
-    blended = _blend(predict, padded, starts, spec)
+        starts = np.array([start for start in starts if asked[_window(start, spec.window)].any()])
+    blended = _blend(predict, padded, starts, spec, sums)
     inside = (slice(before, before + n) for (before, _), n in zip(margins, part.shape, strict=True))
     result[region] = blended[tuple(inside)]
     return result
@@ -109,8 +151,8 @@ def _starts(shape: tuple[int, ...], spec: SlidingWindow) -> np.ndarray:
     return np.array(list(itertools.product(*along)), np.int32)
 
 
-def _window(start: np.ndarray, spec: SlidingWindow) -> tuple[slice, ...]:
-    return tuple(slice(a, a + n) for a, n in zip(start.tolist(), spec.window, strict=True))
+def _window(start: np.ndarray, window: tuple[int, ...]) -> tuple[slice, ...]:
+    return tuple(slice(a, a + n) for a, n in zip(start.tolist(), window, strict=True))
 
 
 def importance(spec: SlidingWindow) -> np.ndarray:
@@ -125,45 +167,18 @@ def importance(spec: SlidingWindow) -> np.ndarray:
 
 
 def _blend(
-    predict: Predict, image: np.ndarray, starts: np.ndarray, spec: SlidingWindow
+    predict: Predict,
+    image: np.ndarray,
+    starts: np.ndarray,
+    spec: SlidingWindow,
+    kind: type[Sums],
 ) -> np.ndarray:
     """Weighted mean over the windows that start at `starts` [N, 3]. # [Z, Y, X]"""
-    bucket = [-(-n // _BUCKET) * _BUCKET for n in image.shape]
-    total, weight = jnp.zeros(bucket, jnp.float32), jnp.zeros(bucket, jnp.float32)
-    weights = jnp.asarray(importance(spec))
-    probability = None
+    sums = kind(image.shape, importance(spec))
     for first in progress.track(range(0, len(starts), spec.batch), "windows"):
         some = starts[first : first + spec.batch]
         # The last batch is filled up with copies that count nothing: its shape is compiled already.
         batch = np.concatenate([some, np.repeat(some[-1:], spec.batch - len(some), axis=0)])
-        counts = (np.arange(spec.batch) < len(some)).astype(np.float32)  # [B]
-        windows = np.stack([image[_window(start, spec)] for start in batch], dtype=np.float32)
-        jax.block_until_ready(probability)  # one batch ahead, not all of them in memory
-        probability = predict(jnp.asarray(windows))
-        total, weight = _stitch(total, weight, probability, weights, batch, counts)
-    inside = tuple(slice(n) for n in image.shape)
-    sums, counted = np.asarray(total)[inside], np.asarray(weight)[inside]
-    return np.divide(sums, counted, out=np.zeros_like(sums), where=counted > 0)
-
-
-@functools.partial(jax.jit, donate_argnums=(0, 1))
-def _stitch(
-    total: jax.Array,
-    weight: jax.Array,
-    probability: jax.Array,
-    weights: jax.Array,
-    starts: jax.Array,
-    counts: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
-    """Adds windows to the sums [Z, Y, X] of weighted probability and of weights, in place."""
-
-    def add(i: jax.Array, sums: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        share = weights * counts[i]  # [d, h, w]
-
-        def plus(into: jax.Array, what: jax.Array) -> jax.Array:
-            before = jax.lax.dynamic_slice(into, starts[i], what.shape)
-            return jax.lax.dynamic_update_slice(into, before + what, starts[i])
-
-        return plus(sums[0], share * probability[i]), plus(sums[1], share)
-
-    return jax.lax.fori_loop(0, len(starts), add, (total, weight))
+        windows = np.stack([image[_window(start, spec.window)] for start in batch])
+        sums.add(predict(windows.astype(np.float32)), batch, len(some))
+    return sums.mean()

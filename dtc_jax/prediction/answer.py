@@ -11,7 +11,8 @@ import pandas as pd
 from dtc_jax.imaging import instances, lesions
 from dtc_jax.imaging.numbering import Slices
 from dtc_jax.imaging.volume import Volume
-from dtc_jax.inference import classify, saliency, second_look
+from dtc_jax.inference import classify, second_look
+from dtc_jax.inference import heat as heat_lib
 from dtc_jax.inference.classify import Classifier
 from dtc_jax.inference.segment import segment
 from dtc_jax.prediction import places
@@ -199,7 +200,7 @@ def findings(answer: Answer) -> Iterator[Finding]:
         heat = answer.heat.get(number)
         if heat is not None:
             middle_mm = heat.world((np.array(heat.shape) - 1) / 2)
-            heat = saliency.on_scan(heat.array, middle_mm, 1.0, image)
+            heat = heat_lib.on_scan(heat.array, middle_mm, 1.0, image)
         yield Finding(number, image, region, heat, rows[number])
 
 

@@ -1,11 +1,11 @@
 """Many scans: a folder each, a bad one does not stop the rest, a stopped batch goes on."""
 
 import pathlib
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import pandas as pd
 
 from dtc_jax import progress, storage
@@ -65,7 +65,7 @@ def _one(
             return row | _done(folder, figures["lesions"], seconds, "was done before")
         folder_lib.check_own(folder)
         answer = scan_lib.predict(request, predictors, folder, keep_identity)
-    except (InputError, OSError, jax.errors.JaxRuntimeError) as error:
+    except _failures() as error:
         text = " ".join(str(error).split()) or type(error).__name__
         text = _unnamed(text, request)
         if folder_lib.mark_older(folder):
@@ -76,6 +76,12 @@ def _one(
         seconds = {"seconds": round(time.monotonic() - start, 1)}
         return row | failed | seconds | dict.fromkeys(_AS_READ, "")
     return row | _done(folder, answer_lib.summary(answer)["lesions"], time.monotonic() - start, "")
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What may go wrong with a scan; JAX's own errors where a run has it imported."""
+    jax = sys.modules.get("jax")
+    return (InputError, OSError, *([jax.errors.JaxRuntimeError] if jax else []))
 
 
 def _unnamed(text: str, request: Request) -> str:

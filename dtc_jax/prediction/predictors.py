@@ -1,16 +1,25 @@
-"""The networks that predict, and what run.json says of them."""
+"""The networks that predict, of runs or of bundles, and what run.json says of them.
+
+Bundles are answered by ONNX Runtime: with nothing else given, no file is imported that needs JAX.
+"""
 
 import dataclasses
 import os
+import pathlib
+from types import ModuleType
 from typing import Any
 
+from dtc_jax import versions as versions_lib
 from dtc_jax.errors import InputError
-from dtc_jax.experiment import network
-from dtc_jax.inference.classify import Classifier, make_classifier
-from dtc_jax.inference.segment import Segmenter, make_segmenter
+from dtc_jax.inference.classify import Classifier
+from dtc_jax.inference.segment import Segmenter
+from dtc_jax.serving import bundle as bundle_lib
+from dtc_jax.serving import classifier as classifier_lib
+from dtc_jax.serving import segmenter as segmenter_lib
+from dtc_jax.serving.bundle import Bundle
 from dtc_jax.storage import PathLike
-from dtc_jax.tasks import inputs
-from dtc_jax.tasks.trained import TrainedNetwork
+
+_ELSEWHERE = ("workdir", "runtime")  # of a description: what decides no answer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +30,8 @@ class Predictors:
       segmenter: finds the lesions; None where they are outlined already.
       classifier: classifies them.
       candidates: tells lesions from false findings; None for none.
-      networks: of all, by 'segmenter', 'classifier' and 'candidates': the run's folder and its
-        fingerprints, for run.json.
+      networks: of all, by 'segmenter', 'classifier' and 'candidates': its folder and fingerprints,
+        for run.json.
     """
 
     segmenter: Segmenter | None
@@ -32,7 +41,7 @@ class Predictors:
 
 
 def load(segmenter: PathLike, classifier: PathLike, candidates: PathLike = "") -> Predictors:
-    """The predictors from the folders of trained runs.
+    """The predictors from the folders of trained runs, or of bundles.
 
     Args:
       segmenter: '' for none, where the lesions are outlined already.
@@ -51,42 +60,87 @@ def load(segmenter: PathLike, classifier: PathLike, candidates: PathLike = "") -
     return Predictors(finder, decider, networks, look)
 
 
-def load_segmenter(workdir: PathLike) -> tuple[Segmenter, dict[str, Any]]:
-    """The segmenter of a run, and what run.json says of it.
+def load_segmenter(path: PathLike) -> tuple[Segmenter, dict[str, Any]]:
+    """The segmenter of a run or bundle, and what run.json says of it.
 
     Raises:
-      InputError: see `network.load`.
+      InputError: it is neither, or cannot be used; see `bundle.read` and `network.load`.
     """
-    trained = network.load(workdir, "segmentation")
-    return make_segmenter(trained), _describe(workdir, trained)
+    if not bundle_lib.is_bundle(path):
+        return _of_runs(path).load_segmenter(path)
+    bundle = bundle_lib.read(path, "segmentation")
+    return segmenter_lib.make_segmenter(bundle), _describe(bundle)
 
 
 def load_classifier(
-    workdir: PathLike, task: str = "classification"
+    path: PathLike, task: str = "classification"
 ) -> tuple[Classifier, dict[str, Any]]:
-    """The classifier of a run of `task` with its threshold, and what run.json says of it.
+    """The classifier of a run or bundle of `task`, and what run.json says of it.
 
     Raises:
-      InputError: see `network.load_with_threshold`; or it was not trained on CT.
+      InputError: it is neither, cannot be used, or was not trained on CT; see `bundle.read` and
+        `network.load_with_threshold`.
     """
-    trained = network.load_with_threshold(workdir, task)
-    if trained.config.data.source == "medmnist3d":
-        raise InputError(
-            f"{workdir}: was trained on the cubes of MedMNIST, which are not CT in HU; give a "
-            "classifier that was trained on scans."
-        )
-    description = {**_describe(workdir, trained), "threshold": trained.threshold}
-    return make_classifier(trained), description
+    if not bundle_lib.is_bundle(path):
+        return _of_runs(path).load_classifier(path, task)
+    bundle = bundle_lib.read(path, task)
+    description = {**_describe(bundle), "threshold": bundle.threshold}
+    return classifier_lib.make_classifier(bundle), description
+
+
+def task_of(path: PathLike) -> str:
+    """The task of a run or bundle, such as 'segmentation'.
+
+    Raises:
+      InputError: it is neither.
+    """
+    if bundle_lib.is_bundle(path):
+        return bundle_lib.task_of(path)
+    return str(_of_runs(path).task_of(path))
 
 
 def essence(networks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What of `Predictors.networks` decides the result: all but where the runs are."""
+    """What of `Predictors.networks` decides the result: all but where the networks are."""
     return {
-        name: {key: value for key, value in description.items() if key != "workdir"}
+        name: {key: value for key, value in description.items() if key not in _ELSEWHERE}
         for name, description in networks.items()
     }
 
 
-def _describe(workdir: PathLike, trained: TrainedNetwork) -> dict[str, Any]:
-    members = len(trained.members) * inputs.networks(trained.config)
-    return {"workdir": os.path.abspath(workdir), "networks": members, **trained.fingerprints}
+def versions(networks: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Of Python and the libraries; the backend of JAX, where it computes a network of a run."""
+    if all("runtime" in description for description in networks.values()):
+        return versions_lib.installed()
+    return dict(_of_runs().versions())
+
+
+def _of_runs(path: PathLike = "") -> ModuleType:
+    """The file that loads runs. It is imported here alone, as it needs JAX.
+
+    Raises:
+      InputError: there is no run at `path`, or JAX, or a library around it, is not installed.
+    """
+    if path and not (pathlib.Path(path) / "config.json").is_file():
+        raise InputError(
+            f"{path}: not the folder of a run (it has no config.json), nor a bundle (it has no "
+            f"{bundle_lib.DESCRIPTION})."
+        )
+    try:
+        from dtc_jax.prediction import of_runs
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"{path or 'the network'}: is a run, which needs {error.name}; give a bundle of it "
+            "(--mode=export), or install dtc-jax with all that it depends on."
+        ) from error
+    return of_runs
+
+
+def _describe(bundle: Bundle) -> dict[str, Any]:
+    dtype = bundle.described["precision"]["dtype"]
+    return {
+        "workdir": os.path.abspath(bundle.path),
+        "networks": bundle.described["networks"],
+        **bundle.fingerprints,
+        **({} if dtype == "float32" else {"dtype": dtype}),  # other numbers than the run's
+        "runtime": bundle.runtime,
+    }

@@ -9,7 +9,6 @@ import pandas as pd
 
 from dtc_jax import storage
 from dtc_jax.errors import InputError
-from dtc_jax.experiment import environment
 from dtc_jax.imaging import instances, lesions, numbering, volume
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.classify import Classifier
@@ -41,7 +40,7 @@ def apply(
       mask: the edited instance mask; its numbers are the lesions'. '' for the one predicted.
       scan: the DICOM series, so that a DICOM SEG can refer to it; '' for none.
       series: of that folder; see `dicom.find`.
-      classifier: folder of the run, if it has moved since.
+      classifier: folder of the run or bundle, if it has moved since.
       keep_identity: whether the DICOM SEG identifies the patient as the series does.
 
     Raises:
@@ -84,7 +83,7 @@ def apply(
         **({"outlines": before["outlines"]} if "outlines" in before else {}),
         "networks": networks,
         "keep_identity": keep_identity,
-        "versions": environment.versions(),
+        "versions": predictors.versions(networks),
         "review": {
             "decisions": _sha256(decisions),
             "mask": _sha256(mask) if mask else None,

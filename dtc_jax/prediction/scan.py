@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from dtc_jax import versions
 from dtc_jax.errors import InputError, no_memory_is_an_input_error
-from dtc_jax.experiment import environment
 from dtc_jax.imaging import lungs, numbering
 from dtc_jax.imaging.dicom import seg
 from dtc_jax.imaging.volume import Volume
@@ -78,7 +78,7 @@ def _answer(
         **({"outlines": given.statement} if given else {}),
         "networks": predictors.networks,
         "keep_identity": keep_identity,
-        "versions": environment.versions(),
+        "versions": predictors_lib.versions(predictors.networks),
     }
     folder_lib.write(
         folder,
@@ -133,7 +133,7 @@ def facts(record: dict[str, Any]) -> list[tuple[str, str]]:
 
 def origin(networks: dict[str, dict[str, Any]], reviewed: bool = False) -> seg.Origin:
     """Who drew the lesions, for the DICOM SEG: a person, where there is no segmenter."""
-    version = environment.versions().get("dtc-jax", "clone")
+    version = versions.installed().get("dtc-jax", "clone")
     if "segmenter" not in networks:
         return seg.Origin("dtc-jax", version, reviewed, manual=True)
     weights = networks["segmenter"]["weights"][:12]

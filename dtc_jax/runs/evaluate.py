@@ -13,7 +13,7 @@ from dtc_jax.evaluation import new_cohort, whole_scans
 from dtc_jax.evaluation.whole_scans import SecondLook
 from dtc_jax.experiment import environment, folds, initial, network, results
 from dtc_jax.experiment import workdir as workdir_lib
-from dtc_jax.inference.classify import make_classifier
+from dtc_jax.networks.classifier import make_classifier
 from dtc_jax.tasks import registry
 
 

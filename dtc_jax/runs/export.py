@@ -19,6 +19,7 @@ def run(
     out: storage.PathLike,
     formats: Sequence[str] = (),
     member: int | None = None,
+    dtype: str = "float32",
 ) -> None:
     """Writes the network of `workdir` into the bundle `out`; see `export.bundle`.
 
@@ -27,6 +28,7 @@ def run(
       out: new folder.
       formats: of `bundle.FORMATS`; none for all that are installed.
       member: number of a fold, whose network alone is exported; None for the mean of all.
+      dtype: that the network is computed in, of `bundle.TOLERANCES`.
 
     Raises:
       InputError: `workdir` has no trained network, `out` cannot be used, a library is missing, or
@@ -35,7 +37,7 @@ def run(
     """
     environment.prepare()
     folder = pathlib.Path(workdir)
-    bundle.write(out, lambda: _load(folder, member), folder, formats)
+    bundle.write(out, lambda: _load(folder, member), folder, formats, dtype)
 
 
 def _load(folder: pathlib.Path, member: int | None) -> tuple[TrainedNetwork, str]:

@@ -5,7 +5,6 @@ import pathlib
 from collections.abc import Sequence
 
 from dtc_jax.errors import InputError, UsageError
-from dtc_jax.experiment import environment
 from dtc_jax.prediction import batch, predictors, requests, review_batch, reviewed
 from dtc_jax.prediction import folder as folder_lib
 from dtc_jax.prediction import scan as scan_lib
@@ -30,16 +29,16 @@ def run(
 
     Args:
       out: folder of the answer; of many scans, each has a folder of its own in it.
-      segmenter: folder of a trained run; '' with `lesions`.
-      classifier: folder of a trained run.
+      segmenter: folder of a trained run or of a bundle; '' with `lesions`.
+      classifier: folder of a trained run or of a bundle.
       scan: NIfTI, NRRD, MHA or a DICOM folder.
       scans: a CSV of many instead; see `requests.read_csv`.
       series: SeriesNumber or SeriesInstanceUID of the one scan.
       lungs: mask of the lungs of the one scan; '' to find them.
       lesions: mask or CSV of the lesions of the one scan, where they are outlined already; see
         `outlined.read`.
-      candidates: folder of a run that tells lesions from false findings, which are then folded away
-        on the page; '' for none.
+      candidates: folder of a run or bundle that tells lesions from false findings, which are then
+        folded away on the page; '' for none.
       keep_identity: whether a DICOM SEG names the patient as the series does.
 
     Raises:
@@ -51,7 +50,6 @@ def run(
         raise UsageError("give --scan=PATH for one scan, or --scans=CSV for many.")
     if bool(segmenter) == bool(lesions):
         raise UsageError("give --segmenter to find lesions, or --lesions=MASK|CSV of a scan.")
-    environment.prepare()
     folder = pathlib.Path(out).resolve()
     wanted = requests.read_csv(scans) if scans else [requests.single(scan, series, lungs, lesions)]
     _check_apart(folder, out, wanted)
@@ -86,7 +84,6 @@ def review(
     Raises:
       InputError: see there.
     """
-    environment.prepare()
     folder = pathlib.Path(out).resolve()
     if review_batch.is_batch(folder):
         if not os.path.isdir(decisions):

@@ -17,7 +17,8 @@ import pytest
 from dtc_jax.errors import InputError
 from dtc_jax.experiment import network
 from dtc_jax.imaging import volume
-from dtc_jax.inference.classify import classify, make_classifier
+from dtc_jax.inference.classify import classify
+from dtc_jax.networks.classifier import make_classifier
 from dtc_jax.runs import evaluate, predict
 
 ARCHIVE = pathlib.Path(__file__).parents[1] / "data" / "earlier_runs.tar.gz"

@@ -16,11 +16,13 @@ from dtc_jax.errors import InputError, UsageError
 from dtc_jax.experiment import network, workdir
 from dtc_jax.imaging import volume
 from dtc_jax.imaging.volume import Volume
-from dtc_jax.inference import classify, segment
+from dtc_jax.inference import classify
+from dtc_jax.networks.classifier import make_classifier
+from dtc_jax.networks.segmenter import make_segmenter
 
 
 def _classifier(folder):
-    return classify.make_classifier(network.load_with_threshold(folder, "classification"))
+    return make_classifier(network.load_with_threshold(folder, "classification"))
 
 
 def _threshold(folder):
@@ -180,7 +182,7 @@ def test_how_whole_scans_are_cut_may_change_and_counts_as_another_segmenter(segm
     workdir.claim(folder, config)
     after = network.load(folder, "segmentation")
     assert before.fingerprints["config"] != after.fingerprints["config"]
-    made = segment.make_segmenter(after)
+    made = make_segmenter(after)
     assert made.windows.overlap == 0.25
     assert made.instances.min_volume_mm3 == 200.0
     old = json.loads((folder / "config.json").read_text())
@@ -188,7 +190,7 @@ def test_how_whole_scans_are_cut_may_change_and_counts_as_another_segmenter(segm
         del old["predict"][name]
     (folder / "config.json").write_text(json.dumps(old))
     before_there_were = network.load(folder, "segmentation")
-    made = segment.make_segmenter(before_there_were)
+    made = make_segmenter(before_there_were)
     assert (made.windows.overlap, made.instances.connectivity) == (0.5, 26)
     workdir.claim(folder, segmenter.config)  # and a run of that time goes on
 
@@ -200,18 +202,18 @@ def test_segmenters_of_folds_find_by_the_mean_of_their_logits(segmenter):
     second = dataclasses.replace(member, params=zeros)  # its logits are 0
     both = dataclasses.replace(trained, members=(member, second))
     hu = jnp.full((1, 16, 16, 16), -380.0)
-    first, mean = (np.asarray(segment.make_segmenter(net).predict(hu)) for net in (trained, both))
+    first, mean = (np.asarray(make_segmenter(net).predict(hu)) for net in (trained, both))
     np.testing.assert_allclose(_logit(mean), _logit(first) / 2, atol=1e-4)
     config = member.config.copy_and_resolve_references()
     config.preprocess.window = (-900.0, 300.0)  # each member windows for itself
     narrow = dataclasses.replace(member, config=config.copy_and_resolve_references())
-    segment.make_segmenter(dataclasses.replace(trained, members=(member, narrow)))
+    make_segmenter(dataclasses.replace(trained, members=(member, narrow)))
     config.preprocess.spacing_mm = 1.0
     other = dataclasses.replace(
         trained, members=(member, dataclasses.replace(member, config=config))
     )
     with pytest.raises(UsageError, match="cannot be used together"):
-        segment.make_segmenter(other)
+        make_segmenter(other)
 
 
 def _logit(probability):

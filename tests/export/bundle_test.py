@@ -19,7 +19,8 @@ from dtc_jax.errors import InputError, UsageError
 from dtc_jax.experiment import network as network_lib
 from dtc_jax.export import bundle, onnx_model
 from dtc_jax.imaging.volume import Volume
-from dtc_jax.inference.classify import classify, make_classifier
+from dtc_jax.inference.classify import classify
+from dtc_jax.networks.classifier import make_classifier
 from dtc_jax.runs import export
 
 
@@ -132,6 +133,56 @@ def test_numbers_that_differ_are_found(exported, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     assert verify.main() == 1
     assert "one.npz: probability differs by 2" in capsys.readouterr().err
+
+
+def test_in_fewer_bits_the_difference_is_stored_and_has_a_limit(
+    runs, call, tmp_path, monkeypatch, capsys
+):
+    given = (f"--workdir={runs / 'classifier'}", "--format=onnx,safetensors", "--dtype=float16")
+    out = tmp_path / "bundle"
+    assert call("--mode=export", *given, f"--out={out}") == 0
+    precision = _described(out)["precision"]
+    assert (precision["dtype"], precision["tolerance"]) == ("float16", 0.02)
+    found = precision["largest_difference"]["onnx"]
+    assert 0 < found < 0.02
+    assert f"probabilities within {found:.1e}" in capsys.readouterr().out
+    card = (out / "model_card.md").read_text()
+    assert "Computed in float16." in card
+    assert f"onnx {found:.1e}" in card
+    monkeypatch.setitem(bundle.TOLERANCES, "float16", found / 2)
+    assert call("--mode=export", *given, f"--out={tmp_path / 'other'}") == 1
+    assert "differs by" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+    refused = (f"--workdir={runs / 'classifier'}", f"--out={tmp_path / 'other'}", "--format=onnx")
+    for dtype, message in (("bfloat16", "or omit onnx"), ("int8", "--dtype is 'int8'")):
+        assert call("--mode=export", *refused, f"--dtype={dtype}") == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_decision_flips_near_the_threshold_alone_and_in_fewer_bits(exported, tmp_path):
+    copy = shutil.copytree(exported, tmp_path / "copy")
+    verify = _module(copy / "verify.py")
+    for path in (copy / "contract").glob("*.npz"):
+        if path.name != "one.npz":
+            path.unlink()
+    path = copy / "contract" / "one.npz"
+    arrays = dict(np.load(path))
+    probability = float(arrays["expected_probability"][0])
+
+    def check(expected: float, threshold: float, dtype: str):
+        stored = np.array([expected], np.float32)
+        np.savez_compressed(path, **arrays | {"expected_probability": stored})
+        precision = {"dtype": dtype, "tolerance": 0.02}
+        described = {"threshold": {"value": threshold}, "precision": precision}
+        return verify.check_answers(copy, "onnx", described)
+
+    cases, largest, flips = check(probability + 0.01, probability + 0.005, "float16")
+    assert (cases, flips) == (1, 1)
+    assert largest == pytest.approx(0.01, rel=1e-2)
+    with pytest.raises(verify.Failed, match="1 decisions flip"):
+        check(probability + 0.01, probability + 0.005, "float32")
+    with pytest.raises(verify.Failed, match="differs by"):
+        check(probability + 0.05, probability - 0.2, "float16")
 
 
 def test_the_client_answers_as_the_run_does_on_a_scan(exported, runs):

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from jax import export
@@ -82,8 +83,10 @@ def assert_same(answer: dict[str, np.ndarray], expected: dict[str, np.ndarray]) 
         np.testing.assert_allclose(answer[name], value, atol=1e-5)
 
 
-def run_onnx(one: served.Served, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    model = onnx_model.make(one, {"task": "a test"}).SerializeToString()
+def run_onnx(
+    one: served.Served, given: dict[str, np.ndarray], dtype: str = "float32"
+) -> dict[str, np.ndarray]:
+    model = onnx_model.make(one, {"task": "a test"}, dtype).SerializeToString()
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(None, given), strict=True))
@@ -142,6 +145,30 @@ def test_stablehlo_is_one_artefact_for_every_batch_and_platform(drawn, make):
     first = jax.device_get(model.call(*(array[:1] for array in given.values())))
     for name, value in first.items():
         np.testing.assert_allclose(value, answer[name][:1], atol=1e-5)
+
+
+def test_fewer_bits_give_about_the_same_numbers(drawn):
+    config = classifier(0)
+    config.predict.mirror = False
+    config.model.stages = 1
+    one = served.make(drawn(config))
+    given = arrays(one, 2)
+    expected = one.on_cpu(*given.values())
+    artefact = export.deserialize(bytearray(stablehlo.make(one.computed_in("bfloat16"))))
+    answers = {
+        "float16": run_onnx(one, given, "float16"),
+        "bfloat16": jax.device_get(artefact.call(*given.values())),
+    }
+    for dtype, answer in answers.items():
+        for name, value in expected.items():
+            assert answer[name].dtype == np.float32
+            difference = abs(answer[name] - value).max()
+            assert 0 < difference < 0.02, (dtype, name)
+    model = onnx_model.make(one, {}, "float16")
+    constants = {array.name: array.data_type for array in model.graph.initializer}
+    kernels = [node.input[1] for node in model.graph.node if node.op_type == "Conv"]
+    inside = [constants[name] == onnx.TensorProto.FLOAT16 for name in kernels]
+    assert sum(inside) == len(kernels) > 5
 
 
 def test_safetensors_holds_every_weight_exactly(drawn):

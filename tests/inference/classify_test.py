@@ -10,6 +10,7 @@ from dtc_jax.crops import record
 from dtc_jax.imaging import lesions
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference import classify
+from dtc_jax.networks.classifier import make_classifier
 from dtc_jax.tasks import classification
 from dtc_jax.tasks.trained import Member, TrainedNetwork
 
@@ -54,7 +55,7 @@ def scan():
 
 @pytest.fixture(scope="module")
 def classified(networks, scan):
-    classifier = classify.make_classifier(networks)
+    classifier = make_classifier(networks)
     return list(classify.classify(classifier, *scan, heat=True))
 
 
@@ -97,13 +98,13 @@ def test_heat_maps_lie_on_the_grid_of_the_crop(classified, scan):
 
 
 def test_without_being_asked_there_is_no_heat_map(networks, scan, classified):
-    classifier = classify.make_classifier(networks)
+    classifier = make_classifier(networks)
     plain = list(classify.classify(classifier, *scan))
     assert [one.heat for one in plain] == [None, None, None]
     assert [one.probability for one in plain] == [one.probability for one in classified]
 
 
 def test_a_scan_without_lesions_gives_nothing(networks, scan):
-    classifier = classify.make_classifier(networks)
+    classifier = make_classifier(networks)
     empty = Volume(np.zeros(SIDES, np.uint8), scan[1].affine)
     assert list(classify.classify(classifier, scan[0], empty)) == []

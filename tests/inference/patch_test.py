@@ -8,7 +8,7 @@ from configs import vnet
 from dtc_jax.crops import extraction, patches, record
 from dtc_jax.imaging import grid, volume
 from dtc_jax.imaging.volume import Volume
-from dtc_jax.inference.segment import make_segmenter
+from dtc_jax.networks.segmenter import make_segmenter
 from dtc_jax.tasks import segmentation
 from dtc_jax.tasks.trained import Member, TrainedNetwork
 

@@ -14,6 +14,7 @@ from dtc_jax.experiment import network
 from dtc_jax.imaging import volume
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference import classify
+from dtc_jax.networks.classifier import make_classifier
 from dtc_jax.prediction import answer
 from tests.dicom_files import make_slices, save_slices
 
@@ -87,7 +88,7 @@ def test_a_scan_that_is_stored_the_other_way_has_its_lesions_at_the_same_place(
 
 def test_the_probabilities_are_those_of_the_classifier_at_its_threshold(answered, classifier):
     trained = network.load_with_threshold(classifier.workdir, "classification")
-    threshold, own = trained.threshold, classify.make_classifier(trained)
+    threshold, own = trained.threshold, make_classifier(trained)
     scan, mask = (volume.read_image(answered / f"{n}.nii.gz") for n in ("scan", "lesions"))
     expected = [one.probability for one in classify.classify(own, scan, mask)]
     table = pd.read_csv(answered / "lesions.csv")
@@ -268,9 +269,7 @@ def test_outlined_lesions_are_classified_without_a_segmenter(
     out = tmp_path / "out"
     assert call(*given, f"--lesions={mask}", f"--out={out}") == 0
     table = pd.read_csv(out / "lesions.csv")
-    own = classify.make_classifier(
-        network.load_with_threshold(classifier.workdir, "classification")
-    )
+    own = make_classifier(network.load_with_threshold(classifier.workdir, "classification"))
     image, numbers = volume.read_image(scan), volume.read_image(mask)
     expected = [one.probability for one in classify.classify(own, image, numbers)]
     np.testing.assert_allclose(table.refractory_probability, expected, atol=1e-6)

@@ -12,9 +12,10 @@ from dtc_jax.imaging.instances import Instances
 from dtc_jax.imaging.perturb import Perturbation
 from dtc_jax.imaging.preprocess import Preprocess
 from dtc_jax.imaging.volume import Volume
-from dtc_jax.inference.classify import classify, make_classifier
+from dtc_jax.inference.classify import classify
 from dtc_jax.inference.segment import Segmenter
 from dtc_jax.inference.sliding_window import SlidingWindow
+from dtc_jax.networks.classifier import make_classifier
 from tests import chests
 from tests.chests import AFFINE
 

@@ -8,9 +8,10 @@ import pytest
 
 from dtc_jax.imaging import lesions
 from dtc_jax.imaging.volume import Volume
-from dtc_jax.inference import saliency
+from dtc_jax.inference import heat
 from dtc_jax.models.layers import max_pool
 from dtc_jax.models.senet import SENet
+from dtc_jax.networks import saliency
 
 NETWORK = SENet(width=4, stages=2)
 SHAPE = (8, 16, 16)
@@ -161,11 +162,11 @@ def test_a_heat_map_lies_over_its_lesion_in_the_scan():
     scan.array[8, 30, 20] = 1000
     center_mm = scan.world((9, 28, 24))
     crop, _ = lesions.cut(scan, center_mm, (17, 21, 21), fill=0.0)
-    found = saliency.on_scan(crop.array, center_mm, 1.0, scan)
+    found = heat.on_scan(crop.array, center_mm, 1.0, scan)
     assert found.shape == scan.shape
     np.testing.assert_array_equal(found.affine, scan.affine)
     assert np.unravel_index(found.array.argmax(), found.shape) == (8, 30, 20)
-    inside = np.argwhere(saliency.on_scan(np.ones((17, 21, 21)), center_mm, 1.0, scan).array)
+    inside = np.argwhere(heat.on_scan(np.ones((17, 21, 21)), center_mm, 1.0, scan).array)
     reach_mm = np.ptp(inside, axis=0) * scan.spacing_mm
     np.testing.assert_allclose(reach_mm, (16, 20, 20), atol=2.5)
     assert found.array[0, 0, 0] == 0

@@ -1,0 +1,81 @@
+"""Scans and masks that a program has in memory: NumPy arrays, and images of nibabel."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import nibabel as nib
+import numpy as np
+
+from dtc_jax.errors import UsageError
+from dtc_jax.imaging import ct, formats, volume
+from dtc_jax.imaging.volume import Volume
+
+Image = np.ndarray | nib.spatialimages.SpatialImage | Volume
+
+
+def read_ct(image: Image, spacing_mm: Sequence[float] | None = None) -> Volume:
+    """A CT in HU, checked as one from a file is.
+
+    Args:
+      image: an array [Z, Y, X], whose indices rise to the head, to the front and to the patient's
+        right hand (as RAS+ has them); an image of nibabel in any orientation; or a `Volume`.
+      spacing_mm: of an array: distance of neighbouring voxels along z, y, x.
+
+    Raises:
+      InputError: it cannot be a CT in HU, see `ct.read`.
+      UsageError: it is of another kind or rank, or an array without its spacing.
+    """
+    scan = _read("the scan", image, spacing_mm)
+    return ct.checked("the scan", dataclasses.replace(scan, array=volume.compact(scan.array)))
+
+
+def read_mask(name: str, mask: Image, like: Volume) -> Volume:
+    """A mask on the grid of a scan.
+
+    Args:
+      name: in a message.
+      mask: whole numbers or bool, 0 outside; see `read_ct`. An array lies on the scan's grid.
+      like: the scan.
+
+    Raises:
+      InputError: it has negative numbers or fractions, or is on another grid.
+      UsageError: it is of another kind.
+    """
+    found = _read(name, mask, tuple(like.spacing_mm))
+    if isinstance(mask, np.ndarray):
+        found = Volume(found.array, like.affine)
+    volume.check_same_grid(name, found, like)
+    return Volume(volume.whole_numbers(name, found.array), like.affine)
+
+
+def given_back(made: Volume, like: Image, axes: str) -> Image:
+    """`made` as what was given: an array, an image of nibabel in the same orientation, a Volume.
+
+    Args:
+      made: any volume.
+      like: what was given.
+      axes: of the scan.
+    """
+    if isinstance(like, np.ndarray):
+        return made.array
+    return made if isinstance(like, Volume) else volume.as_nibabel(made, axes)
+
+
+def _read(name: str, image: Image, spacing_mm: Sequence[float] | None) -> Volume:
+    if isinstance(image, Volume):
+        return image
+    if isinstance(image, nib.spatialimages.SpatialImage):
+        array, affine = np.asanyarray(image.dataobj), image.affine
+    elif isinstance(image, np.ndarray):
+        if spacing_mm is None or np.shape(spacing_mm) != (3,):
+            raise UsageError(f"{name}: is an array; give spacing_mm=(z, y, x) with it.")
+        array, affine = image.T, np.diag([*reversed([float(x) for x in spacing_mm]), 1.0])
+    else:
+        raise UsageError(
+            f"{name}: is a {type(image).__name__}; give an array [Z, Y, X] or an image of nibabel."
+        )
+    if array.ndim != 3 or not array.size:
+        raise UsageError(f"{name}: has the shape {array.shape}; three axes with voxels are needed.")
+    if array.dtype == bool:
+        array = array.astype(np.uint8)
+    return volume.of_axes(*formats.canonical(name, array, affine))

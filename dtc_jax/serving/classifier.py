@@ -1,0 +1,32 @@
+"""The classifier of a bundle, as `inference.classify` takes it."""
+
+import numpy as np
+
+from dtc_jax.crops import record
+from dtc_jax.errors import InputError
+from dtc_jax.inference.classify import Classifier
+from dtc_jax.serving.bundle import Bundle
+
+
+def make_classifier(bundle: Bundle) -> Classifier:
+    """The classifier of a bundle whose task is to classify lesions or candidates.
+
+    Raises:
+      InputError: it was not trained on CT.
+    """
+    described = bundle.described
+    if described["data_source"] == "medmnist3d":
+        raise InputError(
+            f"{bundle.path}: was trained on the cubes of MedMNIST, which are not CT in HU; give a "
+            "classifier that was trained on scans."
+        )
+
+    def answer(
+        image: np.ndarray, mask: np.ndarray, heat: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        found = bundle.model({"image": image, "mask": mask})
+        return found["probability"].astype(float), found["heat"] if heat else None
+
+    depth, height, width = described["before_the_model"]["size_voxels"]
+    crop = record.CropParams((depth, height, width))
+    return Classifier(answer, crop, described["batch"], bundle.threshold, bundle.fingerprints)

@@ -1,0 +1,49 @@
+"""MLServer answers as the contract says, refuses what does not fit, and stands many clients."""
+
+import pytest
+
+from dtc_jax.errors import InputError
+from dtc_jax.export import bundle, served
+from dtc_jax.serving import server
+from tests.export import formats_test
+
+pytestmark = pytest.mark.extras
+EXTRA = "needs MLServer and tritonclient: pip install 'dtc-jax[test-extras]'"
+pytest.importorskip("mlserver", reason=EXTRA)
+grpc = pytest.importorskip("tritonclient.grpc", reason=EXTRA)
+
+
+def test_over_the_wire_a_bundle_gives_its_own_answers(drawn, tmp_path):
+    from benchmarks import served as load
+
+    config = formats_test.classifier(3)
+    config.predict.mirror = False
+    one = drawn(config)
+    out = tmp_path / "bundle"
+    try:
+        bundle.write(out, lambda: (one, "drawn"), tmp_path, ["onnx"])
+    except InputError as error:  # drawn weights may lie on the threshold
+        pytest.skip(str(error))
+    task, names = config.task, [output.name for output in served.make(one).outputs]
+    with server.serving(out) as address, grpc.InferenceServerClient(address) as connection:
+        for arrays, expected in load.cases(out).values():
+            answer = server.ask(connection, task, arrays, names)
+            assert load.difference(answer, expected) < 1e-5
+        small = {name: array[:, 1:] for name, array in arrays.items()}
+        with pytest.raises(Exception, match=r"image: is int16 .*; give int16"):
+            server.ask(connection, task, small, names)
+        with pytest.raises(Exception, match="no such output; there are probability"):
+            server.ask(connection, task, arrays, ["logit"])
+        taken, wrong, _ = load.load_test(address, task, out, clients=8, requests=40, seconds=60)
+        assert (len(taken), wrong) == (40, [])
+    with pytest.raises(Exception, match=r"[Ff]ailed to connect|UNAVAILABLE|DEADLINE"):
+        grpc.InferenceServerClient(address).is_server_live(client_timeout=5)
+
+
+def test_a_server_that_cannot_read_the_bundle_says_why(tmp_path):
+    (tmp_path / "preprocessing.json").write_text('{"task": "classification", "models": {}}')
+    with (
+        pytest.raises(server.Failed, match=r"did not become ready: .*Error"),
+        server.serving(tmp_path),
+    ):
+        pass
