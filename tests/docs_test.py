@@ -23,9 +23,9 @@ PIPELINE = ("", "demo")
 
 
 def flat(fields, prefix=""):
-    """Full names of all fields; `candidates` is one field, whatever it has inside."""
+    """Full names of all fields; `candidates` and `auxiliary` are one each, whatever is inside."""
     for key, value in fields.items():
-        if isinstance(value, dict) and value and key != "candidates":
+        if isinstance(value, dict) and value and key not in ("candidates", "auxiliary"):
             yield from flat(value, f"{prefix}{key}.")
         else:
             yield prefix + key

@@ -8,7 +8,7 @@ import ml_collections
 
 from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.errors import UsageError, unknown_choice
-from dtc_jax.experiment import folds, hard_negatives
+from dtc_jax.experiment import hard_negatives
 from dtc_jax.tasks import inputs, registry
 from dtc_jax.training import augment, optimizer, parallel, tracker
 
@@ -30,7 +30,10 @@ def check(config: ml_collections.ConfigDict) -> None:
     """
     registry.of(config)
     make_rule(config.split)
-    for name, variant in folds.variants(config).items():
+    combine = config.get("combine", "best")
+    if combine not in ("best", "mean"):
+        raise unknown_choice("config.combine", combine, ("best", "mean"))
+    for name, variant in inputs.variants(config).items():
         try:
             _check(variant)
         except UsageError as error:
@@ -61,10 +64,9 @@ def _check(config: ml_collections.ConfigDict) -> None:
         raise unknown_choice("config.train.monitor", config.train.monitor, definition.monitors)
     _check_model(config, typing.get_type_hints(definition.network))
     definition.check(config)
-    count = inputs.networks(config)
-    if count < 1 or (count > 1 and not definition.finds_lesions):
+    if inputs.networks(config) < 1:
         raise UsageError(
-            f"config.train.ensemble is {count}; it must be at least 1, and 1 but for a segmenter."
+            f"config.train.ensemble is {inputs.networks(config)}; it must be at least 1."
         )
     hard_negatives.check(config)
     augment.check(config.augment)

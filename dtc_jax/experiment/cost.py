@@ -12,7 +12,6 @@ import numpy as np
 from dtc_jax import storage
 from dtc_jax.cohort.phantom import people
 from dtc_jax.cohort.split_rule import make_rule
-from dtc_jax.experiment import folds
 from dtc_jax.tasks import inputs, registry, sources
 
 _LONG_MINUTES = 30
@@ -53,7 +52,7 @@ def expected_cost(config: ml_collections.ConfigDict) -> Cost:
     train, views = config.train, 4 if config.predict.mirror else 1
     steps = int(own - tested - validation) // train.batch_size * train.epochs
     evaluations = math.ceil(train.epochs / train.evaluate_every_epochs)
-    variants = folds.variants(config)
+    variants = inputs.variants(config)
     flops = in_prediction = 0.0
     for variant in variants.values():
         in_training, in_prediction = forward_flops(variant)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ml_collections
@@ -11,7 +11,7 @@ import pandas as pd
 
 from dtc_jax.cohort.split_rule import Rule
 from dtc_jax.errors import UsageError
-from dtc_jax.experiment import hard_negatives, overrides
+from dtc_jax.experiment import hard_negatives
 from dtc_jax.tasks import fields as fields_lib
 from dtc_jax.tasks import inputs, registry
 from dtc_jax.tasks.sources import Data
@@ -29,75 +29,57 @@ def folders(
         yield split, rule.home(workdir, int(fold))
 
 
-def variants(config: ml_collections.ConfigDict) -> dict[str, ml_collections.ConfigDict]:
-    """The configuration of each candidate by name; {'': config} where there are none.
-
-    Raises:
-      UsageError: a candidate has a field that the configuration does not have, or one of another
-        type.
-    """
-    configs = {
-        name: overrides.overridden(config, fields, f"config.candidates.{name}")
-        for name, fields in sorted(config.candidates.items())
-    }
-    return configs or {"": config}
-
-
 def choose(
     config: ml_collections.ConfigDict, folder: pathlib.Path, get: Callable[..., FitResult]
 ) -> Member:
-    """The network of a split: the only one, or the best of `config.candidates` on validation.
+    """The networks of a split: the only one, the best of `config.candidates`, or all of them.
 
     The choice sees the training and validation rows of this split alone, so in cross-validation
     the tested fold has no part in it.
 
     Args:
-      config: its `candidates` map a name to the fields in which that candidate differs.
+      config: its `candidates` map a name to the fields in which that candidate differs; they are
+        chosen from, or decide together, as its `combine` says.
       folder: of the split; candidates are in candidates/NAME below it.
       get: called with a `config` and its `folder`: `fit`, with the split's data, to train what is
         not trained yet, or `network.read` to read what is.
     """
-    if not config.candidates:
-        return _member(config, _together(config, folder, get), {})
+    together = inputs.combines(config)
     trained = {
-        name: (variant, _together(variant, folder / "candidates" / name, get))
-        for name, variant in variants(config).items()
+        name: _trained(variant, folder / "candidates" / name if name else folder, get)
+        for name, variant in inputs.variants(config).items()
     }
+    if not config.candidates:
+        return trained[""]
     monitor = config.train.monitor
-    values = {name: result.best_metrics[monitor] for name, (_, result) in trained.items()}
+    values = {name: member.metrics[monitor] for name, member in trained.items()}
+    if together:
+        networks = [single for member in trained.values() for single in member.networks]
+        return dataclasses.replace(_together(config, networks), candidates=values)
     is_loss = registry.of(config).monitors[monitor] == "min"
     best = (min if is_loss else max)(values, key=values.__getitem__)
-    return _member(*trained[best], values)
+    return dataclasses.replace(trained[best], candidates=values)
 
 
-def _together(
+def _trained(
     config: ml_collections.ConfigDict, folder: pathlib.Path, get: Callable[..., FitResult]
-) -> FitResult:
-    """The networks of `config.train.ensemble`, each with a seed of its own, as one."""
-    count = inputs.networks(config)
-    if count == 1:
-        return get(config=config, folder=folder)
-    results = []
-    for number in range(count):
-        single = config.copy_and_resolve_references()
-        single.seed, single.train.ensemble = config.seed + number, 1
-        results.append(get(config=single, folder=folder / "ensemble" / f"{number:02d}"))
-    metrics = {
-        name: float(np.mean([result.best_metrics[name] for result in results]))
-        for name in results[0].best_metrics
-    }
-    return dataclasses.replace(
-        results[0],
-        params=tuple(result.params for result in results),
-        batch_stats=tuple(result.batch_stats for result in results),
-        best_metrics=metrics,
-    )
-
-
-def _member(
-    config: ml_collections.ConfigDict, result: FitResult, candidates: dict[str, float]
 ) -> Member:
-    return Member(config, result.params, result.batch_stats, result.best_metrics, candidates)
+    """The networks of a candidate, which differ in their seed alone."""
+    networks = []
+    for home, part in inputs.parts(config).items():
+        result = get(config=part, folder=folder / home)
+        networks.append(Member(part, result.params, result.batch_stats, result.best_metrics))
+    return networks[0] if len(networks) == 1 else _together(config, networks)
+
+
+def _together(config: ml_collections.ConfigDict, networks: Sequence[Member]) -> Member:
+    """Networks that decide together, in the order of `inputs.parts`."""
+    metrics = {
+        name: float(np.mean([network.metrics[name] for network in networks]))
+        for name in networks[0].metrics
+    }
+    params, batch_stats = zip(*((n.params, n.batch_stats) for n in networks), strict=True)
+    return Member(config, params, batch_stats, metrics)
 
 
 def fit(
@@ -130,7 +112,7 @@ def fit(
             "lesions or patches to train on; lower it."
         )
     total_steps = steps_per_epoch * config.train.epochs
-    view = _view(rows, task.weights(config, rows))
+    view = _view(rows, task.weights(config, rows), task.targets(config, rows))
     stored = batches.train_batches(
         data.records, view, config.train.batch_size, config.seed, config.data.workers
     )
@@ -181,7 +163,7 @@ def predict(member: Member, data: Data, split: pd.DataFrame) -> pd.DataFrame:
 
 
 def features(member: Member, data: Data, split: pd.DataFrame) -> np.ndarray:
-    """What the network's last layer sees of the test rows of `split`. # [N, C]
+    """What the last layers of the networks see of the test rows of `split`. # [N, C]
 
     Raises:
       UsageError: the task has no such features.
@@ -189,13 +171,17 @@ def features(member: Member, data: Data, split: pd.DataFrame) -> np.ndarray:
     definition, rows = registry.of(member.config), split[split.split == "test"]
     if definition.make_features is None:
         raise UsageError(f"config.task is {member.config.task!r}; it has no features of lesions.")
-    task = dataclasses.replace(
-        definition.make_task(member.config), predict=definition.make_features(member.config)
-    )
-    outputs = _outputs(member, task, data, rows)
-    values = np.concatenate([out["features"] for out in outputs])
-    place = {index: i for i, index in enumerate(np.concatenate([out["index"] for out in outputs]))}
-    return values[[place[position] for position in rows.position]]
+    by_network = []
+    for network in member.networks:
+        task = dataclasses.replace(
+            definition.make_task(network.config), predict=definition.make_features(network.config)
+        )
+        outputs = _outputs(network, task, data, rows)
+        values = np.concatenate([out["features"] for out in outputs])
+        index = np.concatenate([out["index"] for out in outputs])
+        place = {position: i for i, position in enumerate(index)}
+        by_network.append(values[[place[position] for position in rows.position]])
+    return np.concatenate(by_network, axis=1)
 
 
 def _outputs(member: Member, task: Task, data: Data, rows: pd.DataFrame) -> predictions.Predictions:
@@ -208,9 +194,11 @@ def _outputs(member: Member, task: Task, data: Data, rows: pd.DataFrame) -> pred
     )
 
 
-def _view(rows: pd.DataFrame, weights: np.ndarray) -> batches.View:
+def _view(
+    rows: pd.DataFrame, weights: np.ndarray, targets: np.ndarray | None = None
+) -> batches.View:
     labels = rows.label.to_numpy(np.float32)
-    return batches.View(rows.position.to_numpy(), labels, weights.astype(np.float32))
+    return batches.View(rows.position.to_numpy(), labels, weights.astype(np.float32), targets)
 
 
 def _padded_batches(

@@ -16,7 +16,7 @@ import pandas as pd
 from dtc_jax import csv_reader, storage
 from dtc_jax.cohort import persons
 from dtc_jax.errors import InputError
-from dtc_jax.experiment import folds, network
+from dtc_jax.experiment import network
 from dtc_jax.tasks import inputs, registry
 from dtc_jax.tasks.trained import Member, TrainedNetwork
 from dtc_jax.training.result import Initial
@@ -41,7 +41,7 @@ def check_source(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Non
     if source and not _is_gone(source, folder):
         trained = _load(source, config)
         _seen(trained, pathlib.Path(source))
-        for variant in folds.variants(config).values():
+        for variant in inputs.variants(config).values():
             if not _fit(variant, trained.members[0])["taken"]:
                 raise InputError(
                     f"config.init_from: no array of {source} has the shape of one here; give a run "
@@ -91,7 +91,7 @@ def prepare(
     seen = _seen(trained, pathlib.Path(source))
     _refuse_both(config, rows, seen)
     (member,) = trained.members
-    fits = {name: _fit(variant, member) for name, variant in folds.variants(config).items()}
+    fits = {name: _fit(variant, member) for name, variant in inputs.variants(config).items()}
     name = pathlib.Path(source).resolve().name
     record = {"run": name, **trained.fingerprints, "arrays": fits, "seen": seen}
     _check_record(folder / RECORD, record, source)
@@ -140,11 +140,11 @@ def _load(source: str, config: ml_collections.ConfigDict) -> TrainedNetwork:
         trained = network.load(source)
     except InputError as error:
         raise InputError(f"config.init_from: {error}") from error
-    count = len(trained.members) * inputs.networks(trained.config)
+    count = len(trained.networks)
     if count != 1:
         raise InputError(
             f"config.init_from: {source} has {count} networks; give a run with neither folds nor "
-            "an ensemble."
+            "networks that decide together."
         )
     return trained
 

@@ -7,7 +7,6 @@ from dtc_jax.export.served import BATCH, Array, Served
 from dtc_jax.imaging.preprocess import Preprocess
 from dtc_jax.networks.segmenter import make_segmenter
 from dtc_jax.serving.bundle import FORMAT
-from dtc_jax.tasks import inputs
 
 _AXES = (
     "z, y, x in C order, of a scan whose voxels are stored so that z rises to the patient's head, "
@@ -44,14 +43,14 @@ def describe(
       precision: dtype of the computation, and by how much a probability may differ from the run's.
     """
     network = served.network
-    specs = [network.task.make_predict_preprocess(member.config) for member in network.members]
+    specs = [network.task.make_predict_preprocess(one.config) for one in network.networks]
     unit = "voxel" if served.segments else "example"
     return {
         "format": FORMAT,
         "task": network.config.task,
         "network": network.task.words.network,
         "members": len(network.members),
-        "networks": sum(inputs.networks(member.config) for member in network.members),
+        "networks": len(network.networks),
         "data_source": network.config.data.source,
         "models": models,
         "inputs": [_array(one) for one in served.inputs],

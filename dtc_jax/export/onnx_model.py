@@ -4,7 +4,6 @@ It is written from the weights rather than traced: convolutions stay 3-D and the
 sixty nodes a network, which can be read.
 """
 
-import ml_collections
 import numpy as np
 import onnx
 
@@ -16,7 +15,6 @@ from dtc_jax.export.served import Served
 from dtc_jax.imaging.preprocess import preprocess, uncrop
 from dtc_jax.tasks import inputs
 from dtc_jax.tasks.trained import Member, TrainedNetwork
-from dtc_jax.training.task import PyTree
 
 
 def check(network: TrainedNetwork) -> None:
@@ -25,8 +23,8 @@ def check(network: TrainedNetwork) -> None:
     Raises:
       UsageError: names the field of the configuration.
     """
-    for member in network.members:
-        config = member.config
+    for one in network.networks:
+        config = one.config
         if network.task.network not in WRITERS:
             known = " and ".join(kind.__name__ for kind in WRITERS)
             raise UsageError(
@@ -56,7 +54,7 @@ def make(served: Served, notes: dict[str, str], dtype: str = "float32") -> onnx.
     arrays = {one.name: graph.input(one.name, one.shape, one.dtype) for one in served.inputs}
     image = arrays["image"]
     mask = arrays.get("mask", image)  # of a network that does not see it, nothing is read
-    answers = [_member(served, member, image, mask) for member in served.network.members]
+    answers = [_network(served, one, image, mask) for one in served.network.networks]
     outputs = {"probability": layers.activate(_mean([logit for logit, _ in answers]), "sigmoid")}
     maps = [heat for _, heat in answers if heat is not None]
     if maps:
@@ -90,40 +88,30 @@ def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
     return convert_float_to_float16(model, keep_io_types=True, node_block_list=outside)
 
 
-def _member(
-    served: Served, member: Member, image: Tensor, mask: Tensor
+def _network(
+    served: Served, one: Member, image: Tensor, mask: Tensor
 ) -> tuple[Tensor, Tensor | None]:
-    """The logit of one member, and its heat map on the grid of the record where it has one."""
-    task, config = served.network.task, member.config
+    """The logit of one network, and its heat map on the grid of the record where it has one."""
+    task, config = served.network.task, one.config
     spec, mirrored = task.make_predict_preprocess(config), config.predict.mirror
     x = layers.channels_first(preprocess(image, mask, spec, ArrayNamespace))  # [B, C, D, H, W]
     seen = x
     if mirrored:
         views = [layers.flip(x, [a + 1 for a in axes]) for axes in inputs.mirrors(mirrored)]
         seen = x.graph.node("Concat", views, x.shape, axis=0)  # [V * B, C, D, H, W]
-    networks = [(member.params, member.batch_stats)]
-    if inputs.networks(config) > 1:
-        networks = list(zip(member.params, member.batch_stats, strict=True))
-    results = [_network(served, config, seen, *one) for one in networks]
-    heat = results[0][1]
+    logit, heat = _mean_of_views(served, one, seen)
     if served.heat and heat is not None:
         heat = _resized(layers.activate(heat, "relu"), x.shape[1:])  # [B, D, H, W]
         heat = uncrop(heat, served.shape, spec, ArrayNamespace)  # [B, d, h, w]
-    return _mean([logit for logit, _ in results]), heat if served.heat else None
+    return logit, heat if served.heat else None
 
 
-def _network(
-    served: Served,
-    config: ml_collections.ConfigDict,
-    seen: Tensor,
-    params: PyTree,
-    batch_stats: PyTree,
-) -> tuple[Tensor, Tensor | None]:
+def _mean_of_views(served: Served, one: Member, seen: Tensor) -> tuple[Tensor, Tensor | None]:
     """The mean over the views, and what each place of the first view adds to it."""
-    network = served.network.task.make_network(config)
+    network = served.network.task.make_network(one.config)
     write = WRITERS[served.network.task.network]
-    logits, share = write(seen, network, params, batch_stats)  # [V * B, ...]
-    flips = inputs.mirrors(config.predict.mirror)
+    logits, share = write(seen, network, one.params, one.batch_stats)  # [V * B, ...]
+    flips = inputs.mirrors(one.config.predict.mirror)
     if len(flips) == 1:
         return logits, share
     views = [

@@ -62,11 +62,10 @@ class Served:
 
     @functools.cached_property
     def uses_mask(self) -> bool:
-        """Whether a member sees the mask."""
+        """Whether a network sees the mask."""
         task = self.network.task
         return any(
-            task.make_predict_preprocess(member.config).mask != "none"
-            for member in self.network.members
+            task.make_predict_preprocess(one.config).mask != "none" for one in self.network.networks
         )
 
     @property
@@ -84,7 +83,7 @@ class Served:
     def answer(self, variables: Variables, *arrays: jax.Array) -> dict[str, jax.Array]:
         """`outputs` by name, of `network.variables` and `inputs` [B, ...]; B may be symbolic.
 
-        The heat map is Grad-CAM (see `networks.saliency`), the mean over the members, on the grid
+        The heat map is Grad-CAM (see `networks.saliency`), the mean over the networks, on the grid
         of the record: 0 beyond what a network sees.
         """
         image = arrays[0]
@@ -97,10 +96,10 @@ class Served:
 
     def _heat(self, variables: Variables, image: jax.Array, mask: jax.Array) -> jax.Array:
         task, maps = self.network.task, []
-        for member, (params, batch_stats) in zip(self.network.members, variables, strict=True):
+        for one, (params, batch_stats) in zip(self.network.networks, variables, strict=True):
             spec, senet = (
-                task.make_predict_preprocess(member.config),
-                task.make_network(member.config),
+                task.make_predict_preprocess(one.config),
+                task.make_network(one.config),
             )
             assert isinstance(senet, SENet)
             x = preprocess(image, mask, spec, jnp)  # [B, D, H, W, C]

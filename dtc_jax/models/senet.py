@@ -35,6 +35,8 @@ class SENet(nn.Module):
       dtype: of the computation; parameters, statistics and logits are float32.
       axis_name: mapped axis over which batch statistics are averaged (pmap), or None.
       conv: form of the convolution, see `conv3d`.
+      ratings: further outputs that are learned beside the class, see `tasks.ratings`; in training
+        alone.
     """
 
     width: int = 64
@@ -54,6 +56,7 @@ class SENet(nn.Module):
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
     conv: Form = "auto"
+    ratings: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool, keys: jax.Array | None = None) -> jax.Array:
@@ -65,7 +68,8 @@ class SENet(nn.Module):
           keys: [B] random keys; needed where train and dropout > 0.
 
         Returns:
-          [B] float32. The last feature map is sown as intermediates/features.
+          [B] float32. The last feature map is sown as intermediates/features; in training the
+          further outputs [B, A] are sown as ratings/ratings.
         """
         if self.stem:
             x = Conv3D(
@@ -104,4 +108,6 @@ class SENet(nn.Module):
             if keys is None:
                 raise ValueError("dropout in training needs one key an example: pass keys [B].")
             x = dropout(x, keys, self.dropout)
+        if self.ratings and (train or self.is_initializing()):
+            self.sow("ratings", "ratings", nn.Dense(self.ratings, name="ratings_head")(x))
         return nn.Dense(1, name="head")(x)[:, 0]  # [B]

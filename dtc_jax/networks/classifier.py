@@ -30,7 +30,7 @@ def make_classifier(network: TrainedNetwork) -> Classifier:
     """
     if network.threshold is None:
         raise ValueError("a classifier needs a threshold.")
-    heat_maps = [_heat_map(member) for member in network.members]
+    heat_maps = [_heat_map(one) for one in network.networks]
 
     def answer(
         image: np.ndarray, mask: np.ndarray, heat: bool

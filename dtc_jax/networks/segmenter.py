@@ -24,7 +24,7 @@ def make_segmenter(network: TrainedNetwork) -> Segmenter:
     Raises:
       UsageError: the members see different windows or grids.
     """
-    specs = [segmentation.make_predict_preprocess(member.config) for member in network.members]
+    specs = [segmentation.make_predict_preprocess(one.config) for one in network.networks]
     grids = {(spec.scan_grid, spec.shape) for spec in specs}
     if len(grids) > 1:
         raise UsageError(

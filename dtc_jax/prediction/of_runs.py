@@ -11,7 +11,6 @@ from dtc_jax.inference.segment import Segmenter
 from dtc_jax.networks.classifier import make_classifier
 from dtc_jax.networks.segmenter import make_segmenter
 from dtc_jax.storage import PathLike
-from dtc_jax.tasks import inputs
 from dtc_jax.tasks.trained import TrainedNetwork
 
 
@@ -58,5 +57,5 @@ def task_of(workdir: PathLike) -> str:
 
 
 def _describe(workdir: PathLike, trained: TrainedNetwork) -> dict[str, Any]:
-    members = sum(inputs.networks(member.config) for member in trained.members)
-    return {"workdir": os.path.abspath(workdir), "networks": members, **trained.fingerprints}
+    networks = len(trained.networks)
+    return {"workdir": os.path.abspath(workdir), "networks": networks, **trained.fingerprints}

@@ -25,7 +25,7 @@ import ml_collections
 from dtc_jax import storage
 from dtc_jax.errors import UsageError, unknown_choice
 from dtc_jax.experiment import checks
-from dtc_jax.experiment.overrides import overridden
+from dtc_jax.tasks.overrides import overridden
 
 _KEYS = ("variants", "base", "seeds", "folds", "common", "margin")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

@@ -16,9 +16,16 @@ from dtc_jax.errors import InputError, UsageError, unknown_choice
 from dtc_jax.imaging.preprocess import normalize, preprocess
 from dtc_jax.models.senet import SENet
 from dtc_jax.statistics import roc, study, threshold
-from dtc_jax.tasks import lesion_figures, losses, sources
+from dtc_jax.tasks import lesion_figures, losses, ratings, sources
 from dtc_jax.tasks.definition import Columns, Definition, Monitors, Words
-from dtc_jax.tasks.inputs import Logit, make_preprocess, mean_of_views, network_fields, views
+from dtc_jax.tasks.inputs import (
+    Logit,
+    make_preprocess,
+    mean_of_views,
+    network_fields,
+    together,
+    views,
+)
 from dtc_jax.tasks.sources import Data
 from dtc_jax.training.augment import augment
 from dtc_jax.training.batches import Records
@@ -97,7 +104,7 @@ def weights(config: ml_collections.ConfigDict, training: pd.DataFrame) -> np.nda
     """The weight of each training lesion in the loss, by its class. # [N]"""
     label = training.label.to_numpy()
     negative, positive = losses.class_weights(label, config.loss.class_weight)
-    return np.where(label == 1, positive, negative)
+    return np.where(label == 1, positive, negative) * ratings.weights(config, training)
 
 
 def make_task(config: ml_collections.ConfigDict) -> Task:
@@ -108,6 +115,7 @@ def make_task(config: ml_collections.ConfigDict) -> Task:
     """
     spec = make_preprocess(config)
     network, logit_of = make_network(config), make_logit(config)
+    rating_weights = np.asarray(list(ratings.auxiliary(config).values()), np.float32)  # [A]
 
     def init(key: jax.Array) -> tuple[PyTree, PyTree]:
         x = jnp.zeros((1, *spec.shape, spec.channels))
@@ -128,11 +136,19 @@ def make_task(config: ml_collections.ConfigDict) -> Task:
             x,
             train=True,
             keys=dropout_keys,
-            mutable=["batch_stats"],
+            mutable=["batch_stats", "ratings"],
         )
+        weights = batch["valid"] * batch["weight"]
+        targets = batch.get("targets")  # [B, 1 + A], or None
         total, weight = losses.sigmoid_cross_entropy(
-            logits, batch["label"], batch["valid"] * batch["weight"], config.loss.label_smoothing
+            logits,
+            batch["label"] if targets is None else targets[:, 0],
+            weights,
+            config.loss.label_smoothing,
         )
+        if len(rating_weights):
+            (rated,) = updates["ratings"]["ratings"]  # [B, A]
+            total += losses.squared_errors(rated, targets[:, 1:], weights, rating_weights)
         correct = ((logits > 0) == (batch["label"] > 0.5)) * batch["valid"]
         metrics = {
             "loss": (total, weight),
@@ -176,10 +192,15 @@ def make_features(
 
 def make_network(config: ml_collections.ConfigDict) -> SENet:
     """The network of `config.model`."""
-    return SENet(**network_fields(config))
+    return SENet(**network_fields(config), ratings=len(ratings.auxiliary(config)))
 
 
 def make_logit(config: ml_collections.ConfigDict) -> Logit:
+    """What the networks of `config` decide together, see `_make_logit`."""
+    return together(config, _make_logit)
+
+
+def _make_logit(config: ml_collections.ConfigDict) -> Logit:
     """From stored crops (HU at 1 mm) and masks to logits [B], the mean over mirror images."""
     spec, network, mirrored = make_preprocess(config), make_network(config), config.predict.mirror
 
@@ -200,7 +221,8 @@ def columns(outputs: Sequence[dict[str, np.ndarray]]) -> Columns:
 
 
 def check(config: ml_collections.ConfigDict) -> None:
-    """Raises UsageError if config.threshold or config.report has an impossible value."""
+    """Raises UsageError if config.threshold, .loss or .report has an impossible value."""
+    ratings.check(config)
     if "threshold" in config:
         threshold.parse(config.threshold)
     if "report" in config:
@@ -220,6 +242,7 @@ DEFINITION = Definition(
     load=load,
     split=split,
     weights=weights,
+    targets=ratings.targets,
     make_task=make_task,
     make_network=make_network,
     make_preprocess=make_preprocess,

@@ -83,6 +83,8 @@ class Definition:
       split: (config, the data's table) -> its rows with fold and split.
       weights: (config, training rows [N]) -> weight of each in the loss [N]; raises InputError
         where the rows cannot be learned from.
+      targets: (config, training rows [N]) -> further targets of the loss [N, T], NaN where unknown;
+        None where there are none.
       make_task: config -> what the trainer knows of it.
       make_network: config -> its network.
       make_preprocess: config -> what the network sees of a stored record in training.
@@ -116,6 +118,7 @@ class Definition:
     make_logit: Callable[[Config], Logit]
     columns: Callable[[Sequence[dict[str, np.ndarray]]], Columns]
     evaluate: "Callable[[Config, Data, TrainedNetwork, pd.DataFrame, str], Evaluation]"
+    targets: Callable[[Config, pd.DataFrame], np.ndarray | None] = lambda config, rows: None
     select: Callable[[Config, pd.DataFrame], pd.DataFrame] = lambda config, lesions: lesions
     examples_per_lesion: Callable[[Config], float] = lambda config: 1.0
     finds_lesions: bool = False

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import ml_collections
 
 from dtc_jax.imaging.preprocess import Preprocess
+from dtc_jax.tasks.overrides import overridden
 from dtc_jax.training.task import PyTree
 
 Logit = Callable[[PyTree, PyTree, jax.Array, jax.Array], jax.Array]
@@ -50,23 +51,68 @@ def mean_of_views(logits: jax.Array, batch: Any, on: bool) -> jax.Array:
 
 
 def networks(config: ml_collections.ConfigDict) -> int:
-    """How many networks decide together: `config.train.ensemble`, 1 in runs from before it."""
+    """Networks that differ in their seed alone: `config.train.ensemble`, 1 in earlier runs."""
     return int(config.train.get("ensemble", 1))
 
 
-def of_ensemble(config: ml_collections.ConfigDict, logit: Logit) -> Logit:
-    """`logit` of each network of an ensemble, and their mean; of a single network, `logit` itself.
+def combines(config: ml_collections.ConfigDict) -> bool:
+    """Whether the candidates decide together, rather than the best of them alone."""
+    return bool(config.candidates) and config.get("combine", "best") == "mean"
+
+
+def variants(config: ml_collections.ConfigDict) -> dict[str, ml_collections.ConfigDict]:
+    """The configuration of each candidate by name; {'': config} where there are none.
+
+    Raises:
+      UsageError: a candidate has a field that the configuration does not have, or one of another
+        type.
+    """
+    changed = {
+        name: overridden(config, fields, f"config.candidates.{name}")
+        for name, fields in sorted(config.candidates.items())
+    }
+    if combines(config):
+        for variant in changed.values():
+            variant.combine = "best"  # of itself
+    return changed or {"": config}
+
+
+def parts(config: ml_collections.ConfigDict) -> dict[str, ml_collections.ConfigDict]:
+    """The networks that decide together by the mean of their logits: candidates times seeds.
+
+    Returns:
+      Folder below that of the split -> the configuration of a single network; {'': config} where
+      there is one.
+    """
+    result = {}
+    for name, variant in (variants(config) if combines(config) else {"": config}).items():
+        home = f"candidates/{name}" if name else ""
+        if networks(variant) == 1:
+            result[home] = variant
+            continue
+        for number in range(networks(variant)):
+            single = variant.copy_and_resolve_references()
+            single.seed, single.train.ensemble = config.seed + number, 1
+            result[f"{home}/ensemble/{number:02d}".lstrip("/")] = single
+    return result
+
+
+def together(
+    config: ml_collections.ConfigDict, make: Callable[[ml_collections.ConfigDict], Logit]
+) -> Logit:
+    """The mean of what `make` gives for each of `parts`; of a single network, that itself.
 
     Args:
-      config: where it says `train.ensemble` > 1, params and batch_stats are tuples with one tree
-        for each network.
-      logit: of one network.
+      config: where it has several parts, params and batch_stats are tuples with a tree for each.
+      make: from the configuration of one network to its logit.
     """
-    if networks(config) == 1:
-        return logit
+    logits = [make(part) for part in parts(config).values()]
+    if len(logits) == 1:
+        return logits[0]
 
     def mean(params: PyTree, batch_stats: PyTree, image: jax.Array, mask: jax.Array) -> jax.Array:
-        each = [logit(*one, image, mask) for one in zip(params, batch_stats, strict=True)]
+        variables = zip(logits, params, batch_stats, strict=True)
+        each = [logit(p, stats, image, mask) for logit, p, stats in variables]
         return sum(each[1:], each[0]) / len(each)
 
     return mean

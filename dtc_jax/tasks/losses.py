@@ -51,3 +51,19 @@ def sigmoid_cross_entropy(
     labels = jnp.where(weights > 0, labels, 0.0)
     targets = labels * (1.0 - label_smoothing) + label_smoothing / 2.0
     return (weights * optax.sigmoid_binary_cross_entropy(logits, targets)).sum(), weights.sum()
+
+
+def squared_errors(
+    outputs: jax.Array, targets: jax.Array, weights: jax.Array, each: jax.Array
+) -> jax.Array:
+    """The weighted sum of squared errors of several outputs; unknown targets count for nothing.
+
+    Args:
+      outputs: [B, A].
+      targets: [B, A], NaN where unknown.
+      weights: of the rows. # [B]
+      each: weights of the outputs. # [A]
+    """
+    known = jnp.isfinite(targets)
+    errors = jnp.where(known, outputs - jnp.where(known, targets, 0.0), 0.0)
+    return (weights[:, None] * each[None] * errors**2).sum()

@@ -15,7 +15,7 @@ from dtc_jax.imaging.preprocess import IGNORED, Preprocess, crop, normalize, pre
 from dtc_jax.models.vnet import VNet
 from dtc_jax.tasks import patch_data, patch_figures, segmentation_losses
 from dtc_jax.tasks.definition import Columns, Definition, Monitors, Words
-from dtc_jax.tasks.inputs import Logit, mean_of_views, network_fields, of_ensemble, views
+from dtc_jax.tasks.inputs import Logit, mean_of_views, network_fields, together, views
 from dtc_jax.tasks.patch_data import make_preprocess
 from dtc_jax.training.augment import augment
 from dtc_jax.training.set_in import is_whole, set_in
@@ -109,6 +109,11 @@ def make_network(config: ml_collections.ConfigDict) -> VNet:
 
 
 def make_logit(config: ml_collections.ConfigDict) -> Logit:
+    """What the networks of `config` decide together, see `_make_logit`."""
+    return together(config, _make_logit)
+
+
+def _make_logit(config: ml_collections.ConfigDict) -> Logit:
     """From stored patches, or windows of a scan on the network's grid, to logits [B, D, H, W].
 
     The middle of `config.predict.crop_mm` is cut out of what is larger. The mask is not used. With
@@ -124,7 +129,7 @@ def make_logit(config: ml_collections.ConfigDict) -> Logit:
         assert isinstance(logits, jax.Array)  # apply may return a pair, but not this one
         return mean_of_views(logits, x.shape[0], mirrored)
 
-    return of_ensemble(config, logit)
+    return logit
 
 
 def columns(outputs: Sequence[dict[str, np.ndarray]]) -> Columns:

@@ -11,21 +11,21 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from dtc_jax.tasks import fields
+from dtc_jax.tasks import fields, inputs
 from dtc_jax.tasks.definition import Definition
 from dtc_jax.training.task import PyTree
 
-Variables = tuple[tuple[PyTree, PyTree], ...]  # (params, batch_stats) of each member
+Variables = tuple[tuple[PyTree, PyTree], ...]  # (params, batch_stats) of each network
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Member:
-    """One network.
+    """The network of one split, or several that decide together.
 
     Attributes:
       config: it was trained with: the run's, with the fields of the chosen candidate.
-      params: on the host; the moving average where it was on.
-      batch_stats: on the host.
+      params: on the host; the moving average where it was on. Of several networks, a tuple.
+      batch_stats: on the host. Of several networks, a tuple.
       metrics: of its checkpoint on validation.
       candidates: monitored validation metric of every candidate; empty where there were none.
     """
@@ -35,6 +35,15 @@ class Member:
     batch_stats: PyTree
     metrics: dict[str, float]
     candidates: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def networks(self) -> "tuple[Member, ...]":
+        """The single networks that decide together, see `inputs.parts`; most often itself alone."""
+        configs = tuple(inputs.parts(self.config).values())
+        if len(configs) == 1:
+            return (self,)
+        variables = zip(configs, self.params, self.batch_stats, strict=True)
+        return tuple(Member(config, *arrays, self.metrics) for config, *arrays in variables)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,9 +71,14 @@ class TrainedNetwork:
         return self.members[0].config
 
     @property
+    def networks(self) -> tuple[Member, ...]:
+        """The single networks of all members."""
+        return tuple(one for member in self.members for one in member.networks)
+
+    @property
     def variables(self) -> Variables:
-        """Parameters and running statistics of each member."""
-        return tuple((member.params, member.batch_stats) for member in self.members)
+        """Parameters and running statistics of each single network."""
+        return tuple((one.params, one.batch_stats) for one in self.networks)
 
     @property
     def candidates(self) -> list[dict[str, float]]:
@@ -88,9 +102,9 @@ class TrainedNetwork:
 
         Returns:
           [B], or [B, D, H, W] for the segmenter, of the shape of `config.predict.crop_mm`, which is
-          cut out of the middle of what is larger; the mean over the members.
+          cut out of the middle of what is larger; the mean over the networks.
         """
-        makers = [self.task.make_logit(member.config) for member in self.members]
+        makers = [self.task.make_logit(one.config) for one in self.networks]
         logits = [
             make(params, batch_stats, image, mask)
             for make, (params, batch_stats) in zip(makers, variables, strict=True)

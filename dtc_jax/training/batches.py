@@ -84,11 +84,13 @@ class View:
       positions: of the records. # [N] int
       labels: 0 or 1. # [N]
       weights: of each in the loss. # [N]
+      targets: further ones of the loss, by the task; NaN where unknown. # [N, T], or None
     """
 
     positions: np.ndarray
     labels: np.ndarray
     weights: np.ndarray
+    targets: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -105,12 +107,18 @@ class _Examples:
 
     def __getitem__(self, i: int) -> dict[str, Any]:
         position = int(self._view.positions[i])
-        return self._records[position] | {
-            "label": np.float32(self._view.labels[i]),
-            "weight": np.float32(self._view.weights[i]),
-            "index": np.int32(position),
-            "valid": np.float32(1.0),
-        }
+        targets = self._view.targets
+        further = {} if targets is None else {"targets": targets[i].astype(np.float32)}
+        return (
+            self._records[position]
+            | further
+            | {
+                "label": np.float32(self._view.labels[i]),
+                "weight": np.float32(self._view.weights[i]),
+                "index": np.int32(position),
+                "valid": np.float32(1.0),
+            }
+        )
 
 
 def train_batches(

@@ -7,7 +7,8 @@ A batch is a dict of arrays of one global batch of B examples:
   image int16 [B, d, h, w] (HU), mask uint8 [B, d, h, w], extent int32 [B, 3, 2],
   label float32 [B], weight float32 [B] (of the example in the loss), index int32 [B] (the example's
   number in the data set, from which its random numbers come), valid float32 [B] (0 for the rows
-  that pad the last batch of an evaluation).
+  that pad the last batch of an evaluation). In training, where the task has further targets, also
+  targets float32 [B, T], NaN where unknown.
 """
 
 import dataclasses

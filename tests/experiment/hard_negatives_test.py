@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from configs import senet, vnet
+from configs import vnet
 from dtc_jax.errors import InputError, Stopped, UsageError
 from dtc_jax.experiment import checks, network
 from dtc_jax.imaging import volume
@@ -111,13 +111,6 @@ def test_an_ensemble_decides_by_the_mean_of_its_logits(config, tmp_path):
 def test_impossible_rounds_are_refused(config, field, value, words):
     config.train.hard_negatives[field] = value
     with pytest.raises(UsageError, match=words):
-        checks.check(config)
-
-
-def test_a_classifier_has_neither():
-    config = senet.get_config("demo").unlock()
-    config.train.ensemble = 2
-    with pytest.raises(UsageError, match="ensemble is 2"):
         checks.check(config)
 
 

@@ -1,0 +1,107 @@
+"""What a manifest says of a lesion beyond its class: a graded target, ratings, a weight.
+
+`config.loss` names the columns. Only those of training lesions are read, and none is an input of
+the network, so that it can be used on lesions of which nothing is known.
+
+A *graded* column is a finer version of the label (uptake in per cent, the mean rating of several
+readers). It is mapped to [0, 1] and mixed into the label, which becomes soft. *Auxiliary* columns
+are learned beside the class by regression (Caruana 1997, "Multitask learning").
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dtc_jax.errors import InputError, UsageError
+
+
+def check(config: Any) -> None:
+    """Refuses impossible values of config.loss.
+
+    Raises:
+      UsageError: names the field.
+    """
+    loss = config.loss
+    low, high = loss.get("graded_range", (0.0, 1.0))
+    if low == high:
+        raise UsageError(f"config.loss.graded_range=({low}, {high}): give two different values.")
+    if not 0 <= loss.get("graded_share", 0.0) <= 1:
+        raise UsageError(f"config.loss.graded_share={loss.graded_share}: use a value in [0, 1].")
+    for name, weight in auxiliary(config).items():
+        if not weight > 0:
+            raise UsageError(f"config.loss.auxiliary.{name}={weight}: use a weight above 0.")
+
+
+def auxiliary(config: Any) -> dict[str, float]:
+    """Columns that are learned beside the class, and the weight of each in the loss."""
+    return dict(config.loss.get("auxiliary", {}))
+
+
+def targets(config: Any, training: pd.DataFrame) -> np.ndarray | None:
+    """The soft label of each training lesion, and its standardized ratings.
+
+    A lesion whose graded value is unknown keeps its label.
+
+    Args:
+      config: its field `loss` has graded (a column, or ''), graded_range (the values that become 0
+        and 1; the first may be the larger), graded_share (of the graded value in the target) and
+        auxiliary (column -> weight).
+      training: rows with label and those columns.
+
+    Returns:
+      [N, 1 + A] float32; a rating is NaN where it is unknown. None where `config.loss` names no
+      column.
+
+    Raises:
+      InputError: a column is missing, holds words, or has the same value everywhere.
+    """
+    graded, names = config.loss.get("graded", ""), list(auxiliary(config))
+    if not graded and not names:
+        return None
+    soft = training.label.to_numpy(np.float64)
+    if graded:
+        low, high = config.loss.graded_range
+        value = np.clip((_column(training, graded, "graded") - low) / (high - low), 0.0, 1.0)
+        mixed = (1 - config.loss.graded_share) * soft + config.loss.graded_share * value
+        soft = np.where(np.isfinite(value), mixed, soft)
+    columns = [soft]
+    for name in names:
+        value = _column(training, name, f"auxiliary.{name}")
+        deviation = np.nanstd(value) if np.isfinite(value).any() else 0.0
+        if not deviation > 0:
+            raise InputError(
+                f"config.loss.auxiliary.{name}: column {name} has the same value, or none, for all "
+                "training lesions; leave it out."
+            )
+        columns.append((value - np.nanmean(value)) / deviation)
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def weights(config: Any, training: pd.DataFrame) -> np.ndarray:
+    """The weight of each training lesion, of mean 1, by `config.loss.lesion_weight`. # [N]
+
+    Raises:
+      InputError: the column is missing, or a value is not a number above 0.
+    """
+    name = config.loss.get("lesion_weight", "")
+    if not name:
+        return np.ones(len(training))
+    value = _column(training, name, "lesion_weight")
+    if not (value > 0).all():
+        lesion = training.lesion_id.to_numpy()[~(value > 0)][0]
+        raise InputError(
+            f"config.loss.lesion_weight: {name} of lesion {lesion} is not a number above 0."
+        )
+    return value / value.mean()
+
+
+def _column(training: pd.DataFrame, name: str, field: str) -> np.ndarray:
+    if name not in training:
+        raise InputError(f"config.loss.{field}: the manifest has no column {name!r}.")
+    try:
+        return training[name].to_numpy(np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"config.loss.{field}: column {name} of the manifest has values that are not numbers."
+        ) from error

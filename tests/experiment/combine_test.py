@@ -1,0 +1,94 @@
+"""Candidates of a classifier and networks of several seeds that decide together."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+from configs import senet
+from dtc_jax.errors import UsageError
+from dtc_jax.experiment import checks, network
+from dtc_jax.networks import classifier
+from dtc_jax.runs import train
+
+
+@pytest.fixture(scope="module")
+def config(study, tmp_path_factory):
+    config = senet.get_config("demo").unlock()
+    config.data.update(source="manifest", manifest=str(study), size_mm=(24, 24, 24))
+    config.data.folder = str(tmp_path_factory.mktemp("data"))
+    config.preprocess.crop_mm = (16, 16, 16)
+    config.model.update(width=4, stages=1)
+    config.loss.update(graded="age", graded_range=(40.0, 90.0), auxiliary={"mask_label": 0.1})
+    config.train.update(batch_size=8, epochs=1, evaluate_every_epochs=1)
+    config.predict.mirror = config.write_report = False
+    config.candidates = {
+        "near": {},
+        "far": {"preprocess": {"crop_mm": (24, 24, 24), "spacing_mm": 1.5}},
+    }
+    config.train.ensemble = 2
+    config.combine = "mean"
+    return config.lock()
+
+
+@pytest.fixture(scope="module")
+def run(config, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "run"
+    train.run(config, folder, announce_cost=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    rng = np.random.default_rng(0)
+    image = rng.integers(-900, 100, (2, 24, 24, 24)).astype(np.int16)
+    mask = np.zeros(image.shape, np.uint8)
+    mask[:, 9:15, 9:15, 9:15] = 1
+    return image, mask
+
+
+def test_all_candidates_and_seeds_decide_by_the_mean_of_their_logits(run, arrays):
+    trained = network.load(run, "classification")
+    seeds = [one.config.seed for one in trained.networks]
+    assert seeds == [0, 1, 0, 1]
+    sides = [one.config.preprocess.crop_mm[0] for one in trained.networks]
+    assert sides == [24, 24, 16, 16]  # far, near: by name
+    each = [
+        jax.jit(trained.task.make_logit(one.config))(one.params, one.batch_stats, *arrays)
+        for one in trained.networks
+    ]
+    assert np.ptp(np.stack(each), axis=0).max() > 1e-3
+    together = jax.jit(trained.logit)(trained.variables, *arrays)
+    np.testing.assert_allclose(together, np.mean(each, axis=0), rtol=1e-5, atol=1e-6)
+    (values,) = trained.candidates
+    assert {*values} == {"near", "far"}
+
+
+def test_predictions_are_those_of_the_network_that_is_loaded(run, config):
+    table = pd.read_csv(run / "predictions.csv").set_index("lesion_id")
+    trained = network.load_with_threshold(run, "classification")
+    assert trained.threshold == pytest.approx(table.threshold.iloc[0])
+    data = trained.task.load(config)
+    rows = data.table.iloc[:3]
+    records = [data.records[position] for position in rows.position]
+    stacked = [np.stack([record[name] for record in records]) for name in ("image", "mask")]
+    score = np.asarray(trained.probability(*stacked))
+    np.testing.assert_allclose(score, table.score[rows.lesion_id], rtol=1e-4)
+
+
+def test_the_heat_map_is_the_mean_of_all(run, arrays):
+    trained = network.load_with_threshold(run, "classification")
+    alone = [dataclasses.replace(trained, members=(one,)) for one in trained.networks]
+    each = [classifier.make_classifier(one).answer(*arrays, True)[1] for one in alone]
+    _, heat = classifier.make_classifier(trained).answer(*arrays, True)
+    assert heat.max() > 0
+    np.testing.assert_allclose(heat, np.mean(each, axis=0), rtol=1e-4, atol=1e-6)
+
+
+def test_how_to_combine_is_one_of_two():
+    config = senet.get_config("demo").unlock()
+    config.combine = "vote"
+    with pytest.raises(UsageError, match=r"config\.combine"):
+        checks.check(config)
