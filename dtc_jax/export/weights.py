@@ -1,7 +1,7 @@
 """The weights of a trained network in a safetensors file, under the names that Flax gives them.
 
-A name is MEMBER/params/stage1/conv1/kernel, or MEMBER/batch_stats/…; of an ensemble the number of
-the network comes third. `pytorch_layout` says how each becomes a parameter of PyTorch.
+A name is NUMBER/params/stage1/conv1/kernel, or NUMBER/batch_stats/…, with the number of the network
+among those that decide together. `pytorch_layout` says how each becomes a parameter of PyTorch.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def named(network: TrainedNetwork) -> dict[str, np.ndarray]:
 
 
 def _named(variables: Sequence[tuple[PyTree, PyTree]]) -> dict[str, Any]:
-    """The leaves of the members' (params, batch_stats) by name."""
+    """The leaves of the networks' (params, batch_stats) by name."""
     leaves = {}
     for number, (params, batch_stats) in enumerate(variables):
         tree: PyTree = {"params": params, "batch_stats": batch_stats}

@@ -115,7 +115,7 @@ def make_task(config: ml_collections.ConfigDict) -> Task:
     """
     spec = make_preprocess(config)
     network, logit_of = make_network(config), make_logit(config)
-    rating_weights = np.asarray(list(ratings.auxiliary(config).values()), np.float32)  # [A]
+    rating_weights = jnp.asarray(list(ratings.auxiliary(config).values()), jnp.float32)  # [A]
 
     def init(key: jax.Array) -> tuple[PyTree, PyTree]:
         x = jnp.zeros((1, *spec.shape, spec.channels))
@@ -139,10 +139,10 @@ def make_task(config: ml_collections.ConfigDict) -> Task:
             mutable=["batch_stats", "ratings"],
         )
         weights = batch["valid"] * batch["weight"]
-        targets = batch.get("targets")  # [B, 1 + A], or None
+        targets = batch.get("targets", batch["label"][:, None])  # [B, 1 + A]
         total, weight = losses.sigmoid_cross_entropy(
             logits,
-            batch["label"] if targets is None else targets[:, 0],
+            targets[:, 0],
             weights,
             config.loss.label_smoothing,
         )

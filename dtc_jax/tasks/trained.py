@@ -43,7 +43,7 @@ class Member:
         if len(configs) == 1:
             return (self,)
         variables = zip(configs, self.params, self.batch_stats, strict=True)
-        return tuple(Member(config, *arrays, self.metrics) for config, *arrays in variables)
+        return tuple(Member(config, p, stats, self.metrics) for config, p, stats in variables)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
