@@ -106,7 +106,7 @@ def test_onnx_gives_the_same_numbers_with_every_option(drawn, make, number):
 @pytest.mark.parametrize(
     ("kind", "options", "free"),
     [
-        (senet_lib.SENet, SENETS, {"se_ratio", "dropout", "dtype", "axis_name", "conv"}),
+        (senet_lib.SENet, SENETS, {"se_ratio", "dropout", "dtype", "axis_name", "conv", "ratings"}),
         (vnet_lib.VNet, VNETS, {"widths", "se_ratio", "dtype", "axis_name", "conv"}),
     ],
 )
