@@ -7,6 +7,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python python3.12 python3.13; do \
 BIN := .venv/bin
 # By pip, which unlike uv finds a local file of the CPU build; `make TORCH= test-extras` omits it.
 TORCH ?= torch==2.13.0
+OF_SERVER := tests/serving/server_test.py tests/export/triton_test.py
 BUILDIFIER := @bazel/buildifier@8.2.1
 # Those that need nothing but the project; the others take data or a run, see their docstrings.
 BENCHMARKS := auc_speed conv3d coverage sliding_window
@@ -32,17 +33,18 @@ demo: setup
 	@$(BIN)/python launch.py --config=configs/senet.py:demo
 
 # Its run is exported anew if it was trained anew.
-serve-demo: demo .venv-extras/.installed
+serve-demo: demo .venv-serve/.installed
 	@rm -rf runs/senet-demo-bundle
 	@$(BIN)/python launch.py --mode=export --workdir=runs/senet-demo --out=runs/senet-demo-bundle
-	@.venv-extras/bin/python -m benchmarks.served runs/senet-demo-bundle
+	@.venv-serve/bin/python -m benchmarks.served runs/senet-demo-bundle
 
 test: setup
 	@$(BIN)/python -m pytest -n 2 --dist=loadgroup $(PYTEST_FLAGS)
 
 # Heavy libraries get an environment of their own, so that the other tests run without them.
-test-extras: .venv-extras/.installed
+test-extras: .venv-extras/.installed .venv-serve/.installed
 	@.venv-extras/bin/python -m pytest -n 2 --dist=loadgroup -m extras $(PYTEST_FLAGS)
+	@.venv-serve/bin/python -m pytest -m extras $(OF_SERVER) $(PYTEST_FLAGS)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
@@ -71,7 +73,7 @@ requirements.txt: setup.cfg .venv/.installed
 	  --extra beam --extra test --output-file $@ setup.cfg
 
 clean:
-	rm -rf .venv .venv-extras .build .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-extras .venv-serve .build .mypy_cache .pytest_cache .ruff_cache *.egg-info
 
 # uv installs in seconds what takes pip minutes; where it fails, pip does it.
 define install
@@ -100,3 +102,7 @@ endef
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) || \
 	  echo "PyTorch could not be installed; the tests that need it will skip."
 	$(call install,test-extras)
+
+.venv-serve/.installed: setup.cfg pyproject.toml .venv/.installed
+	@test -x $(@D)/bin/python || $(BIN)/python -m venv $(@D)
+	$(call install,server)

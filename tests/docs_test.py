@@ -62,7 +62,8 @@ def test_every_mode_and_flag_exists(page):
         if isinstance(action, argparse.Action)
         for option in action.option_strings
     }
-    others = {"logdir", "help"}  # of TensorBoard; of launch.py itself
+    others = {"logdir", "help", "no-deps"}  # of TensorBoard; of launch.py itself; of pip
+    others |= {"clients", "requests"}  # of benchmarks.served
     named = set(re.findall(r"(?<![\w-])--([a-z][a-z_-]*)(?=[=\s`)\]]|$)", PAGES[page]))
     own = {name for name in flags.FLAGS if flags.FLAGS[name].help is not None}
     assert named - own - builder - others == set()

@@ -7,14 +7,13 @@ from dtc_jax.export import onnx_model, served, triton
 from tests.export import formats_test
 
 pytestmark = pytest.mark.extras
-EXTRA = "needs tritonclient: pip install 'dtc-jax[test-extras]'"
+EXTRA = "needs tritonclient: pip install 'dtc-jax[server]'"
+text_format = pytest.importorskip("google.protobuf.text_format", reason=EXTRA)
 model_config_pb2 = pytest.importorskip("tritonclient.grpc.model_config_pb2", reason=EXTRA)
 
 
 @pytest.mark.parametrize("make", [formats_test.classifier, formats_test.segmenter])
 def test_the_configuration_is_that_of_the_model(drawn, make):
-    from google.protobuf import text_format
-
     one = served.make(drawn(make(0)))
     config = text_format.Parse(triton.config(one), model_config_pb2.ModelConfig())
     task = one.network.config.task

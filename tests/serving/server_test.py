@@ -8,7 +8,7 @@ from dtc_jax.serving import server
 from tests.export import formats_test
 
 pytestmark = pytest.mark.extras
-EXTRA = "needs MLServer and tritonclient: pip install 'dtc-jax[test-extras]'"
+EXTRA = "needs MLServer and tritonclient: pip install 'dtc-jax[server]'"
 pytest.importorskip("mlserver", reason=EXTRA)
 grpc = pytest.importorskip("tritonclient.grpc", reason=EXTRA)
 
