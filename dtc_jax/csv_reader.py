@@ -147,10 +147,12 @@ def read_table(path: PathLike, ids: Collection[str]) -> pd.DataFrame:
         _, problems = read_cells(path, "a table that dtc-jax wrote")
         if problems:
             raise TableError(path, problems)
+        text, delimiter = _text(path, "a table that dtc-jax wrote")
         try:
-            columns = pd.read_csv(path, nrows=0).columns
+            columns = pd.read_csv(io.StringIO(text), sep=delimiter, nrows=0).columns
             return pd.read_csv(
-                path,
+                io.StringIO(text),
+                sep=delimiter,
                 dtype={c: str for c in columns if c in ids or c in _ALWAYS_TEXT},
                 keep_default_na=False,
                 na_values={column: [""] for column in columns if column not in ids},
@@ -162,6 +164,17 @@ def read_table(path: PathLike, ids: Collection[str]) -> pd.DataFrame:
 
 def _rows(path: PathLike, content: str) -> tuple[list[list[str]], str]:
     """The cells of every row of the file, and the delimiter."""
+    text, delimiter = _text(path, content)
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        return list(reader), delimiter
+    except csv.Error as error:
+        problem = Problem(0, "", f"is not valid CSV ({error}); check the quotation marks.")
+        raise TableError(path, [problem]) from error
+
+
+def _text(path: PathLike, content: str) -> tuple[str, str]:
+    """The text of the file without the line of its delimiter, and the delimiter."""
     with storage.no_file_is_an_input_error(path, content):
         encoded = pathlib.Path(path).read_bytes()
     try:
@@ -177,9 +190,4 @@ def _rows(path: PathLike, content: str) -> tuple[list[list[str]], str]:
         delimiter, text = sep_line[1], text[sep_line.end() :]
     else:
         delimiter = max(_DELIMITERS, key=re.split(r"[\r\n]", text.lstrip(), maxsplit=1)[0].count)
-    try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        return list(reader), delimiter
-    except csv.Error as error:
-        problem = Problem(0, "", f"is not valid CSV ({error}); check the quotation marks.")
-        raise TableError(path, [problem]) from error
+    return text, delimiter

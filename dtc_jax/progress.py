@@ -37,6 +37,18 @@ def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[
             print(f"{label}: {done}/{total or '?'}{left}", file=sys.stderr, flush=True)
 
 
+def duration(seconds: float) -> str:
+    """In words, as exact as an estimate is: 'under a minute', 'about 31 min', 'about 10 h'."""
+    minutes = seconds / 60
+    if minutes < 1:
+        return "under a minute"
+    if minutes < 90:
+        return f"about {minutes:.0f} min"
+    return (
+        f"about {minutes / 60:.0f} h" if minutes < 48 * 60 else f"about {minutes / 1440:.0f} days"
+    )
+
+
 class Live:
     """A line on stderr that says how work stands. Use it in a `with` block.
 

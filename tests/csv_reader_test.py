@@ -36,6 +36,23 @@ def test_excels_line_of_the_delimiter_is_followed_and_not_counted(tmp_path):
     assert table.to_dict("list") == {"id,a": ["1,2"], "b": ["3"]}
     assert table.index.tolist() == [2]
     assert [problem.row for problem in problems] == [3]
+    whole = _write(tmp_path, "sep=;\r\nid;x\r\n007;1.5\r\nNA;\r\n")  # a table of ours, saved again
+    again = csv_reader.read_table(whole, ("id",))
+    assert again.id.tolist() == ["007", "NA"]
+    assert again.x.tolist() == pytest.approx([1.5, np.nan], nan_ok=True)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_excels_line_of_the_delimiter_is_taken_by_the_command_line(
+    call, capsys, tmp_path, delimiter
+):
+    rows = ["patient_id,lesion_id,label,score", *(f"p{i},l,{i % 2},0.{i + 1}" for i in range(8))]
+    text = "\r\n".join([f"sep={delimiter}", *(row.replace(",", delimiter) for row in rows)])
+    path = _write(tmp_path, text)
+    assert call("--mode=report", f"--predictions={path}", f"--out={tmp_path / 'report'}") == 0
+    torn = _write(tmp_path, text + "\r\np9")
+    assert call("--mode=report", f"--predictions={torn}", f"--out={tmp_path / 'torn'}") == 1
+    assert "row 10: has 1 cell, but the header has 4" in capsys.readouterr().err
 
 
 def test_rows_are_counted_as_a_spreadsheet_does(tmp_path):

@@ -19,14 +19,14 @@ _LONG_MINUTES = 30
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """An estimate; the runs that were measured took between half and twice as long.
+    """An estimate of the size of a run.
 
     Attributes:
       examples: lesions or patches, of all cohorts; 0 where the data cannot be counted.
       networks: trained, one for each fold and candidate.
       steps: updates of one of them.
       flops: floating-point operations of the whole run.
-      cpu_minutes: on two CPU cores.
+      cpu_minutes: on two idle CPU cores; runs that were measured took half to five times as long.
     """
 
     examples: int
@@ -65,7 +65,10 @@ def expected_cost(config: ml_collections.ConfigDict) -> Cost:
 
 
 def announce(config: ml_collections.ConfigDict, quick: str = "") -> None:
-    """On a CPU, prints the time to expect, and the quick variant where it is long.
+    """On a CPU, prints the number of steps, and the quick variant where they take long.
+
+    How long is for the training to say, which times its first steps: a count of operations tells an
+    hour from a minute, but not how busy and how fast this machine is.
 
     Args:
       config: of the run.
@@ -81,24 +84,11 @@ def announce(config: ml_collections.ConfigDict, quick: str = "") -> None:
         return
     networks = f"{cost.networks} networks, each of " if cost.networks > 1 else ""
     what = f"{networks}{cost.steps} steps, on about {cost.examples} examples"
-    is_long = cost.cpu_minutes >= _LONG_MINUTES
-    advice = (
-        f"; for a quick look: --config={quick or registry.of(config).words.quick_config}"
-        if is_long
-        else ""
-    )
-    expected = _duration(cost.cpu_minutes)
-    print(f"{config.task} on this CPU: {expected} ({what}){advice}", flush=True)
-
-
-def _duration(minutes: float) -> str:
-    if minutes < 1:
-        return "under a minute"
-    if minutes < 90:
-        return f"about {minutes:.0f} min"
-    return (
-        f"about {minutes / 60:.0f} h" if minutes < 48 * 60 else f"about {minutes / 1440:.0f} days"
-    )
+    advice = "its time is said once a step was measured"
+    if cost.cpu_minutes >= _LONG_MINUTES:
+        quick = quick or registry.of(config).words.quick_config
+        advice += f", but it takes long on a CPU; for a quick look: --config={quick}"
+    print(f"{config.task} on this CPU: {what}; {advice}", flush=True)
 
 
 def _examples(config: ml_collections.ConfigDict) -> tuple[int, int]:

@@ -29,7 +29,7 @@ def run(
       config: see configs/.
       workdir: of the run.
       on_evaluation: called at each evaluation of each network; it may end that network's training.
-      announce_cost: whether to print the time to expect.
+      announce_cost: whether to print how large the training is.
 
     Returns:
       The figures, as they are in `workdir`.

@@ -24,7 +24,7 @@ def fit(
     task: Task,
     optimizer: optax.GradientTransformation,
     train_batches: TrainBatches,
-    validation_batches: Callable[[], Iterator[Batch]],
+    validation_batches: Callable[[], Iterator[Batch]] | None,
     workdir: PathLike,
     *,
     seed: int,
@@ -51,7 +51,8 @@ def fit(
       task: what to learn.
       optimizer: with its schedule inside.
       train_batches: endless; not touched if the run is already finished.
-      validation_batches: gives a fresh pass over validation, whose tail may be padded.
+      validation_batches: gives a fresh pass over validation, whose tail may be padded; None where
+        nothing is chosen and the last network is the best.
       workdir: gets metrics.jsonl, tensorboard/, checkpoints/, parameters.txt and profile/.
       seed: of the parameters, augmentation and dropout.
       total_steps: updates in all.

@@ -1,5 +1,9 @@
 """How fast training runs: steps a second, without compilation, evaluations and checkpoints."""
 
+import math
+
+_MEASURED = 3  # steps after the one that compiles, whose mean tells how long a step takes
+
 
 class Pace:
     """Adds up the time of the steps since the last row of the log."""
@@ -7,6 +11,16 @@ class Pace:
     def __init__(self) -> None:
         self._has_compiled = False
         self._steps, self._examples, self._seconds = 0, 0, 0.0
+        self._first: list[float] = []  # seconds of the first steps that are timed
+
+    @property
+    def is_measuring(self) -> bool:
+        """Whether the first steps are being timed, each of which must have ended when added."""
+        return len(self._first) < _MEASURED
+
+    def step_seconds(self) -> float:
+        """Seconds of a step, the mean of the first ones; NaN before they are timed."""
+        return math.nan if self.is_measuring else sum(self._first) / len(self._first)
 
     def add(self, seconds: float, examples: int = 0) -> None:
         """Counts a step of so many examples, or time spent waiting for steps (0 examples).
@@ -17,6 +31,8 @@ class Pace:
             self._seconds += seconds
             self._steps += examples > 0
             self._examples += examples
+            if examples and self.is_measuring:
+                self._first.append(seconds)
         self._has_compiled = self._has_compiled or examples > 0
 
     def take(self) -> dict[str, float]:

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import optax
 
+from dtc_jax import progress as progress_lib
 from dtc_jax.errors import InputError, Stopped
 from dtc_jax.training import (
     checkpoint,
@@ -33,7 +34,7 @@ class Trainer:
 
     task: Task
     train_batches: TrainBatches
-    validation_batches: Callable[[], Iterator[Batch]]
+    validation_batches: Callable[[], Iterator[Batch]] | None
     total_steps: int
     evaluate_every: int
     log_every: int
@@ -131,14 +132,22 @@ class Trainer:
         batch = next(self.train_batches)
         with self.profile.step(self.step + 1) as is_traced:
             self.state, metrics = self.train_step(self.state, self.parallel.shard(batch))
-            if is_traced:  # to its end
+            if is_traced or self.clock.is_measuring:  # to its end
                 jax.block_until_ready(metrics)
         self.running.append(metrics)
         if len(self.running) > 2:  # or the host would queue batches without end, deaf to signals
             jax.block_until_ready(self.running[-3])
+        was_measuring = self.clock.is_measuring
         self.clock.add(time.monotonic() - start, len(batch["valid"]))
         self.step += 1
         log.advance(self.step)
+        if was_measuring and not self.clock.is_measuring:
+            seconds, left = self.clock.step_seconds(), self.stop_at - self.step
+            all_left = progress_lib.duration(left * seconds)
+            log.say(
+                f"A step takes {seconds:.2g} s here, measured: {all_left} for the {left} steps "
+                "left, and the evaluations beside them."
+            )
 
     def _add_up(self) -> None:
         """Fetches the metrics of the steps since the last row."""
@@ -183,6 +192,9 @@ class Trainer:
     ) -> bool:
         """Evaluates unless a signal comes in between; returns whether the state must be saved."""
         self._check_finite(checkpoints)
+        if self.validation_batches is None:
+            self.progress.evaluated_step = self.progress.best_step = self.step
+            return True
         predicted = predictions.predict_placed(
             self.parallel,
             self.predict_step,

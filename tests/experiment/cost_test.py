@@ -54,7 +54,7 @@ def test_a_file_that_is_not_there_is_refused():
         cost.expected_cost(config)
 
 
-def test_the_time_and_the_quick_variant_are_printed_before_anything_is_generated(
+def test_the_size_and_the_quick_variant_are_printed_before_anything_is_generated(
     call, tmp_path, monkeypatch, capsys
 ):
     def generate_in(folder, spec):
@@ -64,19 +64,7 @@ def test_the_time_and_the_quick_variant_are_printed_before_anything_is_generated
     arguments = (f"--workdir={tmp_path / 'run'}", f"--config.data.folder={tmp_path / 'data'}")
     assert call("--config=configs/senet.py", *arguments) == 75
     said = capsys.readouterr().out
-    assert "classification on this CPU: about 8 h (720 steps, on about 378 examples)" in said
-    assert "for a quick look: --config=configs/senet.py:demo" in said
+    assert "classification on this CPU: 720 steps, on about 378 examples" in said
+    assert "it takes long on a CPU; for a quick look: --config=configs/senet.py:demo" in said
+    assert "about 8 h" not in said  # a count of operations does not know this machine
     assert not (tmp_path / "data").exists()
-
-
-@pytest.mark.parametrize(
-    ("minutes", "said"),
-    [
-        (0.4, "under a minute"),
-        (31.2, "about 31 min"),
-        (600, "about 10 h"),
-        (20_000, "about 14 days"),
-    ],
-)
-def test_durations_are_said_in_the_unit_that_fits(minutes, said):
-    assert cost._duration(minutes) == said

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from dtc_jax.errors import InputError, Stopped, UsageError
-from dtc_jax.training import loop, pace, parameters, tracker
+from dtc_jax.training import loop, pace, parameters, tracker, trainer
 
 SCHEDULE = optax.linear_schedule(0.01, 0.0, 12)
 
@@ -50,6 +50,22 @@ def test_rows_of_training_have_rate_pace_and_norms(tiny, tmp_path):
         ratio = row["train/update_norm"] / row["train/grad_norm"]
         assert rate < ratio < rate + 2.1 * 0.01 / 12
         assert row["train/param_norm"] > 0
+
+
+def test_the_time_left_is_said_once_a_step_was_measured(tiny, tmp_path, capsys, monkeypatch):
+    clock = [0.0]
+
+    class Batches(tiny.TrainBatches):
+        def __next__(self):
+            clock[0] += 600 if self.position == 0 else 30  # the first one compiles
+            return super().__next__()
+
+    monkeypatch.setattr(trainer, "time", types.SimpleNamespace(monotonic=lambda: clock[0]))
+    _fit(tiny, tmp_path, Batches())
+    said = capsys.readouterr().err
+    assert said.count("A step takes") == 1
+    assert "A step takes 30 s here, measured: about 4 min for the 8 steps left" in said
+    assert said.index("A step takes") < said.index("step 6/12")
 
 
 def test_the_pace_leaves_out_the_step_that_compiles():
