@@ -45,14 +45,15 @@ def split() -> dict[str, Any]:
     """Who trains, who validates and who is tested."""
     return {
         "cohort": "primary",  # patients of every other cohort are test only
-        "kind": "holdout",  # 'temporal', 'center', 'column' or 'file'; k-fold where folds > 0
-        "unit": "patient",  # 'lesion' leaks, is for measuring that bias, and for a classifier only
+        "kind": "holdout",  # 'temporal', 'center', 'column', 'file', 'two_part'; k-fold: folds > 0
+        "unit": "patient",  # 'lesion' leaks, and is for measuring that bias
         "folds": 0,
         "seed": 0,
         "test_fraction": 0.3,
         "validation_fraction": 0.15,
         "center": "",  # the centre left out, where kind is 'center'
         "file": "",  # a CSV of patient_id and split, where kind is 'file'
+        "first_patients": 0,  # by scan_order, who take part; 0 for all
     }
 
 

@@ -14,7 +14,7 @@ from dtc_jax import csv_reader, storage
 from dtc_jax.cohort import splits
 from dtc_jax.errors import InputError, UsageError, unknown_choice
 
-_KINDS = ("holdout", "kfold", "temporal", "center", "column", "file")
+_KINDS = ("holdout", "kfold", "temporal", "center", "column", "file", "two_part")
 _UNITS = ("patient", "lesion")
 
 
@@ -25,16 +25,20 @@ class Rule:
     Attributes:
       cohort: that is divided; lesions of every other cohort are test only.
       kind: 'holdout'; 'kfold'; 'temporal', the latest patients are the test; 'center', one centre
-        is the test; 'column', as the manifest gives it; 'file', as `file` gives it.
+        is the test; 'column', as the manifest gives it; 'file', as `file` gives it; 'two_part', a
+        hold-out without validation, as the study had it: the network of the last epoch is the
+        result, and nothing is chosen.
       unit: 'patient', or 'lesion', whose figures are optimistically biased, since a patient is on
         both sides.
       folds: of 'kfold', else 0.
       seed: of what is drawn.
-      test_fraction: of 'holdout' and 'temporal'.
+      test_fraction: of 'holdout', 'two_part' and 'temporal'.
       validation_fraction: of the development patients; of 'column' and 'file' where they name no
         validation.
       center: of 'center', the one left out.
       file: of 'file', a CSV of patient_id and split.
+      first_patients: how many patients of the cohort take part, the first by scan_order; the later
+        ones are left out. 0 for all.
     """
 
     cohort: str = "primary"
@@ -46,6 +50,7 @@ class Rule:
     validation_fraction: float = 0.15
     center: str = ""
     file: str = ""
+    first_patients: int = 0
 
     def __post_init__(self):
         for field, choices in (("kind", _KINDS), ("unit", _UNITS)):
@@ -55,6 +60,11 @@ class Rule:
             value = getattr(self, field)
             if not 0 < value < 1:
                 raise UsageError(f"config.split.{field} is {value}; it must be between 0 and 1.")
+        if self.first_patients < 0:
+            raise UsageError(
+                f"config.split.first_patients is {self.first_patients}; give a number of patients, "
+                "or 0 for all."
+            )
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"config.split.seed is {self.seed}; it must be from 0 to 2**31 - 1.")
 
@@ -63,10 +73,42 @@ class Rule:
         """Whether each lesion of the cohort is tested once, by one of several networks."""
         return self.kind == "kfold"
 
-    def describe(self, rows: pd.DataFrame) -> dict[str, str]:
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The sides that lesions of the cohort are on."""
+        return tuple(name for name in splits.SPLITS if self.has_validation or name != "validation")
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether the best epoch is chosen on validation lesions; else the last one is taken."""
+        return self.kind != "two_part"
+
+    def describe(self, rows: pd.DataFrame) -> dict[str, Any]:
         """What metrics.json says of the split of `rows`, which `assign` gave."""
         fingerprint = splits.fingerprint(rows[["lesion_id", "fold", "split"]])
-        return {"kind": self.kind, "unit": self.unit, "fingerprint": fingerprint}
+        said: dict[str, Any] = {
+            "kind": self.kind,
+            "unit": self.unit,
+            "fingerprint": fingerprint,
+        }
+        if self.first_patients:
+            said["first_patients"] = self.first_patients
+        return said | ({"leaked_patients": len(_leaked(rows))} if self.unit == "lesion" else {})
+
+    def notes(self, rows: pd.DataFrame) -> list[str]:
+        """What a reader of the figures has to know of the split of `rows`."""
+        said = []
+        if self.unit == "lesion":
+            tested = rows[rows.split == "test"].patient_id.nunique()
+            said.append(
+                f"split by LESION: {len(_leaked(rows))} of the {tested} tested patients are in "
+                "training, too, so every figure is optimistically biased"
+            )
+        if not self.has_validation:
+            said.append("no validation: the network is that of the last epoch, nothing was chosen")
+        if self.first_patients:
+            said.append(f"only the first {self.first_patients} patients in time order take part")
+        return said
 
     def of_cohort(self, table: pd.DataFrame) -> pd.DataFrame:
         """The rows of `table` that belong to the divided cohort."""
@@ -103,7 +145,7 @@ class Rule:
         rule = self
         if self.kind == "file":
             table, rule = self._with_sides_of_file(table), dataclasses.replace(self, kind="column")
-        in_cohort = self.of_cohort(table)
+        in_cohort = self._taking_part(self.of_cohort(table))
         if in_cohort.empty:
             names = ", ".join(sorted(table.cohort.unique()))
             raise UsageError(f"config.split.cohort is {self.cohort!r}; the cohorts are: {names}.")
@@ -113,6 +155,24 @@ class Rule:
             others = table.loc[table.cohort != self.cohort, ["lesion_id"]]
             sides = pd.concat([sides, others.assign(fold=0, split="test")], ignore_index=True)
         return sides.merge(table.drop(columns="split", errors="ignore"), on="lesion_id", how="left")
+
+    def _taking_part(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows of the first patients in time order."""
+        if not self.first_patients or rows.empty:
+            return rows
+        if "scan_order" not in rows or rows.scan_order.isna().any():
+            raise InputError(
+                "config.split.first_patients needs the time order of the patients, but scan_order "
+                "is empty for some; fill it in, or set the field to 0."
+            )
+        firsts = rows.groupby("patient_id").scan_order.min().reset_index()
+        if len(firsts) < self.first_patients:
+            raise UsageError(
+                f"config.split.first_patients is {self.first_patients}, but there are only "
+                f"{len(firsts)} patients of the cohort {self.cohort!r}; lower it."
+            )
+        ordered = firsts.sort_values(["scan_order", "patient_id"]).patient_id
+        return rows[rows.patient_id.isin(ordered.iloc[: self.first_patients])]
 
     def assign_unlabelled(self, table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
         """The side of patients without a labelled lesion, see `splits.assign_unlabelled`.
@@ -168,6 +228,14 @@ class Rule:
                 f"such as {absent[0]}; add them."
             )
         return table.assign(split=table.patient_id.map(sides.set_index("patient_id").split))
+
+
+def _leaked(rows: pd.DataFrame) -> set[str]:
+    """The patients who are tested by a network that was trained on them."""
+    pairs = {side: part[["fold", "patient_id"]] for side, part in rows.groupby("split")}
+    if not {"train", "test"} <= set(pairs):
+        return set()
+    return set(pairs["test"].merge(pairs["train"], on=["fold", "patient_id"]).patient_id)
 
 
 def make_rule(split: Any) -> Rule:

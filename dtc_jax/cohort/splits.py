@@ -1,8 +1,8 @@
 """Assigns lesions to training, validation and test, by patient.
 
 Hold-out: development to test as 7 : 3, three of ten stratified patient folds; validation is 15 % of
-the development patients. k-fold: fold k is the test, validation comes from the rest. Nothing here
-depends on the order of the rows.
+the development patients. Two parts: the same without validation. k-fold: fold k is the test,
+validation comes from the rest. Nothing here depends on the order of the rows.
 """
 
 import hashlib
@@ -66,7 +66,7 @@ def assign(
         _refuse_divided_patients(rows, names, split.unit)
         if each_side_needs_both:
             has_none = split.kind == "column" and is_tested_elsewhere and "test" not in set(names)
-            needed = [name for name in SPLITS if name != "test" or not has_none]
+            needed = [name for name in split.parts if name != "test" or not has_none]
             _refuse_missing_classes(rows, names, fold, needed)
         assigned = rows.assign(fold=fold, split=names)[["lesion_id", "fold", "split"]]
         folds.append(assigned.sort_index())
@@ -136,12 +136,14 @@ def _names(rows: pd.DataFrame, split: Any) -> list[np.ndarray]:
         return [_given(rows, split)]
     if split.kind == "kfold":
         tests = _cross_validation(rows, split)
-    elif split.kind == "holdout":
+    elif split.kind in ("holdout", "two_part"):
         tests = [_drawn(rows, split.test_fraction, split.seed)]
     elif split.kind == "temporal":
         tests = [_latest(rows, split.test_fraction)]
     else:
         tests = [_of_center(rows, split.center)]
+    if not split.has_validation:
+        return [np.where(test, "test", "train").astype(object) for test in tests]
     return [
         _with_validation(rows, np.where(test, "test", "train"), split, split.seed + 1 + fold)
         for fold, test in enumerate(tests)

@@ -29,7 +29,8 @@ def check(config: ml_collections.ConfigDict) -> None:
       UsageError: names the field.
     """
     registry.of(config)
-    make_rule(config.split)
+    if not make_rule(config.split).has_validation:
+        _check_without_validation(config)
     combine = config.get("combine", "best")
     if combine not in ("best", "mean"):
         raise unknown_choice("config.combine", combine, ("best", "mean"))
@@ -40,6 +41,21 @@ def check(config: ml_collections.ConfigDict) -> None:
             if not name:
                 raise
             raise UsageError(f"config.candidates.{name}: {error}") from error
+
+
+def _check_without_validation(config: ml_collections.ConfigDict) -> None:
+    """Refuses whatever would be chosen on validation."""
+    rule = config.get("threshold", "fixed:0.5")
+    for field, is_chosen, advice in (
+        ("train.patience", config.train.patience > 0, "set it to 0"),
+        ("candidates", bool(config.candidates), "train one network alone"),
+        ("threshold", not str(rule).startswith("fixed:"), "set it to 'fixed:0.5'"),
+    ):
+        if is_chosen:
+            raise UsageError(
+                f"config.{field} chooses on validation, and config.split.kind 'two_part' has none; "
+                f"{advice}."
+            )
 
 
 def _check(config: ml_collections.ConfigDict) -> None:

@@ -92,6 +92,8 @@ def fit(
 ) -> FitResult:
     """Trains on the training rows of `split`, watched by its validation rows; resumes in `folder`.
 
+    Where there are none, the network of the last epoch is the result.
+
     Args:
       config: see configs/.
       folder: gets checkpoints/, metrics.jsonl and TensorBoard's event files.
@@ -112,6 +114,8 @@ def fit(
             "lesions or patches to train on; lower it."
         )
     total_steps = steps_per_epoch * config.train.epochs
+    validated = split[split.split == "validation"]
+    every = steps_per_epoch * config.train.evaluate_every_epochs
     view = _view(rows, task.weights(config, rows), task.targets(config, rows))
     stored = batches.train_batches(
         data.records, view, config.train.batch_size, config.seed, config.data.workers
@@ -122,12 +126,12 @@ def fit(
             task.make_task(config),
             optimizer.make_optimizer(config.optimizer, total_steps),
             train_batches,
-            lambda: _padded_batches(config, data, split[split.split == "validation"]),
+            None if validated.empty else lambda: _padded_batches(config, data, validated),
             folder,
             seed=config.seed,
             total_steps=total_steps,
             steps_per_epoch=steps_per_epoch,
-            evaluate_every=steps_per_epoch * config.train.evaluate_every_epochs,
+            evaluate_every=max(total_steps, 1) if validated.empty else every,
             checkpoint_every=steps_per_epoch * config.train.checkpoint_every_epochs,
             log_every=config.train.log_every_steps or steps_per_epoch,
             stop_at=stop_at,

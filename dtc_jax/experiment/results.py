@@ -1,6 +1,7 @@
 """What a run leaves in its folder: tables, metrics.json, figures and the study's report."""
 
 import pathlib
+from collections.abc import Iterator
 
 import ml_collections
 import pandas as pd
@@ -30,14 +31,55 @@ def evaluate(
       folder: of the run.
     """
     evaluation = network.task.evaluate(config, data, network, rows, folder.resolve().name)
+    evaluation.metrics["epochs"] = _epochs(artefacts.curves(folder), config.train.monitor, network)
     for name, table in evaluation.tables.items():
         storage.write_table(folder / name, table)
     storage.write_json(folder / "metrics.json", evaluation.metrics)
     _draw(evaluation, folder)
     print(evaluation.summary)
+    for line in _said(evaluation.metrics["epochs"], config.train.monitor):
+        print(line)
     if evaluation.report_of and config.get("write_report", True):
         report.write([folder / evaluation.report_of], folder / "report")
     return evaluation
+
+
+def _epochs(
+    curves: pd.DataFrame | None, monitor: str, network: TrainedNetwork
+) -> dict[str, dict[str, dict[str, float]]]:
+    """The validation metrics of the epoch that was chosen and of the last one, by training.
+
+    The chosen one is the best of many on these very examples, so the difference between the two is
+    what the choice may have gained.
+    """
+    found = {}
+    if curves is not None:
+        for name, rows in curves[curves.split == "validation"].groupby("training"):
+            numbers = rows.astype({"value": float})
+            by_epoch = numbers.pivot_table(index="epoch", columns="metric", values="value")
+            if monitor not in by_epoch:
+                continue
+            values = by_epoch[monitor]
+            is_loss = network.task.monitors[monitor] == "min"
+            best = values.idxmin() if is_loss else values.idxmax()
+            found[str(name)] = {
+                which: {"epoch": float(epoch), **by_epoch.loc[epoch].dropna().to_dict()}
+                for which, epoch in (("best", best), ("last", by_epoch.index[-1]))
+            }
+    return found
+
+
+def _said(epochs: dict[str, dict[str, dict[str, float]]], monitor: str) -> Iterator[str]:
+    """A line a training: Dice, AUC or what else it is chosen by, of the best and the last epoch."""
+    for name, of_training in epochs.items():
+        best, last = of_training["best"], of_training["last"]
+        metric = next((metric for metric in ("dice", "auc") if metric in best), monitor)
+        where = "" if name == "." else f"{name}: "
+        spelled = {"dice": "Dice", "auc": "AUC"}.get(metric, metric)
+        yield (
+            f"  {where}validation {spelled}: {best[metric]:.3f} in the best epoch, "
+            f"{best['epoch']:g}; {last[metric]:.3f} in the last, {last['epoch']:g}"
+        )
 
 
 def _draw(evaluation: Evaluation, folder: pathlib.Path) -> None:

@@ -34,6 +34,7 @@ _ADDED: dict[str, Any] = {
     "loss.graded_range": [0.0, 1.0],
     "loss.graded_share": 0.5,
     "loss.lesion_weight": "",
+    "split.first_patients": 0,
     "train.ensemble": 1,
     "train.accumulate": 1,
     "train.hard_negatives.rounds": 0,

@@ -100,6 +100,11 @@ def _check(config: ml_collections.ConfigDict) -> Rule:
             "--mode=pipeline needs one split by whole patients: config.split.unit must be "
             "'patient' and config.split.folds 0."
         )
+    if rule.first_patients or not rule.has_validation:
+        raise UsageError(
+            "--mode=pipeline gives all patients a side, and chooses on validation: "
+            "config.split.first_patients must be 0, and config.split.kind not 'two_part'."
+        )
     return rule
 
 

@@ -95,6 +95,11 @@ def split(config: ml_collections.ConfigDict, table: pd.DataFrame) -> pd.DataFram
     rule = make_rule(config.split)
     if rule.unit != "patient":
         raise UsageError("config.split.unit must be 'patient': findings of a scan are alike.")
+    if not rule.has_validation:
+        raise UsageError(
+            "config.split.kind is 'two_part', but the threshold of a second look is chosen on "
+            "validation scans; use 'holdout'."
+        )
     cases = _cases(config)
     folds = int(cases.fold.nunique())
     if folds == 1 and not rule.is_cross_validation:

@@ -24,8 +24,8 @@ _COLUMNS = (
     *("age", "sex", "label", "score", "threshold", "threshold_source", "decision"),
 )
 _DETAILS = (
-    *("scanner", "kvp", "slice_mm", "diameter_given_mm", "volume_mm3", "mean_hu"),
-    "label_reason",
+    *("scanner", "kvp", "tube_current_ma", "kernel", "pixel_mm", "slice_mm"),
+    *("diameter_given_mm", "volume_mm3", "mean_hu", "label_reason"),
 )
 
 
@@ -54,7 +54,7 @@ def evaluate(
         "baselines": {name: tables.metrics(part) for name, part in compared.groupby("run")},
         "split": rule.describe(rows),
         "candidates": network.candidates,
-        "notes": [*data.notes, *_bias(rule.unit)],
+        "notes": [*data.notes, *rule.notes(rows)],
         "flow": [vars(step) for step in data.flow],
     }
     return Evaluation(
@@ -79,15 +79,6 @@ def details(data: Data) -> pd.DataFrame:
 def summary(figures: Figures, network: TrainedNetwork) -> str:
     """The test figures as lines of text, see `tasks.summary`."""
     return summary_lib.summary(figures, network.task.words.network, _head, _line)
-
-
-def _bias(unit: str) -> list[str]:
-    if unit != "lesion":
-        return []
-    return [
-        "split by LESION: lesions of one patient are on both sides, so every figure is "
-        "optimistically biased"
-    ]
 
 
 def baseline_inputs(data: Data, rows: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -46,12 +46,13 @@ def evaluate(
     table = (
         rows.assign(run=run).reindex(columns=persons.with_others(_COLUMNS, rows)).join(baselines)
     )
+    rule = make_rule(config.split)
     figures = {
         "network": dice.metrics(table),
         "baselines": {name: dice.metrics(table, name) for name in baselines},
-        "split": make_rule(config.split).describe(rows),
+        "split": rule.describe(rows),
         "candidates": network.candidates,
-        "notes": data.notes,
+        "notes": [*data.notes, *rule.notes(rows)],
     }
     return Evaluation(
         figures,

@@ -1,12 +1,13 @@
 """A run's folder belongs to what it was started on, and to nothing that was refused."""
 
+import json
 import platform
 import subprocess
 import sys
 
 import pytest
 
-from configs import vnet
+from configs import senet, vnet
 from dtc_jax.errors import InputError
 from dtc_jax.experiment import checks, workdir
 from dtc_jax.runs import train
@@ -92,3 +93,16 @@ def test_a_second_process_is_refused_until_the_first_has_ended_however_it_ends(t
         other.kill()
     with workdir.claimed(folder, config) as free:
         assert free == folder
+
+
+def test_a_run_from_before_there_was_a_second_task_is_a_classification(tmp_path):
+    config = senet.get_config("demo")
+    workdir.claim(tmp_path / "run", config)
+    path = tmp_path / "run" / "config.json"
+    fields = json.loads(path.read_text())
+    assert fields.pop("task") == "classification"
+    path.write_text(json.dumps(fields))
+    assert workdir.read_config(tmp_path / "run").task == "classification"
+    workdir.claim(tmp_path / "run", config)
+    with pytest.raises(InputError, match="task: 'classification' before, 'segmentation' now"):
+        workdir.claim(tmp_path / "run", vnet.get_config("demo"))

@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from configs import senet, vnet
+from configs import vnet
+from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.errors import InputError, UsageError
-from dtc_jax.experiment import checks, workdir
+from dtc_jax.experiment import checks
 from dtc_jax.imaging import volume
 from dtc_jax.runs import evaluate, train
 from dtc_jax.tasks import dice_baselines, patch_data
+from dtc_jax.training import result
 
 SIDE = 16
 PATIENTS = 12
@@ -71,6 +73,10 @@ def test_a_run_reports_held_out_dice_beside_baselines_and_says_it_again(
         baseline = figures["baselines"][name]["primary"]["test"]["dice"]["value"]
         assert baseline == pytest.approx(test[name].mean())
     assert test.dice_bright.mean() > 0.95  # these balls are what it looks for
+    best, last = figures["epochs"]["."]["best"], figures["epochs"]["."]["last"]
+    assert last["epoch"] == 4
+    assert best["dice"] >= last["dice"] > 0
+    assert f"validation Dice: {best['dice']:.3f} in the best epoch, {best['epoch']:g}" in printed
     for words in ("SE V-Net", "dice_ball", f"{len(test)} patches with lesion"):
         assert words in printed
     assert cases.groupby("patient_id").split.nunique().max() == 1
@@ -148,10 +154,40 @@ def test_folds_test_each_patient_once_and_keep_sizes_mixed(config):
         assert test.stratum.nunique() == 2
 
 
-def test_a_split_by_lesion_is_refused(config):
+def test_a_split_by_lesion_leaks_and_says_how_many(config):
+    table = patch_data.load(config).table
     config.split.unit = "lesion"
-    with pytest.raises(UsageError, match="'patient'"):
-        patch_data.split(config, patch_data.load(config).table)
+    rows = patch_data.split(config, table)
+    assert sorted(rows.lesion_id) == sorted(table.lesion_id)
+    leaked = sum({"train", "test"} <= s for s in rows.groupby("patient_id").split.agg(set))
+    tested = rows.patient_id[rows.split == "test"].nunique()
+    note = make_rule(config.split).notes(rows)[0]
+    assert f"split by LESION: {leaked} of the {tested} tested patients" in note
+
+
+def test_the_first_patients_in_time_order_alone_take_part(config):
+    table = patch_data.load(config).table
+    table["scan_order"] = -table.patient_id.str[1:].astype(float)  # the last one came first
+    config.split.first_patients = 9
+    rows = patch_data.split(config, table)
+    assert set(rows.patient_id) == {f"p{i:02d}" for i in range(PATIENTS - 9, PATIENTS)}
+
+
+def test_two_parts_give_the_network_of_the_last_epoch(config, tmp_path, capsys):
+    config.split.kind = "two_part"
+    config.train.update(patience=2)
+    with pytest.raises(UsageError, match=r"config\.train\.patience chooses on validation"):
+        checks.check(config)
+    config.train.update(patience=0, epochs=2)
+    folder = tmp_path / "run"
+    evaluation = train.run(config, folder)
+    cases = pd.read_csv(folder / "cases.csv")
+    assert set(cases.split) == {"train", "test"}
+    assert result.read_best(folder).best_step == len(cases[cases.split == "train"]) // 8 * 2
+    assert not evaluation.metrics["epochs"]
+    assert any("no validation: the network is" in note for note in evaluation.metrics["notes"])
+    again = evaluate.run(folder)
+    assert again["network"] == evaluation.metrics["network"]
 
 
 def test_too_few_patients_are_said_in_terms_of_size(config):
@@ -253,16 +289,3 @@ def test_patches_of_scans_follow_their_patient_and_other_cohorts_are_test_only(t
     for row in rows.itertuples():
         assert data.records[row.position]["mask"].any() == row.label
         assert data.records.lesion_ids[row.position] == row.lesion_id
-
-
-def test_a_run_from_before_there_was_a_second_task_is_a_classification(tmp_path):
-    config = senet.get_config("demo")
-    workdir.claim(tmp_path / "run", config)
-    path = tmp_path / "run" / "config.json"
-    fields = json.loads(path.read_text())
-    assert fields.pop("task") == "classification"
-    path.write_text(json.dumps(fields))
-    assert workdir.read_config(tmp_path / "run").task == "classification"
-    workdir.claim(tmp_path / "run", config)
-    with pytest.raises(InputError, match="task: 'classification' before, 'segmentation' now"):
-        workdir.claim(tmp_path / "run", vnet.get_config("demo"))
