@@ -83,4 +83,4 @@ def plan(
     named = dataclasses.replace(
         config, name=f"{name}-{mark[:12]}", manifest=config.path(data_dir), phantom=None
     )
-    return records.Plan(named, mark)
+    return records.Plan(named, mark, acquired=lambda: extraction.acquired(config.scans(data_dir)))

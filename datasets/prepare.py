@@ -85,6 +85,10 @@ def lesions(
     notes = intensities.compare(manifest, read.lesion_id.tolist(), percentiles)
     if plan.table is not None:
         read = read.merge(plan.table, on="lesion_id", validate="one_to_one")
+    acquired = plan.acquired() if plan.acquired else None
+    if acquired is not None:
+        new = [c for c in acquired if c == "lesion_id" or c not in read]
+        read = read.merge(acquired[new], on="lesion_id", how="left", validate="many_to_one")
     return read, notes
 
 

@@ -26,11 +26,14 @@ class Plan:
       config: of the builder.
       fingerprint: of everything that the records depend on.
       table: further columns of lesions.csv, by lesion_id.
+      acquired: makes further columns, by lesion_id, only where the dataset is built: that takes
+        time. None, or what it makes is None, where there are none.
     """
 
     config: tfds.core.BuilderConfig
     fingerprint: str
     table: pd.DataFrame | None = None
+    acquired: Callable[[], pd.DataFrame | None] | None = None
 
 
 def make_config(config_class: type, name: str, fields: Mapping[str, Any]) -> Any:

@@ -13,7 +13,8 @@
 | cohort, center | | default 'primary', 'unknown' |
 | split | | train, validation or test, if the split is given |
 | same_patient | | further ids of the same person, separated by blanks; see `persons` |
-| diameter_mm, age, sex, scan_order, scanner, kvp, slice_mm | | if known |
+| diameter_mm, age, sex, scan_order | | if known |
+| scanner, kvp, tube_current_ma, kernel, pixel_mm, slice_mm | | likewise |
 
 Where scans without an outlined lesion are allowed, one without a lesion is a row with neither
 lesion_id nor mask and with no other value of a lesion; a lesion with `box_mm` has no mask.
@@ -51,6 +52,8 @@ _NUMBERS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "age": ("a number of years from 0 to 130", lambda x: 0 <= x <= 130),
     "scan_order": ("a number (a date as YYYYMMDD)", lambda x: True),
     "kvp": ("a positive number", lambda x: x > 0),
+    "tube_current_ma": ("a positive number", lambda x: x > 0),
+    "pixel_mm": ("a positive number", lambda x: x > 0),
     "slice_mm": ("a positive number", lambda x: x > 0),
 }
 _PATHS = ("image", "mask", "lungs", "ignore")
@@ -61,7 +64,7 @@ _OF_A_SCAN = {  # columns whose value all rows of a scan share, and what they na
 }
 _OPTIONAL = (
     *(*_DEFAULTS, "lungs", "ignore", "box_mm", "same_patient"),
-    *("split", "sex", "scanner", *_NUMBERS),
+    *("split", "sex", "scanner", "kernel", *_NUMBERS),
 )
 _NUMBERS |= dict.fromkeys(selection.FLAGS, ("0 or 1", lambda x: x in (0, 1)))
 _NUMBERS |= dict.fromkeys(selection.QUANTITIES, ("a number of at least 0", lambda x: x >= 0))

@@ -11,7 +11,7 @@ import pandas as pd
 from dtc_jax import progress
 from dtc_jax.crops import processes, record
 from dtc_jax.errors import InputError
-from dtc_jax.imaging import ct
+from dtc_jax.imaging import ct, dicom
 
 Record = dict[str, Any]
 T = TypeVar("T")
@@ -63,6 +63,22 @@ class Scan:
         if self.lesions:
             return f"scan of lesion {self.name}"
         return f"scan without a lesion of patient {self.patient_id}"
+
+
+def acquired(scans: Sequence[Scan]) -> pd.DataFrame | None:
+    """How the scans that are DICOM were acquired, by lesion; None where none is.
+
+    Returns:
+      lesion_id and the columns of `dicom.parameters.COLUMNS` that a header has.
+    """
+    rows = [
+        {"lesion_id": lesion.lesion_id, **parameters}
+        for scan in scans
+        if scan.lesions and dicom.is_scan(scan.image)
+        for parameters in [dicom.find(scan.image).parameters]
+        for lesion in scan.lesions
+    ]
+    return pd.DataFrame(rows) if rows else None
 
 
 def scans(table: pd.DataFrame, whole: bool = False) -> list[Scan]:

@@ -51,7 +51,8 @@ def _of_data(run: ReportRun) -> dict[str, str]:
         f"{count(rows_of.patient_id.nunique(), 'patient')}"
         for cohort, rows_of in lesions.groupby("cohort", sort=False)
     ]
-    acquired = [name for name in ("scanner", "kvp", "slice_mm") if name in rows]
+    of_scan = ("scanner", "kvp", "tube_current_ma", "kernel", "pixel_mm", "slice_mm")
+    acquired = [name for name in of_scan if name in rows and rows[name].notna().any()]
     described = [name for name in ("age", "sex", "center", "diameter_mm") if name in rows]
     centers = sorted(set(rows.center.dropna()) - {"unknown"}) if "center" in rows else []
     return {

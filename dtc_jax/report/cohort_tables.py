@@ -26,10 +26,13 @@ _LESION = {
     "volume_mm3": "volume, mm³",
     "mean_hu": "mean attenuation, HU",
     "kvp": "tube voltage, kVp",
+    "tube_current_ma": "tube current, mA",
+    "kernel": "reconstruction kernel",
+    "pixel_mm": "pixel spacing, mm",
     "slice_mm": "slice thickness, mm",
     "scanner": "scanner",
 }
-_CATEGORIES = ("sex", "center", "truth", "kvp", "scanner")
+_CATEGORIES = ("sex", "center", "truth", "kvp", "kernel", "scanner")
 _T_TESTS = {"P, Welch's t": False, "P, Student's t": True}  # whether variances count as equal
 _NAMES = {"Welch\N{RIGHT SINGLE QUOTATION MARK}s T-test": "Welch's t"}  # as we write it
 _HEADINGS = {"Missing": "missing", "Overall": "overall", "P-Value": "P", "Test": "P by"}
@@ -43,7 +46,8 @@ def tables(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
     Args:
       predictions: rows of one run, see `statistics.predictions_table`, with label and, if known,
-        age, sex, center, diameter_mm, volume_mm3, mean_hu, kvp, slice_mm and scanner.
+        age, sex, center, diameter_mm, volume_mm3, mean_hu, kvp, tube_current_ma, kernel, pixel_mm,
+        slice_mm and scanner.
 
     Returns:
       'COHORT by label' for each cohort, 'by cohort' if there are several, and 'COHORT by split' for

@@ -13,6 +13,7 @@ from dtc_jax import storage
 from dtc_jax.cohort import manifest, phantom, selection
 from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.errors import InputError, UsageError, unknown_choice
+from dtc_jax.imaging.dicom import parameters
 from dtc_jax.imaging.preprocess import normalize, preprocess
 from dtc_jax.models.senet import SENet
 from dtc_jax.statistics import roc, study, threshold
@@ -84,9 +85,13 @@ def _attainable(config: ml_collections.ConfigDict) -> str:
 def _join(table: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
     """Adds the stored measures and the record's position; the mask's diameter replaces none.
 
-    A diameter given in the manifest stays apart, as `diameter_given_mm`.
+    A diameter given in the manifest stays apart, as `diameter_given_mm`. How a scan was acquired is
+    what the manifest says; where it says nothing, what a DICOM header did.
     """
     table = table.rename(columns={"diameter_mm": "diameter_given_mm"})
+    for column in [c for c in parameters.COLUMNS if c in table and c in stored]:
+        said = table.lesion_id.map(stored.set_index("lesion_id")[column])
+        table[column] = table[column].where(table[column].notna(), said)
     new = [c for c in stored.columns if c == "lesion_id" or c not in table.columns]
     joined = table.merge(stored[new], on="lesion_id", how="left", validate="one_to_one")
     if joined.position.isna().any():

@@ -104,3 +104,18 @@ def test_exact_test_of_larger_tables_agrees_with_an_enumeration():
             if (table >= 0).all() and null.pmf(table) <= null.pmf(counts) * (1 + 1e-9):
                 total += null.pmf(table)
     assert cohort_tables._exact(*counts) == pytest.approx(total, abs=0.02)
+
+
+def test_how_the_scans_were_acquired_is_in_the_table(lesions):
+    rng = np.random.default_rng(0)
+    acquired = lesions.assign(
+        kvp=np.where(rng.random(len(lesions)) < 0.5, 100.0, 120.0),
+        tube_current_ma=rng.normal(200, 20, len(lesions)),
+        kernel=np.where(rng.random(len(lesions)) < 0.5, "B30f", "B70f"),
+        pixel_mm=rng.normal(0.7, 0.05, len(lesions)),
+    )
+    table = cohort_tables.tables(acquired)["primary by label"]
+    assert "mean (SD)" in row(table, "tube current, mA")[""]
+    assert float(row(table, "pixel spacing, mm").P) <= 1
+    kernels = table[table[""].str.startswith("reconstruction kernel")]
+    assert {text.rpartition(": ")[2] for text in kernels[""]} == {"B30f", "B70f"}

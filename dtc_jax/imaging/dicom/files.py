@@ -30,6 +30,7 @@ _TAGS = [
     *("SamplesPerPixel",),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
     *("RescaleSlope", "RescaleIntercept", "RescaleType", "SeriesDescription"),
+    *("KVP", "XRayTubeCurrent", "ConvolutionKernel", "SliceThickness"),
     *acquisitions.MARKS,
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 ]

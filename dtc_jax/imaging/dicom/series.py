@@ -4,12 +4,13 @@ import dataclasses
 import functools
 import pathlib
 import re
+from collections.abc import Mapping
 
 import numpy as np
 import pydicom
 
 from dtc_jax.errors import InputError
-from dtc_jax.imaging.dicom import files, grid, slices
+from dtc_jax.imaging.dicom import files, grid, parameters, slices
 from dtc_jax.storage import PathLike
 
 _ORIGINAL, _DERIVED, _PROJECTED = range(3)
@@ -28,11 +29,13 @@ class Series:
       slices: sorted along the slice axis.
       affine: [4, 4]; maps (column, row, slice, 1) to RAS coordinates in mm.
       statement: which series this is, why it was chosen and what was ignored; safe to print.
+      parameters: how it was acquired, by the columns of `parameters.COLUMNS`; safe to print.
     """
 
     slices: tuple[slices.Slice, ...]
     affine: np.ndarray
     statement: str
+    parameters: Mapping[str, float | str] = dataclasses.field(default_factory=dict)
 
 
 @files.suppress_header_values()
@@ -69,7 +72,7 @@ def find(path: PathLike, series: int | str | None = None) -> Series:
         statement += f" Ignored: {', '.join(ignored)}."
     if studies > 1:
         statement += f" The folder contains {studies} studies."
-    return Series(ordered, affine, statement)
+    return Series(ordered, affine, statement, parameters.of_header(chosen.images[0][1]))
 
 
 @dataclasses.dataclass(frozen=True)
