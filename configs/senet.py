@@ -75,6 +75,7 @@ def base() -> ml_collections.ConfigDict:
         "dropout": 0.0,
         "dtype": "float32",
         "conv": "auto",
+        "remat": False,
     }
     config.loss = {
         "class_weight": "balanced",
@@ -138,6 +139,7 @@ def _paper(config: ml_collections.ConfigDict) -> None:
         "dropout": 0.0,  # a reading
         "dtype": "float32",
         "conv": "auto",  # how it is computed, not what
+        "remat": False,  # less memory, more time
     }
 
 

@@ -96,6 +96,7 @@ def _base() -> ml_collections.ConfigDict:
         "deep_supervision": False,
         "dtype": "float32",
         "conv": "auto",
+        "remat": False,
     }
     config.loss = {
         "name": "dice_cross_entropy",  # or 'dice', 'tversky', 'focal_tversky'
@@ -161,6 +162,7 @@ def _paper(config: ml_collections.ConfigDict) -> None:
         "deep_supervision": False,
         "dtype": "float32",
         "conv": "auto",  # how it is computed, not what
+        "remat": False,  # less memory, more time
     }
 
 

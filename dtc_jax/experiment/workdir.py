@@ -27,6 +27,7 @@ _ADDED: dict[str, Any] = {
     "augment.set_in": 0.0,
     "model.se": True,  # of SE-Net; a V-Net has always said where
     "model.residual": True,
+    "model.remat": False,
     "data.border_share": 0.0,
     "data.other_per_scan": 0,
     "combine": "best",

@@ -37,6 +37,8 @@ class SENet(nn.Module):
       conv: form of the convolution, see `conv3d`.
       ratings: further outputs that are learned beside the class, see `tasks.ratings`; in training
         alone.
+      remat: whether the activations inside a stage are computed again for its gradient rather than
+        kept: less memory, more time.
     """
 
     width: int = 64
@@ -57,6 +59,7 @@ class SENet(nn.Module):
     axis_name: str | None = None
     conv: Form = "auto"
     ratings: int = 0
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool, keys: jax.Array | None = None) -> jax.Array:
@@ -85,9 +88,12 @@ class SENet(nn.Module):
                     self.norm, self.width, train, self.dtype, self.axis_name, "stem_norm"
                 )(x)
             )
+        stage = ResidualSEStage
+        if self.remat and train:
+            stage = nn.remat(stage, static_argnums=(2,))  # `train`
         for i in range(self.stages):
             pools = i < self.stages - 1 or self.pool_last
-            x = ResidualSEStage(
+            x = stage(
                 self.width * 2**i,
                 add=self.add,
                 pool_window=self.pool_window if pools else None,

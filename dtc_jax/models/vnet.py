@@ -41,6 +41,8 @@ class VNet(nn.Module):
       dtype: of the computation; parameters, statistics and logits are float32.
       axis_name: mapped axis over which batch statistics are averaged (pmap), or None.
       conv: form of the convolution, see `conv3d`.
+      remat: whether the activations inside a stage are computed again for its gradient rather than
+        kept: less memory, more time.
     """
 
     widths: tuple[int, ...] = (16, 32, 64, 128, 256)
@@ -56,6 +58,7 @@ class VNet(nn.Module):
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
     conv: Form = "auto"
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -74,8 +77,9 @@ class VNet(nn.Module):
                 f"widths={self.widths} and convolutions={self.convolutions} must have one number "
                 "for each level."
             )
+        kept = not (self.remat and train)
         stage = functools.partial(
-            _Stage,
+            _Stage if kept else nn.remat(_Stage, static_argnums=(3,)),  # `train`
             kernel_size=self.kernel_size,
             se_ratio=self.se_ratio,
             norm=self.norm,

@@ -12,7 +12,7 @@ OF_SCANS = ("predict.overlap", "predict.connectivity", "predict.min_volume_mm3")
 FREE = (
     *("data.cache", "data.folder", "data.workers", "split.file"),
     *("parallel", "train.log_every_steps", "train.profile_steps", "train.tracker"),
-    "write_report",
+    *("model.remat", "write_report"),
     *OF_SCANS,
     *("report.patient_truth", "report.diameter_rounding", "report.margin"),
 )
