@@ -14,6 +14,8 @@ python launch.py --mode=pipeline --config=configs/pipeline.py:demo      both net
 python launch.py --mode=leakage --config=configs/senet.py:demo    what a split by lesions would gain
 python launch.py --mode=sweep --config=configs/senet.py --sweep=configs/sweeps/study.py --out=DIR
                                                             train variants, compare them in a table
+python launch.py --config=configs/senet.py --coordinator=HOST:PORT --processes=4 --process_id=0
+                                     one training by several processes, see docs/several-hosts.md
 
 Exit codes: 0 done; 1 failed; 2 wrong use; 75 stopped by a signal, the same command goes on.
 """
@@ -28,8 +30,9 @@ from absl import flags
 from ml_collections import config_flags
 
 from dtc_jax import progress
-from dtc_jax.command_line import config_name, parse, usage
+from dtc_jax.command_line import config_name, parse
 from dtc_jax.errors import InputError, Stopped, no_memory_is_an_input_error
+from dtc_jax.runs import flag_checks
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "FILE[:VARIANT]; single fields are set by --config.a.b=VALUE."
@@ -75,10 +78,25 @@ _KEEP_IDENTITY = flags.DEFINE_bool(
 _PREDICTIONS = flags.DEFINE_list("predictions", None, "CSV[,CSV…] to report on.")
 _CLAIMS = flags.DEFINE_string("claims", None, "YAML of a paper's figures to audit.")
 _SWEEP = flags.DEFINE_string("sweep", None, "sweep: FILE of the variants; see configs/sweeps/.")
-_ENGINE = flags.DEFINE_string("engine", "local", "sweep: what runs the trials.")
+_ENGINE = flags.DEFINE_string("engine", "local", "sweep: what runs the trials: local, ray, slurm.")
+_SHARE = flags.DEFINE_float("share", None, "sweep, ray: of a GPU, for a trial.", 0.01, 1.0)
+_CORES = flags.DEFINE_integer("cores", None, "sweep, ray or slurm: of the CPU, for a trial.", 1)
+_RAY_ADDRESS = flags.DEFINE_string("ray_address", None, "sweep, ray: of a cluster; or auto.")
+_SLURM = flags.DEFINE_list(
+    "slurm", None, "sweep, slurm: NAME=VALUE[,…] for submitit, as slurm_partition=gpu."
+)
+_ASHA = flags.DEFINE_integer(
+    "asha", None, "sweep: of the trials at a rung the best 1 in so many go on, on validation.", 2
+)
+_RUNGS = flags.DEFINE_string("rungs", None, "train: used by --mode=sweep with --asha.")
 _RETRIES = flags.DEFINE_integer(
     "retries", 1, "sweep: how often a trial that failed is started again.", 0
 )
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "train, by several processes: HOST:PORT of process 0; or auto."
+)
+_PROCESSES = flags.DEFINE_integer("processes", None, "train: how many processes there are.", 1)
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "train: number of this one, from 0.", 0)
 _OUT = flags.DEFINE_string(
     "out", None, "Folder of the prediction, report, export or sweep, or of the audit's audit.json."
 )
@@ -120,7 +138,8 @@ def main(
         if _HELP.value:
             print(f"{_described(name)}\nFlags:\n{flags.FLAGS.module_help(sys.modules[__name__])}")
             return 0
-        _check()
+        flag_checks.check(flags.FLAGS)
+        _join()
         advice = _SMALLER
         if _CONFIG.value is not None:
             of_network = "config.segmenter (or classifier)"
@@ -138,6 +157,14 @@ def main(
         )
         return Stopped.exit_code
     return 0
+
+
+def _join() -> None:
+    """Makes this process one of several, where --coordinator says so."""
+    if _COORDINATOR.value is not None:
+        from dtc_jax.training import hosts
+
+        hosts.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS_ID.value)
 
 
 def _run(argv: list[str], program: Sequence[str]) -> None:
@@ -158,7 +185,8 @@ def _run(argv: list[str], program: Sequence[str]) -> None:
     )
 
     if _MODE.value == "train":
-        train.run(_CONFIG.value, _WORKDIR.value or f"runs/{config_name(argv)}")
+        home = _WORKDIR.value or f"runs/{config_name(argv)}"
+        train.run(_CONFIG.value, home, sweep.callback(_RUNGS.value, home))
     elif _MODE.value == "leakage":
         leakage.run(_CONFIG.value, _WORKDIR.value or f"runs/{config_name(argv)}-leakage")
     elif _MODE.value == "pipeline":
@@ -191,6 +219,11 @@ def _run(argv: list[str], program: Sequence[str]) -> None:
             program=program,
             engine=_ENGINE.value,
             retries=_RETRIES.value,
+            share=_SHARE.value,
+            cores=_CORES.value,
+            ray_address=_RAY_ADDRESS.value,
+            slurm=_SLURM.value,
+            asha=_ASHA.value,
         )
 
 
@@ -229,94 +262,6 @@ def _described(name: str) -> str:
         return str(__doc__)
     by_mode = re.sub(r"python launch\.py --mode=", f"{name} ", str(__doc__))
     return by_mode.replace("python launch.py", f"{name} train")
-
-
-def _check() -> None:
-    """Checks that the flags fit the mode."""
-    if _MODE.value != "predict":
-        for flag in (_SCAN, _SERIES, _LUNGS, _LESIONS, _SEGMENTER, _CLASSIFIER, _REVIEW, _MASK):
-            if flag.value is not None:
-                raise usage(f"--{flag.name} is for --mode=predict.")
-    if _SWEEP.value is not None and _MODE.value != "sweep":
-        raise usage("--sweep is for --mode=sweep.")
-    if _MANIFEST.value is not None and (_MODE.value != "evaluate" or _SCANS.value):
-        raise usage("--manifest is for --mode=evaluate of a classifier, without --scans.")
-    if _MANIFEST.value == "":
-        raise usage("--manifest is empty; give the path of a CSV.")
-    if _MODE.value != "export" and any(
-        flag.value is not None for flag in (_FORMAT, _MEMBER, _DTYPE)
-    ):
-        raise usage("--format, --member and --dtype are for --mode=export.")
-    of_scans = _MODE.value == "evaluate" and _SCANS.value
-    if _CANDIDATES.value and not (of_scans or _MODE.value in ("predict", "pipeline")):
-        raise usage(
-            "--candidates is for --mode=predict, --mode=pipeline and --mode=evaluate with --scans."
-        )
-    if _SCANS.value == "":
-        raise usage("--scans is empty; give the path of a CSV.")
-    if _MODE.value in ("train", "leakage", "pipeline"):
-        if _CONFIG.value is None:
-            raise usage(
-                f"--mode={_MODE.value} needs --config=FILE; start with --config=configs/"
-                f"{'pipeline' if _MODE.value == 'pipeline' else 'senet'}.py:demo"
-            )
-        if _SCANS.value is not None:
-            raise usage("--scans is for --mode=evaluate, once the run is trained.")
-    elif _MODE.value == "predict":
-        _check_predict()
-    elif _MODE.value == "report":
-        if not _PREDICTIONS.value or _OUT.value is None:
-            raise usage("--mode=report needs --predictions=CSV[,CSV…] and --out=DIR.")
-    elif _MODE.value == "sweep":
-        if _CONFIG.value is None or not _SWEEP.value or not _OUT.value:
-            raise usage(
-                "--mode=sweep needs --config=FILE, --sweep=FILE and --out=DIR; start with --config="
-                "configs/senet.py:demo --sweep=configs/sweeps/demo.py --out=runs/sweep-demo"
-            )
-        if _WORKDIR.value is not None:
-            raise usage("--mode=sweep has its runs in --out=DIR; omit --workdir.")
-    elif _MODE.value == "audit":
-        if _CLAIMS.value is None:
-            raise usage("--mode=audit needs --claims=YAML; see configs/claims/dtc_study.yaml")
-    elif _WORKDIR.value is None:
-        raise usage(f"--mode={_MODE.value} needs --workdir=DIR, the folder of a trained run.")
-    elif _CONFIG.value is not None:
-        raise usage(f"--mode={_MODE.value} takes the configuration of --workdir; omit --config.")
-    elif _MODE.value == "export" and not _OUT.value:
-        raise usage("--mode=export needs --out=DIR, the new folder of the bundle.")
-
-
-def _check_predict() -> None:
-    """Checks that the flags fit a prediction, or a review."""
-    if _OUT.value is None:
-        raise usage("--mode=predict needs --out=DIR, the folder of the answer.")
-    if _THRESHOLD.value is not None:
-        raise usage("--mode=predict uses the threshold of --classifier; omit --threshold.")
-    if _CONFIG.value is not None or _WORKDIR.value is not None:
-        raise usage("--mode=predict takes its networks from --segmenter and --classifier.")
-    if _REVIEW.value is not None:
-        if any(f.value for f in (_SEGMENTER, _SCANS, _LUNGS, _LESIONS, _CANDIDATES)):
-            raise usage(
-                "--review is for one predicted scan; omit --segmenter, --candidates, --scans, "
-                "--lungs and --lesions."
-            )
-        return
-    if bool(_SCAN.value) == bool(_SCANS.value):
-        raise usage("--mode=predict needs --scan=PATH for one scan, or --scans=CSV for many.")
-    if _LESIONS.value:
-        if _SCANS.value or _SEGMENTER.value or _CANDIDATES.value:
-            raise usage(
-                "--lesions are the outlined lesions of one --scan; omit --scans, --segmenter and "
-                "--candidates."
-            )
-        if not _CLASSIFIER.value:
-            raise usage("--lesions needs --classifier=DIR of a trained run.")
-    elif not _SEGMENTER.value or not _CLASSIFIER.value:
-        raise usage("--mode=predict needs --segmenter=DIR and --classifier=DIR of trained runs.")
-    if _MASK.value:
-        raise usage("--mask is the edited mask of a review; give --review=CSV with it.")
-    if _SCANS.value and (_SERIES.value or _LUNGS.value):
-        raise usage("with --scans, series and lungs are columns of the CSV.")
 
 
 if __name__ == "__main__":

@@ -50,36 +50,37 @@ def duration(seconds: float) -> str:
 
 
 class Live:
-    """A line on stderr that says how work stands. Use it in a `with` block.
+    """Lines on stderr that say how work stands. Use it in a `with` block.
 
-    On a terminal each text replaces the one before; elsewhere one is printed every minute.
+    On a terminal they replace those of before; elsewhere they are printed every minute.
     """
 
     def __init__(self) -> None:
-        self._bar: tqdm.tqdm | None = None
+        self._bars: list[tqdm.tqdm] = []
         self._last = 0.0
 
     def __enter__(self) -> "Live":
-        if sys.stderr.isatty():
-            self._bar = tqdm.tqdm(bar_format="{desc}", leave=False)
         self._last = time.monotonic()
         return self
 
     def __exit__(self, *unused: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        for bar in reversed(self._bars):
+            bar.close()
 
-    def show(self, text: str) -> None:
-        """Shows how the work stands."""
-        if self._bar is not None:
-            self._bar.set_description_str(text)
+    def show(self, *lines: str) -> None:
+        """Shows how the work stands: a heading, and as many lines as there are."""
+        if sys.stderr.isatty():
+            for place in range(len(self._bars), len(lines)):
+                self._bars.append(tqdm.tqdm(bar_format="{desc}", position=place, leave=False))
+            for place, bar in enumerate(self._bars):
+                bar.set_description_str(lines[place] if place < len(lines) else "")
         elif time.monotonic() - self._last >= _SECONDS_BETWEEN_STATES:
             self._last = time.monotonic()
-            print(text, file=sys.stderr, flush=True)
+            print("\n".join(lines), file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
         """Prints a line that stays."""
-        if self._bar is not None:
-            self._bar.write(text, file=sys.stderr)
+        if self._bars:
+            self._bars[0].write(text, file=sys.stderr)
         else:
             print(text, file=sys.stderr, flush=True)

@@ -3,6 +3,7 @@
 import argparse
 import pathlib
 import re
+import subprocess
 
 import pytest
 from absl import flags
@@ -137,6 +138,17 @@ def test_every_link_leads_somewhere(page):
 def test_every_file_of_the_project_that_is_named_exists(page):
     for name in re.findall(r"`((?:benchmarks|configs|tests|docs)/[\w/.-]+\.\w+)", PAGES[page]):
         assert (ROOT / name).is_file(), name
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("docs/slurm/*.sbatch")), ids=lambda p: p.name)
+def test_the_job_files_are_bash_and_their_flags_exist(path):
+    subprocess.run(["bash", "-n", str(path)], check=True)
+    (command,) = re.findall(r"launch\.py ((?:.*\\\n)*.*)", path.read_text())
+    named = set(re.findall(r"--([a-z_]+)=", command))
+    assert named
+    assert named <= set(flags.FLAGS)
+    for option in re.findall(r"^#SBATCH (\S+)", path.read_text(), re.MULTILINE):
+        assert re.fullmatch(r"--[a-z-]+(=\S+)?", option)
 
 
 def test_the_readme_is_short():

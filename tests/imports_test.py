@@ -22,6 +22,8 @@ ONLY_IN = {
     "tensorflow_datasets": ("dtc_jax/training/batches.py", "datasets/"),
     "grain": ("dtc_jax/training/batches.py",),
     "apache_beam": ("datasets/",),
+    "ray": ("dtc_jax/sweep/on_ray.py",),
+    "submitit": ("dtc_jax/sweep/on_slurm.py",),
     "tensorflow": (),
     **dict.fromkeys(("flatbuffers", "onnx", "safetensors"), ("dtc_jax/export/",)),
     "mlserver": ("dtc_jax/serving/mlserver_runtime.py",),

@@ -27,7 +27,10 @@ ROOT = pathlib.Path(__file__).parents[1]
 CODE = ("dtc_jax", "datasets", "configs")
 PLACES = (*CODE, "tests", "benchmarks")
 # Of the extras; imported where they are used.
-OPTIONAL = {"apache-beam", "highdicom", "onnx", "onnxruntime", "safetensors", "simpleitk"}
+OPTIONAL = {
+    *("apache-beam", "highdicom", "simpleitk", "ray", "submitit"),
+    *("onnx", "onnxruntime", "safetensors"),
+}
 BY_OTHERS = {"array-record"}  # TFDS reads and writes record files by it, but does not require it
 
 

@@ -7,11 +7,12 @@ import jax
 import ml_collections
 
 from dtc_jax import storage
-from dtc_jax.errors import InputError
+from dtc_jax.errors import InputError, UsageError
 from dtc_jax.experiment import environment
 from dtc_jax.progress import Live
-from dtc_jax.sweep import ablation, engines, folder, plan, status, table
+from dtc_jax.sweep import ablation, engines, folder, halving, jobs, plan, status, table
 from dtc_jax.tasks import registry
+from dtc_jax.training.result import OnEvaluation
 
 
 def run(
@@ -22,6 +23,11 @@ def run(
     program: Sequence[str],
     engine: str = "local",
     retries: int = 1,
+    share: float | None = None,
+    cores: int | None = None,
+    ray_address: str | None = None,
+    slurm: Sequence[str] | None = None,
+    asha: int | None = None,
 ) -> None:
     """Runs what is missing of a sweep and writes its table; the same call goes on with it.
 
@@ -32,6 +38,11 @@ def run(
       program: what Python is told to run to train a trial: launch.py, by its path.
       engine: that runs the trials, see `sweep.engines`.
       retries: how often a trial that failed is started again.
+      share: of a GPU for a trial, see `sweep.jobs.Resources`.
+      cores: of the CPU for a trial.
+      ray_address: of a cluster.
+      slurm: 'NAME=VALUE' of submitit.
+      asha: see `sweep.halving`.
 
     Raises:
       InputError: bad input, `out` belongs to another sweep, or trials failed: the others are done
@@ -41,9 +52,13 @@ def run(
     # The accelerators are for the trials; this process only checks, counts, and adds up.
     jax.config.update("jax_platforms", "cpu")
     environment.prepare()
-    engine_of = engines.get(engine)
+    resources = jobs.Resources(share or 1.0, cores, ray_address or "", _parameters(slurm or ()))
+    engine_of = engines.get(engine, resources)
     planned = plan.make(config, sweep)
+    if asha is not None:
+        halving.check(planned)
     with folder.claimed(out, planned) as home, Live() as live:
+        rungs = halving.prepare(home, planned, asha)
         missing = [trial for trial in planned.trials if not folder.is_done(home, trial)]
         count = len(planned.trials)
         live.say(f"{count} trials of {len(planned.variants)} variants, {len(missing)} to do")
@@ -51,7 +66,7 @@ def run(
         if missing:
             _build(planned.trials)
             shown = status.Status(live, planned.trials, count - len(missing))
-            todo = [folder.job(home, trial, program) for trial in missing]
+            todo = [folder.job(home, trial, program, rungs) for trial in missing]
             for outcome in engine_of(todo, retries, shown.look):
                 record.add(outcome)
                 shown.end(outcome)
@@ -67,6 +82,30 @@ def run(
             f"{len(failed)} of {count} trials failed ({why[:600]}). What they printed is in "
             f"{home}/logs; the same command tries them again."
         )
+
+
+def callback(rungs: str | None, workdir: storage.PathLike) -> OnEvaluation | None:
+    """What a training of a sweep with --asha asks at each evaluation; None without `rungs`.
+
+    Raises:
+      InputError: `rungs` is not the folder of such a sweep.
+    """
+    return halving.of_trial(rungs, workdir) if rungs else None
+
+
+def _parameters(words: Sequence[str]) -> dict[str, str | int]:
+    """'timeout_min=60' as {'timeout_min': 60}.
+
+    Raises:
+      UsageError: one is not of that form.
+    """
+    parameters: dict[str, str | int] = {}
+    for word in words:
+        name, sign, value = word.partition("=")
+        if not name or not sign:
+            raise UsageError(f"--slurm={word}: give NAME=VALUE, such as slurm_partition=gpu.")
+        parameters[name] = int(value) if value.isdecimal() else value
+    return parameters
 
 
 def _build(trials: tuple[plan.Trial, ...]) -> None:

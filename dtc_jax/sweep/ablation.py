@@ -12,6 +12,7 @@ from dtc_jax.experiment import cost
 from dtc_jax.statistics import ablation, predictions_table
 from dtc_jax.statistics.formatting import count
 from dtc_jax.sweep import folder as folder_lib
+from dtc_jax.sweep import halving
 from dtc_jax.sweep.plan import Plan, Trial
 from dtc_jax.tasks import lesion_figures, registry
 from dtc_jax.training import logs
@@ -59,7 +60,7 @@ def figures(folder: pathlib.Path, plan: Plan) -> dict[str, Any]:
         "margin": plan.margin,
         "cohort": plan.trials[0].config.split.cohort,
         "variants": variants,
-        "notes": _notes(plan, variants, examples),
+        "notes": _notes(plan, variants, examples) + _ended_early(folder),
     }
 
 
@@ -69,22 +70,34 @@ def _table(folder: pathlib.Path, trial: Trial, is_lesions: bool) -> pd.DataFrame
 
 
 def _cost(folder: pathlib.Path, trials: tuple[Trial, ...]) -> dict[str, Any]:
-    """Parameters, operations on an example in prediction, and seconds a step in the median."""
+    """Parameters, operations on an example in prediction, seconds a step in the median, memory."""
     config = trials[0].config
     task = registry.of(config).make_task(config)
     params, _ = jax.eval_shape(task.init, jax.random.key(0))
-    rates = [
-        row["train/steps_per_second"]
+    rows = [
+        row
         for trial in trials
         for path in folder_lib.workdir_of(folder, trial).rglob("metrics.jsonl")
         for row in logs.read(path.parent)
-        if row.get("train/steps_per_second")
     ]
+    rates = [rate for row in rows if (rate := row.get("train/steps_per_second"))]
+    peaks = [peak for row in rows if (peak := row.get("train/peak_memory"))]
     return {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
         "flops": cost.forward_flops(config)[1],
         "seconds_a_step": 1 / float(np.median(rates)) if rates else None,
+        "peak_memory": max(peaks, default=None),
     }
+
+
+def _ended_early(folder: pathlib.Path) -> list[str]:
+    ended = halving.ended(folder)
+    if not ended:
+        return []
+    return [
+        f"{count(len(ended), 'trial')} ended early, behind on validation: {', '.join(ended)}. "
+        "Their figures are those of shorter trainings."
+    ]
 
 
 def _notes(

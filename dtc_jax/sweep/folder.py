@@ -7,6 +7,7 @@
 | trials/TRIAL | the work directory of a trial |
 | logs/TRIAL.log | what it printed |
 | trials.csv | how each trial ended |
+| rungs | with --asha: what each trial reached, see `halving` |
 | ablation.* | the table |
 """
 
@@ -107,20 +108,28 @@ def is_done(folder: pathlib.Path, trial: Trial) -> bool:
     return all((home / name).is_file() for name in ("metrics.json", table))
 
 
-def job(folder: pathlib.Path, trial: Trial, program: Sequence[str]) -> Job:
+def job(
+    folder: pathlib.Path,
+    trial: Trial,
+    program: Sequence[str],
+    rungs: pathlib.Path | None = None,
+) -> Job:
     """The ordinary training of a trial as a command; writes its configuration.
 
     Args:
       folder: of the sweep.
       trial: to run.
       program: what Python is told to run: launch.py, by its path.
+      rungs: folder of `halving`; None without it.
     """
     config, home = folder / "configs" / f"{trial.name}.py", workdir_of(folder, trial)
     literal = pprint.pformat(trial.config.to_dict(), indent=1, width=92, sort_dicts=False)
     text = "\n".join(f"        {line}" for line in literal.splitlines())
     storage.write_text(config, _CONFIG.format(name=trial.name, fields=text))
-    command = (sys.executable, *program, f"--config={config}", f"--workdir={home}")
-    return Job(trial.name, command, home, folder / "logs" / f"{trial.name}.log")
+    command = [sys.executable, *program, f"--config={config}", f"--workdir={home}"]
+    if rungs is not None:
+        command.append(f"--rungs={rungs}")
+    return Job(trial.name, tuple(command), home, folder / "logs" / f"{trial.name}.log")
 
 
 class Record:

@@ -4,17 +4,18 @@ An engine is a function (jobs, retries, look) -> iterator of outcomes, in any or
 `engines`. It starts the command of each job in a process of its own, and starts it again where it
 fails: the command goes on from the last checkpoint. It calls `look` with the jobs that run, every
 second or so. If a signal comes, it passes it on, waits until the trials have saved their state, and
-raises `Stopped`.
+raises `Stopped`. All of that is `driver.drive`; an engine says where a process runs.
 """
 
 import dataclasses
 import pathlib
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from dtc_jax.errors import Stopped, UsageError
 
-DONE = 0
+DONE, KILLED = 0, -int(signal.SIGKILL)
 _PROGRAMS = ("launch.py: ", "dtc-jax: ")  # begin a message
 
 
@@ -54,6 +55,23 @@ class Outcome:
     seconds: float
 
 
+@dataclasses.dataclass(frozen=True)
+class Resources:
+    """What an engine gives to each trial, and where.
+
+    Attributes:
+      share: of a GPU; memory is shared alike.
+      cores: of the CPU; None for the engine's own default.
+      ray_address: of a Ray cluster; '' starts Ray on this machine.
+      slurm: parameters of submitit, such as slurm_partition and timeout_min.
+    """
+
+    share: float = 1.0
+    cores: int | None = None
+    ray_address: str = ""
+    slurm: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
 Look = Callable[[Sequence[Job]], None]
 Engine = Callable[[Sequence[Job], int, Look], Iterator[Outcome]]
 
@@ -75,12 +93,14 @@ def message(code: int, log: pathlib.Path, start: int = 0) -> str:
         return ""
     if code < 0:
         name = signal.Signals(-code).name
-        memory = "; the machine may have run out of memory" if name == "SIGKILL" else ""
+        memory = "; the machine may have run out of memory" if code == KILLED else ""
         return f"ended by {name}{memory}"
-    with log.open("rb") as handle:
-        handle.seek(start)
-        lines = handle.read().decode("utf-8", "replace").split("\n")
-    said = [line.strip() for line in lines if line.strip()]
+    said = []
+    if log.exists():
+        with log.open("rb") as handle:
+            handle.seek(start)
+            lines = handle.read().decode("utf-8", "replace").split("\n")
+        said = [line.strip() for line in lines if line.strip()]
     ours = [line.partition(": ")[2] for line in said if line.startswith(_PROGRAMS)]
     return (ours or said or [f"exit code {code}"])[-1]
 

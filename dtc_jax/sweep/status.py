@@ -16,35 +16,40 @@ _SECONDS = 2.0  # between two looks into the work directories
 
 
 class Status:
-    """Looks at the trials that run, and says how they ended."""
+    """Looks at the trials that run, shows them as a table, and says how they ended."""
 
     def __init__(self, live: Live, trials: Sequence[Trial], done: int):
         """Starts the clock.
 
         Args:
-          live: where the status is shown.
+          live: where the table is shown.
           trials: all of the sweep.
           done: how many of them were finished before.
         """
         self._live, self._total = live, len(trials)
         self._trials = {trial.name: trial for trial in trials}
-        self._ended, self._before, self._first = done, done, dict[str, float]()
+        self._width = max(map(len, self._trials))
+        self._ended, self._before = done, done
+        self._first = dict[str, tuple[float, float]]()  # share that was done, and when
         self._start = self._last = time.monotonic()
 
     def look(self, running: Sequence[Job]) -> None:
-        """Shows the trials that run."""
+        """Shows the trials that were started: step, validation figure, time left."""
         now = time.monotonic()
         if now - self._last < _SECONDS:
             return
         self._last = now
-        shares, parts = [], []
+        shares, lines = [], []
         for job in running:
             share, text = progress(job.workdir, self._trials[job.name].config)
-            self._first.setdefault(job.name, share)
+            before, since = self._first.setdefault(job.name, (share, now))
             shares.append(share)
-            parts.append(f"{job.name} {text}")
-        head = f"trial {min(self._ended + len(running), self._total)}/{self._total}"
-        self._live.show(f"{head}: {'; '.join(parts)}{self._left(now, sum(shares))}")
+            left = _left(now - since, share - before, 1 - share)
+            lines.append(f"  {job.name:<{self._width}}  {text}{left}")
+        worked = self._ended - self._before + sum(shares)
+        worked -= sum(share for share, _ in self._first.values())
+        left = _left(now - self._start, worked, self._total - self._ended - sum(shares))
+        self._live.show(f"{self._ended} of {self._total} trials have ended{left}", *lines)
 
     def end(self, outcome: Outcome) -> None:
         """Says how a trial ended."""
@@ -53,14 +58,13 @@ class Status:
         tries = f", {outcome.attempts} attempts" if outcome.attempts > 1 else ""
         self._live.say(f"trial {self._ended}/{self._total}: {outcome.name}: {state}{tries}")
 
-    def _left(self, now: float, running: float) -> str:
-        """The time left, as if all trials took alike; what an earlier call did took none."""
-        resumed = sum(self._first.values())
-        worked = self._ended - self._before + running - resumed
-        if worked < 0.02:
-            return ""
-        left = (now - self._start) / worked * (self._total - self._ended - running)
-        return f"  {left:.0f} s left" if left < 600 else f"  {left / 60:.0f} min left"
+
+def _left(seconds: float, done: float, todo: float) -> str:
+    """The time left, where so much was done in so many seconds; '' where little was."""
+    if done < 0.02:
+        return ""
+    left = seconds / done * todo
+    return f"  {left:.0f} s left" if left < 600 else f"  {left / 60:.0f} min left"
 
 
 def progress(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> tuple[float, str]:

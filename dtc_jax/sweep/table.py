@@ -74,6 +74,7 @@ def _rows(figures: Mapping[str, Any]) -> pd.DataFrame:
             "parameters": f"{cost['parameters']:,}",
             "GFLOP": f"{cost['flops'] / 1e9:.3g}",
             "s a step": number(cost["seconds_a_step"]),
+            "GiB": number(cost["peak_memory"] and cost["peak_memory"] / 2**30),
         }
         table.append(cells)
     return pd.DataFrame(table)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from dtc_jax.statistics import predictions_table, study
-from dtc_jax.sweep import local, status
+from dtc_jax.sweep import driver, local, status
 
 pytestmark = pytest.mark.extras  # each trial is a process
 
@@ -80,7 +80,7 @@ def done(sweep):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(status.Status, "look", look_and_kill)
-        patch.setattr(local, "_SECONDS", 0.05)
+        patch.setattr(driver, "SECONDS", 0.05)
         assert sweep() == 0
     assert killed == ["even-seed0"]
     return sweep.out
@@ -131,7 +131,7 @@ def test_the_same_command_repeats_nothing(done, sweep, monkeypatch):
     def never(*_):
         raise AssertionError("a trial was started")
 
-    monkeypatch.setattr(local, "_until_final", never)
+    monkeypatch.setattr(local, "Child", never)
     before = (done / "ablation.csv").read_bytes()
     assert sweep() == 0
     assert (done / "ablation.csv").read_bytes() == before

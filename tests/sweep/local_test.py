@@ -2,22 +2,12 @@
 
 import os
 import signal
-import sys
 
 import pytest
 
-from dtc_jax.errors import Stopped, UsageError
+from dtc_jax.errors import InputError, Stopped, UsageError
 from dtc_jax.sweep import engines, local
-from dtc_jax.sweep.jobs import Job
-
-
-@pytest.fixture
-def job(tmp_path):
-    def job(name, code):
-        log = tmp_path / "logs" / f"{name}.log"
-        return Job(name, (sys.executable, "-c", code), tmp_path / name, log)
-
-    return job
+from dtc_jax.sweep.jobs import Resources
 
 
 def run(jobs, retries=1, look=lambda running: None):
@@ -57,19 +47,8 @@ def test_no_retries_means_one_attempt(job):
     assert (outcome.code, outcome.attempts) == (1, 1)
 
 
-SAVES = """
-import signal, sys, time
-def save(*_):
-    print('saved', flush=True)
-    sys.exit(75)
-signal.signal(signal.SIGTERM, save)
-print('ready', flush=True)
-time.sleep(60)
-"""
-
-
-def test_a_signal_is_passed_on_and_nothing_further_is_started(job, tmp_path):
-    jobs = [job("runs", SAVES), job("waits", "print('started')")]
+def test_a_signal_is_passed_on_and_nothing_further_is_started(job, saves):
+    jobs = [saves, job("waits", "print('started')")]
 
     def look(running):
         if running[0].log.read_text() == "ready\n":
@@ -85,3 +64,24 @@ def test_an_unknown_engine_is_refused():
     assert engines.get("local") is local.run
     with pytest.raises(UsageError, match=r"--engine is 'loca'.*Did you mean 'local'"):
         engines.get("loca")
+
+
+@pytest.mark.parametrize(("engine", "extra"), [("ray", "ray"), ("slurm", "slurm")])
+def test_an_engine_whose_library_is_missing_names_the_extra(monkeypatch, engine, extra):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=rf"--engine={engine}.*pip install 'dtc-jax\[{extra}\]'"):
+        engines.get(engine)
+
+
+@pytest.mark.parametrize(
+    ("resources", "words"),
+    [
+        (Resources(share=0.5), "--share is for --engine=ray"),
+        (Resources(cores=2), "--cores is for --engine=ray or slurm"),
+        (Resources(ray_address="auto"), "--ray_address is for --engine=ray"),
+        (Resources(slurm={"timeout_min": 5}), "--slurm is for --engine=slurm"),
+    ],
+)
+def test_what_an_engine_does_not_give_is_refused(resources, words):
+    with pytest.raises(UsageError, match=words):
+        engines.get("local", resources)

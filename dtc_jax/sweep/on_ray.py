@@ -1,0 +1,122 @@
+"""The engine `ray`: a trial a GPU or a share of one, or a group of CPU cores, on one machine or a
+cluster of Ray. Uses Ray, of the extra `ray`.
+
+Ray counts what is free and says which GPU a trial gets; a trial is a process of its own beside
+Ray's, so that one that crashes or is killed sinks nothing else. On a cluster all nodes must see the
+sweep's folder and have this environment.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import ray
+
+from dtc_jax.errors import InputError, UsageError
+from dtc_jax.sweep import driver, jobs, local
+
+_CPU_CORES = 2  # of a trial where there is no GPU
+_MEMORY = 0.9  # of a GPU that its trials share; the rest is for CUDA itself
+
+
+class _Trial:
+    """An actor: it lives where its trial runs, for as long."""
+
+    def __init__(self, job: jobs.Job, folder: str, environment: dict[str, str]):
+        os.chdir(folder)
+        self._child = local.Child(job.command, job.log, environment)
+
+    def poll(self) -> int | None:
+        return self._child.poll()
+
+    def stop(self) -> None:
+        self._child.stop()
+
+
+class _Remote:
+    """`driver.Process` of an actor."""
+
+    def __init__(self, actor: Any):
+        self._actor, self._asked = actor, actor.poll.remote()
+
+    def poll(self) -> int | None:
+        ready, _ = ray.wait([self._asked], timeout=0)
+        if not ready:  # waits for its turn
+            return None
+        try:
+            code = ray.get(self._asked)
+        except ray.exceptions.RayError:  # its node or its actor is gone
+            return jobs.KILLED
+        if code is None:
+            self._asked = self._actor.poll.remote()
+        else:
+            ray.kill(self._actor)  # gives back what it had
+        return code
+
+    def stop(self) -> None:
+        ready, _ = ray.wait([self._asked], timeout=0)
+        if ready:
+            self._actor.stop.remote()
+        else:
+            ray.kill(self._actor)
+
+
+def run(
+    todo: Sequence[jobs.Job], retries: int, look: jobs.Look, resources: jobs.Resources
+) -> Iterator[jobs.Outcome]:
+    """Runs as many of `todo` at a time as there is room for; see `jobs`.
+
+    Raises:
+      UsageError: the resources of a trial are more than there are.
+      InputError: no Ray cluster answers.
+      Stopped: a signal came; the trials that ran have saved their state.
+    """
+    with _connected(resources.ray_address) as there_are:
+        options, environment = _for_each(resources, there_are)
+        actor = ray.remote(_Trial).options(max_restarts=0, **options)
+
+        def start(batch: Sequence[jobs.Job]) -> list[_Remote]:
+            return [_Remote(actor.remote(job, os.getcwd(), environment)) for job in batch]
+
+        yield from driver.drive(todo, retries, look, start)
+
+
+@contextlib.contextmanager
+def _connected(address: str) -> Iterator[dict[str, float]]:
+    """What the cluster at `address` has; '' starts Ray on this machine, for as long."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report its use to its makers
+    try:
+        ray.init(
+            address=address or "local",
+            include_dashboard=False if not address else None,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        text = " ".join(str(error).split())[:200]
+        raise InputError(f"--ray_address={address}: no Ray cluster answers ({text}).") from error
+    try:
+        yield ray.cluster_resources()
+    finally:
+        ray.shutdown()
+
+
+def _for_each(
+    resources: jobs.Resources, there_are: dict[str, float]
+) -> tuple[dict[str, float], dict[str, str]]:
+    """What a trial asks Ray for, and its environment.
+
+    Raises:
+      UsageError: it is more than there is.
+    """
+    gpus, cpus = there_are.get("GPU", 0), there_are.get("CPU", 1)
+    cores = resources.cores or (1 if gpus else int(min(_CPU_CORES, cpus)))
+    if cores > cpus:
+        raise UsageError(f"--cores is {cores}, but Ray has {cpus:.0f} CPU cores.")
+    if gpus:
+        memory = f"{_MEMORY * resources.share:.3f}"
+        options = {"num_gpus": resources.share, "num_cpus": cores}
+        return options, {"XLA_PYTHON_CLIENT_MEM_FRACTION": memory}
+    # XLA has as many threads as NPROC says.
+    return {"num_cpus": cores}, {"NPROC": str(cores)}

@@ -1,0 +1,80 @@
+"""The engines `ray` and `slurm` on this machine: the same outcomes as those of `local`."""
+
+import functools
+import os
+import signal
+
+import pytest
+
+from dtc_jax.errors import InputError, Stopped, UsageError
+from dtc_jax.sweep import engines
+from dtc_jax.sweep.jobs import Resources
+
+pytestmark = [
+    pytest.mark.extras,
+    # Ray and submitit leave a pipe to their processes to the collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(params=["ray", "slurm"])
+def engine(request):
+    found = engines.get(request.param, Resources(cores=1))
+    if request.param == "slurm":
+        return functools.partial(found, cluster="local", resources=_little())
+    return found
+
+
+def _little():
+    return Resources(cores=1, slurm={"gpus_per_node": 0, "timeout_min": 5})
+
+
+def test_jobs_end_fail_and_are_tried_again(engine, job, tmp_path):
+    again = tmp_path / "again"
+    dies_once = (
+        f"import os\nif not os.path.exists({str(again)!r}):\n"
+        f"    open({str(again)!r}, 'w')\n    os.kill(os.getpid(), 9)"
+    )
+    jobs = [
+        job("never", "import sys; print('launch.py: bad luck', file=sys.stderr); sys.exit(1)"),
+        job("second", dies_once),
+        job("wrong", "raise SystemExit(2)"),
+        job("good", "import os; print(os.getcwd())"),
+    ]
+    seen = set()
+    outcomes = engine(jobs, 1, lambda running: seen.update(one.name for one in running))
+    found = {o.name: (o.code, o.attempts, o.message) for o in outcomes}
+    assert found == {
+        "never": (1, 2, "bad luck"),
+        "second": (0, 2, ""),
+        "wrong": (2, 1, "exit code 2"),
+        "good": (0, 1, ""),
+    }
+    assert seen == set(found)
+    assert jobs[-1].log.read_text() == f"{os.getcwd()}\n"
+
+
+def test_a_signal_lets_the_trials_save_their_state(engine, saves):
+    def look(running):
+        if saves.log.exists() and saves.log.read_text() == "ready\n":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped, match="SIGTERM"):
+        list(engine([saves], 1, look))
+    assert saves.log.read_text() == "ready\nsaved\n"
+
+
+def test_more_than_there_is_is_refused(job):
+    run = engines.get("ray", Resources(cores=1000))
+    with pytest.raises(UsageError, match="--cores is 1000"):
+        list(run([job("good", "")], 0, lambda running: None))
+
+
+def test_a_machine_without_slurm_and_a_wrong_parameter_are_refused(job):
+    todo = [job("good", "")]
+    with pytest.raises(InputError, match=r"--engine=slurm"):
+        list(engines.get("slurm")(todo, 0, lambda running: None))
+    wrong = engines.get("slurm", Resources(slurm={"tiemout_min": 5}))
+    with pytest.raises(InputError, match=r"--engine=slurm.*tiemout_min"):
+        list(wrong(todo, 0, lambda running: None, cluster="local"))
