@@ -10,7 +10,7 @@ from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.errors import UsageError, unknown_choice
 from dtc_jax.experiment import hard_negatives
 from dtc_jax.tasks import inputs, registry
-from dtc_jax.training import augment, optimizer, parallel, tracker
+from dtc_jax.training import augment, hosts, optimizer, parallel, tracker
 
 _AT_LEAST_ONE = (
     *("train.batch_size", "train.evaluate_every_epochs", "train.checkpoint_every_epochs"),
@@ -88,6 +88,11 @@ def _check(config: ml_collections.ConfigDict) -> None:
     augment.check(config.augment)
     optimizer.make_optimizer(config.optimizer, total_steps=1)
     devices = len(parallel.make(config.parallel).devices)
+    if devices != jax.local_device_count() * hosts.count():
+        raise UsageError(
+            f"this process has {jax.local_device_count()} of {devices} devices; give each of the "
+            f"{hosts.count()} processes as many."
+        )
     for field in ("train.batch_size", "predict.batch_size"):
         if _value(config, field) % devices:
             raise UsageError(

@@ -12,22 +12,11 @@ import pandas as pd
 from dtc_jax import versions as versions_lib
 from dtc_jax.cohort import selection
 from dtc_jax.cohort.split_rule import Rule
-from dtc_jax.errors import UsageError
 from dtc_jax.statistics.predictions_table import SPLITS
 
 
 def prepare() -> None:
-    """Turns JAX's persistent compilation cache on, unless its own variable already placed it.
-
-    Raises:
-      UsageError: JAX runs as one of several processes; each would train a network of its own into
-        the same folder.
-    """
-    if jax.process_count() > 1:
-        raise UsageError(
-            f"this is one of {jax.process_count()} JAX processes; training on several hosts is not "
-            "supported yet. Start launch.py once, on one host; it uses all of its devices."
-        )
+    """Turns JAX's persistent compilation cache on, unless its own variable already placed it."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(cache / "dtc-jax"))

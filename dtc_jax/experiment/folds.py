@@ -16,7 +16,7 @@ from dtc_jax.tasks import fields as fields_lib
 from dtc_jax.tasks import inputs, registry
 from dtc_jax.tasks.sources import Data
 from dtc_jax.tasks.trained import Member
-from dtc_jax.training import batches, loop, optimizer, predictions, tracker
+from dtc_jax.training import batches, hosts, loop, optimizer, predictions, tracker
 from dtc_jax.training.result import FitResult, Initial, OnEvaluation
 from dtc_jax.training.task import Batch, Task
 
@@ -118,7 +118,12 @@ def fit(
     every = steps_per_epoch * config.train.evaluate_every_epochs
     view = _view(rows, task.weights(config, rows), task.targets(config, rows))
     stored = batches.train_batches(
-        data.records, view, config.train.batch_size, config.seed, config.data.workers
+        data.records,
+        view,
+        config.train.batch_size,
+        config.seed,
+        config.data.workers,
+        hosts.rank(),
     )
 
     def train(train_batches: Any, stop_at: int | None = None) -> FitResult:
@@ -141,6 +146,7 @@ def fit(
             parallel=config.parallel,
             initial=initial,
             on_evaluation=on_evaluation,
+            name_of=rows.set_index("position").lesion_id.get,
             learning_rate=optimizer.make_schedule(config.optimizer, total_steps),
             profile_steps=config.train.get("profile_steps", 0),
             tracker=tracker.opened(config.train.get("tracker", ""), folder, _shared(config)),
@@ -209,4 +215,4 @@ def _padded_batches(
     config: ml_collections.ConfigDict, data: Data, rows: pd.DataFrame
 ) -> Iterator[Batch]:
     view = _view(rows, np.ones(len(rows)))
-    return batches.eval_batches(data.records, view, config.predict.batch_size)
+    return batches.eval_batches(data.records, view, config.predict.batch_size, hosts.rank())

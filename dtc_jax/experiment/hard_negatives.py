@@ -24,7 +24,7 @@ from dtc_jax.inference.segment import Segmenter, segment
 from dtc_jax.networks.segmenter import make_segmenter
 from dtc_jax.tasks import patch_data, registry, sources
 from dtc_jax.tasks.trained import Member, TrainedNetwork
-from dtc_jax.training import checkpoint
+from dtc_jax.training import checkpoint, hosts
 from dtc_jax.training.batches import WithReplacements
 from dtc_jax.training.result import FitResult
 from dtc_jax.training.task import PyTree
@@ -46,6 +46,8 @@ def check(config: ml_collections.ConfigDict) -> None:
     if not rounds(config):
         return
     fields, name = config.train.hard_negatives, "config.train.hard_negatives"
+    if hosts.count() > 1:
+        raise UsageError(f"{name}.rounds must be 0 where several processes train together.")
     if config.data.source == "cubes":
         raise UsageError(f"{name}.rounds must be 0 for cubes, which show no whole lungs.")
     if not registry.of(config).finds_lesions:

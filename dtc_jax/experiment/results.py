@@ -12,6 +12,7 @@ from dtc_jax.report import cohort_plots, drawing, outlines
 from dtc_jax.tasks.definition import Evaluation
 from dtc_jax.tasks.sources import Data
 from dtc_jax.tasks.trained import TrainedNetwork
+from dtc_jax.training import hosts
 
 
 def evaluate(
@@ -21,7 +22,7 @@ def evaluate(
     rows: pd.DataFrame,
     folder: pathlib.Path,
 ) -> Evaluation:
-    """Writes and prints the figures of a run, see `Definition.evaluate`.
+    """Writes and prints the figures of a run, see `Definition.evaluate`; process 0 alone does.
 
     Args:
       config: of the run.
@@ -32,6 +33,11 @@ def evaluate(
     """
     evaluation = network.task.evaluate(config, data, network, rows, folder.resolve().name)
     evaluation.metrics["epochs"] = _epochs(artefacts.curves(folder), config.train.monitor, network)
+    hosts.first(lambda: _write(config, evaluation, folder))
+    return evaluation
+
+
+def _write(config: ml_collections.ConfigDict, evaluation: Evaluation, folder: pathlib.Path) -> None:
     for name, table in evaluation.tables.items():
         storage.write_table(folder / name, table)
     storage.write_json(folder / "metrics.json", evaluation.metrics)
@@ -41,7 +47,6 @@ def evaluate(
         print(line)
     if evaluation.report_of and config.get("write_report", True):
         report.write([folder / evaluation.report_of], folder / "report")
-    return evaluation
 
 
 def _epochs(

@@ -14,6 +14,7 @@ from dtc_jax.experiment import workdir as workdir_lib
 from dtc_jax.tasks import registry
 from dtc_jax.tasks.definition import Evaluation
 from dtc_jax.tasks.trained import TrainedNetwork
+from dtc_jax.training import hosts
 from dtc_jax.training.result import OnEvaluation
 
 
@@ -24,6 +25,8 @@ def run(
     announce_cost: bool = True,
 ) -> Evaluation:
     """Trains, evaluates and writes `workdir`; the same call goes on with a stopped run.
+
+    Several processes call it together, see `training.hosts`.
 
     Args:
       config: see configs/.
@@ -41,7 +44,12 @@ def run(
     start = time.monotonic()
     environment.prepare()
     checks.check(config)
-    with workdir_lib.claimed(workdir, config) as folder:
+    with (
+        hosts.ended_together(),
+        hosts.held_by_first(
+            lambda: workdir_lib.claimed(workdir, config), pathlib.Path(workdir)
+        ) as folder,
+    ):
         evaluation = _run(config, folder, on_evaluation, announce_cost)
     print(f"{time.monotonic() - start:.0f} s. Everything is in {folder}/ (metrics.json first).")
     return evaluation
@@ -57,10 +65,10 @@ def _run(
     initial.check_source(config, folder)
     if announce_cost:
         cost.announce(config)
-    data = task.load(config)
+    data = hosts.in_turn(lambda: task.load(config))
     rows = task.split(config, data.table)
-    first = initial.prepare(config, rows, folder)
-    workdir_lib.claim_data(folder, config, rows, data.fingerprint)
+    first = hosts.in_turn(lambda: initial.prepare(config, rows, folder))
+    hosts.in_turn(lambda: workdir_lib.claim_data(folder, config, rows, data.fingerprint))
     environment.announce(config, rule, rows, data.flow)
     members, predicted = [], []
     for split, home in folds.folders(rule, rows, folder):

@@ -121,13 +121,23 @@ class _Examples:
         )
 
 
+Rank = tuple[int, int]  # the number of a process, and how many share a batch in equal parts
+
+
 def train_batches(
-    records: Records, view: View, batch_size: int, seed: int, workers: int = 2
+    records: Records,
+    view: View,
+    batch_size: int,
+    seed: int,
+    workers: int = 2,
+    rank: Rank = (0, 1),
 ) -> Any:
     """An endless iterator of shuffled training batches, with get_state() and set_state().
 
     Every epoch has its own order, the same on every run; the examples that do not fill a batch at
-    its end are left out of that epoch.
+    its end are left out of that epoch. Of several processes each reads its rows of every batch, one
+    block after the other, so that together they have the batch of a single process; the state of
+    all is the same, and fits any number of them.
 
     Args:
       records: the stored crops.
@@ -135,21 +145,40 @@ def train_batches(
       batch_size: rows of the global batch.
       seed: of the order.
       workers: reading threads; 0 reads in the calling thread. The batches do not depend on it.
+      rank: of this process.
     """
-    dataset = grain.MapDataset.source(_Examples(records, view)).seed(seed).shuffle()
-    dataset = dataset.batch(batch_size, drop_remainder=True).repeat(reseed_each_epoch=True)
+    examples = _Examples(records, view)
+    own = _own_rows(batch_size, rank)
+    dataset = grain.MapDataset.range(len(view)).seed(seed).shuffle()
+    dataset = dataset.batch(batch_size, drop_remainder=True)  # [B], numbers of examples
+    dataset = dataset.map(lambda numbers: _stacked([examples[i] for i in numbers[own]]))
+    dataset = dataset.repeat(reseed_each_epoch=True)
     options = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=2 * workers)
     return iter(dataset.to_iter_dataset(options))
 
 
-def eval_batches(records: Records, view: View, batch_size: int) -> Iterator[Batch]:
-    """Every example once, in order; the last batch is filled up with rows of `valid` 0."""
+def eval_batches(
+    records: Records, view: View, batch_size: int, rank: Rank = (0, 1)
+) -> Iterator[Batch]:
+    """Every example once, in order; the last batch is filled up with rows of `valid` 0.
+
+    Of several processes each has its rows of every batch, and as many batches as the others.
+    """
     examples = _Examples(records, view)
     for start in range(0, len(view), batch_size):
-        rows = [examples[i] for i in range(start, min(start + batch_size, len(view)))]
-        filler = rows[0] | {"valid": np.float32(0.0)}
-        rows += [filler] * (batch_size - len(rows))
-        yield {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        own = range(start, start + batch_size)[_own_rows(batch_size, rank)]
+        rows = [examples[i] for i in own if i < len(view)]
+        filler = (rows[0] if rows else examples[start]) | {"valid": np.float32(0.0)}
+        yield _stacked(rows + [filler] * (len(own) - len(rows)))
+
+
+def _own_rows(batch_size: int, rank: Rank) -> slice:
+    number, count = rank
+    return slice(number * batch_size // count, (number + 1) * batch_size // count)
+
+
+def _stacked(rows: Sequence[dict[str, Any]]) -> Batch:
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 class WithReplacements:

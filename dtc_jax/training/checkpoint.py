@@ -6,6 +6,7 @@ A checkpoint of a step has three items, committed together by one rename:
   trainer: the rest of the `TrainState`;
   progress: JSON, whatever the loop on the host must remember.
 Two are kept as the latest so that one that is damaged still leaves a place to go on from.
+`progress` has hashes of the other items, too: a bit that has changed on the disk may read well.
 """
 
 import contextlib
@@ -25,10 +26,11 @@ import orbax.checkpoint as ocp
 
 from dtc_jax.errors import InputError
 from dtc_jax.storage import PathLike, plain_path
+from dtc_jax.training import damage, hosts
 from dtc_jax.training.state import TrainState
 from dtc_jax.training.task import PyTree
 
-_ITEMS = ("model", "trainer", "progress")
+_HASHES = "hashes"  # key in progress
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -54,8 +56,9 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *unused: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *unused: object) -> None:
+        if hosts.may_wait(kind):  # for the others, to end a write
+            self.close()
 
     def close(self) -> None:
         """Waits for a write in progress and frees the threads behind it."""
@@ -63,19 +66,22 @@ class Checkpoints:
             self._manager.close()
 
     def save(self, state: TrainState, progress: dict[str, Any], best_step: int | None) -> None:
-        """Writes a checkpoint of `state` in the background.
+        """Writes a checkpoint of `state` in the background; several processes write one together.
 
         Args:
-          state: on the host, in memory that is not written to any more.
+          state: of `Parallel.to_save`, in memory that is not written to any more.
           progress: plain JSON values.
           best_step: the checkpoint that must outlive newer ones; None while there is none.
 
         Raises:
           InputError: no space is left on the disk, now or for the save before.
         """
-        step = int(state.step)
+        step = int(jax.device_get(state.step))
         model = {"params": state.evaluated_params, "batch_stats": state.batch_stats}
-        with _no_space_is_an_input_error(self.folder):
+        trainer = _trainer(state)
+        hashes = {_HASHES: {"model": damage.hash_of(model), "trainer": damage.hash_of(trainer)}}
+        # Orbax fetches from devices what several processes write.
+        with _no_space_is_an_input_error(self.folder), jax.transfer_guard("allow"):
             self._manager.wait_until_finished()
             if step in self._manager.all_steps():
                 self._manager.delete(step)  # the same state, with less progress
@@ -85,8 +91,8 @@ class Checkpoints:
                 force=True,
                 args=ocp.args.Composite(
                     model=ocp.args.StandardSave(model),
-                    trainer=ocp.args.StandardSave(_trainer(state)),
-                    progress=ocp.args.JsonSave(progress),
+                    trainer=ocp.args.StandardSave(trainer),
+                    progress=ocp.args.JsonSave(progress | hashes),
                 ),
             )
 
@@ -147,8 +153,11 @@ class Checkpoints:
                 progress=ocp.args.JsonRestore(),
             ),
         )
-        _check_shapes(self.folder / str(step), model, read["model"])
-        trainer = read["trainer"]
+        damage.check_shapes(self.folder / str(step), model, read["model"])
+        trainer, progress = read["trainer"], read["progress"]
+        hashes = progress.pop(_HASHES, {})
+        for item in ("model", "trainer"):
+            damage.check_hash(item, read[item], hashes)
         has_ema = like.ema is not None
         state = TrainState(
             step=trainer["step"],
@@ -158,7 +167,7 @@ class Checkpoints:
             ema=read["model"]["params"] if has_ema else None,
             first_bad_step=trainer["first_bad_step"],
         )
-        return state, read["progress"]
+        return state, progress
 
 
 def read_model(folder: PathLike, step: int) -> Model:
@@ -172,9 +181,15 @@ def read_model(folder: PathLike, step: int) -> Model:
         raise InputError(f"{folder}: contains no checkpoint of step {step}. Train first.")
     with contextlib.closing(_manager(folder, _LatestAndBest(), read_only=True)) as manager:
         try:
-            read = manager.restore(step, args=ocp.args.Composite(model=ocp.args.StandardRestore()))[
-                "model"
-            ]
+            stored = manager.item_metadata(step)["model"]
+            # Without it, what several processes wrote would be read onto their devices.
+            like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), stored.tree)
+            args = ocp.args.Composite(
+                model=ocp.args.StandardRestore(like), progress=ocp.args.JsonRestore()
+            )
+            stored = manager.restore(step, args=args)
+            read = stored["model"]
+            damage.check_hash("model", read, stored["progress"].get(_HASHES, {}))
         except Exception as error:
             raise InputError(
                 f"{folder / str(step)}: cannot be read ({type(error).__name__}). Train again."
@@ -199,9 +214,10 @@ def read_progress(folder: PathLike) -> dict[str, Any]:
         with contextlib.closing(_manager(folder, _LatestAndBest(), read_only=True)) as manager:
             for step in sorted(manager.all_steps(), reverse=True):
                 with contextlib.suppress(Exception):  # damaged: the one before it then
-                    return manager.restore(
-                        step, args=ocp.args.Composite(progress=ocp.args.JsonRestore())
-                    )["progress"]
+                    args = ocp.args.Composite(progress=ocp.args.JsonRestore())
+                    progress = manager.restore(step, args=args)["progress"]
+                    progress.pop(_HASHES, None)
+                    return progress
     raise InputError(f"{folder}: contains no readable checkpoint. Train first.")
 
 
@@ -237,7 +253,12 @@ def _manager(
     options = ocp.CheckpointManagerOptions(
         preservation_policy=policy, cleanup_tmp_directories=not read_only, read_only=read_only
     )
-    return ocp.CheckpointManager(plain_path(folder), options=options, item_names=_ITEMS)
+    handlers = {
+        "model": ocp.StandardCheckpointHandler(),
+        "trainer": ocp.StandardCheckpointHandler(),
+        "progress": ocp.JsonCheckpointHandler(),
+    }
+    return ocp.CheckpointManager(plain_path(folder), options=options, item_handlers=handlers)
 
 
 def _trainer(state: TrainState) -> dict[str, PyTree]:
@@ -248,17 +269,6 @@ def _trainer(state: TrainState) -> dict[str, PyTree]:
         "first_bad_step": state.first_bad_step,
     }
     return rest if state.ema is None else {**rest, "params": state.params}
-
-
-def _check_shapes(path: pathlib.Path, wanted: PyTree, got: PyTree) -> None:
-    """Orbax hands out arrays of whatever shape it finds."""
-    pairs = zip(jax.tree_util.tree_leaves_with_path(wanted), jax.tree.leaves(got), strict=True)
-    for (name, want), have in pairs:
-        if want.shape != np.shape(have):
-            raise InputError(
-                f"{path}: is of another network: {jax.tree_util.keystr(name)} has shape "
-                f"{np.shape(have)}, the config asks for {want.shape}. Choose another workdir."
-            )
 
 
 @contextlib.contextmanager

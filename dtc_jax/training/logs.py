@@ -2,8 +2,9 @@
 
 metrics.jsonl has one row for each log or evaluation: `step`, `epoch`, `seconds` (of training so
 far, over all restarts) and the metrics, prefixed by their split, such as `validation/auc`. Rows of
-training also have `learning_rate` (of the last step), `steps_per_second`, `examples_per_second` and
-the global norms of gradient, update and parameters. An experiment tracker gets the same rows.
+training also have `learning_rate` (of the last step), `steps_per_second`, `examples_per_second`,
+`peak_memory` (bytes) and the global norms of gradient, update and parameters. An experiment tracker
+gets the same rows.
 """
 
 import json
@@ -22,7 +23,7 @@ from dtc_jax.training.tracker import Track
 
 _FILE = "metrics.jsonl"
 # In the files, but not in the line on the terminal.
-_UNSHOWN = ("learning_rate", "update_norm", "param_norm", "examples_per_second")
+_UNSHOWN = ("learning_rate", "update_norm", "param_norm", "examples_per_second", "peak_memory")
 
 
 def read(workdir: PathLike) -> list[dict[str, Any]]:
@@ -155,6 +156,26 @@ class Logs:
             return ""
         left = (time.monotonic() - start) / (step - first_step) * (self._total - step)
         return f"  {left:.0f} s left" if left < 600 else f"  {left / 60:.0f} min left"
+
+
+class Silent:
+    """What `Logs` is to a process that writes none of it."""
+
+    rows, seconds = 0, 0.0
+
+    def __enter__(self) -> "Silent":
+        return self
+
+    def __exit__(self, *unused: object) -> None: ...
+
+    def advance(self, step: int) -> None:
+        """Does nothing."""
+
+    def write(self, step: int, split: str, metrics: dict[str, float]) -> None:
+        """Does nothing."""
+
+
+Log = Logs | Silent
 
 
 def _truncate(path: pathlib.Path, rows: int) -> int:

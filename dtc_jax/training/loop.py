@@ -1,18 +1,19 @@
 """The training loop: epochs, evaluation, early stopping, checkpoints, and a clean stop by signal.
 
 Stopped at any moment and called again, `fit` ends with what it would have ended with uninterrupted;
-on a CPU and with the same devices, bit for bit.
+on a CPU and with the same devices, bit for bit. Several processes call it together, see `hosts`;
+another number of them may go on.
 """
 
 import contextlib
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 import optax
 
 from dtc_jax.storage import PathLike
-from dtc_jax.training import checkpoint, interrupt, logs, parameters, profiling, result
+from dtc_jax.training import checkpoint, hosts, interrupt, logs, parameters, profiling, result
 from dtc_jax.training import parallel as parallel_lib
 from dtc_jax.training.result import Initial, OnEvaluation
 from dtc_jax.training.task import Batch, Task, TrainBatches
@@ -42,6 +43,7 @@ def fit(
     initial: Initial | None = None,
     on_evaluation: OnEvaluation | None = None,
     learning_rate: optax.Schedule | None = None,
+    name_of: Callable[[int], str] = str,
     profile_steps: int = 0,
     tracker: contextlib.AbstractContextManager[Track] | None = None,
 ) -> result.FitResult:
@@ -50,9 +52,10 @@ def fit(
     Args:
       task: what to learn.
       optimizer: with its schedule inside.
-      train_batches: endless; not touched if the run is already finished.
-      validation_batches: gives a fresh pass over validation, whose tail may be padded; None where
-        nothing is chosen and the last network is the best.
+      train_batches: endless; not touched if the run is already finished. Of several processes each
+        gives its rows, in the order of the processes.
+      validation_batches: gives a fresh pass over validation, whose tail may be padded; rows as in
+        `train_batches`. None where nothing is chosen and the last network is the best.
       workdir: gets metrics.jsonl, tensorboard/, checkpoints/, parameters.txt and profile/.
       seed: of the parameters, augmentation and dropout.
       total_steps: updates in all.
@@ -66,11 +69,12 @@ def fit(
       ema_decay: decay of the moving average of the parameters; 0 for none.
       accumulate: parts of a batch that go through the network one after another.
       parallel: 'jit' or 'pmap'.
-      devices: those to use; None for all.
+      devices: those to use; None for all, of all processes.
       initial: changes the first parameters and running statistics; a resumed run has its own.
       on_evaluation: called after each evaluation. Where it returns True the training ends there,
         for good: the same call on `workdir` returns at once.
       learning_rate: the optimizer's schedule, for the log.
+      name_of: name of the example with an index, for messages.
       profile_steps: steps to trace after the first one.
       tracker: gets the rows of the log; opened only if there is something to train.
 
@@ -91,6 +95,7 @@ def fit(
         patience=patience,
         parallel=parallel_lib.make(parallel, devices),
         on_evaluation=on_evaluation,
+        name_of=name_of,
         learning_rate=jax.jit(learning_rate) if learning_rate else None,
     )
     workdir = pathlib.Path(workdir)
@@ -101,19 +106,26 @@ def fit(
         run.start(checkpoints, optimizer, seed, ema_decay, accumulate, initial)
         if not run.finished:
             progress = run.progress
-            with (
-                tracker or contextlib.nullcontext(lambda step, metrics: None) as track,
-                logs.Logs(
-                    workdir,
-                    step=run.step,
-                    rows=progress.rows,
-                    total_steps=total_steps,
-                    steps_per_epoch=steps_per_epoch,
-                    seconds=progress.seconds,
-                    track=track,
-                ) as log,
-                profiling.Profile(workdir, profile_steps) as run.profile,
-            ):
-                parameters.write_once(run.shapes.params, workdir)
+            with contextlib.ExitStack() as stack:
+                log: logs.Log = logs.Silent()
+                if hosts.is_first():
+                    track = stack.enter_context(tracker) if tracker else _untracked
+                    log = stack.enter_context(
+                        logs.Logs(
+                            workdir,
+                            step=run.step,
+                            rows=progress.rows,
+                            total_steps=total_steps,
+                            steps_per_epoch=steps_per_epoch,
+                            seconds=progress.seconds,
+                            track=track,
+                        )
+                    )
+                    parameters.write_once(run.shapes.params, workdir)
+                traced = profile_steps if hosts.is_first() else 0
+                run.profile = stack.enter_context(profiling.Profile(workdir, traced))
                 run.train(checkpoints, log, stop)
     return result.read_best(workdir, run.progress)
+
+
+def _untracked(step: int, metrics: Mapping[str, float]) -> None: ...

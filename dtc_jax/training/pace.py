@@ -1,4 +1,9 @@
-"""How fast training runs: steps a second, without compilation, evaluations and checkpoints."""
+"""How fast training runs, without compilation, evaluations and checkpoints, and in what memory."""
+
+import resource
+import sys
+
+import jax
 
 import math
 
@@ -42,3 +47,11 @@ class Pace:
         if not steps or not seconds:
             return {}
         return {"steps_per_second": steps / seconds, "examples_per_second": examples / seconds}
+
+
+def peak_memory() -> int:
+    """The most bytes in use so far: of the first device, or on a CPU of this process."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    unit = 1 if sys.platform == "darwin" else 2**10
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return int(stats.get("peak_bytes_in_use", peak))

@@ -3,7 +3,8 @@
 `Jitted` is the main path: one mesh axis `data`, the state replicated, the batch split over it; XLA
 adds up over the devices. `Mapped` wraps the same step in pmap, which JAX keeps in maintenance
 mode; there the step itself adds up, over the mapped axis. Both take any number of devices that
-divides the batch.
+divides the batch. `Jitted` alone takes those of several processes; each then has its own rows of
+the global batch, and what is the same on every device is the same in every process.
 """
 
 import abc
@@ -12,11 +13,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from dtc_jax.errors import UsageError
+from dtc_jax.training import hosts
 from dtc_jax.training.steps import PredictStep, TrainStep
 from dtc_jax.training.task import Batch, PyTree
 
@@ -30,13 +33,14 @@ class Parallel(abc.ABC):
     """
 
     def __init__(self, devices: Sequence[jax.Device] | None = None):
-        """Args: devices: those to use; None for all of this process."""
-        self.devices = list(jax.local_devices() if devices is None else devices)
-        self._mesh = jax.make_mesh(
-            (len(self.devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=self.devices
-        )
-        self._replicated = NamedSharding(self._mesh, P())
-        self._split = NamedSharding(self._mesh, P(AXIS))
+        """Args: devices: those to use; None for all, of all processes."""
+        # In the order of the processes, as their rows are in the global batch.
+        every = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+        self.devices = list(every if devices is None else devices)
+        self.mesh = jax.sharding.Mesh(np.array(self.devices), (AXIS,), axis_types=(AxisType.Auto,))
+        self._processes = len({device.process_index for device in self.devices})
+        self._replicated = NamedSharding(self.mesh, P())
+        self._split = NamedSharding(self.mesh, P(AXIS))
 
     @abc.abstractmethod
     def place(self, tree: PyTree) -> PyTree:
@@ -50,9 +54,16 @@ class Parallel(abc.ABC):
         is given to overwrite.
         """
 
+    def to_save(self, tree: PyTree) -> PyTree:
+        """A copy of what is the same on every device, for a checkpoint that is written meanwhile.
+
+        It is on the host; with several processes on the devices, as they write it together.
+        """
+        return self.fetch(tree)
+
     @abc.abstractmethod
     def shard(self, batch: Batch) -> Batch:
-        """Spreads the rows of a host batch over the devices.
+        """Spreads the rows of a host batch, or of this process's part of it, over the devices.
 
         Raises:
           UsageError: the batch does not divide by the number of devices.
@@ -71,7 +82,7 @@ class Parallel(abc.ABC):
         """Predictions of one global batch on the host. # [B, ...]"""
 
     def _check_rows(self, batch: Batch) -> None:
-        rows, devices = len(batch["valid"]), len(self.devices)
+        rows, devices = len(batch["valid"]) * self._processes, len(self.devices)
         if rows % devices:
             raise UsageError(
                 f"config.train.batch_size, config.predict.batch_size: {rows} rows cannot be "
@@ -83,7 +94,14 @@ class Jitted(Parallel):
     """jit with NamedSharding."""
 
     def place(self, tree: PyTree) -> PyTree:  # noqa: D102
-        return jax.device_put(tree, self._replicated)
+        if self._processes == 1:
+            return jax.device_put(tree, self._replicated)
+        # device_put would send every array to process 0, to compare them.
+        return jax.tree.map(self._placed, tree)
+
+    def _placed(self, x: np.ndarray) -> jax.Array:
+        whole = np.asarray(x)
+        return jax.make_array_from_callback(whole.shape, self._replicated, whole.__getitem__)
 
     def fetch(self, tree: PyTree) -> PyTree:  # noqa: D102
         shards = jax.tree.map(lambda x: x.addressable_shards[0].data, tree)
@@ -91,7 +109,18 @@ class Jitted(Parallel):
 
     def shard(self, batch: Batch) -> Batch:  # noqa: D102
         self._check_rows(batch)
-        return jax.device_put(batch, self._split)
+        if self._processes == 1:
+            return jax.device_put(batch, self._split)
+        return jax.tree.map(functools.partial(hosts.from_rows, self._split), batch)
+
+    def to_save(self, tree: PyTree) -> PyTree:  # noqa: D102
+        return self.fetch(tree) if self._processes == 1 else self._copied(tree)
+
+    @functools.cached_property
+    def _copied(self) -> Callable[[PyTree], PyTree]:
+        """Copies to every device."""
+        copy = lambda tree: jax.tree.map(jnp.copy, tree)  # noqa: E731
+        return jax.jit(copy, out_shardings=self._replicated)
 
     def compile_train(self, step: TrainStep) -> Callable[..., Any]:  # noqa: D102
         return jax.jit(
@@ -104,11 +133,26 @@ class Jitted(Parallel):
         return jax.jit(step, out_shardings=self._split)
 
     def rows(self, predictions: dict[str, jax.Array]) -> dict[str, np.ndarray]:  # noqa: D102
-        return jax.device_get(predictions)
+        if self._processes == 1:
+            return jax.device_get(predictions)
+        return self.fetch(self._copied(predictions))
 
 
 class Mapped(Parallel):
-    """pmap: every array gets a leading axis of devices."""
+    """pmap: every array gets a leading axis of devices. For one process alone."""
+
+    def __init__(self, devices: Sequence[jax.Device] | None = None):
+        """Args: devices: those to use; None for all.
+
+        Raises:
+          UsageError: there are several processes.
+        """
+        super().__init__(devices)
+        if self._processes > 1:
+            raise UsageError(
+                f"config.parallel is 'pmap', which trains in one process, and this is one of "
+                f"{self._processes}. Set it to 'jit'."
+            )
 
     def place(self, tree: PyTree) -> PyTree:  # noqa: D102
         n = len(self.devices)

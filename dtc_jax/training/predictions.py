@@ -40,21 +40,26 @@ def predict_placed(
     batches: Iterable[Batch],
     stop: interrupt.Interrupt | None,
 ) -> Predictions | None:
-    """Predictions of arrays that are on the devices; None if `stop` was set before the end."""
+    """Predictions of arrays that are on the devices; None if `stop` was set before the end.
+
+    With several processes, `batches` are the rows of this one, and each gets the predictions of
+    all; `stop` must be None, as they would not end at the same batch.
+    """
     predictions: Predictions = []
 
-    def collect(result: dict[str, jax.Array], valid: np.ndarray) -> None:
-        rows = how.rows(result)
-        predictions.append({name: values[valid > 0] for name, values in rows.items()})
+    def collect(result: dict[str, jax.Array], valid: dict[str, jax.Array]) -> None:
+        rows, is_valid = how.rows(result), how.rows(valid)["valid"] > 0
+        predictions.append({name: values[is_valid] for name, values in rows.items()})
 
     running = None  # one batch is computed while the one before it is fetched
     for batch in batches:
         if stop:
             return None
-        result = step(params, batch_stats, how.shard(batch))
+        placed = how.shard(batch)
+        result = step(params, batch_stats, placed)
         if running is not None:
             collect(*running)
-        running = result, np.asarray(batch["valid"])
+        running = result, {"valid": placed["valid"]}
     if running is not None:
         collect(*running)
     return predictions

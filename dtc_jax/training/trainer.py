@@ -14,6 +14,7 @@ from dtc_jax import progress as progress_lib
 from dtc_jax.errors import InputError, Stopped
 from dtc_jax.training import (
     checkpoint,
+    hosts,
     interrupt,
     logs,
     pace,
@@ -46,6 +47,8 @@ class Trainer:
     profile: profiling.Profile = dataclasses.field(init=False)
     clock: pace.Pace = dataclasses.field(default_factory=pace.Pace)
     on_evaluation: OnEvaluation | None = None
+    name_of: Callable[[int], str] = str
+    recent: dict[int, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def start(
         self,
@@ -105,15 +108,16 @@ class Trainer:
         return at_one and self.progress.evaluated_step < self.step
 
     def train(
-        self, checkpoints: checkpoint.Checkpoints, log: logs.Logs, stop: interrupt.Interrupt
+        self, checkpoints: checkpoint.Checkpoints, log: logs.Log, stop: interrupt.Interrupt
     ) -> None:
         """Runs to the end or to a signal; what it has done by then is safely on the disk."""
+        agreement = hosts.Agreement(self.parallel.mesh)
         with jax.transfer_guard("disallow"):
             while True:
                 if self.step % self.log_every == 0 or self.step == self.total_steps:
                     self._log(checkpoints, log)
                 must_save = self._evaluation_is_due() and self._evaluate(checkpoints, log, stop)
-                last = bool(stop) or self.finished
+                last = agreement.ask(bool(stop)) or self.finished
                 if last or must_save or self.step % self.checkpoint_every == 0:
                     self._save(checkpoints, log)
                 if last:
@@ -122,12 +126,13 @@ class Trainer:
                 self._train_step(log)
         waits = self.stop_at < self.total_steps and bool(stop)  # what comes next takes long, too
         if not self.finished or waits:
+            name = stop.name or "a signal to another process"
             raise Stopped(
-                f"Stopped by {stop.name} after step {self.step} of {self.total_steps}; everything "
+                f"Stopped by {name} after step {self.step} of {self.total_steps}; everything "
                 "is saved. Run the same command again to go on from here."
             )
 
-    def _train_step(self, log: logs.Logs) -> None:
+    def _train_step(self, log: logs.Log) -> None:
         start = time.monotonic()
         batch = next(self.train_batches)
         with self.profile.step(self.step + 1) as is_traced:
@@ -138,8 +143,9 @@ class Trainer:
         if len(self.running) > 2:  # or the host would queue batches without end, deaf to signals
             jax.block_until_ready(self.running[-3])
         was_measuring = self.clock.is_measuring
-        self.clock.add(time.monotonic() - start, len(batch["valid"]))
+        self.clock.add(time.monotonic() - start, len(batch["valid"]) * hosts.count())
         self.step += 1
+        self.recent[self.step] = batch["index"]
         log.advance(self.step)
         if was_measuring and not self.clock.is_measuring:
             seconds, left = self.clock.step_seconds(), self.stop_at - self.step
@@ -158,7 +164,7 @@ class Trainer:
                 sums[1] += float(count)
         self.running = []
 
-    def _log(self, checkpoints: checkpoint.Checkpoints, log: logs.Logs) -> None:
+    def _log(self, checkpoints: checkpoint.Checkpoints, log: logs.Log) -> None:
         start = time.monotonic()
         self._add_up()
         self.clock.add(time.monotonic() - start)
@@ -166,29 +172,35 @@ class Trainer:
         sums = self.progress.sums
         if sums:
             means = {k: total / count if count else math.nan for k, (total, count) in sums.items()}
-            log.write(self.step, "train", {**means, **self._rate(), **self.clock.take()})
+            row = {**means, **self._rate(self.step), **self.clock.take()}
+            log.write(self.step, "train", {**row, "peak_memory": pace.peak_memory()})
         self.progress.sums = {}
 
-    def _rate(self) -> dict[str, float]:
-        """The learning rate of the last step; an optimizer counts from 0."""
+    def _rate(self, step: int) -> dict[str, float]:
+        """The learning rate of a step; an optimizer counts from 0."""
         if self.learning_rate is None:
             return {}
-        last = jax.device_put(np.int32(self.step - 1))
+        last = jax.device_put(np.int32(step - 1))
         return {"learning_rate": float(jax.device_get(self.learning_rate(last)))}
 
     def _check_finite(self, checkpoints: checkpoint.Checkpoints) -> None:
         bad = int(self.parallel.fetch(self.state.first_bad_step))
         if bad != state_lib.NEVER:
             kept = checkpoints.steps()
+            rate = self._rate(bad).get("learning_rate")
+            names = ", ".join(self.name_of(int(i)) for i in self.recent.get(bad, ()))
             raise InputError(
-                f"The loss or its gradient was not finite at step {bad} of {self.total_steps}. "
-                "Lower config.optimizer.learning_rate, lengthen its warm-up or set "
-                "config.optimizer.clip_norm, and train in a new workdir. The last good checkpoint "
+                f"The loss or its gradient was not finite at step {bad} of {self.total_steps}"
+                f"{f', at a learning rate of {rate:.3g}' if rate is not None else ''}. Its batch "
+                f"was {names}: look at them first. Otherwise lower config.optimizer.learning_rate, "
+                "lengthen its warm-up or set config.optimizer.clip_norm, and train in a new "
+                "workdir. The last good checkpoint "
                 f"({f'step {kept[-1]}' if kept else 'none yet'}) is kept in {checkpoints.folder}."
             )
+        self.recent = {}
 
     def _evaluate(
-        self, checkpoints: checkpoint.Checkpoints, log: logs.Logs, stop: interrupt.Interrupt
+        self, checkpoints: checkpoint.Checkpoints, log: logs.Log, stop: interrupt.Interrupt
     ) -> bool:
         """Evaluates unless a signal comes in between; returns whether the state must be saved."""
         self._check_finite(checkpoints)
@@ -201,7 +213,7 @@ class Trainer:
             self.state.evaluated_params,
             self.state.batch_stats,
             self.validation_batches(),
-            stop,
+            stop if hosts.count() == 1 else None,
         )
         if predicted is None:
             return False
@@ -225,7 +237,7 @@ class Trainer:
             progress.is_ended = bool(self.on_evaluation(report))
         return is_better or progress.is_ended
 
-    def _save(self, checkpoints: checkpoint.Checkpoints, log: logs.Logs) -> None:
+    def _save(self, checkpoints: checkpoint.Checkpoints, log: logs.Log) -> None:
         progress = self.progress
         if self.saved == (self.step, progress.evaluated_step) and checkpoints.steps():
             return
@@ -233,6 +245,6 @@ class Trainer:
         self._check_finite(checkpoints)
         progress.rows, progress.seconds = log.rows, log.seconds
         progress.batches = self.train_batches.get_state()
-        state = self.parallel.fetch(self.state)
+        state = self.parallel.to_save(self.state)
         checkpoints.save(state, dataclasses.asdict(progress), progress.best_step)
         self.saved = (self.step, progress.evaluated_step)

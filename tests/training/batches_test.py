@@ -170,3 +170,37 @@ def test_records_in_another_order_than_lesions_csv_are_refused(tmp_path):
 def test_more_rows_than_records_are_refused(tmp_path):
     with pytest.raises(InputError, match="13 records, but 14 rows"):
         batches.Records(_write(tmp_path, [f"lesion-{i}" for i in range(N + 1)]))
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_processes_have_together_the_batches_of_one(records, view, count):
+    def joined(parts):
+        for own in zip(*parts, strict=True):
+            yield {name: np.concatenate([batch[name] for batch in own]) for name in own[0]}
+
+    whole = _take(batches.train_batches(records, view, 4, seed=3), 6)
+    shared = [
+        _take(batches.train_batches(records, view, 4, seed=3, rank=(i, count)), 6)
+        for i in range(count)
+    ]
+    together = list(joined(shared))
+    for got, wanted in zip(together, whole, strict=True):
+        assert got.keys() == wanted.keys()
+        for name in wanted:
+            np.testing.assert_array_equal(got[name], wanted[name])
+    for epoch in range(3):  # of two batches
+        indices = np.concatenate(_index(together[2 * epoch : 2 * epoch + 2]))
+        assert sorted(indices) == sorted(view.positions)
+    parts = [batches.eval_batches(records, view, 12, (i, count)) for i in range(count)]
+    (last,) = joined(parts)
+    assert last["index"][last["valid"] > 0].tolist() == view.positions.tolist()
+    assert len(last["valid"]) == 12
+
+
+def test_another_number_of_processes_goes_on_where_four_stopped(records, view):
+    four = batches.train_batches(records, view, 4, seed=3, rank=(2, 4))
+    one = batches.train_batches(records, view, 4, seed=3)
+    expected = _index(_take(batches.train_batches(records, view, 4, seed=3), 5))
+    _take(four, 3)
+    one.set_state(four.get_state())
+    assert _index(_take(one, 2)) == expected[3:]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dtc_jax.errors import InputError
-from dtc_jax.training import checkpoint, state
+from dtc_jax.training import checkpoint, damage, state
 
 
 def _state(tiny, ema):
@@ -81,25 +81,45 @@ def _truncate_largest(folder):
     largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
 
 
+def _flip_a_bit(folder):
+    """Of the last data file, in its middle."""
+    path = max(folder.rglob("d/*"), key=lambda path: path.stat().st_size)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
+        lambda folder: _flip_a_bit(folder / "model"),
+        lambda folder: _flip_a_bit(folder / "trainer"),
         lambda folder: _truncate_largest(folder / "model"),
         lambda folder: _truncate_largest(folder / "trainer"),
         lambda folder: (folder / "progress" / "metadata").write_text('{"rows": '),
         lambda folder: shutil.rmtree(folder / "model"),
         lambda folder: (shutil.rmtree(folder), folder.mkdir()),
     ],
-    ids=["model", "trainer", "progress", "item missing", "empty"],
+    ids=["bit of model", "bit of trainer", "model", "trainer", "progress", "item missing", "empty"],
 )
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, saved_state, damage):
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, saved_state, damage, capsys):
     _save(tmp_path, saved_state, [3, 6])
     damage(tmp_path / "6")
     got, progress = _restore(tmp_path, saved_state)
+    assert "Left out a damaged checkpoint: step 6" in capsys.readouterr().err
     assert int(got.step) == progress["rows"] == 3
     assert checkpoint.read_progress(tmp_path)["rows"] == 3
     assert _save(tmp_path, saved_state, [6]) == [3, 6]
     assert _restore(tmp_path, saved_state)[1]["rows"] == 6
+
+
+def test_values_that_are_not_those_saved_are_damage_even_where_they_read_well(saved_state):
+    whole = damage.hash_of(saved_state.params)
+    damage.check_hash("model", saved_state.params, {"model": whole})
+    other = jax.tree.map(np.copy, saved_state.params)
+    jax.tree.leaves(other)[0].view(np.uint8).flat[0] ^= 1
+    with pytest.raises(ValueError, match="bits have changed"):
+        damage.check_hash("model", other, {"model": whole})
 
 
 def test_all_damaged_says_what_to_do_and_removes_nothing(tmp_path, saved_state):
@@ -132,7 +152,7 @@ _SAVE_TO_A_FULL_DISK = """
 import resource, sys
 import numpy as np
 from dtc_jax.errors import InputError
-from dtc_jax.training import checkpoint, state
+from dtc_jax.training import checkpoint, damage, state
 
 def at(step):
     weights = {"w": np.random.default_rng(0).random((300, 300))}

@@ -130,15 +130,16 @@ def validation_batches():
     yield tail
 
 
-@pytest.fixture(scope="session")
-def tiny():
+class Tiny:
     """Everything above: task, optimizer, rows, TrainBatches, validation_batches."""
 
-    class Tiny:
-        task = task_lib.Task(_init, _loss, _predict, _summarize, monitor="loss", mode="min")
-        optimizer = optax.adam(optax.cosine_decay_schedule(0.01, 100))
+    task = task_lib.Task(_init, _loss, _predict, _summarize, monitor="loss", mode="min")
+    optimizer = optax.adam(optax.cosine_decay_schedule(0.01, 100))
+    rows = staticmethod(rows)
+    TrainBatches = TrainBatches
+    validation_batches = staticmethod(validation_batches)
 
-    Tiny.rows = staticmethod(rows)
-    Tiny.TrainBatches = TrainBatches
-    Tiny.validation_batches = staticmethod(validation_batches)
+
+@pytest.fixture(scope="session")
+def tiny():
     return Tiny

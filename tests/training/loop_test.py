@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import time
 
 import jax
 import numpy as np
@@ -40,9 +41,9 @@ def _last_state(tiny, workdir, ema=True):
 
 
 def _rows(workdir):
-    """Without what the clock says."""
+    """Without what the clock and the machine say."""
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    clock = ("seconds", "_second")
+    clock = ("seconds", "_second", "peak_memory")
     return [{k: v for k, v in row.items() if not k.endswith(clock)} for row in rows]
 
 
@@ -119,6 +120,15 @@ def test_a_kill_goes_back_to_the_last_checkpoint(tiny, tmp_path, uninterrupted):
     _assert_same_run(tiny, tmp_path, uninterrupted[0])
 
 
+def test_a_clock_that_is_set_back_changes_nothing(tiny, tmp_path, uninterrupted, monkeypatch):
+    with pytest.raises(Stopped):
+        _fit(tiny, tmp_path, tiny.TrainBatches(signal_at=6))
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() - 10 * 365 * 86400)
+    _fit(tiny, tmp_path)
+    _assert_same_run(tiny, tmp_path, uninterrupted[0])
+
+
 def test_a_damaged_newest_checkpoint_costs_only_time(tiny, tmp_path, uninterrupted):
     with pytest.raises(Stopped):
         _fit(tiny, tmp_path, tiny.TrainBatches(signal_at=9))
@@ -184,8 +194,20 @@ def test_early_stopping_counts_evaluations_and_survives_a_stop(tiny, tmp_path):
 
 def test_a_loss_that_is_not_finite_names_step_and_remedy(tiny, tmp_path):
     with pytest.raises(InputError, match=r"not finite at step 8 of 12.*learning_rate") as caught:
-        _fit(tiny, tmp_path, tiny.TrainBatches(poison_at=7), evaluate_every=6, log_every=12)
+        _fit(
+            tiny,
+            tmp_path,
+            tiny.TrainBatches(poison_at=7),
+            evaluate_every=6,
+            log_every=12,
+            learning_rate=lambda step: 0.01 * step,
+            name_of="lesion {}".format,
+        )
     assert "(step 6) is kept" in str(caught.value)
+    assert "at a learning rate of 0.07" in str(caught.value)
+    batches = tiny.TrainBatches()
+    poisoned = [next(batches)["index"] for _ in range(8)][-1]
+    assert ", ".join(f"lesion {i}" for i in poisoned) + ": look at them" in str(caught.value)
     kept, _ = _last_state(tiny, tmp_path)
     assert int(kept.step) == 6
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(kept))

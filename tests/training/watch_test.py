@@ -50,6 +50,7 @@ def test_rows_of_training_have_rate_pace_and_norms(tiny, tmp_path):
         ratio = row["train/update_norm"] / row["train/grad_norm"]
         assert rate < ratio < rate + 2.1 * 0.01 / 12
         assert row["train/param_norm"] > 0
+        assert 2**26 < row["train/peak_memory"] < 2**40
 
 
 def test_the_time_left_is_said_once_a_step_was_measured(tiny, tmp_path, capsys, monkeypatch):

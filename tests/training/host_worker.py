@@ -1,0 +1,73 @@
+"""One of several processes that train the tiny network together; started by hosts_test.py.
+
+    python -m tests.training.host_worker COORDINATOR WORKDIR COUNT NUMBER SIGNALLED AT SIGNAL
+
+SIGNALLED: number of the process that gets the signal of number SIGNAL while it makes batch AT; -1
+for none. With COUNT 1 the process is an ordinary one. Prints what became of it, a line of JSON.
+"""
+
+import json
+import pathlib
+import sys
+
+import jax
+import numpy as np
+
+from dtc_jax.errors import Stopped
+from dtc_jax.training import hosts, loop
+from tests.training import conftest
+
+
+class OwnRows:
+    """The rows of this process of each batch."""
+
+    def __init__(self, batches):
+        self._batches = batches
+        self.get_state, self.set_state = batches.get_state, batches.set_state
+
+    def __next__(self):
+        return own_rows(next(self._batches))
+
+
+def own_rows(batch):
+    number, count = hosts.rank()
+    size = len(batch["valid"]) // count
+    return {name: rows[number * size : (number + 1) * size] for name, rows in batch.items()}
+
+
+def main(
+    coordinator: str, workdir: pathlib.Path, count: int, number: int, signalled: int, *at: int
+) -> None:
+    if count > 1:
+        hosts.join(coordinator, count, number)
+    tiny = conftest.Tiny
+    made = tiny.TrainBatches(*at) if number == signalled else tiny.TrainBatches()
+    said: dict[str, object] = {"devices": jax.device_count(), "processes": jax.process_count()}
+    try:
+        with hosts.ended_together():
+            fitted = loop.fit(
+                tiny.task,
+                tiny.optimizer,
+                OwnRows(made),
+                lambda: map(own_rows, tiny.validation_batches()),
+                workdir,
+                seed=5,
+                total_steps=12,
+                steps_per_epoch=3,
+                evaluate_every=4,
+                log_every=3,
+                checkpoint_every=5,
+                ema_decay=0.9,
+            )
+    except Stopped as stopped:
+        said["stopped"] = str(stopped)
+    else:
+        leaves = jax.tree.leaves((fitted.params, fitted.batch_stats))
+        said["values"] = np.concatenate([leaf.ravel() for leaf in leaves]).tolist()
+        said["best"] = fitted.best_metrics
+    print(json.dumps(said), file=sys.__stdout__, flush=True)
+
+
+if __name__ == "__main__":
+    address, workdir, *numbers = sys.argv[1:]
+    main(address, pathlib.Path(workdir), *map(int, numbers))
