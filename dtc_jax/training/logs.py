@@ -171,6 +171,9 @@ class Silent:
     def advance(self, step: int) -> None:
         """Does nothing."""
 
+    def say(self, line: str) -> None:
+        """Does nothing."""
+
     def write(self, step: int, split: str, metrics: dict[str, float]) -> None:
         """Does nothing."""
 

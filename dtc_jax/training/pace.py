@@ -1,11 +1,10 @@
 """How fast training runs, without compilation, evaluations and checkpoints, and in what memory."""
 
+import math
 import resource
 import sys
 
 import jax
-
-import math
 
 _MEASURED = 3  # steps after the one that compiles, whose mean tells how long a step takes
 
