@@ -8,6 +8,7 @@ sweep's folder and have this environment.
 
 import contextlib
 import os
+import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -69,7 +70,7 @@ def run(
 
     Raises:
       UsageError: the resources of a trial are more than there are.
-      InputError: no Ray cluster answers.
+      InputError: Ray cannot be reached.
       Stopped: a signal came; the trials that ran have saved their state.
     """
     with _connected(resources.ray_address) as there_are:
@@ -86,16 +87,21 @@ def run(
 def _connected(address: str) -> Iterator[dict[str, float]]:
     """What the cluster at `address` has; '' starts Ray on this machine, for as long."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report its use to its makers
+    # Ray's processes load this file from the same place.
+    places = [str(pathlib.Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    path = os.pathsep.join(filter(None, places))
     try:
         ray.init(
             address=address or "local",
             include_dashboard=False if not address else None,
             log_to_driver=False,
+            runtime_env={"env_vars": {"PYTHONPATH": path}},
             logging_level="ERROR",
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # whatever kept it from starting; some of its processes may run
+        ray.shutdown()
         text = " ".join(str(error).split())[:200]
-        raise InputError(f"--ray_address={address}: no Ray cluster answers ({text}).") from error
+        raise InputError(f"--ray_address={address}: Ray cannot be reached ({text}).") from error
     try:
         yield ray.cluster_resources()
     finally:

@@ -7,6 +7,7 @@ is one process.
 
 import contextlib
 import itertools
+import math
 import os
 import sys
 import time
@@ -115,11 +116,13 @@ def first(work: Callable[[], T]) -> T | None:
         except BaseException as error:
             is_stop = isinstance(error, (KeyboardInterrupt, Stopped))
             store.key_value_set(key, _STOPPED if is_stop else str(error) or type(error).__name__)
-            time.sleep(5 * _POLL_SECONDS)  # the store ends with this process
+            _await_readers(store, key)
             raise
         store.key_value_set(key, _DONE)
         return result
     answer = _await(store, key)
+    if answer != _DONE:
+        store.key_value_set(f"{key}/{jax.process_index()}", _DONE)
     if answer == _STOPPED:
         raise Stopped("Process 0 was stopped. Run the same commands again to go on from here.")
     if answer != _DONE:
@@ -127,14 +130,24 @@ def first(work: Callable[[], T]) -> T | None:
     return None
 
 
-def _await(store: Any, key: str) -> str:
-    while True:  # rather than block, which would be deaf to signals
+def _await(store: Any, key: str, end: float = math.inf) -> str:
+    """The value of a key once it has one, or '' at `end` of the clock."""
+    while time.monotonic() < end:  # rather than block, which would be deaf to signals
         try:
             return str(store.key_value_try_get(key))
         except jax.errors.JaxRuntimeError as error:
             if "NOT_FOUND" not in str(error):
                 raise
         time.sleep(_POLL_SECONDS)
+    return ""
+
+
+def _await_readers(store: Any, key: str) -> None:
+    """Lets the others read why process 0 ends: the store ends with it, and JAX then kills them."""
+    end = time.monotonic() + _END_SECONDS
+    for number in range(1, count()):
+        _await(store, f"{key}/{number}", end)
+    time.sleep(5 * _POLL_SECONDS)  # until they have said so
 
 
 def in_turn(work: Callable[[], T]) -> T:

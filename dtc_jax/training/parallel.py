@@ -101,7 +101,8 @@ class Jitted(Parallel):
 
     def _placed(self, x: np.ndarray) -> jax.Array:
         whole = np.asarray(x)
-        return jax.make_array_from_callback(whole.shape, self._replicated, whole.__getitem__)
+        with jax.transfer_guard_host_to_device("allow"):  # JAX takes this for an implicit transfer
+            return jax.make_array_from_callback(whole.shape, self._replicated, whole.__getitem__)
 
     def fetch(self, tree: PyTree) -> PyTree:  # noqa: D102
         shards = jax.tree.map(lambda x: x.addressable_shards[0].data, tree)

@@ -10,6 +10,9 @@ from dtc_jax.errors import InputError, Stopped, UsageError
 from dtc_jax.sweep import engines
 from dtc_jax.sweep.jobs import Resources
 
+# On a machine that is busy with other tests.
+os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
+
 pytestmark = [
     pytest.mark.extras,
     # Ray and submitit leave a pipe to their processes to the collector.
