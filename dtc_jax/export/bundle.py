@@ -174,7 +174,8 @@ def _license() -> str:
 
 
 def _write_sums(folder: pathlib.Path) -> None:
-    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    names = sorted(files - {_SUMS})  # it is written again once the difference is known
     lines = [
         f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}" for name in names
     ]
