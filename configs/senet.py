@@ -139,7 +139,7 @@ def _paper(config: ml_collections.ConfigDict) -> None:
         "dropout": 0.0,  # a reading
         "dtype": "float32",
         "conv": "auto",  # how it is computed, not what
-        "remat": False,  # less memory, more time
+        "remat": False,  # saves memory for time
     }
 
 

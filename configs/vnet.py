@@ -162,7 +162,7 @@ def _paper(config: ml_collections.ConfigDict) -> None:
         "deep_supervision": False,
         "dtype": "float32",
         "conv": "auto",  # how it is computed, not what
-        "remat": False,  # less memory, more time
+        "remat": False,  # saves memory for time
     }
 
 

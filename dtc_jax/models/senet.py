@@ -38,7 +38,7 @@ class SENet(nn.Module):
       ratings: further outputs that are learned beside the class, see `tasks.ratings`; in training
         alone.
       remat: whether the activations inside a stage are computed again for its gradient rather than
-        kept: less memory, more time.
+        kept, to save memory for time. Tiny networks need more.
     """
 
     width: int = 64

@@ -42,7 +42,7 @@ class VNet(nn.Module):
       axis_name: mapped axis over which batch statistics are averaged (pmap), or None.
       conv: form of the convolution, see `conv3d`.
       remat: whether the activations inside a stage are computed again for its gradient rather than
-        kept: less memory, more time.
+        kept, to save memory for time. Tiny networks need more.
     """
 
     widths: tuple[int, ...] = (16, 32, 64, 128, 256)
