@@ -101,7 +101,8 @@ def _connected(address: str) -> Iterator[dict[str, float]]:
     except Exception as error:  # whatever kept it from starting; some of its processes may run
         ray.shutdown()
         text = " ".join(str(error).split())[:200]
-        raise InputError(f"--ray_address={address}: Ray cannot be reached ({text}).") from error
+        where = f"--ray_address={address}: " if address else "--engine=ray: on this machine "
+        raise InputError(f"{where}Ray cannot be started or reached ({text}).") from error
     try:
         yield ray.cluster_resources()
     finally:
