@@ -147,8 +147,9 @@ class Trainer:
         self.step += 1
         self.recent[self.step] = batch["index"]
         log.advance(self.step)
-        if was_measuring and not self.clock.is_measuring:
-            seconds, left = self.clock.step_seconds(), self.stop_at - self.step
+        left = self.stop_at - self.step
+        if was_measuring and not self.clock.is_measuring and left > 0:
+            seconds = self.clock.step_seconds()
             all_left = progress_lib.duration(left * seconds)
             log.say(
                 f"A step takes {seconds:.2g} s here, measured: {all_left} for the {left} steps "
