@@ -26,7 +26,6 @@ import pandas as pd
 from dtc_jax.audit import claims as claims_lib
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.experiment import environment, report
-from dtc_jax.experiment.overrides import overridden
 from dtc_jax.imaging import ct, lungs, numbering, volume
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.prediction import answer as answer_lib
@@ -36,6 +35,7 @@ from dtc_jax.prediction.predictors import Predictors
 from dtc_jax.runs import train as train_lib
 from dtc_jax.storage import PathLike
 from dtc_jax.tasks.definition import Evaluation
+from dtc_jax.tasks.overrides import overridden
 
 CONFIGS = ("senet", "vnet", "candidates", "pipeline")
 
