@@ -97,7 +97,8 @@ class Network:
         """Finds the lesions in the lungs of a scan.
 
         Args:
-          volume, spacing_mm: see `classify`.
+          volume: see `classify`.
+          spacing_mm: see `classify`.
           lungs: not 0 in the lungs, on the same grid; None to find them.
 
         Raises:
