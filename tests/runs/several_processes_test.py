@@ -61,6 +61,10 @@ def _run(arguments, count=2):
     return [(p.returncode, *words) for p, words in zip(processes, said, strict=True)]
 
 
+def _lines(path):
+    return path.read_text().splitlines()
+
+
 def test_a_run_of_two_processes_is_that_of_one(call, arguments, tmp_path):
     first, second = _run([*arguments, f"--workdir={tmp_path / 'two'}"])
     assert (first[0], second[0]) == (0, 0), first[2] + second[2]
@@ -77,7 +81,7 @@ def test_a_run_of_two_processes_is_that_of_one(call, arguments, tmp_path):
     )
     pd.testing.assert_frame_equal(two, one, rtol=1e-3, atol=1e-4)
     rows = [
-        [json.loads(line)["step"] for line in (tmp_path / n / "metrics.jsonl").open()]
+        [json.loads(line)["step"] for line in _lines(tmp_path / n / "metrics.jsonl")]
         for n in ("two", "one")
     ]
     assert rows[0] == rows[1]

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent import futures
 
 import numpy as np
 import pytest
@@ -47,12 +48,18 @@ def _start(workdir, processes, *, devices=1, signalled=-1, at=0, number=signal.S
 
 def _run(workdir, processes, **more):
     """What each process says at its end."""
+    started = _start(workdir, processes, **more)
     said = []
-    for process in _start(workdir, processes, **more):
-        out, errors = process.communicate(timeout=900)
+    for process, (out, errors) in zip(started, _ended(started), strict=True):
         assert process.returncode == 0, errors[-2000:]
         said.append(json.loads(out.splitlines()[-1]))
     return said
+
+
+def _ended(processes):
+    """What they print; read at once, as one with a full pipe would not get to its end."""
+    with futures.ThreadPoolExecutor(len(processes)) as pool:
+        return list(pool.map(lambda process: process.communicate(timeout=900), processes))
 
 
 def _rows(workdir):
@@ -110,7 +117,7 @@ def test_two_processes_without_a_stop_give_what_one_gives(tmp_path, alone):
 @pytest.mark.parametrize("killed", [0, 1])
 def test_where_one_process_is_killed_the_others_end_within_a_minute(tmp_path, killed):
     processes = _start(tmp_path, 2, signalled=killed, at=6, number=signal.SIGKILL)
-    processes[killed].wait(900)
+    processes[killed].communicate(timeout=900)
     start = time.monotonic()
     _, errors = processes[1 - killed].communicate(timeout=120)
     assert processes[killed].returncode == -signal.SIGKILL
