@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pandas as pd
 
@@ -56,8 +57,6 @@ def _left(workdir: pathlib.Path) -> dict[str, object]:
 
 
 def _flat(tree: object) -> list[tuple[str, np.ndarray]]:
-    import jax
-
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return [(jax.tree_util.keystr(place), np.asarray(leaf)) for place, leaf in leaves]
 
@@ -70,7 +69,11 @@ def main() -> int:
     parser.add_argument("--config", default="configs/senet.py:demo")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/faults"))
     given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
+    try:
+        given.out.mkdir(parents=True)
+    except FileExistsError:
+        print(f"{given.out}: is there already, with runs that are finished; choose another --out.")
+        return 1
     alone, killed = given.out / "alone", given.out / "killed"
     begin = time.monotonic()
     if _start(given.config, alone).wait():
@@ -98,7 +101,9 @@ def main() -> int:
     wanted, got = _left(alone), _left(killed)
     different = [name for name in wanted if wanted[name] != got[name]]
     print(f"{kills} kills, {starts} starts; different at the end: {', '.join(different) or 'none'}")
-    return int(bool(different))
+    if kills < given.kills:
+        print(f"The run ended before kill {kills + 1}; give a longer one.")
+    return int(bool(different) or kills < given.kills)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ _SMALL = {"senet": {"width": 16}, "vnet": {"widths": (8, 16, 32), "convolutions"
 _ROWS, _REPEATS = 4, 3
 
 
-def _batch(config, size) -> dict[str, np.ndarray]:
+def _batch(size: tuple[int, ...]) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     return {
         "image": rng.integers(-1000, 400, (_ROWS, *size)).astype(np.int16),
@@ -42,7 +42,7 @@ def _measure(name: str, remat: bool, full: bool) -> tuple[float, float]:
     task = registry.of(config).make_task(config)
     adam = optimizer.make_optimizer(config.optimizer, total_steps=10)
     now = jax.jit(lambda: state.create(task, adam, seed=0, ema=False))()
-    batch = _batch(config, tuple(config.data.size_mm))
+    batch = _batch(tuple(config.data.size_mm))
     step = jax.jit(steps.make_train_step(task, adam, seed=0)).lower(now, batch).compile()
     jax.block_until_ready(step(now, batch))
     start = time.perf_counter()

@@ -18,55 +18,36 @@ from typing import Any
 
 import numpy as np
 
-from dtc_jax.serving import server
-from dtc_jax.serving.bundled import client
-
-
-def cases(bundle: pathlib.Path) -> dict[str, tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]:
-    """The contract: by name of the case, what is asked and what is to be answered."""
-    found = {}
-    for path in sorted((bundle / "contract").glob("*.npz")):
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-        expected = {
-            name.removeprefix("expected_"): arrays.pop(name)
-            for name in [name for name in arrays if name.startswith("expected_")]
-        }
-        found[path.stem] = (arrays, expected)
-    return found
+from benchmarks import model_server as server
+from dtc_jax.serving.bundled import client, verify
 
 
 def difference(answer: dict[str, Any], expected: dict[str, np.ndarray]) -> float:
-    """The largest difference, of heat maps as a share of their largest value."""
-    differences = [0.0]
-    for name, found in answer.items():
-        wanted = expected[name]
-        scale = 1.0 if name == "probability" else max(1.0, float(abs(wanted).max()))
-        if found.shape != wanted.shape:
-            return float("inf")
-        differences.append(float(abs(found.astype(float) - wanted).max()) / scale)
-    return max(differences)
+    """The largest of all outputs, see `verify.difference`."""
+    return max(verify.difference(name, answer[name], wanted) for name, wanted in expected.items())
 
 
 def load_test(
     address: str, name: str, bundle: pathlib.Path, clients: int, requests: int, seconds: float
-) -> tuple[list[float], list[str], float]:
+) -> tuple[list[float], list[str], list[str], float]:
     """Asks with many clients at once.
 
     Returns:
-      Milliseconds of each answer, what went wrong with the others, and the seconds it all took.
+      Milliseconds of each answer, which of them are wrong, the errors of requests that got none,
+      and the seconds it all took.
     """
     from tritonclient import grpc
 
     tolerance = client.describe(bundle)["precision"]["tolerance"]
     examples = [
         ({k: x[i : i + 1] for k, x in arrays.items()}, expected["probability"][i : i + 1])
-        for arrays, expected in cases(bundle).values()
+        for arrays, expected in verify.cases(bundle).values()
         for i in range(len(expected["probability"]))
     ]
     numbers, lock = iter(range(requests)), threading.Lock()
     taken: list[float] = []
     wrong: list[str] = []
+    errors: list[str] = []
     start = time.monotonic()
 
     def work() -> None:
@@ -81,7 +62,7 @@ def load_test(
                 try:
                     answer = server.ask(connection, name, arrays, ["probability"])
                 except Exception as error:  # whatever a client may meet counts
-                    wrong.append(f"{type(error).__name__}: {error}")
+                    errors.append(f"{type(error).__name__}: {error}")
                     continue
                 taken.append(1e3 * (time.monotonic() - before))
                 away = difference(answer, {"probability": expected})
@@ -93,7 +74,7 @@ def load_test(
         thread.start()
     for thread in threads:
         thread.join()
-    return taken, wrong, time.monotonic() - start
+    return taken, wrong, errors, time.monotonic() - start
 
 
 def main() -> int:
@@ -113,14 +94,15 @@ def main() -> int:
         with server.serving(flags.bundle) as address:
             print(f"MLServer answers at {address}", flush=True)
             with grpc.InferenceServerClient(address) as connection:
-                for case, (arrays, expected) in cases(flags.bundle).items():
+                for case, (arrays, expected) in verify.cases(flags.bundle).items():
                     away = difference(
                         server.ask(connection, name, arrays, list(expected)), expected
                     )
                     failed += away > tolerance
                     print(f"{case:<10} batch {len(arrays['image'])}: within {away:.1e}", flush=True)
             if flags.requests:
-                failed += _report(flags, *load_test(address, name, *_load(flags)))
+                given = (flags.bundle, flags.clients, flags.requests, flags.seconds)
+                failed += _report(flags, *load_test(address, name, *given))
     except server.Failed as error:
         print(f"served.py: {error}", file=sys.stderr)
         return 1
@@ -128,11 +110,13 @@ def main() -> int:
     return int(failed > 0)
 
 
-def _load(flags: argparse.Namespace) -> tuple[pathlib.Path, int, int, float]:
-    return flags.bundle, flags.clients, flags.requests, flags.seconds
-
-
-def _report(flags: argparse.Namespace, taken: list[float], wrong: list[str], seconds: float) -> int:
+def _report(
+    flags: argparse.Namespace,
+    taken: list[float],
+    wrong: list[str],
+    errors: list[str],
+    seconds: float,
+) -> int:
     """Prints the figures of a load test; how many requests were not answered rightly."""
     missing = flags.requests - len(taken)
     figures = {
@@ -147,7 +131,7 @@ def _report(flags: argparse.Namespace, taken: list[float], wrong: list[str], sec
         p50, p99 = np.percentile(taken, [50, 99])
         figures |= {"p50_ms": round(float(p50), 1), "p99_ms": round(float(p99), 1)}
     print(json.dumps(figures))
-    for line in wrong[:3]:
+    for line in (errors + wrong)[:3]:
         print(line, file=sys.stderr)
     return missing + len(wrong)
 

@@ -7,6 +7,8 @@ when it is first used, since JAX takes seconds.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import dtc_jax.errors  # noqa: F401  what a caller catches is there from the start
+
 if TYPE_CHECKING:
     from dtc_jax.api import audit_claims as audit_claims
     from dtc_jax.api import find_lungs as find_lungs

@@ -22,7 +22,7 @@ def main() -> int:
         if error.name != "launch":
             raise
         print(
-            "dtc-jax: is the command of a wheel; in a clone, run python launch.py in its root.",
+            "dtc-jax: works where it was installed from a wheel; in a clone, run python launch.py.",
             file=sys.stderr,
         )
         return 2

@@ -16,28 +16,32 @@ field, and say what to do.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import ml_collections
+import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dtc_jax.audit import claims as claims_lib
 from dtc_jax.errors import InputError, UsageError
-from dtc_jax.experiment import environment, report
-from dtc_jax.imaging import ct, lungs, numbering, volume
+from dtc_jax.imaging import ct, in_memory
+from dtc_jax.imaging import lungs as lungs_lib
+from dtc_jax.imaging.numbering import Slices
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.prediction import answer as answer_lib
 from dtc_jax.prediction import predictors
 from dtc_jax.prediction.answer import Answer
 from dtc_jax.prediction.predictors import Predictors
-from dtc_jax.runs import train as train_lib
 from dtc_jax.storage import PathLike
-from dtc_jax.tasks.definition import Evaluation
-from dtc_jax.tasks.overrides import overridden
+
+if TYPE_CHECKING:  # what trains needs JAX, and prediction from bundles does without
+    import ml_collections
+
+    from dtc_jax.tasks.definition import Evaluation
 
 CONFIGS = ("senet", "vnet", "candidates", "pipeline")
+_MOST_LESIONS = 2**16 - 1
+_NO_NUMBERS = Slices(0, (), "none: the scan was given in memory")
 
 
 def read_scan(path: PathLike, series: int | str | None = None) -> Volume:
@@ -55,34 +59,31 @@ def read_scan(path: PathLike, series: int | str | None = None) -> Volume:
 
 def from_array(
     hu: npt.ArrayLike,
-    spacing_mm: Sequence[float] = (1.0, 1.0, 1.0),
+    spacing_mm: Sequence[float] | None = None,
     affine: npt.ArrayLike | None = None,
 ) -> Volume:
-    """A scan, or a mask, from an array.
+    """A CT from an array, checked and turned as one from a file is; give one of the two others.
 
     Args:
-      hu: [Z, Y, X], from the feet to the head, from back to front, from left to right; see
-        `affine`.
+      hu: [Z, Y, X] in HU. With `spacing_mm`, indices rise to the head, to the front and to the
+        patient's right hand (RAS+).
       spacing_mm: distance of neighbouring voxels along z, y, x.
-      affine: [4, 4]; maps a voxel index (z, y, x, 1) to RAS world coordinates in mm; the default
-        has `spacing_mm` and its origin at the first voxel.
+      affine: [4, 4]; maps a voxel index (z, y, x, 1) to RAS world coordinates in mm. Axes that run
+        the other way are turned, so the result may be a mirror image of the array.
 
     Raises:
-      InputError: the array is not 3-D, is empty or contains NaN, or a spacing is not above 0.
+      InputError: the array is not 3-D, contains NaN, or cannot be a CT in HU.
+      UsageError: neither spacing nor affine is given, or both are.
     """
     array = np.asarray(hu)
-    if array.ndim != 3 or not array.size:
-        raise InputError(f"the array has the shape {array.shape}; give voxels along z, y and x.")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise InputError("the array contains NaN or infinite voxels; replace them by -1000 HU.")
+    if (spacing_mm is None) == (affine is None):
+        raise UsageError("give spacing_mm=(z, y, x) or affine with the array.")
     if affine is None:
-        if len(spacing_mm) != 3 or not min(spacing_mm) > 0:
-            raise InputError(f"spacing_mm is {spacing_mm}; give three lengths above 0 for z, y, x.")
-        affine = np.zeros((4, 4))
-        affine[[2, 1, 0, 3], [0, 1, 2, 3]] = (*spacing_mm, 1.0)
-    elif np.shape(affine) != (4, 4):
+        return in_memory.read_ct(array, spacing_mm)
+    if np.shape(affine) != (4, 4):
         raise InputError(f"affine has the shape {np.shape(affine)}; it must be 4 × 4.")
-    return Volume(array if array.dtype == bool else volume.compact(array), np.asarray(affine))
+    of_xyz = np.asarray(affine, float)[:, [2, 1, 0, 3]]
+    return in_memory.read_ct(nib.spatialimages.SpatialImage(array.T, of_xyz))
 
 
 def find_lungs(scan: Volume) -> Volume:
@@ -91,10 +92,10 @@ def find_lungs(scan: Volume) -> Volume:
     Raises:
       InputError: there are none: it is no chest, or not in HU.
     """
-    return lungs.lung_field(scan)
+    return lungs_lib.lung_field(scan)
 
 
-def get_config(name: str, fields: Mapping[str, Any] | None = None) -> ml_collections.ConfigDict:
+def get_config(name: str, fields: Mapping[str, Any] | None = None) -> "ml_collections.ConfigDict":
     """A configuration that ships with the project, locked.
 
     Args:
@@ -104,6 +105,8 @@ def get_config(name: str, fields: Mapping[str, Any] | None = None) -> ml_collect
     Raises:
       UsageError: there is no such configuration, variant or field.
     """
+    from dtc_jax.tasks.overrides import overridden
+
     file, _, variant = name.partition(":")
     if file not in CONFIGS:
         raise UsageError(f"there is no configuration {file!r}; choose one of {', '.join(CONFIGS)}.")
@@ -121,7 +124,7 @@ def get_config(name: str, fields: Mapping[str, Any] | None = None) -> ml_collect
     return overridden(config, fields or {}, "fields").lock()
 
 
-def train(config: ml_collections.ConfigDict, workdir: PathLike) -> Evaluation:
+def train(config: "ml_collections.ConfigDict", workdir: PathLike) -> "Evaluation":
     """Trains and evaluates a network; the same call goes on with a training that was stopped.
 
     Args:
@@ -136,6 +139,8 @@ def train(config: ml_collections.ConfigDict, workdir: PathLike) -> Evaluation:
       InputError: a field or the data are wrong, or `workdir` belongs to another configuration.
       dtc_jax.errors.Stopped: a signal came; the state is saved.
     """
+    from dtc_jax.runs import train as train_lib
+
     if "classifier" in config:
         raise UsageError("a pipeline trains two networks; run it by --mode=pipeline.")
     return train_lib.run(config, workdir)
@@ -144,17 +149,16 @@ def train(config: ml_collections.ConfigDict, workdir: PathLike) -> Evaluation:
 def load_predictors(
     segmenter: PathLike | None, classifier: PathLike, candidates: PathLike | None = None
 ) -> Predictors:
-    """The networks of trained runs, for `predict`.
+    """The networks of trained runs or of bundles, which need no JAX, for `predict`.
 
     Args:
-      segmenter: folder of a run; None where the lesions are outlined already.
-      classifier: folder of a run.
-      candidates: folder of a run that tells lesions from false findings; None for none.
+      segmenter: folder of a run or a bundle; None where the lesions are outlined already.
+      classifier: folder of a run or a bundle.
+      candidates: the same of a network that tells lesions from false findings; None for none.
 
     Raises:
-      InputError: a folder is none of a finished run, or of one of another task.
+      InputError: a folder is not that of a finished run or a bundle, or its task is another one.
     """
-    environment.prepare()
     return predictors.load(segmenter or "", classifier, candidates or "")
 
 
@@ -162,47 +166,53 @@ def predict(
     scan: Volume,
     networks: Predictors,
     *,
-    lesions: npt.ArrayLike | None = None,
-    lungs: npt.ArrayLike | None = None,
+    lesions: npt.ArrayLike | Volume | None = None,
+    lungs: npt.ArrayLike | Volume | None = None,
 ) -> Answer:
     """Finds the lesions of a CT and says which are RAI-refractory; nothing is written.
 
     Args:
       scan: of `read_scan` or `from_array`.
       networks: of `load_predictors`.
-      lesions: their numbers, 0 elsewhere, [Z, Y, X] on the grid of `scan`; None to find them.
+      lesions: their numbers, 0 elsewhere, [Z, Y, X] on the grid of `scan`; None to find them. One
+        number is one lesion, even where its voxels are apart.
       lungs: bool, where lesions are looked for; None to find them.
 
     Returns:
-      `table` with a row a lesion, `mask` with their numbers, `heat` maps by number.
+      `table` with a row a lesion, `mask` with their numbers, `heat` maps by number. The column
+      `slice` is empty: only a file numbers its slices.
 
     Raises:
-      InputError: an array is on another grid, or no lungs were found.
+      InputError: an array is on another grid, has fractions or negative numbers, or no lungs were
+        found.
       UsageError: not one of `lesions` and a segmenter is given.
     """
     if (lesions is None) == (networks.segmenter is None):
         raise UsageError("give the lesions, or networks with a segmenter that finds them.")
-    outlined = None
-    if lesions is not None:
-        outlined = _on_grid(np.asarray(lesions, np.uint16), scan, "lesions")
-    given = None if lungs is None else _on_grid(np.asarray(lungs, bool), scan, "lungs")
-    field = given
-    if given is None:
+    outlined = None if lesions is None else _on_grid("lesions", lesions, scan)
+    if outlined is not None and outlined.array.max() > _MOST_LESIONS:
+        raise InputError(f"lesions has numbers above {_MOST_LESIONS}; number them from 1.")
+    if outlined is not None:
+        outlined = Volume(outlined.array.astype(np.uint16), scan.affine)
+    field = None
+    if lungs is not None:
+        given = _on_grid("lungs", lungs, scan)
+        field = Volume(given.array != 0, scan.affine)
+    else:
         try:
             field = find_lungs(scan)
         except InputError:
             if outlined is None:
                 raise
-    slices = numbering.slices(scan, None)
-    return answer_lib.of_scan(networks, scan, field, outlined, slices, answer_lib.Clock())
+    return answer_lib.of_scan(networks, scan, field, outlined, _NO_NUMBERS, answer_lib.Clock())
 
 
-def _on_grid(array: np.ndarray, scan: Volume, what: str) -> Volume:
-    if array.shape != scan.shape:
-        raise InputError(f"{what} has {array.shape} voxels, the scan {scan.shape}; use its grid.")
-    if not array.any():
-        raise InputError(f"{what} is empty; set at least one voxel, or omit it.")
-    return Volume(array, scan.affine)
+def _on_grid(name: str, mask: npt.ArrayLike | Volume, scan: Volume) -> Volume:
+    given = mask if isinstance(mask, Volume) else np.asarray(mask)
+    numbers = in_memory.read_mask(name, given, scan)
+    if not numbers.array.any():
+        raise InputError(f"{name} is empty; set at least one voxel, or omit it.")
+    return numbers
 
 
 def write_report(
@@ -224,6 +234,8 @@ def write_report(
     Raises:
       InputError: a table is not as it must be; names the row and the column.
     """
+    from dtc_jax.experiment import report
+
     many = isinstance(predictions, Sequence) and not isinstance(predictions, str)
     given = predictions if many else [predictions]
     return str(report.write(given, out, threshold))  # type: ignore[arg-type]
@@ -238,4 +250,6 @@ def audit_claims(claims: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
       InputError: a claim has a wrong or missing field.
     """
+    from dtc_jax.audit import claims as claims_lib
+
     return claims_lib.recompute(claims)

@@ -27,7 +27,7 @@ ONLY_IN = {
     "tensorflow": (),
     **dict.fromkeys(("flatbuffers", "onnx", "safetensors"), ("dtc_jax/export/",)),
     "mlserver": ("dtc_jax/serving/mlserver_runtime.py",),
-    "tritonclient": ("dtc_jax/serving/server.py", "benchmarks/"),
+    "tritonclient": "benchmarks/",
     "onnxruntime": ("dtc_jax/serving/", "dtc_jax/export/onnx_model.py"),
 }
 # Of extras that have an environment of their own.

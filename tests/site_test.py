@@ -26,14 +26,15 @@ def site(tmp_path_factory):
     return folder
 
 
-def test_every_page_is_in_the_site(site):
-    pages = {path.stem for path in (ROOT / "docs").glob("*.md")}
-    assert pages <= {path.stem for path in site.glob("*.html")}
-
-
 def test_every_public_name_is_in_the_reference(site):
     text = (site / "reference.html").read_text()
     described = set(re.findall(r'id="dtc_jax\.api\.(\w+)"', text))
     assert described == {name for name, where in dtc_jax._PUBLIC.items() if where == "dtc_jax.api"}
-    for name in ("errors.Stopped", "prediction.answer.Answer", "imaging.volume.Volume"):
+    for name in (
+        "prediction.loaded.load",
+        "imaging.in_memory.Image",
+        "errors.Stopped",
+        "prediction.answer.Answer",
+        "imaging.volume.Volume",
+    ):
         assert f'id="dtc_jax.{name}"' in text

@@ -84,7 +84,7 @@ def announce(config: ml_collections.ConfigDict, quick: str = "") -> None:
         return
     networks = f"{cost.networks} networks, each of " if cost.networks > 1 else ""
     what = f"{networks}{cost.steps} steps, on about {cost.examples} examples"
-    advice = "its time is said once a step was measured"
+    advice = "the time left is printed once a few steps have been timed"
     if cost.cpu_minutes >= _LONG_MINUTES:
         quick = quick or registry.of(config).words.quick_config
         advice += f", but it takes long on a CPU; for a quick look: --config={quick}"

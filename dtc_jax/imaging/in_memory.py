@@ -48,6 +48,18 @@ def read_mask(name: str, mask: Image, like: Volume) -> Volume:
     return Volume(volume.whole_numbers(name, found.array), like.affine)
 
 
+def refuse_mixture(name: str, mask: Image, scan: Image) -> None:
+    """An array beside an image of nibabel: nothing says in which orientation it is.
+
+    Raises:
+      UsageError: the two are a mixture.
+    """
+    if isinstance(mask, np.ndarray) and isinstance(scan, nib.spatialimages.SpatialImage):
+        raise UsageError(
+            f"{name}: is an array and the scan an image; give both as arrays or both as images."
+        )
+
+
 def given_back(made: Volume, like: Image, axes: str) -> Image:
     """`made` as what was given: an array, an image of nibabel in the same orientation, a Volume.
 
@@ -55,6 +67,9 @@ def given_back(made: Volume, like: Image, axes: str) -> Image:
       made: any volume.
       like: what was given.
       axes: of the scan.
+
+    Returns:
+      `made`, of the kind of `like`; turned back to `axes` if that is an image of nibabel.
     """
     if isinstance(like, np.ndarray):
         return made.array

@@ -8,8 +8,10 @@ import numpy as np
 
 from dtc_jax import progress
 from dtc_jax.crops import record
+from dtc_jax.errors import InputError
 from dtc_jax.imaging import lesions
 from dtc_jax.imaging.volume import Volume
+from dtc_jax.storage import PathLike
 
 
 class Answer(Protocol):
@@ -65,6 +67,23 @@ class Classified:
     lesion_id: int
     probability: float
     heat: Volume | None = None
+
+
+def refuse_cubes(path: PathLike, source: str) -> None:
+    """Refuses a classifier that was not trained on CT.
+
+    Args:
+      path: of the run or the bundle, for the message.
+      source: `config.data.source` of its training.
+
+    Raises:
+      InputError: it was trained on MedMNIST.
+    """
+    if source == "medmnist3d":
+        raise InputError(
+            f"{path}: was trained on the cubes of MedMNIST, which are not CT in HU; give a "
+            "classifier that was trained on scans."
+        )
 
 
 def classify(

@@ -63,12 +63,12 @@ class Answer:
 
     @property
     def is_shown(self) -> pd.Series:
-        """Bool for each row of `table`: all but those that a network holds for no lesion."""
+        """Bool for each row of `table`: all but those that a network takes for false findings."""
         return self.table.is_lesion.fillna(True).astype(bool)
 
     @property
     def shown_mask(self) -> Volume:
-        """`mask` without the findings that a network holds for no lesion."""
+        """`mask` without the findings that a network takes for false."""
         shown = self.table.lesion_id[self.is_shown]
         return Volume(
             np.where(np.isin(self.mask.array, shown), self.mask.array, 0), self.mask.affine

@@ -68,15 +68,18 @@ class Network:
         Args:
           volume: chest CT in HU: an array [Z, Y, X] whose indices rise to the head, the front and
             the patient's right hand (RAS+), or an image of nibabel in any orientation.
-          mask: whole numbers on the same grid, a number a lesion, 0 outside.
+          mask: whole numbers on the same grid, 0 outside; of the kind of `volume`. One number is
+            one lesion, even where its voxels are apart.
           spacing_mm: of an array: distance of neighbouring voxels along z, y, x.
 
         Raises:
           InputError: the scan is no CT in HU, or the mask is on another grid or no mask.
-          UsageError: the network is a segmenter, or an array has no spacing.
+          UsageError: the network is a segmenter, an array has no spacing, or the mask is an array
+            and the scan is an image.
         """
         if not isinstance(self._used, Classifier):
             raise UsageError("this network is a segmenter; call segment, or load a classifier.")
+        in_memory.refuse_mixture("the mask", mask, volume)
         scan = in_memory.read_ct(volume, spacing_mm)
         numbers = in_memory.read_mask("the mask", mask, scan)
         lesions = []
@@ -99,17 +102,20 @@ class Network:
         Args:
           volume: see `classify`.
           spacing_mm: see `classify`.
-          lungs: not 0 in the lungs, on the same grid; None to find them.
+          lungs: not 0 in the lungs, on the same grid and of the kind of `volume`; None to find
+            them.
 
         Raises:
-          InputError: the scan is no CT in HU, or no lungs were found.
-          UsageError: the network is a classifier, or an array has no spacing.
+          InputError: the scan is no CT in HU, its lungs are on another grid, or none were found.
+          UsageError: the network is a classifier, an array has no spacing, or the lungs are an
+            array and the scan is an image.
         """
         if not isinstance(self._used, Segmenter):
             raise UsageError("this network is a classifier; call classify, or load a segmenter.")
         scan = in_memory.read_ct(volume, spacing_mm)
         field = None
         if lungs is not None:
+            in_memory.refuse_mixture("the lungs", lungs, volume)
             given = in_memory.read_mask("the lungs", lungs, scan)
             field = dataclasses.replace(given, array=np.asarray(given.array != 0))
         found = segment(self._used, scan, field)

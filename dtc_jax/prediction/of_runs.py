@@ -3,10 +3,9 @@
 import os
 from typing import Any
 
-from dtc_jax.errors import InputError
 from dtc_jax.experiment import environment, network
 from dtc_jax.experiment import workdir as workdir_lib
-from dtc_jax.inference.classify import Classifier
+from dtc_jax.inference.classify import Classifier, refuse_cubes
 from dtc_jax.inference.segment import Segmenter
 from dtc_jax.networks.classifier import make_classifier
 from dtc_jax.networks.segmenter import make_segmenter
@@ -33,11 +32,7 @@ def load_classifier(workdir: PathLike, task: str) -> tuple[Classifier, dict[str,
     """
     environment.prepare()
     trained = network.load_with_threshold(workdir, task)
-    if trained.config.data.source == "medmnist3d":
-        raise InputError(
-            f"{workdir}: was trained on the cubes of MedMNIST, which are not CT in HU; give a "
-            "classifier that was trained on scans."
-        )
+    refuse_cubes(workdir, trained.config.data.source)
     description = {**_describe(workdir, trained), "threshold": trained.threshold}
     return make_classifier(trained), description
 

@@ -138,6 +138,26 @@ def _initialization(run: ReportRun) -> str:
     )
 
 
+def _chosen(config: Mapping[str, Any]) -> str:
+    """By what the epoch, and among candidates the network, was chosen."""
+    monitor = (config.get("train") or {}).get("monitor")
+    if not monitor:
+        return ""
+    if (config.get("split") or {}).get("kind") == "two_part":
+        return "nothing: there is no validation split, and the last epoch was taken"
+    names = (
+        "" if config.get("combine") == "mean" else ", ".join(sorted(config.get("candidates") or {}))
+    )
+    return f"best {monitor} of the validation split{names and f', among the candidates {names}'}"
+
+
+def _ensembling(config: Mapping[str, Any]) -> str:
+    """How many networks decide together."""
+    together = len(config.get("candidates") or {}) if config.get("combine") == "mean" else 0
+    count = max(together, 1) * (config.get("train") or {}).get("ensemble", 1)
+    return "one network per split" if count == 1 else f"mean logit of {count} networks per split"
+
+
 def _of_config(config: Mapping[str, Any]) -> dict[str, str]:
     """Answers from the sections that the configuration has."""
 
@@ -148,9 +168,6 @@ def _of_config(config: Mapping[str, Any]) -> dict[str, str]:
         config.get(name) or {} for name in ("split", "train", "model", "loss")
     )
     kind = f"{split.get('folds')}-fold" if split.get("folds") else split.get("kind")
-    monitor = train.get("monitor")
-    candidates = config.get("candidates") or {}
-    among = f", among the candidates {', '.join(sorted(candidates))}" if candidates else ""
     mirrored = config.get("predict", {}).get("mirror")
     return {
         "technology": "a 3-D residual network with squeeze-and-excitation blocks on chest CT"
@@ -169,8 +186,8 @@ def _of_config(config: Mapping[str, Any]) -> dict[str, str]:
         f"{train.get('batch_size')}; augmentation: {fields('augment')}; loss: {fields('loss')}"
         if train
         else "",
-        "chosen": f"best {monitor} of the validation split{among}" if monitor else "",
-        "ensembling": "one network per split"
+        "chosen": _chosen(config),
+        "ensembling": _ensembling(config)
         + ("; mean over the mirror images of a lesion" if mirrored else ""),
         "predictions": "config.json and checkpoints/ of the run; launch.py --mode=evaluate",
         "imbalance": f"class weights: {loss['class_weight']}" if "class_weight" in loss else "",

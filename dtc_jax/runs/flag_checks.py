@@ -28,6 +28,8 @@ def check(given: flags.FlagValues) -> None:
         for flag in _OF_SEVERAL:
             if given[flag].value is not None:
                 raise usage(f"--{flag} is for --mode=train, with --coordinator.")
+    if given.rungs is not None and (given.mode != "train" or given.coordinator is not None):
+        raise usage("--rungs is for a trial of --mode=sweep, in one process.")
     if given.manifest is not None and (given.mode != "evaluate" or given.scans):
         raise usage("--manifest is for --mode=evaluate of a classifier, without --scans.")
     if given.manifest == "":

@@ -1,6 +1,7 @@
 """`--mode=train`: a hold-out run, or patient-wise cross-validation where config.split.folds > 0."""
 
 import functools
+import json
 import pathlib
 import time
 
@@ -11,7 +12,7 @@ from dtc_jax import storage
 from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.experiment import checks, cost, environment, folds, initial, results
 from dtc_jax.experiment import workdir as workdir_lib
-from dtc_jax.tasks import registry
+from dtc_jax.tasks import fields, registry
 from dtc_jax.tasks.definition import Evaluation
 from dtc_jax.tasks.trained import TrainedNetwork
 from dtc_jax.training import hosts
@@ -42,15 +43,14 @@ def run(
       Stopped: a signal came; the state is saved.
     """
     start = time.monotonic()
-    environment.prepare()
-    checks.check(config)
-    with (
-        hosts.ended_together(),
-        hosts.held_by_first(
+    with hosts.ended_together():
+        environment.prepare()
+        checks.check(config)
+        hosts.agree(lambda: json.dumps(fields.essence(config), sort_keys=True), "configuration")
+        with hosts.held_by_first(
             lambda: workdir_lib.claimed(workdir, config), pathlib.Path(workdir)
-        ) as folder,
-    ):
-        evaluation = _run(config, folder, on_evaluation, announce_cost)
+        ) as folder:
+            evaluation = _run(config, folder, on_evaluation, announce_cost)
     print(f"{time.monotonic() - start:.0f} s. Everything is in {folder}/ (metrics.json first).")
     return evaluation
 

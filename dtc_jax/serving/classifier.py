@@ -3,8 +3,7 @@
 import numpy as np
 
 from dtc_jax.crops import record
-from dtc_jax.errors import InputError
-from dtc_jax.inference.classify import Classifier
+from dtc_jax.inference.classify import Classifier, refuse_cubes
 from dtc_jax.serving.bundle import Bundle
 
 
@@ -15,11 +14,7 @@ def make_classifier(bundle: Bundle) -> Classifier:
       InputError: it was not trained on CT.
     """
     described = bundle.described
-    if described["data_source"] == "medmnist3d":
-        raise InputError(
-            f"{bundle.path}: was trained on the cubes of MedMNIST, which are not CT in HU; give a "
-            "classifier that was trained on scans."
-        )
+    refuse_cubes(bundle.path, described["data_source"])
 
     def answer(
         image: np.ndarray, mask: np.ndarray, heat: bool

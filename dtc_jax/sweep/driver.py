@@ -88,6 +88,8 @@ def drive(
         finally:
             for attempt in running:  # `look` has failed, or the caller has
                 attempt.process.stop()
+            while any(attempt.process.poll() is None for attempt in running):  # while they save
+                time.sleep(SECONDS)
 
 
 def _started(

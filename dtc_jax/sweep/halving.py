@@ -1,7 +1,7 @@
 """Asynchronous successive halving: trials that are behind on validation end early.
 
-At each rung, a share 1/n, 1/n², … of the training, a trial is compared with those that came there
-before it, and ends unless it is among the best 1 in n (Li et al., A System for Massively Parallel
+At each rung, a share 1/n, 1/n², … of the training, a trial is compared with those that reached it
+earlier, and ends unless it is among the best 1 in n (Li et al., A System for Massively Parallel
 Hyperparameter Tuning, MLSys 2020; the variant that stops trials). The trials of the base always go
 on, since the others are compared with them. What a trial reached at a rung is a file in the sweep's
 folder, so no process has to know of another one.
@@ -106,7 +106,7 @@ def prepare(folder: pathlib.Path, plan: Plan, keep_one_in: int | None) -> pathli
     before = storage.read_json(path)["keep_one_in"] if path.exists() else None
     if before != keep_one_in and (path.exists() or (folder / "trials").exists()):
         was = "without --asha" if before is None else f"with --asha={before}"
-        raise InputError(f"{folder}: was started {was}; go on with it so, or choose another --out.")
+        raise InputError(f"{folder}: was started {was}; use the same, or choose another --out.")
     if keep_one_in is None:
         return None
     config = plan.trials[0].config

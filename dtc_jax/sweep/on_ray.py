@@ -39,7 +39,7 @@ class _Remote:
     """`driver.Process` of an actor."""
 
     def __init__(self, actor: Any):
-        self._actor, self._asked = actor, actor.poll.remote()
+        self._actor, self._asked, self._has_started = actor, actor.poll.remote(), False
 
     def poll(self) -> int | None:
         ready, _ = ray.wait([self._asked], timeout=0)
@@ -49,6 +49,7 @@ class _Remote:
             code = ray.get(self._asked)
         except ray.exceptions.RayError:  # its node or its actor is gone
             return jobs.KILLED
+        self._has_started = True
         if code is None:
             self._asked = self._actor.poll.remote()
         else:
@@ -56,10 +57,10 @@ class _Remote:
         return code
 
     def stop(self) -> None:
-        ready, _ = ray.wait([self._asked], timeout=0)
-        if ready:
-            self._actor.stop.remote()
-        else:
+        if self._has_started:
+            with contextlib.suppress(ray.exceptions.RayError):  # `poll` will say that it is gone
+                ray.get(self._actor.stop.remote())
+        else:  # waits for its turn
             ray.kill(self._actor)
 
 
@@ -125,5 +126,7 @@ def _for_each(
         memory = f"{_MEMORY * resources.share:.3f}"
         options = {"num_gpus": resources.share, "num_cpus": cores}
         return options, {"XLA_PYTHON_CLIENT_MEM_FRACTION": memory}
+    if resources.share != 1.0:
+        raise UsageError("--share is of a GPU, and Ray has none; omit it.")
     # XLA has as many threads as NPROC says.
     return {"num_cpus": cores}, {"NPROC": str(cores)}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import ml_collections
 
+from dtc_jax import progress as progress_lib
 from dtc_jax.progress import Live
 from dtc_jax.sweep.jobs import Job, Outcome
 from dtc_jax.sweep.plan import Trial
@@ -63,8 +64,7 @@ def _left(seconds: float, done: float, todo: float) -> str:
     """The time left, where so much was done in so many seconds; '' where little was."""
     if done < 0.02:
         return ""
-    left = seconds / done * todo
-    return f"  {left:.0f} s left" if left < 600 else f"  {left / 60:.0f} min left"
+    return progress_lib.left(seconds / done * todo)
 
 
 def progress(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> tuple[float, str]:
@@ -77,7 +77,7 @@ def progress(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> tuple[
         rows = logs.read(path.parent)
         if not rows:
             continue
-        share += min(rows[-1]["epoch"] / config.train.epochs, 1.0) / networks
+        share += min(rows[-1]["epoch"] / max(config.train.epochs, 1), 1.0) / networks
         if (when := (path.stat().st_mtime, rows[-1]["step"])) > newest:
             newest = when
             values = [row[monitor] for row in rows if row.get(monitor) is not None]

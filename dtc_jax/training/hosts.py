@@ -130,6 +130,28 @@ def first(work: Callable[[], T]) -> T | None:
     return None
 
 
+def agree(text: Callable[[], str], what: str) -> None:
+    """Refuses to go on in a process that has another text than process 0.
+
+    Args:
+      text: gives that of this process, such as its configuration as JSON.
+      what: it is, for the message.
+
+    Raises:
+      InputError: this process has another one.
+    """
+    if count() == 1:
+        return
+    key, store = f"dtc_jax/agree/{next(_calls)}", cast(Any, distributed.global_state.client)
+    if is_first():
+        store.key_value_set(key, text())
+    elif _await(store, key) != text():
+        raise InputError(
+            f"process {jax.process_index()} has another {what} than process 0; give all processes "
+            "the same arguments and files, on a disk that all of them see."
+        )
+
+
 def _await(store: Any, key: str, end: float = math.inf) -> str:
     """The value of a key once it has one, or '' at `end` of the clock."""
     while time.monotonic() < end:  # rather than block, which would be deaf to signals
@@ -172,6 +194,10 @@ def held_by_first(
 
 def from_rows(sharding: NamedSharding, rows: np.ndarray) -> jax.Array:
     """The array of which each process has some rows, in the order of the processes.
+
+    Args:
+      sharding: of the first axis, over the devices of all processes.
+      rows: of this process. # [B / processes, ...] -> [B, ...]
 
     JAX takes this for an implicit transfer.
     """
@@ -220,7 +246,8 @@ def ended_together() -> Iterator[None]:
     except BaseException as error:
         if may_wait(type(error)):
             raise
-        print(f"launch.py: {_why(error)}", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        print(f"{os.path.basename(sys.argv[0])}: {_why(error)}", file=sys.stderr, flush=True)
         os._exit(_exit_code(error))  # threads that wait for the others would hold it
 
 
@@ -228,8 +255,9 @@ def _why(error: BaseException) -> str:
     if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
         text = " ".join(str(error).split())[:160]
         return (
-            f"process {jax.process_index()} has lost another one of {count()}, whose messages say "
-            f"why ({text}). Run the same commands again to go on from the last checkpoint."
+            f"process {jax.process_index()} lost contact with another of the {count()} processes; "
+            f"see its messages ({text}). Run the same commands again to go on from the last "
+            "checkpoint."
         )
     if isinstance(error, KeyboardInterrupt):
         return "Stopped; run the same commands again to go on from here."

@@ -18,6 +18,7 @@ from typing import Any
 import tensorboardX
 import tqdm
 
+from dtc_jax import progress
 from dtc_jax.storage import PathLike, no_space_is_an_input_error
 from dtc_jax.training.tracker import Track
 
@@ -155,18 +156,13 @@ class Logs:
         if step == first_step:
             return ""
         left = (time.monotonic() - start) / (step - first_step) * (self._total - step)
-        return f"  {left:.0f} s left" if left < 600 else f"  {left / 60:.0f} min left"
+        return progress.left(left)
 
 
 class Silent:
     """What `Logs` is to a process that writes none of it."""
 
     rows, seconds = 0, 0.0
-
-    def __enter__(self) -> "Silent":
-        return self
-
-    def __exit__(self, *unused: object) -> None: ...
 
     def advance(self, step: int) -> None:
         """Does nothing."""

@@ -1,6 +1,8 @@
 """How fast training runs, without compilation, evaluations and checkpoints, and in what memory."""
 
+import contextlib
 import math
+import pathlib
 import resource
 import sys
 
@@ -51,6 +53,14 @@ class Pace:
 def peak_memory() -> int:
     """The most bytes in use so far: of the first device, or on a CPU of this process."""
     stats = jax.local_devices()[0].memory_stats() or {}
+    return int(stats["peak_bytes_in_use"] if "peak_bytes_in_use" in stats else _peak_of_process())
+
+
+def _peak_of_process() -> int:
+    # On Linux, what getrusage says is at least the peak of the process that started this one.
+    with contextlib.suppress(OSError):
+        for line in pathlib.Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 2**10
     unit = 1 if sys.platform == "darwin" else 2**10
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return int(stats.get("peak_bytes_in_use", peak))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

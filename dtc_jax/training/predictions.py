@@ -47,8 +47,9 @@ def predict_placed(
     """
     predictions: Predictions = []
 
-    def collect(result: dict[str, jax.Array], valid: dict[str, jax.Array]) -> None:
-        rows, is_valid = how.rows(result), how.rows(valid)["valid"] > 0
+    def collect(result: dict[str, jax.Array]) -> None:
+        rows = how.rows(result)
+        is_valid = rows.pop("valid") > 0
         predictions.append({name: values[is_valid] for name, values in rows.items()})
 
     running = None  # one batch is computed while the one before it is fetched
@@ -58,8 +59,8 @@ def predict_placed(
         placed = how.shard(batch)
         result = step(params, batch_stats, placed)
         if running is not None:
-            collect(*running)
-        running = result, {"valid": placed["valid"]}
+            collect(running)
+        running = result | {"valid": placed["valid"]}
     if running is not None:
-        collect(*running)
+        collect(running)
     return predictions

@@ -14,6 +14,7 @@ from dtc_jax import progress as progress_lib
 from dtc_jax.errors import InputError, Stopped
 from dtc_jax.training import (
     checkpoint,
+    damage,
     hosts,
     interrupt,
     logs,
@@ -77,6 +78,7 @@ class Trainer:
             self.progress.best_step, self.progress.evaluated_step = None, 0
             self.progress.since_best, self.progress.is_ended = 0, False
         self.step = int(state.step)
+        hosts.agree(lambda: f"{self.step} {damage.hash_of(state)}", "first state or checkpoint")
         self.saved = (self.step, self.progress.evaluated_step)
         if self.finished:
             return
@@ -152,8 +154,8 @@ class Trainer:
             seconds = self.clock.step_seconds()
             all_left = progress_lib.duration(left * seconds)
             log.say(
-                f"A step takes {seconds:.2g} s here, measured: {all_left} for the {left} steps "
-                "left, and the evaluations beside them."
+                f"A step takes {seconds:.2g} s here, so the {left} steps left need {all_left}, "
+                "plus the evaluations."
             )
 
     def _add_up(self) -> None:

@@ -1,6 +1,7 @@
 import importlib.resources
 
 import pandas as pd
+import pytest
 
 from dtc_jax.report import checklist_answers
 from dtc_jax.report.report_run import Artefacts, OutputFolder, ReportRun
@@ -31,6 +32,38 @@ def test_every_keyword_has_an_answer_in_some_run(predictions, statistics, artefa
     run = ReportRun("net", rows, statistics["runs"]["net"], files, OutputFolder(tmp_path))
     keywords = {key for keys in items().answers for key in keys.split()}
     assert keywords - {"details"} <= set(checklist_answers.answers(run))
+
+
+@pytest.mark.parametrize(
+    ("fields", "chosen", "ensembling"),
+    [
+        ({}, "best auc of the validation split", "one network per split"),
+        (
+            {"candidates": {"near": {}, "far": {}}},
+            "best auc of the validation split, among the candidates far, near",
+            "one network per split",
+        ),
+        (
+            {"candidates": {"near": {}, "far": {}}, "combine": "mean"},
+            "best auc of the validation split",
+            "mean logit of 4 networks per split",
+        ),
+        (
+            {"split": {"kind": "two_part"}},
+            "nothing: there is no validation split, and the last epoch was taken",
+            "one network per split",
+        ),
+    ],
+)
+def test_what_was_chosen_and_what_decides_together_is_said(
+    predictions, statistics, tmp_path, fields, chosen, ensembling
+):
+    ensemble = 2 if "combine" in fields else 1
+    config = {"train": {"monitor": "auc", "ensemble": ensemble}, **fields}
+    files = Artefacts(config=config)
+    run = ReportRun("net", predictions, statistics["runs"]["net"], files, OutputFolder(tmp_path))
+    answers = checklist_answers.answers(run)
+    assert (answers["chosen"], answers["ensembling"]) == (chosen, ensembling)
 
 
 def test_the_runs_files_fill_items_and_the_rest_is_listed_as_open(report):

@@ -1,16 +1,13 @@
 """launch.py in two processes on loopback: one run, written once, as one process would give it."""
 
 import json
-import os
 import pathlib
-import socket
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
 
 from dtc_jax.experiment import workdir
+from tests import processes
 
 pytestmark = pytest.mark.extras
 ROOT = pathlib.Path(__file__).parents[2]
@@ -41,24 +38,14 @@ def arguments(study, tmp_path_factory):
 
 def _run(arguments, count=2):
     """Exit code, what it printed and the errors of each process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    flags = "--xla_force_host_platform_device_count=1 --xla_backend_optimization_level=1"
-    several = (f"--coordinator={address}", f"--processes={count}")
-    processes = [
-        subprocess.Popen(
-            (sys.executable, "launch.py", *arguments, *several, f"--process_id={i}"),
-            cwd=ROOT,
-            env=os.environ | {"XLA_FLAGS": flags},
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for i in range(count)
-    ]
-    said = [process.communicate(timeout=400) for process in processes]
-    return [(p.returncode, *words) for p, words in zip(processes, said, strict=True)]
+
+    def launch(address, number):
+        several = (f"--coordinator={address}", f"--processes={count}", f"--process_id={number}")
+        return ("launch.py", *arguments, *several)
+
+    started = processes.start(count, launch)
+    said = processes.ended(started)
+    return [(process.returncode, *words) for process, words in zip(started, said, strict=True)]
 
 
 def _lines(path):

@@ -28,7 +28,7 @@ from tests.trained_runs import SPACING_MM
 
 ROOT = pathlib.Path(__file__).parents[2]
 WITHOUT_JAX = """
-import runpy, sys
+import sys
 
 class Absent:
     def find_spec(name, path=None, target=None):
@@ -36,9 +36,18 @@ class Absent:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Absent)
-sys.argv = ["launch.py", *sys.argv[1:]]
 sys.path.insert(0, {root!r})
-runpy.run_path({root!r} + "/launch.py", run_name="__main__")
+"""
+LAUNCH = """
+import runpy
+sys.argv = ["launch.py", *sys.argv[1:]]
+runpy.run_path(sys.path[0] + "/launch.py", run_name="__main__")
+"""
+PREDICT = """
+import dtc_jax
+segmenter, classifier, scan, out = sys.argv[1:]
+networks = dtc_jax.load_predictors(segmenter, classifier)
+dtc_jax.predict(dtc_jax.read_scan(scan), networks).table.to_csv(out, index=False)
 """
 # What the documented installation for bundles leaves out, by distribution, and its modules.
 LEFT_OUT = {
@@ -78,10 +87,10 @@ def bundles(call, segmenter, classifier, second, tmp_path_factory) -> pathlib.Pa
     return folder
 
 
-def launch(*arguments: object) -> subprocess.CompletedProcess:
-    """launch.py in a process that cannot import JAX and what goes with it."""
-    code = WITHOUT_JAX.format(names={*LEFT_OUT.values()}, root=str(ROOT))
-    command = [sys.executable, "-c", code, *map(str, arguments)]
+def launch(*arguments: object, code: str = LAUNCH) -> subprocess.CompletedProcess:
+    """launch.py, or other code, in a process that cannot import JAX and what goes with it."""
+    absent = WITHOUT_JAX.format(names={*LEFT_OUT.values()}, root=str(ROOT))
+    command = [sys.executable, "-c", absent + code, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
 
 
@@ -131,6 +140,16 @@ def test_a_batch_and_a_second_look_need_no_jax_either(answered, bundles, chests,
     expected = second_look.probabilities(make_classifier(second), image, mask)
     np.testing.assert_allclose(table.lesion_probability, expected, atol=1e-5)
     assert (table.is_lesion == (expected.to_numpy() >= 0.4)).all()
+
+
+@pytest.mark.extras
+def test_predict_from_python_needs_no_jax_either(answered, bundles, chests, tmp_path):
+    networks = (bundles / "segmenter", bundles / "classifier")
+    done = launch(*networks, chests / "0.nii.gz", tmp_path / "table.csv", code=PREDICT)
+    assert done.returncode == 0, done.stderr
+    mine, theirs = pd.read_csv(tmp_path / "table.csv"), pd.read_csv(answered / "lesions.csv")
+    columns = theirs.columns.drop("slice").tolist()
+    pd.testing.assert_frame_equal(mine[columns], theirs[columns], rtol=0, atol=1e-5)
 
 
 @pytest.mark.extras

@@ -58,6 +58,16 @@ def test_jobs_end_fail_and_are_tried_again(engine, job, tmp_path):
     assert jobs[-1].log.read_text() == f"{os.getcwd()}\n"
 
 
+def test_where_looking_fails_no_trial_is_left_behind(engine, saves):
+    def look(running):
+        if saves.log.exists() and saves.log.read_text() == "ready\n":
+            raise OSError("the folder is gone")
+
+    with pytest.raises(OSError, match="the folder is gone"):
+        list(engine([saves], 1, look))
+    assert saves.log.read_text() == "ready\nsaved\n"
+
+
 def test_a_signal_lets_the_trials_save_their_state(engine, saves):
     def look(running):
         if saves.log.exists() and saves.log.read_text() == "ready\n":

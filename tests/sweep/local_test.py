@@ -60,6 +60,16 @@ def test_a_signal_is_passed_on_and_nothing_further_is_started(job, saves):
     assert not jobs[1].log.exists()
 
 
+def test_where_looking_fails_the_trial_has_saved_before_the_sweep_ends(saves):
+    def look(running):
+        if saves.log.exists() and "ready" in saves.log.read_text():
+            raise OSError("the folder is gone")
+
+    with pytest.raises(OSError, match="the folder is gone"):
+        run([saves], look=look)
+    assert saves.log.read_text() == "ready\nsaved\n"
+
+
 def test_an_unknown_engine_is_refused():
     assert engines.get("local") is local.run
     with pytest.raises(UsageError, match=r"--engine is 'loca'.*Did you mean 'local'"):

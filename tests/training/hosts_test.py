@@ -1,65 +1,36 @@
 """Several processes on loopback train one network: as one process would, and end together."""
 
 import json
-import os
-import pathlib
 import signal
-import socket
-import subprocess
-import sys
 import time
-from concurrent import futures
 
 import numpy as np
 import pytest
 
 from dtc_jax.training import checkpoint
+from tests import processes
 
 pytestmark = pytest.mark.extras
-ROOT = pathlib.Path(__file__).parents[2]
 # Twelve steps of Adam; sums over devices associate differently.
 TOLERANCE = {"rtol": 1e-3, "atol": 1e-5}
 
 
-def _port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+def _start(workdir, count, *, devices=1, signalled=-1, at=0, number=signal.SIGTERM):
+    def worker(address, i):
+        fields = (workdir, count, i, signalled, at, int(number))
+        return ("-m", "tests.training.host_worker", address, *fields)
+
+    return processes.start(count, worker, devices=devices)
 
 
-def _start(workdir, processes, *, devices=1, signalled=-1, at=0, number=signal.SIGTERM):
-    address = f"127.0.0.1:{_port()}"
-    flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=1"
-    return [
-        subprocess.Popen(
-            (
-                *(sys.executable, "-m", "tests.training.host_worker", address),
-                *map(str, (workdir, processes, i, signalled, at, int(number))),
-            ),
-            cwd=ROOT,
-            env=os.environ | {"XLA_FLAGS": flags},
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for i in range(processes)
-    ]
-
-
-def _run(workdir, processes, **more):
+def _run(workdir, count, **more):
     """What each process says at its end."""
-    started = _start(workdir, processes, **more)
+    started = _start(workdir, count, **more)
     said = []
-    for process, (out, errors) in zip(started, _ended(started), strict=True):
+    for process, (out, errors) in zip(started, processes.ended(started), strict=True):
         assert process.returncode == 0, errors[-2000:]
         said.append(json.loads(out.splitlines()[-1]))
     return said
-
-
-def _ended(processes):
-    """What they print; read at once, as one with a full pipe would not get to its end."""
-    with futures.ThreadPoolExecutor(len(processes)) as pool:
-        return list(pool.map(lambda process: process.communicate(timeout=900), processes))
 
 
 def _rows(workdir):
@@ -116,11 +87,11 @@ def test_two_processes_without_a_stop_give_what_one_gives(tmp_path, alone):
 
 @pytest.mark.parametrize("killed", [0, 1])
 def test_where_one_process_is_killed_the_others_end_within_a_minute(tmp_path, killed):
-    processes = _start(tmp_path, 2, signalled=killed, at=6, number=signal.SIGKILL)
-    processes[killed].communicate(timeout=900)
+    started = _start(tmp_path, 2, signalled=killed, at=6, number=signal.SIGKILL)
+    started[killed].communicate(timeout=900)
     start = time.monotonic()
-    _, errors = processes[1 - killed].communicate(timeout=120)
-    assert processes[killed].returncode == -signal.SIGKILL
+    _, errors = started[1 - killed].communicate(timeout=120)
+    assert started[killed].returncode == -signal.SIGKILL
     assert time.monotonic() - start < 60
-    assert processes[1 - killed].returncode != 0
-    assert "has lost another one of 2" in errors
+    assert started[1 - killed].returncode != 0
+    assert "lost contact with another of the 2 processes" in errors

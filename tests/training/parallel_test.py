@@ -84,6 +84,15 @@ def test_a_batch_that_does_not_divide_is_refused_by_name(tiny):
         parallel.make("jit").shard(tiny.rows(np.arange(6)))
 
 
+def test_pmap_is_for_one_process_alone(monkeypatch):
+    def of_two(self, devices=None):
+        self._processes = 2
+
+    monkeypatch.setattr(parallel.Parallel, "__init__", of_two)
+    with pytest.raises(UsageError, match=r"'pmap', which trains in one process"):
+        parallel.make("pmap")
+
+
 def test_an_unknown_way_to_run_is_refused():
     with pytest.raises(UsageError, match=r"config\.parallel='tpu': choose one of jit, pmap"):
         parallel.make("tpu")

@@ -1,6 +1,7 @@
 """What a training shows of itself: its pace, its parameters, a trace, an experiment tracker."""
 
 import json
+import subprocess
 import sys
 import types
 
@@ -65,7 +66,7 @@ def test_the_time_left_is_said_once_a_step_was_measured(tiny, tmp_path, capsys, 
     _fit(tiny, tmp_path, Batches())
     said = capsys.readouterr().err
     assert said.count("A step takes") == 1
-    assert "A step takes 30 s here, measured: about 4 min for the 8 steps left" in said
+    assert "A step takes 30 s here, so the 8 steps left need about 4 min" in said
     assert said.index("A step takes") < said.index("step 6/12")
 
 
@@ -189,3 +190,16 @@ def test_an_unknown_tracker_and_one_that_is_not_installed_are_refused(monkeypatc
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'dtc-jax\[wandb\]'"):
         tracker.check("wandb")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere getrusage is right")
+def test_the_peak_of_a_process_is_its_own_and_not_that_of_its_parent():
+    """A large parent: the child would have its peak, if getrusage were asked."""
+    code = """
+import subprocess, sys
+kept = b"x" * 2**29
+asks = "from dtc_jax.training import pace; print(pace._peak_of_process())"
+print(subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True).stdout)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 2**24 < int(done.stdout) < 2**29

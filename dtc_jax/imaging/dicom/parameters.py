@@ -5,14 +5,27 @@ Br40d, FC51, LUNG), so that no other text can get out.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pydicom
 
 COLUMNS = ("kvp", "tube_current_ma", "kernel", "pixel_mm", "slice_mm")
 _NUMBERS = {"kvp": "KVP", "tube_current_ma": "XRayTubeCurrent", "slice_mm": "SliceThickness"}
-_KERNEL = re.compile(r"[A-Z][A-Za-z]{0,3}\d{1,3}[a-z]{0,2}|EB|[A-Z]|Y[ABC]")  # Siemens, Philips, …
+_KERNEL = re.compile(r"[A-Z][a-z]?\d{2}[a-z]{0,2}|FC\d{2}|EB|[A-Z]|Y[ABC]")  # Siemens, Canon, …
 _WORDS = ("STANDARD", "SOFT", "SMOOTH", "DETAIL", "LUNG", "BONE", "BONEPLUS", "EDGE", "CHEST")
+
+
+def of_headers(headers: Sequence[pydicom.Dataset]) -> Mapping[str, float | str]:
+    """Those of `COLUMNS` that a series has; the tube current is the median, as it is modulated.
+
+    Args:
+      headers: of the images, in any order.
+    """
+    found = [of_header(header) for header in headers]
+    currents = [float(one["tube_current_ma"]) for one in found if "tube_current_ma" in one]
+    median = {"tube_current_ma": float(np.median(currents))} if currents else {}
+    return {**found[0], **median}
 
 
 def of_header(header: pydicom.Dataset) -> Mapping[str, float | str]:

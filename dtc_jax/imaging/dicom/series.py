@@ -72,7 +72,9 @@ def find(path: PathLike, series: int | str | None = None) -> Series:
         statement += f" Ignored: {', '.join(ignored)}."
     if studies > 1:
         statement += f" The folder contains {studies} studies."
-    return Series(ordered, affine, statement, parameters.of_header(chosen.images[0][1]))
+    return Series(
+        ordered, affine, statement, parameters.of_headers([header for _, header in chosen.images])
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -48,6 +48,33 @@ def check_files(bundle: pathlib.Path) -> int:
     return len(found)
 
 
+def cases(bundle: pathlib.Path) -> dict[str, tuple[dict, dict]]:
+    """The contract: by name of the case the arrays of a question and those of its answer."""
+    found = {}
+    for path in sorted((bundle / "contract").glob("*.npz")):
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        expected = {
+            name.removeprefix("expected_"): arrays.pop(name)
+            for name in [name for name in arrays if name.startswith("expected_")]
+        }
+        found[path.stem] = (arrays, expected)
+    if not found:
+        raise Failed("contract: has no cases")
+    return found
+
+
+def difference(name: str, got: np.ndarray, wanted: np.ndarray) -> float:
+    """The largest of an output; infinite where it has another shape or is not finite.
+
+    That of heat maps, which are in units of the logit, is a share of their largest value.
+    """
+    if got.shape != wanted.shape or not np.isfinite(got).all():
+        return float("inf")
+    scale = 1.0 if name == "probability" else max(1.0, float(abs(wanted).max()))
+    return float(abs(got.astype(float) - wanted).max()) / scale
+
+
 def check_answers(bundle: pathlib.Path, kind: str, described: dict) -> tuple[int, float, int]:
     """Runs a format on all cases.
 
@@ -58,33 +85,24 @@ def check_answers(bundle: pathlib.Path, kind: str, described: dict) -> tuple[int
     tolerance = precision["tolerance"]
     client = _client(bundle)
     model = client.load(bundle, kind)
-    largest, flips, cases = 0.0, 0, sorted((bundle / "contract").glob("*.npz"))
-    if not cases:
-        raise Failed("contract: has no cases")
-    for path in cases:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-        expected = {
-            name.removeprefix("expected_"): arrays.pop(name)
-            for name in [name for name in arrays if name.startswith("expected_")]
-        }
+    largest, flips = 0.0, 0
+    stored = cases(bundle)
+    for case, (arrays, expected) in stored.items():
         answer = model(arrays)
         for name, wanted in expected.items():
             got = answer[name]
-            if got.shape != wanted.shape or not np.isfinite(got).all():
-                raise Failed(f"{kind}, {path.name}: {name} is not {wanted.shape} finite numbers")
-            # Beside probabilities there are heat maps, in units of the logit.
-            scale = 1.0 if name == "probability" else max(1.0, float(abs(wanted).max()))
-            difference = float(abs(got.astype(float) - wanted).max()) / scale
-            if difference > tolerance:
-                raise Failed(f"{kind}, {path.name}: {name} differs by {difference:.1e}")
+            away = difference(name, got, wanted)
+            if not np.isfinite(away):
+                raise Failed(f"{kind}, {case}.npz: {name} is not {wanted.shape} finite numbers")
+            if away > tolerance:
+                raise Failed(f"{kind}, {case}.npz: {name} differs by {away:.1e}")
             if name == "probability":
-                largest = max(largest, difference)
+                largest = max(largest, away)
                 flipped = int(((got >= threshold) != (wanted >= threshold)).sum())
                 flips += flipped
                 if flipped and precision["dtype"] == "float32":
-                    raise Failed(f"{kind}, {path.name}: {flipped} decisions flip")
-    return len(cases), largest, flips
+                    raise Failed(f"{kind}, {case}.npz: {flipped} decisions flip")
+    return len(stored), largest, flips
 
 
 def check_weights(bundle: pathlib.Path, path: str) -> int:

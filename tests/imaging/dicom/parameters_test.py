@@ -43,6 +43,7 @@ def test_a_series_says_how_it_was_acquired(tmp_path):
         (["I50f", "3"], "I50f"),
         ("Doe^Jane", None),
         ("Jane Doe 1961", None),
+        ("Jane61", None),
         ("", None),
     ],
 )
@@ -50,6 +51,16 @@ def test_a_kernel_is_taken_where_it_is_one_by_its_form(kernel, shown):
     header = pydicom.Dataset()
     header.ConvolutionKernel = kernel
     assert parameters.of_header(header).get("kernel") == shown
+
+
+def test_the_tube_current_of_a_series_is_the_median_in_any_order():
+    headers = []
+    for current in (90, 400, 110):
+        header = pydicom.Dataset()
+        header.XRayTubeCurrent = current
+        headers.append(header)
+    assert parameters.of_headers(headers)["tube_current_ma"] == 110
+    assert parameters.of_headers(headers[::-1])["tube_current_ma"] == 110
 
 
 def test_what_a_header_lacks_or_has_as_zero_is_not_there():

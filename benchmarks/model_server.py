@@ -115,7 +115,7 @@ def _wait(server: subprocess.Popen, address: str, name: str, log: pathlib.Path) 
                 pass  # it does not listen yet
             time.sleep(0.2)
     lines = [line for line in log.read_text().splitlines() if "Error" in line]
-    raise Failed(f"MLServer did not become ready: {lines[0] if lines else 'it says no reason'}")
+    raise Failed(f"MLServer did not become ready: {lines[0] if lines else 'it gave no reason'}")
 
 
 def _free_ports(count: int) -> list[int]:
