@@ -90,6 +90,7 @@ def by_size(levels: Sequence[Mapping[str, Any]]) -> figure.Figure:
       levels: of the factor 'diameter' among the subgroups of a SECTION.
     """
     drawn = drawing.new(4.1, _BY_SIZE)
+    drawn.set_layout_engine("compressed")  # which knows that the panel is a square
     axis = drawn.subplots()
     _unit_square(axis, "1 \N{MINUS SIGN} specificity", "sensitivity")
     shades = mpl.colormaps["viridis_r"](np.linspace(0.12, 1, max(len(levels), 2)))
@@ -109,7 +110,8 @@ def by_size(levels: Sequence[Mapping[str, Any]]) -> figure.Figure:
         )
         text = f"sensitivity {true_positive:.3f}, specificity {1 - false_positive:.3f}"
         drawing.tip(dot, f"{level['level']}: decisions: {text}")
-    drawn.legend(loc="outside right center", title="AUC (95 % interval), lesions")
+    # Of the axes: beside a legend of the figure, a square would leave no room for its own label.
+    axis.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), title="AUC (95 % interval), lesions")
     return drawn
 
 

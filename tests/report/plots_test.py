@@ -115,3 +115,16 @@ def test_the_curves_of_all_size_groups_are_in_one_panel(statistics, tmp_path):
     for level in group["levels"]:
         assert level["level"] in text
     assert text.count("too few") == len(group["levels"]) - len(enough)
+
+
+def test_nothing_of_the_panel_of_size_groups_is_cut_off(statistics):
+    section = statistics["runs"]["net"]["external"]["test"]
+    (group,) = [g for g in section["subgroups"] if g["factor"] == "diameter"]
+    with drawing.style():
+        drawn = roc_plots.by_size(group["levels"])
+        drawn.draw_without_rendering()
+        (axis,) = drawn.axes
+        for part in (axis.yaxis.label, axis.xaxis.label, axis.get_legend()):
+            box = part.get_window_extent()
+            assert drawn.bbox.x0 <= box.x0 < box.x1 <= drawn.bbox.x1, part
+            assert drawn.bbox.y0 <= box.y0 < box.y1 <= drawn.bbox.y1, part
