@@ -13,6 +13,10 @@ BUILDIFIER := @bazel/buildifier@8.2.1
 BENCHMARKS := auc_speed conv3d coverage sliding_window
 CODE := dtc_jax datasets configs launch.py
 
+# Images of containers often set it. Python then compiles some 3 000 modules anew in every process,
+# which takes 10 s of each.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve-demo test test-extras lint format docs bench clean
 
