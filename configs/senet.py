@@ -74,6 +74,7 @@ def base() -> ml_collections.ConfigDict:
         "se_ratio": 4,
         "residual": True,
         "dropout": 0.0,
+        "measures": 0,  # hidden units that see the size, margin and density of the lesion
         "dtype": "float32",
         "conv": "auto",
         "remat": False,
@@ -138,6 +139,7 @@ def _paper(config: ml_collections.ConfigDict) -> None:
         "se_ratio": 4,
         "residual": True,
         "dropout": 0.0,  # a reading
+        "measures": 0,  # of the image alone
         "dtype": "float32",
         "conv": "auto",  # how it is computed, not what
         "remat": False,  # saves memory for time

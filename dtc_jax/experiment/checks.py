@@ -16,6 +16,7 @@ _AT_LEAST_ONE = (
     *("train.batch_size", "train.evaluate_every_epochs", "train.checkpoint_every_epochs"),
     "predict.batch_size",
 )
+_MAY_BE_NONE = ("measures",)  # of config.model
 _TRIPLES = (  # z, y, x
     *("data.size_mm", "preprocess.crop_mm"),
     *("augment.flip", "augment.rotate_deg", "augment.visible_extent"),
@@ -126,8 +127,9 @@ def _check_model(config: ml_collections.ConfigDict, hints: dict[str, typing.Any]
         if origin is tuple and args[-1] is not Ellipsis and len(value) != len(args):
             raise UsageError(f"config.model.{field} is {value}; give it for z, y and x.")
         numbers = value if origin is tuple else [value] if hint is int else []
-        if any(number < 1 for number in numbers):
-            raise UsageError(f"config.model.{field} is {value}; it must be at least 1.")
+        least = 0 if field in _MAY_BE_NONE else 1
+        if any(number < least for number in numbers):
+            raise UsageError(f"config.model.{field} is {value}; it must be at least {least}.")
 
 
 def _value(config: ml_collections.ConfigDict, field: str) -> typing.Any:

@@ -28,6 +28,7 @@ _ADDED: dict[str, Any] = {
     "model.se": True,  # of SE-Net; a V-Net has always said where
     "model.residual": True,
     "model.remat": False,
+    "model.measures": 0,
     "data.border_share": 0.0,
     "data.other_per_scan": 0,
     "combine": "best",

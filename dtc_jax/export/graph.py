@@ -154,16 +154,13 @@ class Tensor:
         if isinstance(other, Tensor):
             shape = np.broadcast_shapes(self.shape, other.shape)
             return self.graph.node(operator, [self, other], shape, self.dtype)
-        return self.graph.node(
-            operator,
-            [self, self.graph.constant(np.asarray(other, self.dtype))],
-            self.shape,
-            self.dtype,
-        )
+        other = np.asarray(other, self.dtype)
+        shape = np.broadcast_shapes((1, *self.shape), other.shape)[1:]
+        return self.graph.node(operator, [self, self.graph.constant(other)], shape, self.dtype)
 
 
 class ArrayNamespace:
-    """What `imaging.preprocess` uses of `numpy`, on values of a graph."""
+    """What `imaging.preprocess` and `models.measures` use of `numpy`, on values of a graph."""
 
     float32 = np.float32
 
@@ -182,6 +179,36 @@ class ArrayNamespace:
         return x.graph.node("Clip", [x, *ends], x.shape, x.dtype)
 
     @staticmethod
+    def sum(x: Tensor, axis: Sequence[int], keepdims: bool) -> Tensor:
+        """The sum over axes, of which the batch is 0; they stay, with one element each."""
+        return _reduced("ReduceSum", x, axis, keepdims)
+
+    @staticmethod
+    def max(x: Tensor, axis: Sequence[int], keepdims: bool) -> Tensor:
+        """The largest value over axes, as `sum`."""
+        return _reduced("ReduceMax", x, axis, keepdims)
+
+    @staticmethod
+    def maximum(x: Tensor, other: Any) -> Tensor:
+        """The larger of two values."""
+        return x._with("Max", other)
+
+    @staticmethod
+    def abs(x: Tensor) -> Tensor:
+        """`x` without its sign."""
+        return x.graph.node("Abs", [x], x.shape, x.dtype)
+
+    @staticmethod
+    def log(x: Tensor) -> Tensor:
+        """The natural logarithm."""
+        return x.graph.node("Log", [x], x.shape, x.dtype)
+
+    @staticmethod
+    def sqrt(x: Tensor) -> Tensor:
+        """The square root."""
+        return x.graph.node("Sqrt", [x], x.shape, x.dtype)
+
+    @staticmethod
     def stack(parts: Sequence[Tensor], axis: int) -> Tensor:
         """Parts along a new last axis."""
         if axis != -1:
@@ -193,6 +220,14 @@ class ArrayNamespace:
             return apart[0]
         together = (*parts[0].shape, len(parts))
         return graph.node("Concat", apart, together, parts[0].dtype, axis=-1)
+
+
+def _reduced(operator: str, x: Tensor, axis: Sequence[int], keepdims: bool) -> Tensor:
+    if not keepdims:
+        raise ValueError("only a reduction that keeps its axes is needed.")
+    shape = [1 if number + 1 in axis else side for number, side in enumerate(x.shape)]
+    axes = x.graph.constant(np.array(axis, np.int64), "axes")
+    return x.graph.node(operator, [x, axes], shape, x.dtype, keepdims=1)
 
 
 def _value(tensor: Tensor) -> onnx.ValueInfoProto:

@@ -12,6 +12,7 @@ import numpy as np
 from dtc_jax.export import layers
 from dtc_jax.export.graph import ArrayNamespace, Tensor
 from dtc_jax.export.layers import Weights
+from dtc_jax.models.measures import measures
 from dtc_jax.models.senet import SENet
 from dtc_jax.models.vnet import VNet
 from dtc_jax.training.task import PyTree
@@ -52,7 +53,7 @@ def senet(x: Tensor, network: SENet, params: PyTree, batch_stats: PyTree) -> tup
     Returns:
       [B]; and `networks.saliency.contributions` of the map before the last pooling [B, d, h, w].
     """
-    at = _Place(params, batch_stats)
+    at, seen = _Place(params, batch_stats), x
     if network.stem:
         x = _conv_norm(x, at, "stem", network.norm, network.stem_stride, "stem_norm")
         x = layers.activate(x, "relu")
@@ -62,8 +63,21 @@ def senet(x: Tensor, network: SENet, params: PyTree, batch_stats: PyTree) -> tup
         x, fine = _senet_stage(x, network, at / f"stage{number}", pools)
     head = params["head"]
     logit = layers.dense(layers.pooled_mean(x), head)  # [B, 1, 1, 1, 1]
+    if network.measures:
+        logit = logit + _measured(seen, params["measures"])
     share = layers.dense(fine, {"kernel": head["kernel"]})  # [B, 1, d, h, w]
     return layers.reshape(logit, (), (-1,)), layers.reshape(share, share.shape[1:])
+
+
+def _measured(x: Tensor, weights: Weights) -> Tensor:
+    """`models.senet.MeasuresHead`. # [B, 2, D, H, W] -> [B, 1, 1, 1, 1]"""
+    image, mask = (
+        layers.reshape(x[(slice(None), slice(channel, channel + 1))], x.shape[1:])
+        for channel in (0, 1)
+    )
+    seen = measures(image, mask, ArrayNamespace)  # [B, 1, 1, 1, F]
+    hidden = layers.dense(layers.reshape(seen, (seen.shape[-1], 1, 1, 1)), weights["hidden"])
+    return layers.dense(layers.activate(hidden, "relu"), weights["out"])
 
 
 def _senet_stage(x: Tensor, network: SENet, at: _Place, pools: bool) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,26 @@ import jax.numpy as jnp
 
 from dtc_jax.models.conv import Conv3D, Form
 from dtc_jax.models.layers import Norm, ResidualSEStage, dropout, normalization
+from dtc_jax.models.measures import measures
+
+
+class MeasuresHead(nn.Module):
+    """What hand-made measures of the lesion add to the logit, through one hidden layer.
+
+    Attributes:
+      hidden: its units.
+    """
+
+    hidden: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """The summand. # [B, D, H, W, 2], image and mask -> [B] float32"""
+        if x.shape[-1] != 2:
+            raise ValueError("measures need the mask as a second channel: preprocess.mask=channel.")
+        seen = measures(x[..., 0], x[..., 1], jnp)[:, 0, 0, 0]  # [B, F]
+        hidden = nn.relu(nn.Dense(self.hidden, name="hidden")(seen))
+        return nn.Dense(1, use_bias=False, name="out")(hidden)[:, 0]
 
 
 class SENet(nn.Module):
@@ -35,6 +55,9 @@ class SENet(nn.Module):
       dtype: of the computation; parameters, statistics and logits are float32.
       axis_name: mapped axis over which batch statistics are averaged (pmap), or None.
       conv: form of the convolution, see `conv3d`.
+      measures: units of a hidden layer that sees the size, margin and density of the lesion
+        (`models.measures`) and adds to the logit; the input then has the mask as its second
+        channel. 0: none, as in the study.
       ratings: further outputs that are learned beside the class, see `tasks.ratings`; in training
         alone.
       remat: whether the activations inside a stage are computed again for its gradient rather than
@@ -58,6 +81,7 @@ class SENet(nn.Module):
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
     conv: Form = "auto"
+    measures: int = 0
     ratings: int = 0
     remat: bool = False
 
@@ -74,6 +98,7 @@ class SENet(nn.Module):
           [B] float32. The last feature map is sown as intermediates/features; in training the
           further outputs [B, A] are sown as ratings/ratings.
         """
+        seen = x
         if self.stem:
             x = Conv3D(
                 self.width,
@@ -116,4 +141,7 @@ class SENet(nn.Module):
             x = dropout(x, keys, self.dropout)
         if self.ratings and (train or self.is_initializing()):
             self.sow("ratings", "ratings", nn.Dense(self.ratings, name="ratings_head")(x))
-        return nn.Dense(1, name="head")(x)[:, 0]  # [B]
+        logit = nn.Dense(1, name="head")(x)[:, 0]  # [B]
+        if self.measures:
+            logit += MeasuresHead(self.measures, name="measures")(seen)
+        return logit

@@ -31,7 +31,7 @@ SENETS = [
         "conv_bias": True,
     },
     {"width": 9, "stages": 1, "stem_stride": 2, "norm": "instance", "pool_last": False},
-    {"width": 8, "stages": 1, "se": False, "residual": False},
+    {"width": 8, "stages": 1, "se": False, "residual": False, "measures": 5},
 ]
 VNETS = [
     {"activation": "prelu", "kernel_size": 5, "convolutions": (1, 2)},
