@@ -11,7 +11,7 @@ from scipy import special
 from dtc_jax import storage
 from dtc_jax.cohort import manifest, persons
 from dtc_jax.errors import InputError, UsageError
-from dtc_jax.experiment import artefacts, folds, report, workdir
+from dtc_jax.experiment import artefacts, examples, folds, report, workdir
 from dtc_jax.report.report_run import Artefacts
 from dtc_jax.statistics import baselines, predictions_table, study, tables
 from dtc_jax.statistics.formatting import estimate, p_value
@@ -81,7 +81,9 @@ def evaluate(
     print(_summary(figures, network))
     if network.config.get("write_report", True):
         both = [home / lesion_figures.PREDICTIONS, folder / lesion_figures.PREDICTIONS]
-        report.write(both, home / "report", left=_left(folder, compared, details, figures))
+        shown = examples.make({int(fold): network for fold in new.fold.unique()}, data, new)
+        left = _left(folder, compared, details, figures)
+        report.write(both, home / "report", left=dataclasses.replace(left, examples=shown))
     print(f"Everything is in {home}/ (metrics.json first).")
     return figures
 

@@ -1,5 +1,6 @@
 """What a run leaves in its folder: tables, metrics.json, figures and the study's report."""
 
+import dataclasses
 import pathlib
 from collections.abc import Iterator
 
@@ -7,7 +8,7 @@ import ml_collections
 import pandas as pd
 
 from dtc_jax import storage
-from dtc_jax.experiment import artefacts, report
+from dtc_jax.experiment import artefacts, examples, report
 from dtc_jax.report import cohort_plots, drawing, outlines
 from dtc_jax.tasks.definition import Evaluation
 from dtc_jax.tasks.sources import Data
@@ -34,6 +35,8 @@ def evaluate(
     evaluation = network.task.evaluate(config, data, network, rows, folder.resolve().name)
     evaluation.metrics["epochs"] = _epochs(artefacts.curves(folder), config.train.monitor, network)
     hosts.first(lambda: _write(config, evaluation, folder))
+    if evaluation.report_of and config.get("write_report", True):
+        hosts.first(lambda: _report(data, network, rows, evaluation, folder))
     return evaluation
 
 
@@ -45,8 +48,24 @@ def _write(config: ml_collections.ConfigDict, evaluation: Evaluation, folder: pa
     print(evaluation.summary)
     for line in _said(evaluation.metrics["epochs"], config.train.monitor):
         print(line)
-    if evaluation.report_of and config.get("write_report", True):
-        report.write([folder / evaluation.report_of], folder / "report")
+
+
+def _report(
+    data: Data,
+    network: TrainedNetwork,
+    rows: pd.DataFrame,
+    evaluation: Evaluation,
+    folder: pathlib.Path,
+) -> None:
+    """Writes the report. Its example lesions are judged by the network of their fold again."""
+    path = folder / evaluation.report_of
+    left = artefacts.read(path)
+    if network.config.task == "classification":
+        folds = sorted(rows.fold.unique())
+        judges = {int(fold): network.member(number) for number, fold in enumerate(folds)}
+        shown = examples.make(judges, data, evaluation.tables[evaluation.report_of])
+        left = dataclasses.replace(left, examples=shown)
+    report.write([path], folder / "report", left=left)
 
 
 def _epochs(

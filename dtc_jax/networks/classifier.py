@@ -18,7 +18,7 @@ from dtc_jax.tasks import classification
 from dtc_jax.tasks.trained import Member, TrainedNetwork
 from dtc_jax.training.task import PyTree
 
-_HeatMap = Callable[[np.ndarray, np.ndarray], np.ndarray]
+HeatMaps = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def make_classifier(network: TrainedNetwork) -> Classifier:
@@ -30,14 +30,13 @@ def make_classifier(network: TrainedNetwork) -> Classifier:
     """
     if network.threshold is None:
         raise ValueError("a classifier needs a threshold.")
-    heat_maps = [_heat_map(one) for one in network.networks]
+    heat_maps = make_heat_maps(network)
 
     def answer(
         image: np.ndarray, mask: np.ndarray, heat: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
         logits = np.asarray(network.on_device(jnp.asarray(image), jnp.asarray(mask)), float)
-        maps = np.mean([of(image, mask) for of in heat_maps], axis=0) if heat else None
-        return special.expit(logits), maps
+        return special.expit(logits), heat_maps(image, mask) if heat else None
 
     return Classifier(
         answer,
@@ -48,7 +47,22 @@ def make_classifier(network: TrainedNetwork) -> Classifier:
     )
 
 
-def _heat_map(member: Member) -> _HeatMap:
+def make_heat_maps(network: TrainedNetwork) -> HeatMaps:
+    """Grad-CAM of a classifier's networks, see `saliency`: the mean of their maps.
+
+    Returns:
+      (image, mask) -> [B, d, h, w] on the grid of the crops, in units of the logit. The arguments
+      are those of `inference.classify.Answer`.
+    """
+    of_networks = [_heat_maps(one) for one in network.networks]
+
+    def heat_maps(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        return np.asarray(np.mean([of(image, mask) for of in of_networks], axis=0))
+
+    return heat_maps
+
+
+def _heat_maps(member: Member) -> HeatMaps:
     """Where one of the networks looks: (image, mask) -> [B, d, h, w] on the grid of the crops."""
     spec = classification.make_preprocess(member.config)
     senet = classification.make_network(member.config)

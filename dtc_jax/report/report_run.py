@@ -12,6 +12,7 @@ from matplotlib import figure
 
 from dtc_jax import storage
 from dtc_jax.report import drawing, page
+from dtc_jax.report.example import Example
 from dtc_jax.statistics import tables
 
 
@@ -28,6 +29,7 @@ class Artefacts:
       lesions: further columns by patient_id and lesion_id: scanner, kvp, ….
       curves: logged metrics: columns training, epoch, split, metric, value.
       fingerprint: SHA-256 of predictions.csv.
+      examples: lesions to show with their heat maps. No file has them: the networks were at hand.
     """
 
     config: Mapping[str, Any] | None = None
@@ -38,6 +40,7 @@ class Artefacts:
     lesions: pd.DataFrame | None = None
     curves: pd.DataFrame | None = None
     fingerprint: str = ""
+    examples: tuple[Example, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,15 @@ from typing import Any
 import pandas as pd
 
 from dtc_jax import storage
-from dtc_jax.report import cohort, decision_curves, drawing, page, performance, provenance
+from dtc_jax.report import (
+    cohort,
+    decision_curves,
+    drawing,
+    heat_maps,
+    page,
+    performance,
+    provenance,
+)
 from dtc_jax.report.report_run import Artefacts, OutputFolder, ReportRun
 
 _CHAPTERS = (
@@ -21,6 +29,7 @@ _CHAPTERS = (
     cohort.characteristics,
     cohort.training,
     provenance.wrong_decisions,
+    heat_maps.heat_maps,
     provenance.choices,
     provenance.checklists,
 )

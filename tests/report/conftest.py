@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from dtc_jax.report import study_report
+from dtc_jax.report.example import Example
 from dtc_jax.report.report_run import Artefacts
 from dtc_jax.statistics import predictions_table
 from dtc_jax.statistics.study import Settings, study
@@ -35,7 +36,7 @@ def _predictions(run: str = "net", seed: int = 0) -> pd.DataFrame:
                     "split": split,
                     "fold": 0,
                     "patient_id": f"P{i:02}",
-                    "lesion_id": f"P{i:02}-{lesion}",
+                    "lesion_id": f"L{i:02}-{lesion}",
                     "center": "A" if i < 60 else "BC"[i % 2],
                     "diameter_mm": 3 + 12 * rng.random(),
                     "age": age,
@@ -47,6 +48,22 @@ def _predictions(run: str = "net", seed: int = 0) -> pd.DataFrame:
                 }
             )
     return predictions_table.complete(pd.DataFrame(rows))
+
+
+def _example(label: int, score: float, lesion_id: str) -> Example:
+    """A lesion of 3 mm about whose middle it is dense to the head, the front and the right."""
+    image = np.full((9, 11, 13), -800.0)
+    image[4:, 5:, 6:] = 50.0
+    mask = np.zeros(image.shape, bool)
+    mask[3:6, 4:7, 5:8] = True
+    heat = np.where(mask, 2.0, 0.0).astype(np.float32)
+    window = (-1000.0, 400.0)
+    return Example(lesion_id, "primary", label, score, 0.5, image, mask, heat, window)
+
+
+@pytest.fixture(scope="session")
+def examples() -> tuple[Example, ...]:
+    return _example(1, 0.9, "L41-0"), _example(0, 0.8, "L42-0")
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +82,7 @@ def statistics(predictions) -> dict:
 
 
 @pytest.fixture(scope="session")
-def artefacts(predictions) -> Artefacts:
+def artefacts(predictions, examples) -> Artefacts:
     rng = np.random.default_rng(9)
     worse = predictions.assign(run="diameter", score=rng.random(len(predictions)))
     worse = worse.assign(decision=(worse.score >= 0.5).astype(float))
@@ -88,6 +105,7 @@ def artefacts(predictions) -> Artefacts:
         baselines=worse,
         curves=pd.DataFrame(curves),
         fingerprint="0123456789abcdef" * 4,
+        examples=examples,
     )
 
 
