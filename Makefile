@@ -74,7 +74,7 @@ bench: setup
 # The versions Bazel takes; pip users get the ranges of setup.cfg.
 requirements.txt: setup.cfg .venv/.installed
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
-	  --extra beam --extra ray --extra slurm --extra test --output-file $@ setup.cfg
+	  --extra beam --extra dicomweb --extra ray --extra slurm --extra test --output-file $@ setup.cfg
 
 clean:
 	rm -rf .venv .venv-extras .venv-serve .build .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -50,7 +50,12 @@ _SCANS = flags.DEFINE_string(
 _MANIFEST = flags.DEFINE_string(
     "manifest", None, "evaluate: labelled cohort on which the classifier of --workdir is judged."
 )
-_SCAN = flags.DEFINE_string("scan", None, "predict: NIfTI, NRRD, MHA or DICOM folder.")
+_SCAN = flags.DEFINE_string(
+    "scan", None, "predict: NIfTI, NRRD, MHA or DICOM folder, or dicomweb://… of a series."
+)
+_SEND = flags.DEFINE_string(
+    "send", None, "predict: dicomweb://… or dicom://HOST:PORT/AET to which the DICOM SEG is sent."
+)
 _SERIES = flags.DEFINE_string("series", None, "predict: number or UID of the series of --scan.")
 _LUNGS = flags.DEFINE_string("lungs", None, "predict: mask of the lungs of --scan.")
 _LESIONS = flags.DEFINE_string(
@@ -240,6 +245,7 @@ def _predict() -> None:
             series=_SERIES.value,
             classifier=_CLASSIFIER.value or "",
             keep_identity=_KEEP_IDENTITY.value,
+            send=_SEND.value or "",
         )
     else:
         predict.run(
@@ -253,6 +259,7 @@ def _predict() -> None:
             lesions=_LESIONS.value or "",
             candidates=_CANDIDATES.value or "",
             keep_identity=_KEEP_IDENTITY.value,
+            send=_SEND.value or "",
         )
 
 

@@ -24,6 +24,8 @@ ONLY_IN = {
     "apache_beam": ("datasets/",),
     "ray": ("dtc_jax/sweep/on_ray.py",),
     "submitit": ("dtc_jax/sweep/on_slurm.py",),
+    "dicomweb_client": ("dtc_jax/archive/dicomweb.py",),
+    "pynetdicom": ("dtc_jax/archive/dimse.py",),
     "tensorflow": (),
     **dict.fromkeys(("flatbuffers", "onnx", "safetensors"), ("dtc_jax/export/",)),
     "mlserver": ("dtc_jax/serving/mlserver_runtime.py",),

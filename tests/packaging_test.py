@@ -29,6 +29,7 @@ PLACES = (*CODE, "tests", "benchmarks")
 # Of the extras; imported where they are used.
 OPTIONAL = {
     *("apache-beam", "highdicom", "simpleitk", "ray", "submitit"),
+    *("dicomweb-client", "pynetdicom", "requests"),
     *("onnx", "onnxruntime", "safetensors", "mlserver"),
 }
 BY_OTHERS = {"array-record"}  # TFDS reads and writes record files by it, but does not require it

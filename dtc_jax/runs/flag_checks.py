@@ -4,7 +4,17 @@ from absl import flags
 
 from dtc_jax.command_line import usage
 
-_OF_PREDICT = ("scan", "series", "lungs", "lesions", "segmenter", "classifier", "review", "mask")
+_OF_PREDICT = (
+    "scan",
+    "series",
+    "lungs",
+    "lesions",
+    "segmenter",
+    "classifier",
+    "review",
+    "mask",
+    "send",
+)
 _OF_SWEEP = ("sweep", "asha", "share", "cores", "ray_address", "slurm")
 _OF_SEVERAL = ("coordinator", "processes", "process_id")
 _OF_EXPORT = ("format", "member", "dtype")
@@ -104,5 +114,7 @@ def _check_predict(given: flags.FlagValues) -> None:
         raise usage("--mode=predict needs --segmenter=DIR and --classifier=DIR of trained runs.")
     if given.mask:
         raise usage("--mask is the edited mask of a review; give --review=CSV with it.")
+    if given.scans and given.send:
+        raise usage("--send is for one --scan.")
     if given.scans and (given.series or given.lungs):
         raise usage("with --scans, series and lungs are columns of the CSV.")

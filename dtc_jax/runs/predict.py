@@ -4,7 +4,11 @@ import os
 import pathlib
 from collections.abc import Sequence
 
+from dtc_jax import storage
+from dtc_jax.archive import address, dicomweb
+from dtc_jax.archive import send as send_lib
 from dtc_jax.errors import InputError, UsageError
+from dtc_jax.imaging import dicom
 from dtc_jax.prediction import batch, predictors, requests, review_batch, reviewed
 from dtc_jax.prediction import folder as folder_lib
 from dtc_jax.prediction import scan as scan_lib
@@ -24,6 +28,7 @@ def run(
     lesions: PathLike = "",
     candidates: PathLike = "",
     keep_identity: bool = False,
+    send: str = "",
 ) -> None:
     """Finds the lesions of one scan, or of those of a CSV, and says which are RAI-refractory.
 
@@ -31,7 +36,7 @@ def run(
       out: folder of the answer; of many scans, each has a folder of its own in it.
       segmenter: folder of a trained run or of a bundle; '' with `lesions`.
       classifier: folder of a trained run or of a bundle.
-      scan: NIfTI, NRRD, MHA or a DICOM folder.
+      scan: NIfTI, NRRD, MHA or a DICOM folder; or the address of a series, see `archive.address`.
       scans: a CSV of many instead; see `requests.read_csv`.
       series: SeriesNumber or SeriesInstanceUID of the one scan.
       lungs: mask of the lungs of the one scan; '' to find them.
@@ -40,9 +45,11 @@ def run(
       candidates: folder of a run or bundle that tells lesions from false findings, which are then
         folded away on the page; '' for none.
       keep_identity: whether a DICOM SEG names the patient as the series does.
+      send: address to which the DICOM SEG of the one scan is sent; '' for none.
 
     Raises:
-      InputError: a network, a scan or `out` cannot be used; of many scans, if some failed.
+      InputError: a network, a scan or `out` cannot be used; of many scans, if some failed; or the
+        DICOM SEG was not sent, and the answer stays.
       UsageError: not one of `scan` and `scans` is given, not one of `segmenter` and `lesions`, or
         `out` is inside the folder of a scan.
     """
@@ -50,14 +57,32 @@ def run(
         raise UsageError("give --scan=PATH for one scan, or --scans=CSV for many.")
     if bool(segmenter) == bool(lesions):
         raise UsageError("give --segmenter to find lesions, or --lesions=MASK|CSV of a scan.")
-    folder = pathlib.Path(out).resolve()
-    wanted = requests.read_csv(scans) if scans else [requests.single(scan, series, lungs, lesions)]
-    _check_apart(folder, out, wanted)
-    networks = predictors.load(segmenter, classifier, candidates)
+    folder, target = pathlib.Path(out).resolve(), _target(send, scan)
     if scans:
+        wanted = requests.read_csv(scans)
+        _check_apart(folder, out, wanted)
+        networks = predictors.load(segmenter, classifier, candidates)
         batch.predict(wanted, networks, folder, keep_identity)
         return
-    (request,) = wanted
+    if series and address.is_address(scan):
+        raise UsageError("--scan is the address of one series; omit --series.")
+    with dicomweb.fetched(scan) as path:
+        request = requests.single(path, series, lungs, lesions)
+        _check_apart(folder, out, [request])
+        networks = predictors.load(segmenter, classifier, candidates)
+        _one(request, networks, folder, keep_identity, out)
+    if target:
+        _send(folder, target)
+
+
+def _one(
+    request: requests.Request,
+    networks: predictors.Predictors,
+    folder: pathlib.Path,
+    keep_identity: bool,
+    out: PathLike,
+) -> None:
+    """Predicts one scan into `folder`, unless its answer is there."""
     if scan_lib.is_done(request, networks, folder, keep_identity):
         folder_lib.mark_current(folder)
         print(f"{out}: already contains this answer; nothing was computed again.")
@@ -76,6 +101,7 @@ def review(
     series: str | None = None,
     classifier: PathLike = "",
     keep_identity: bool = False,
+    send: str = "",
 ) -> None:
     """Makes the final answer of a reviewed scan, or of those of a batch that are reviewed.
 
@@ -84,19 +110,42 @@ def review(
     Raises:
       InputError: see there.
     """
-    folder = pathlib.Path(out).resolve()
+    folder, target = pathlib.Path(out).resolve(), _target(send, scan)
     if review_batch.is_batch(folder):
         if not os.path.isdir(decisions):
             raise InputError(
                 f"{out}: contains many scans; give the folder of the reviewed one in it, or as "
                 "--review a folder of reviews."
             )
-        if mask or scan or series or keep_identity:
+        if mask or scan or series or keep_identity or send:
             raise UsageError("--review=FOLDER takes no other flag than --out and --classifier.")
         review_batch.apply(folder, pathlib.Path(decisions), classifier)
         return
-    answer = reviewed.apply(folder, decisions, mask, scan, series, classifier, keep_identity)
+    with dicomweb.fetched(scan) as path:
+        answer = reviewed.apply(folder, decisions, mask, path, series, classifier, keep_identity)
     _report(answer, folder / reviewed.FOLDER)
+    if target:
+        _send(folder / reviewed.FOLDER, target)
+
+
+def _target(send: str, scan: PathLike) -> address.Service | address.Node | None:
+    """Where the DICOM SEG is sent; refused before any work where it cannot be."""
+    if not send:
+        return None
+    known = address.is_address(scan) or not os.path.exists(scan)  # if not there, it will be said
+    if not scan or not (known or dicom.is_scan(scan)):
+        raise UsageError("--send puts back a DICOM SEG; give a DICOM series as --scan.")
+    return send_lib.target(send)
+
+
+def _send(folder: pathlib.Path, target: address.Service | address.Node) -> None:
+    path, record = folder / "lesions.dcm", folder_lib.read_record(folder)
+    if path.is_file():
+        print(send_lib.send(path, target))
+    elif not storage.read_json(folder / "summary.json")["lesions"]:
+        print("There is no lesion, so nothing was sent.")
+    else:
+        raise InputError(f"{folder}: no DICOM SEG to send: {record['dicom_seg']}.")
 
 
 def _check_apart(folder: pathlib.Path, out: PathLike, wanted: Sequence[requests.Request]) -> None:

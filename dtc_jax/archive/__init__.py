@@ -1,0 +1,1 @@
+"""DICOM archives: a series is read where it lies, and a segmentation put back."""

@@ -1,0 +1,77 @@
+"""A DICOM object sent to a node by C-STORE."""
+
+import contextlib
+import logging
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import pydicom
+
+from dtc_jax.archive.address import Node
+from dtc_jax.errors import InputError
+
+_OWN_TITLE = "DTC-JAX"  # an archive may have to be told of it
+_TIMEOUT_S = 60.0
+_SUCCESS, _WARNINGS = 0x0000, range(0xB000, 0xC000)
+
+
+def check() -> None:
+    """Raises an InputError where what this needs is not installed."""
+    _entity_class()
+
+
+def store(node: Node, path: pathlib.Path) -> None:
+    """Sends a DICOM object.
+
+    Raises:
+      InputError: the node cannot be reached, refuses, or does not take it.
+    """
+    name, whole = f"{node.title} at {node.host}:{node.port}", pydicom.dcmread(path)
+    entity = _entity_class()(ae_title=_OWN_TITLE)
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _TIMEOUT_S
+    entity.connection_timeout = _TIMEOUT_S
+    entity.add_requested_context(whole.SOPClassUID, whole.file_meta.TransferSyntaxUID)
+    with _silent():
+        link = entity.associate(node.host, node.port, ae_title=node.title)
+        if link.is_rejected:
+            raise InputError(
+                f"{name}: refuses the connection; have it take {_OWN_TITLE} as the calling title, "
+                "and check its own."
+            )
+        if link.rejected_contexts and not link.accepted_contexts:
+            raise InputError(f"{name}: takes no DICOM segmentations.")
+        if not link.is_established:
+            raise InputError(
+                f"{name}: cannot be reached; check the address, and that the node is running."
+            )
+        try:
+            status = link.send_c_store(whole).get("Status")
+        except (RuntimeError, ValueError):  # the node has closed the connection
+            status = None
+        finally:
+            link.release()
+    if status is None:
+        raise InputError(f"{name}: has not answered; the segmentation may not be stored.")
+    if status != _SUCCESS and status not in _WARNINGS:
+        raise InputError(f"{name}: has not stored the segmentation (status {status:#06x}).")
+
+
+def _entity_class() -> Any:
+    try:
+        from pynetdicom import AE
+    except ImportError as error:
+        raise InputError("C-STORE: needs pynetdicom; pip install 'dtc-jax[dicomweb]'.") from error
+    return AE
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Nothing of a connection is logged: messages hold UIDs."""
+    logger = logging.getLogger("pynetdicom")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
