@@ -9,13 +9,13 @@ from dtc_jax.report.report_run import ReportRun
 from dtc_jax.statistics.formatting import number
 
 _VIEWS = (("axial", 0), ("coronal", 1), ("sagittal", 2))  # and the axis across each
-_HEAT = "inferno"
+_HEAT = "autumn"  # its low end, too, is seen on dark lung
 _OPAQUE = 0.65  # of the hottest place: the CT below is still seen
 _OUTLINE = drawing.SERIES[4]  # seen on any grey, and on the heat
 _TEXT = (
     "Of each class, the test lesions with the most certain right and the most certain wrong "
     "decision: CT with the outline of the lesion through its middle, and below it the heat map "
-    "(Grad-CAM) of the network that judged it. Heat is what a place adds to the logit of "
+    "(Grad-CAM) of the networks that judged it. Heat is what a place adds to the logit of "
     "refractory: what speaks for avid has none. All maps of a run have one scale."
 )
 _SIDES = (
@@ -48,7 +48,7 @@ def picture(example: Example, hottest: float) -> figure.Figure:
     """
     middle = [(n - 1) // 2 for n in example.image.shape]  # of the lesion's bounding box
     scale = colors.Normalize(0.0, hottest or 1.0)
-    drawn = drawing.new(height=2.9)
+    drawn = drawing.new(height=2.6)
     panels = drawn.subplots(2, len(_VIEWS))
     for column, (name, across) in enumerate(_VIEWS):
         image, mask, heat = (
@@ -67,6 +67,8 @@ def picture(example: Example, hottest: float) -> figure.Figure:
             origin="lower",
         )
         panels[0, column].set_title(name)
+        for axis in panels[:, column]:
+            axis.invert_xaxis()  # the arrays begin on the patient's left, and at the back
     bar = drawn.colorbar(cm.ScalarMappable(scale, _HEAT), ax=panels, shrink=0.8, pad=0.02)
     bar.set_label("added to the logit")
     return drawn
@@ -81,7 +83,6 @@ def _show(
     if mask.any():
         y, x = (np.arange(n) + 0.5 for n in mask.shape)
         axis.contour(x, y, mask.astype(float), levels=[0.5], colors=[_OUTLINE], linewidths=0.8)
-    axis.invert_xaxis()  # the arrays begin on the patient's left, and at the back
     axis.set_axis_off()
 
 

@@ -56,6 +56,7 @@ def test_a_run_leaves_what_the_readme_lists(trained, capsys):
     assert set(known["baselines"]) == {"majority", "diameter", "box_extent", "features"}
     assert known["network"]["primary"]["train"]["auc"]["value"] > 0.9  # brightness is easy to learn
     assert (trained / "report" / "report.html").is_file()
+    assert list((trained / "report" / "figures").glob("heat-*.png"))
     statistics = json.loads((trained / "report" / "statistics.json").read_text())
     assert statistics["settings"]["margin"] == 0.1
     assert statistics["settings"]["patient_truth"] == "any"

@@ -34,7 +34,8 @@ def test_the_views_are_turned_as_radiologists_see_them(examples):
     drawn = heat_maps.picture(examples[0], 2.0)
     titles = [axis.get_title() for axis in drawn.axes[:3]]
     assert titles == ["axial", "coronal", "sagittal"]
-    for axis, shape in zip(drawn.axes[:3], [(11, 13), (9, 13), (9, 11)], strict=True):
+    shapes = [(11, 13), (9, 13), (9, 11)]
+    for axis, shape in zip(drawn.axes[:6], 2 * shapes, strict=True):
         shown = axis.images[0].get_array()
         assert shown.shape == shape
         assert shown[-1, -1] == 50.0  # head or front, and right or front
