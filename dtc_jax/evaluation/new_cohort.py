@@ -11,7 +11,7 @@ from scipy import special
 from dtc_jax import storage
 from dtc_jax.cohort import manifest, persons
 from dtc_jax.errors import InputError, UsageError
-from dtc_jax.experiment import artefacts, examples, folds, report, workdir
+from dtc_jax.experiment import artefacts, examples, folds, occlusion, report, workdir
 from dtc_jax.report.report_run import Artefacts
 from dtc_jax.statistics import baselines, predictions_table, study, tables
 from dtc_jax.statistics.formatting import estimate, p_value
@@ -71,7 +71,7 @@ def evaluate(
             vars(step) | {"cohort": names.get(step.cohort, step.cohort)} for step in data.flow
         ],
     }
-    details = lesion_figures.details(data)
+    details = lesion_figures.details(network.config, data)
     home = folder / "cohorts" / pathlib.Path(path).stem
     with storage.atomic_folder(home) as partial:
         storage.write_table(partial / lesion_figures.PREDICTIONS, new)
@@ -81,8 +81,11 @@ def evaluate(
     print(_summary(figures, network))
     if network.config.get("write_report", True):
         both = [home / lesion_figures.PREDICTIONS, folder / lesion_figures.PREDICTIONS]
-        shown = examples.make({int(fold): network for fold in new.fold.unique()}, data, new)
-        left = _left(folder, compared, details, figures)
+        judges = {int(fold): network for fold in new.fold.unique()}
+        occluded = occlusion.scores(judges, data, new)
+        storage.write_table(home / occlusion.FILE, occluded)
+        left = _left(folder, compared, details, occluded, figures)
+        shown = examples.make(judges, data, new)
         report.write(both, home / "report", left=dataclasses.replace(left, examples=shown))
     print(f"Everything is in {home}/ (metrics.json first).")
     return figures
@@ -203,7 +206,11 @@ def _comparisons(own: pd.DataFrame, new: pd.DataFrame, config: Config) -> list[d
 
 
 def _left(
-    folder: pathlib.Path, compared: pd.DataFrame, details: pd.DataFrame, figures: dict[str, Any]
+    folder: pathlib.Path,
+    compared: pd.DataFrame,
+    details: pd.DataFrame,
+    occluded: pd.DataFrame,
+    figures: dict[str, Any],
 ) -> Artefacts:
     """What the report uses besides the predictions: of the run and of the new cohort."""
     of_run = artefacts.read(folder / lesion_figures.PREDICTIONS)
@@ -213,6 +220,7 @@ def _left(
         metrics={**of_run.metrics, **metrics},
         baselines=pd.concat([of_run.baselines, compared], ignore_index=True),
         lesions=pd.concat([of_run.lesions, details], ignore_index=True),
+        occluded=pd.concat([of_run.occluded, occluded], ignore_index=True),
     )
 
 

@@ -24,11 +24,14 @@ def read(predictions: pathlib.Path) -> Artefacts:
         for name in ("config", "metrics", "data", "init")
         if (folder / f"{name}.json").is_file()
     }
-    baselines, lesions = folder / "baselines.csv", folder / "lesions.csv"
+    tables = {
+        name: csv_reader.read_table(folder / f"{name}.csv", _IDS)
+        for name in ("baselines", "lesions", "occluded")
+        if (folder / f"{name}.csv").is_file()
+    }
     return Artefacts(
         **files,
-        baselines=csv_reader.read_table(baselines, _IDS) if baselines.is_file() else None,
-        lesions=csv_reader.read_table(lesions, _IDS) if lesions.is_file() else None,
+        **tables,
         curves=curves(folder),
         fingerprint=hashlib.sha256(predictions.read_bytes()).hexdigest(),
     )

@@ -8,8 +8,9 @@ import ml_collections
 import pandas as pd
 
 from dtc_jax import storage
-from dtc_jax.experiment import artefacts, examples, report
+from dtc_jax.experiment import artefacts, examples, occlusion, report
 from dtc_jax.report import cohort_plots, drawing, outlines
+from dtc_jax.report.example import Example
 from dtc_jax.tasks.definition import Evaluation
 from dtc_jax.tasks.sources import Data
 from dtc_jax.tasks.trained import TrainedNetwork
@@ -59,12 +60,13 @@ def _report(
 ) -> None:
     """Writes the report. Its example lesions are judged by the network of their fold again."""
     path = folder / evaluation.report_of
-    left = artefacts.read(path)
+    shown: tuple[Example, ...] = ()
     if network.config.task == "classification":
-        folds = sorted(rows.fold.unique())
+        folds, table = sorted(rows.fold.unique()), evaluation.tables[evaluation.report_of]
         judges = {int(fold): network.member(number) for number, fold in enumerate(folds)}
-        shown = examples.make(judges, data, evaluation.tables[evaluation.report_of])
-        left = dataclasses.replace(left, examples=shown)
+        storage.write_table(folder / occlusion.FILE, occlusion.scores(judges, data, table))
+        shown = examples.make(judges, data, table)
+    left = dataclasses.replace(artefacts.read(path), examples=shown)
     report.write([path], folder / "report", left=left)
 
 

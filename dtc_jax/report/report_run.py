@@ -29,6 +29,7 @@ class Artefacts:
       lesions: further columns by patient_id and lesion_id: scanner, kvp, ….
       curves: logged metrics: columns training, epoch, split, metric, value.
       fingerprint: SHA-256 of predictions.csv.
+      occluded: scores of test lesions without a part of the picture, see `experiment.occlusion`.
       examples: lesions to show with their heat maps. No file has them: the networks were at hand.
     """
 
@@ -40,6 +41,7 @@ class Artefacts:
     lesions: pd.DataFrame | None = None
     curves: pd.DataFrame | None = None
     fingerprint: str = ""
+    occluded: pd.DataFrame | None = None
     examples: tuple[Example, ...] = ()
 
 

@@ -12,6 +12,7 @@ from dtc_jax.report import (
     cohort,
     decision_curves,
     drawing,
+    drivers,
     heat_maps,
     page,
     performance,
@@ -22,6 +23,7 @@ from dtc_jax.report.report_run import Artefacts, OutputFolder, ReportRun
 _CHAPTERS = (
     performance.discrimination,
     performance.subgroups,
+    drivers.drivers_of_the_score,
     decision_curves.lesions,
     decision_curves.calibration,
     decision_curves.patients,

@@ -12,6 +12,7 @@ from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.imaging import features
 from dtc_jax.statistics import baselines, tables, threshold
 from dtc_jax.statistics.formatting import estimate
+from dtc_jax.tasks import ratings
 from dtc_jax.tasks import summary as summary_lib
 from dtc_jax.tasks.definition import Evaluation
 from dtc_jax.tasks.sources import Data
@@ -59,7 +60,7 @@ def evaluate(
     }
     return Evaluation(
         figures,
-        {PREDICTIONS: table, "baselines.csv": compared, "lesions.csv": details(data)},
+        {PREDICTIONS: table, "baselines.csv": compared, "lesions.csv": details(config, data)},
         summary(figures, network),
         report_of=PREDICTIONS,
     )
@@ -70,9 +71,10 @@ def columns(rows: pd.DataFrame) -> list[str]:
     return persons.with_others(_COLUMNS, rows)
 
 
-def details(data: Data) -> pd.DataFrame:
-    """lesions.csv: what is known of each lesion besides its prediction."""
-    present = [column for column in _DETAILS if column in data.table]
+def details(config: ml_collections.ConfigDict, data: Data) -> pd.DataFrame:
+    """lesions.csv: what is known of each lesion besides its prediction, ratings included."""
+    wanted = dict.fromkeys([*_DETAILS, *ratings.columns(config)])
+    present = [column for column in wanted if column in data.table]
     return data.table[["patient_id", "lesion_id", *present]]
 
 

@@ -38,6 +38,12 @@ def auxiliary(config: Any) -> dict[str, float]:
     return dict(config.loss.get("auxiliary", {}))
 
 
+def columns(config: Any) -> list[str]:
+    """All columns of the manifest that `config.loss` names."""
+    single = (config.loss.get(field, "") for field in ("graded", "lesion_weight"))
+    return [*filter(None, single), *auxiliary(config)]
+
+
 def targets(config: Any, training: pd.DataFrame) -> np.ndarray | None:
     """The soft label of each training lesion, and its standardized ratings.
 

@@ -103,6 +103,9 @@ def artefacts(predictions, examples) -> Artefacts:
             "notes": ["phantom <cohort>"],
         },
         baselines=worse,
+        occluded=predictions[predictions.split == "test"].assign(
+            without_inside=0.5, without_surroundings=worse.score
+        ),
         curves=pd.DataFrame(curves),
         fingerprint="0123456789abcdef" * 4,
         examples=examples,
