@@ -22,7 +22,9 @@ def drivers_of_the_score(run: ReportRun) -> page.Section:
     """Size against the rest; empty where no diameter is known."""
     if "diameter_mm" not in run.rows:
         return page.Section(_TITLE)
-    size, beyond, occluded = [], [], []
+    size: list[dict[str, str]] = []
+    beyond: list[dict[str, str]] = []
+    occluded: list[dict[str, str]] = []
     for cohort, _ in run.tested():
         rows = run.rows[(run.rows.cohort == cohort) & (run.rows.split == "test")]
         rows = rows[rows.label.notna() & rows.score.notna() & rows.diameter_mm.notna()]
