@@ -33,10 +33,12 @@ import pandas as pd
 import pytest
 
 from dtc_jax.imaging import volume
+from dtc_jax.statistics import baselines
 
 pytest_plugins = ("tests.trained_runs",)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+baselines.TREES = 50  # every small training fits a forest, which would take a fifth of its time
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

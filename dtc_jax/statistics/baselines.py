@@ -18,6 +18,7 @@ from sklearn import ensemble, linear_model, pipeline, preprocessing
 from dtc_jax.errors import InputError
 from dtc_jax.statistics import threshold
 
+TREES = 500  # of the forest on `features`
 _COLUMNS = ("fold", "split", "label", "lesion_id")
 
 
@@ -80,7 +81,7 @@ def scores(
         return result
     if name == "features":
         model = ensemble.RandomForestClassifier(
-            n_estimators=500, min_samples_leaf=2, random_state=seed, n_jobs=1
+            n_estimators=TREES, min_samples_leaf=2, random_state=seed, n_jobs=1
         )
     else:
         model = pipeline.make_pipeline(
