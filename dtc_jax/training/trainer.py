@@ -119,15 +119,15 @@ class Trainer:
                 if self.step % self.log_every == 0 or self.step == self.total_steps:
                     self._log(checkpoints, log)
                 must_save = self._evaluation_is_due() and self._evaluate(checkpoints, log, stop)
-                last = agreement.ask(bool(stop)) or self.finished
+                asked = agreement.ask(bool(stop))
+                last = asked or self.finished
                 if last or must_save or self.step % self.checkpoint_every == 0:
                     self._save(checkpoints, log)
                 if last:
                     checkpoints.wait()
                     break
                 self._train_step(log)
-        waits = self.stop_at < self.total_steps and bool(stop)  # what comes next takes long, too
-        if not self.finished or waits:
+        if asked:  # in the last step as well: what comes next takes long, too
             name = stop.name or "a signal to another process"
             raise Stopped(
                 f"Stopped by {name} after step {self.step} of {self.total_steps}; everything "
