@@ -148,7 +148,8 @@ def _told(host: str, what: str) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except requests.HTTPError as error:
-        raise InputError(f"{host}: {_refusal(error.response.status_code, what)}") from error
+        status = 0 if error.response is None else error.response.status_code
+        raise InputError(f"{host}: {_refusal(status, what)}") from error
     except requests.exceptions.SSLError as error:
         raise InputError(
             f"{host}: its certificate is not trusted; name that of your site in REQUESTS_CA_BUNDLE."

@@ -8,6 +8,7 @@ import pytest
 
 from dtc_jax import csv_reader
 from dtc_jax.evaluation import new_cohort
+from dtc_jax.experiment import network
 from dtc_jax.statistics import comparison
 
 IDS = ("patient_id", "lesion_id")
@@ -63,6 +64,19 @@ def test_the_auc_is_compared_with_the_runs_own_test(judged, classifier):
     assert found["patients"] == own.patient_id.nunique() + new.patient_id.nunique()
     assert figures["network"]["hospital_b"]["test"]["lesions"] == len(new) == 20
     assert set(figures["baselines"]) >= {"majority", "features"}
+
+
+def test_the_report_shows_lesions_of_the_new_cohort(classifier, cohort, monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        new_cohort.report, "write", lambda tables, out, left: shown.extend(left.examples)
+    )
+    trained = network.load_with_threshold(classifier.workdir, "classification")
+    with trained.config.unlocked():
+        trained.config.write_report = True
+    new_cohort.evaluate(trained, cohort, classifier.workdir, set())
+    assert shown
+    assert {example.cohort for example in shown} == {"hospital_b"}
 
 
 def test_patients_whom_the_run_knows_are_refused_by_name(call, classifier, cohort, study, capsys):

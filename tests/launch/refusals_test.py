@@ -12,6 +12,10 @@ import launch
 CONFIG = f"{pathlib.Path(launch.__file__).parent}/configs/senet.py"
 
 
+PREDICT = ["--mode=predict", "--segmenter=s", "--classifier=c", "--out=o"]
+SERIES = "--scan=dicomweb://pacs/studies/1.2/series/3.4"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -45,6 +49,12 @@ CONFIG = f"{pathlib.Path(launch.__file__).parent}/configs/senet.py"
             ["--mode=sweep", f"--config={CONFIG}:demo", "--sweep=m.py", "--out=o", "--engine=lo"],
             ["--engine is 'lo'", "local"],
         ),
+        ([*PREDICT, "--scan=dicomweb://pacs/studies/1.2"], ["does not name a series"]),
+        ([*PREDICT, SERIES, "--series=2"], ["is the address of one series; omit --series"]),
+        ([*PREDICT, SERIES, "--send=dicom://pacs/A"], ["dicom://HOST:PORT/AET"]),
+        ([*PREDICT, f"--scan={CONFIG}", "--send=dicom://pacs:104/A"], ["a DICOM series as --scan"]),
+        ([*PREDICT, "--scans=a.csv", "--send=dicom://pacs:104/A"], ["--send is for one --scan"]),
+        (["--mode=evaluate", "--send=dicom://pacs:104/A"], ["--send is for --mode=predict"]),
         (["--mode=evaluate"], ["--workdir"]),
         (["--mode=evaluat"], ["evaluat"]),
     ],
