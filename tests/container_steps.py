@@ -2,9 +2,9 @@
 
     python -m tests.container_steps FOLDER [NAME=VALUE …]
 
-NAME=VALUE are build arguments. Files are copied as `.dockerignore` allows it, every absolute path
-of the image lies in FOLDER. What this cannot show is the base image: Python and the libraries of the
-system are those of this machine.
+NAME=VALUE are build arguments. Files are copied as `.dockerignore` allows it, and every absolute
+path of the image lies in FOLDER. What this cannot show is the base image: Python and the libraries
+of the system are those of this machine.
 """
 
 import dataclasses
@@ -30,7 +30,6 @@ class Image:
 
     folder: pathlib.Path
     env: dict[str, str]
-    user: str
     entrypoint: tuple[str, ...]
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -72,7 +71,7 @@ def build(folder: pathlib.Path, **arguments: str) -> Image:
     """
     folder.mkdir(parents=True)
     env = {key: value for key, value in os.environ.items() if not key.startswith(_LEFT_OUT)}
-    user, entrypoint = "", ()
+    entrypoint: tuple[str, ...] = ()
     for name, rest in instructions((ROOT / "Dockerfile").read_text()):
         if name == "ARG":
             key, _, default = rest.partition("=")
@@ -90,13 +89,11 @@ def build(folder: pathlib.Path, **arguments: str) -> Image:
                 env[key] = _moved(value, folder).replace("${PATH}", env["PATH"])
         elif name == "WORKDIR":
             (folder / rest.strip("/")).mkdir()
-        elif name == "USER":
-            user = rest
         elif name == "ENTRYPOINT":
             program, *others = json.loads(rest)
             entrypoint = (shutil.which(program, path=env["PATH"]) or program, *others)
     pathlib.Path(env["HOME"]).mkdir(exist_ok=True)
-    return Image(folder, env, user, entrypoint)
+    return Image(folder, env, entrypoint)
 
 
 def _moved(text: str, folder: pathlib.Path) -> str:
