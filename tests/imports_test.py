@@ -26,14 +26,14 @@ ONLY_IN = {
     "submitit": ("dtc_jax/sweep/on_slurm.py",),
     "dicomweb_client": ("dtc_jax/archive/dicomweb.py",),
     "pynetdicom": ("dtc_jax/archive/dimse.py",),
-    "tensorflow": (),
+    "tensorflow": ("dtc_jax/export/savedmodel.py", "dtc_jax/serving/bundled/client.py"),
     **dict.fromkeys(("flatbuffers", "onnx", "safetensors"), ("dtc_jax/export/",)),
     "mlserver": ("dtc_jax/serving/mlserver_runtime.py",),
     "tritonclient": "benchmarks/",
     "onnxruntime": ("dtc_jax/serving/", "dtc_jax/export/onnx_model.py"),
 }
 # Of extras that have an environment of their own.
-OUTSIDE_THE_LOCK = {"mlserver", "torch", "tritonclient"}
+OUTSIDE_THE_LOCK = {"mlserver", "openvino", "tensorflow", "torch", "tritonclient"}
 
 
 @dataclasses.dataclass(frozen=True)

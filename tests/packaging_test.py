@@ -30,7 +30,7 @@ PLACES = (*CODE, "tests", "benchmarks")
 OPTIONAL = {
     *("apache-beam", "highdicom", "simpleitk", "ray", "submitit"),
     *("dicomweb-client", "pynetdicom", "requests"),
-    *("onnx", "onnxruntime", "safetensors", "mlserver"),
+    *("onnx", "onnxruntime", "safetensors", "mlserver", "tensorflow"),
 }
 BY_OTHERS = {"array-record"}  # TFDS reads and writes record files by it, but does not require it
 

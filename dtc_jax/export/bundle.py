@@ -3,7 +3,6 @@
 import hashlib
 import importlib.metadata
 import importlib.resources
-import importlib.util
 import os
 import pathlib
 import subprocess
@@ -13,61 +12,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from dtc_jax import storage
-from dtc_jax.errors import InputError, UsageError, unknown_choice
+from dtc_jax.errors import InputError
 from dtc_jax.export import card, contract, interface, served
-from dtc_jax.export.served import Served
+from dtc_jax.export import formats as formats_lib
 from dtc_jax.tasks.trained import TrainedNetwork
 
-# Libraries of the extra `serve` that write a format and run it.
-_LIBRARIES = {
-    "stablehlo": ("flatbuffers",),
-    "onnx": ("onnx", "onnxruntime"),
-    "safetensors": ("safetensors",),
-}
-FORMATS = tuple(_LIBRARIES)
-# What a probability may differ by from the run's, whose own numbers are those of float32.
-TOLERANCES = {"float32": 1e-5, "bfloat16": 0.02, "float16": 0.02}
 _SUMS = "SHA256SUMS"
 _BUNDLED = ("verify.py", "client.py")
-
-
-def choose(formats: Sequence[str] = (), dtype: str = "float32") -> tuple[str, ...]:
-    """The formats to write: those that are named, or all whose libraries are installed.
-
-    Args:
-      formats: of `FORMATS`; none for all that take `dtype`.
-      dtype: of the computation.
-
-    Raises:
-      InputError: a library is missing; names the extra.
-      UsageError: there is no such format or dtype, or a format does not take the dtype.
-    """
-    for kind in formats:
-        if kind not in FORMATS:
-            raise unknown_choice("--format", kind, FORMATS)
-    if dtype not in TOLERANCES:
-        raise unknown_choice("--dtype", dtype, TOLERANCES)
-    if dtype == "bfloat16" and "onnx" in formats:
-        raise UsageError(
-            "--dtype=bfloat16: ONNX Runtime has no convolutions in bfloat16 on a CPU; use float16, "
-            "or omit onnx from --format."
-        )
-    wanted = formats or [kind for kind in FORMATS if (kind, dtype) != ("onnx", "bfloat16")]
-    missing = {
-        kind: [name for name in _LIBRARIES[kind] if importlib.util.find_spec(name) is None]
-        for kind in wanted
-    }
-    possible = tuple(kind for kind, names in missing.items() if not names)
-    absent = sorted({name for names in missing.values() for name in names})
-    if absent and (formats or not possible):
-        raise InputError(
-            f"--format={','.join(wanted)}: needs {' and '.join(absent)}; run "
-            "pip install 'dtc-jax[serve]'."
-        )
-    if absent:
-        left = ", ".join(kind for kind in wanted if kind not in possible)
-        print(f"Without {left}: install 'dtc-jax[serve]' for {' and '.join(absent)}.", flush=True)
-    return possible
 
 
 def check_free(out: storage.PathLike) -> None:
@@ -96,21 +47,21 @@ def write(
       out: its folder, new or empty.
       load: gives the network, with its threshold, and says where that is from.
       run: folder of the network's run, which the model card is made of.
-      formats: see `choose`.
-      dtype: that the network is computed in; a key of `TOLERANCES`. Weights stay in float32.
+      formats: see `formats.choose`.
+      dtype: of the computation, a key of `formats.TOLERANCES`. Weights stay in float32.
 
     Raises:
       InputError: `out` cannot be used; or a format does not give the numbers of the run, and
         nothing is left of the bundle.
       UsageError: there is no such format, or a field of the configuration cannot be exported.
     """
-    chosen = choose(formats, dtype)
+    chosen = formats_lib.choose(formats, dtype)
     check_free(out)
     with storage.atomic_folder(out) as folder:
         network, origin = load()
         what = served.make(network)
-        models = _write_models(what, folder, chosen, dtype)
-        precision: dict[str, Any] = {"dtype": dtype, "tolerance": TOLERANCES[dtype]}
+        models = formats_lib.write(what, folder, chosen, dtype)
+        precision: dict[str, Any] = {"dtype": dtype, "tolerance": formats_lib.TOLERANCES[dtype]}
         described = interface.describe(what, models, origin, precision)
         storage.write_json(folder / "preprocessing.json", described)
         print("cases of the contract: computing what the run answers", flush=True)
@@ -125,41 +76,6 @@ def write(
         storage.write_text(folder / "model_card.md", card.make(what, run, described))
         _write_sums(folder)
     print(f"Everything is in {out}/ (model_card.md first).")
-
-
-def _write_models(
-    what: Served, folder: pathlib.Path, formats: Sequence[str], dtype: str
-) -> dict[str, str]:
-    """Writes the models; their paths in the bundle by format."""
-    paths, notes = {}, {"task": what.network.config.task, **what.network.fingerprints}
-    if "onnx" in formats:
-        from dtc_jax.export import onnx_model
-
-        onnx_model.check(what.network)  # before other formats take their time
-    for kind in formats:
-        print(f"{kind}: writing", flush=True)
-        if kind == "stablehlo":
-            from dtc_jax.export import stablehlo
-
-            paths[kind], data = "stablehlo/model.stablehlo", stablehlo.make(what.computed_in(dtype))
-        elif kind == "onnx":
-            from dtc_jax.export import triton
-
-            paths[kind] = triton.path(what)
-            data = onnx_model.make(what, notes, dtype).SerializeToString()
-        else:
-            from dtc_jax.export import weights
-
-            paths[kind], data = "weights/model.safetensors", weights.make(what.network, notes)
-        path = folder / paths[kind]
-        path.parent.mkdir(parents=True)
-        path.write_bytes(data)
-        if kind == "onnx":
-            storage.write_text(path.parents[1] / "config.pbtxt", triton.config(what))
-        elif kind == "safetensors":
-            layout = weights.pytorch_layout(what.network)
-            storage.write_json(path.parent / "pytorch.json", layout)
-    return paths
 
 
 def _license() -> str:
@@ -193,7 +109,7 @@ def _verify(folder: pathlib.Path, formats: Sequence[str]) -> dict[str, float]:
         command = [sys.executable, "-I", str(folder / "verify.py"), f"--differences={found}"]
         done = subprocess.run(
             [*command, f"--format={','.join(formats)}"],
-            env=os.environ | {"JAX_PLATFORMS": "cpu"},
+            env=os.environ | {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""},
             capture_output=True,
             text=True,
             check=False,

@@ -1,5 +1,8 @@
 """A trained network as StableHLO: one artefact for CPU, CUDA and TPU, read back by JAX alone."""
 
+import contextlib
+from collections.abc import Iterator
+
 import jax
 import numpy as np
 from jax import export
@@ -27,4 +30,17 @@ def make(served: Served) -> bytes:
     def answer(*arrays: jax.Array) -> dict[str, jax.Array]:
         return served.answer(variables, *arrays)
 
-    return bytes(export.export(jax.jit(answer), platforms=PLATFORMS)(*shapes).serialize())
+    with without_folders():
+        return bytes(export.export(jax.jit(answer), platforms=PLATFORMS)(*shapes).serialize())
+
+
+@contextlib.contextmanager
+def without_folders() -> Iterator[None]:
+    """Keeps this machine's folders out of what an artefact says of its operations' source."""
+    name = "jax_hlo_source_file_canonicalization_regex"
+    former = getattr(jax.config, name)
+    jax.config.update(name, r"^.*[/\\]")
+    try:
+        yield
+    finally:
+        jax.config.update(name, former)

@@ -26,9 +26,9 @@ def run(
     Args:
       workdir: of a trained and evaluated run.
       out: new folder.
-      formats: of `bundle.FORMATS`; none for all that are installed.
+      formats: of `export.formats.FORMATS`; none for all that are installed.
       member: number of a fold, whose network alone is exported; None for the mean of all.
-      dtype: that the network is computed in, of `bundle.TOLERANCES`.
+      dtype: that the network is computed in, of `export.formats.TOLERANCES`.
 
     Raises:
       InputError: `workdir` has no trained network, `out` cannot be used, a library is missing, or

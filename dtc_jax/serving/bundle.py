@@ -2,10 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
 from typing import Any
-
-import numpy as np
 
 from dtc_jax.errors import InputError
 from dtc_jax.serving.bundled import client, verify
@@ -28,13 +25,13 @@ class Bundle:
     Attributes:
       path: its folder.
       described: contents of preprocessing.json.
-      model: inputs by name [B, ...] -> outputs by name [B, ...]; see `bundled.client`.
+      model: inputs by name [B, ...] -> outputs by name [B, ...], see `bundled.client.load`.
       runtime: what answers, with its version.
     """
 
     path: pathlib.Path
     described: dict[str, Any]
-    model: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
+    model: client.Model
     runtime: str
 
     @property
@@ -111,6 +108,6 @@ def read(path: PathLike, task: str) -> Bundle:
         text = " ".join(str(error).split())[:200]
         raise InputError(
             f"{path}: ONNX Runtime {onnxruntime.__version__} cannot read its model ({text}); "
-            "install a newer one."
+            "install a newer one, or export its run again."
         ) from error
     return Bundle(folder, described, model, f"ONNX Runtime {onnxruntime.__version__}")

@@ -19,8 +19,9 @@ def make_classifier(bundle: Bundle) -> Classifier:
     def answer(
         image: np.ndarray, mask: np.ndarray, heat: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        found = bundle.model({"image": image, "mask": mask})
-        return found["probability"].astype(float), found["heat"] if heat else None
+        wanted = ["probability", "heat"] if heat else ["probability"]
+        found = bundle.model({"image": image, "mask": mask}, wanted)
+        return found["probability"].astype(float), found.get("heat")
 
     depth, height, width = described["before_the_model"]["size_voxels"]
     crop = record.CropParams((depth, height, width))

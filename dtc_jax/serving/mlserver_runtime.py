@@ -6,8 +6,6 @@ copied into bundles. See docs/export.md.
 
 import asyncio
 import pathlib
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from mlserver import MLModel
@@ -25,7 +23,8 @@ class BundleRuntime(MLModel):
         """Loads the model."""
         assert self.settings.parameters is not None
         bundle = pathlib.Path(str(self.settings.parameters.uri))
-        self._model: Callable[[dict[str, np.ndarray]], dict[str, Any]] = client.load(bundle, "onnx")
+        self._model = client.load(bundle, "onnx")
+        self._outputs = [one["name"] for one in client.describe(bundle)["outputs"]]
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
@@ -35,14 +34,15 @@ class BundleRuntime(MLModel):
           InferenceError: an input is missing, or has another shape or dtype; the server says so.
         """
         arrays = {one.name: self.decode(one, default_codec=NumpyCodec) for one in payload.inputs}
+        wanted = [one.name for one in payload.outputs or []] or self._outputs
+        unknown = [name for name in wanted if name not in self._outputs]
+        if unknown:
+            known = ", ".join(self._outputs)
+            raise InferenceError(f"{unknown[0]}: no such output; there are {known}.")
         try:
-            answer = await asyncio.to_thread(self._model, arrays)
+            answer = await asyncio.to_thread(self._model, arrays, wanted)
         except ValueError as error:
             raise InferenceError(str(error)) from error
-        wanted = [one.name for one in payload.outputs or []] or list(answer)
-        unknown = [name for name in wanted if name not in answer]
-        if unknown:
-            raise InferenceError(f"{unknown[0]}: no such output; there are {', '.join(answer)}.")
         outputs = [_output(name, answer[name]) for name in wanted]
         return InferenceResponse(
             id=payload.id, model_name=self.name, model_version=self.version, outputs=outputs

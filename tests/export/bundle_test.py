@@ -17,7 +17,7 @@ import pytest
 from configs import vnet
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.experiment import network as network_lib
-from dtc_jax.export import bundle, onnx_model
+from dtc_jax.export import bundle, formats, onnx_model
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.classify import classify
 from dtc_jax.networks.classifier import make_classifier
@@ -46,7 +46,7 @@ def _described(folder: pathlib.Path) -> dict:
 def test_a_bundle_has_all_that_goes_with_a_network(exported, runs):
     names = {path.relative_to(exported).as_posix() for path in exported.rglob("*")}
     described = _described(exported)
-    assert set(described["models"]) == set(bundle.FORMATS)
+    assert set(described["models"]) == set(formats.choose())
     assert names >= {
         *described["models"].values(),
         *("model_card.md", "verify.py", "client.py", "SHA256SUMS", "LICENSE"),
@@ -149,7 +149,7 @@ def test_in_fewer_bits_the_difference_is_stored_and_has_a_limit(
     card = (out / "model_card.md").read_text()
     assert "Computed in float16." in card
     assert f"onnx {found:.1e}" in card
-    monkeypatch.setitem(bundle.TOLERANCES, "float16", found / 2)
+    monkeypatch.setitem(formats.TOLERANCES, "float16", found / 2)
     assert call("--mode=export", *given, f"--out={tmp_path / 'other'}") == 1
     assert "differs by" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
@@ -287,11 +287,17 @@ def test_bad_input_is_refused_before_anything_is_written(runs, tmp_path, call, c
     empty.mkdir()
     bare = shutil.copytree(runs / "classifier", tmp_path / "bare")
     shutil.rmtree(bare / "checkpoints")
+    newer = shutil.copytree(runs / "classifier", tmp_path / "newer")
+    config = json.loads((newer / "config.json").read_text())
+    config["model"]["a_later_field"] = 1
+    (newer / "config.json").write_text(json.dumps(config))
     good = runs / "classifier"
     before = sorted(tmp_path.rglob("*"))
     for workdir, place, more, code, message in (
         (good, filled, (), 1, "filled: contains files"),
         (good, filled / "file", (), 1, "file: is a file"),
+        (good, filled / "file" / "below", (), 1, "below: cannot be written"),
+        (newer, out, (), 1, "does not fit this version of dtc-jax"),
         (empty, out, (), 1, "not the folder of a run"),
         (bare, out, (), 1, "bare"),
         (good, out, ("--format=onxx",), 2, "Did you mean 'onnx'"),
@@ -303,5 +309,10 @@ def test_bad_input_is_refused_before_anything_is_written(runs, tmp_path, call, c
         assert sorted(tmp_path.rglob("*")) == before
     assert call("--mode=report", "--format=onnx") == 2
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"needs onnx and onnxruntime.*dtc-jax\[serve\]"):
-        bundle.choose(["onnx"])
+    for kinds, message in (
+        (["onnx"], r"needs onnx and onnxruntime; run pip install 'dtc-jax\[serve\]'"),
+        (["savedmodel"], r"needs tensorflow; run pip install 'dtc-jax\[savedmodel\]'"),
+        (["safetensors", "savedmodel"], r"'dtc-jax\[savedmodel,serve\]'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            formats.choose(kinds)

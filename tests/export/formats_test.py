@@ -1,5 +1,7 @@
 """Each format gives the run's own numbers, whatever the configuration says."""
 
+import pathlib
+
 import jax
 import numpy as np
 import onnx
@@ -16,6 +18,7 @@ from dtc_jax.models import vnet as vnet_lib
 from dtc_jax.tasks import segmentation
 from dtc_jax.tasks.trained import Member, TrainedNetwork
 
+ROOT = pathlib.Path(__file__).parents[2]
 # Fields of both networks that say how they are computed, or that only the size depends on.
 HOW = {"se_ratio", "dtype", "axis_name", "conv", "remat"}
 SENETS = [
@@ -139,6 +142,8 @@ def test_stablehlo_is_one_artefact_for_every_batch_and_platform(drawn, make):
     model = export.deserialize(bytearray(stablehlo.make(one)))
     assert model.platforms == stablehlo.PLATFORMS
     text = model.mlir_module()
+    assert "served.py" in text  # where an operation is from, without the folders of this machine
+    assert str(ROOT) not in text
     assert "[b, 0, 1, f]x[0, 1, i, o]" in text  # over planes, for a CPU
     assert "[b, 0, 1, 2, f]x[0, 1, 2, i, o]" in text  # native, for the others
     given = arrays(one, 3)

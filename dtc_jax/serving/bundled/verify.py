@@ -1,13 +1,14 @@
 """Does this bundle give the numbers it promises, and is it whole?
 
-    python verify.py [BUNDLE] [--format=onnx,stablehlo,safetensors]
+    python verify.py [BUNDLE] [--format=onnx,stablehlo,savedmodel,safetensors]
 
 First every file is held against SHA256SUMS, then each format's own runtime answers the cases of
 contract/: no probability may differ by more than 1e-5, and no decision may flip. Of a bundle in
 fewer bits, preprocessing.json states by how much one may differ; decisions flip only where the
 run's probability is no further than that from the threshold, and are counted. NumPy is needed
-and, for onnx, ONNX Runtime; for stablehlo, JAX. Without --format, what cannot be run here is left
-out and named. The exit code is 0 where all is well and 1 where it is not.
+and, for onnx, ONNX Runtime; for stablehlo, JAX; for savedmodel, TensorFlow. Without --format, what
+cannot be run here is left out and named. The exit code is 0 where all is well and 1 where it is
+not.
 """
 
 import argparse
@@ -166,7 +167,7 @@ def verify(bundle: pathlib.Path, formats: list[str]) -> dict[str, float]:
         flipped = f"{flips} decisions near the threshold flip" if flips else "no decision flips"
         print(f"{kind}: {cases} cases, probabilities within {largest:.1e}, {flipped}")
     if not differences and set(models) - {"safetensors"} and not formats:
-        raise Failed("no model could be run; install onnxruntime or jax")
+        raise Failed("no model could be run; install onnxruntime, jax or tensorflow")
     return differences
 
 
@@ -187,7 +188,8 @@ def main() -> int:
         print(f"verify.py: {error or type(error).__name__}", file=sys.stderr)
         return 1
     except Exception as error:  # of a runtime that cannot read its model
-        print(f"verify.py: {type(error).__name__}: {error}", file=sys.stderr)
+        text = " ".join(str(error).split())[:300]
+        print(f"verify.py: {type(error).__name__}: {text}", file=sys.stderr)
         return 1
     return 0
 
