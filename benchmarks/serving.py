@@ -1,75 +1,156 @@
-"""Latency and throughput of a bundle's formats beside JAX, in one run.
+"""Latency and throughput of the serving formats beside JAX and PyTorch, in one run.
 
-    python -m benchmarks.serving BUNDLE RUN [--repeats=5] [--batches=1,8,32]
+    python -m benchmarks.serving [--networks=senet:demo,vnet:demo,senet] [--format=onnx,stablehlo]
+      [--batches=1,8,32] [--repeats=5]
 
-BUNDLE is of `--mode=export --workdir=RUN`. The formats take turns, so that a machine that slows
-down slows all of them. Printed are medians. Each runtime uses as many threads as it likes.
+The networks have the shape of the named configurations and random weights, without mirror images.
+Everything is written and compiled first. Then, for each size of batch, the formats take turns, so
+that a machine that slows down slows all of them. Printed are medians, and the largest difference
+in probability from JAX. All begin with HU and end with the probability; StableHLO and SavedModel
+also compute heat maps, which they cannot leave out. PyTorch, where it is installed, runs eagerly.
+Each runtime uses as many threads as it likes.
 """
 
 import argparse
+import importlib
+import importlib.metadata
 import importlib.util
 import pathlib
+import platform
 import statistics
+import tempfile
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
+import jax
 import numpy as np
 
-from dtc_jax.experiment import network
-from dtc_jax.export import served
+from dtc_jax import storage
+from dtc_jax.export import formats, interface, served, weights
+from dtc_jax.imaging.preprocess import preprocess
+from dtc_jax.serving.bundled import client
+from dtc_jax.tasks import registry
+from dtc_jax.tasks.trained import Member, TrainedNetwork
 
-Call = Callable[[dict[str, np.ndarray]], Any]
+Call = Callable[[dict[str, np.ndarray]], np.ndarray]
+NETWORKS = ("senet:demo", "vnet:demo", "senet")  # the last has the paper's width
+_LIBRARIES = ("jax", "onnxruntime", "torch", "tensorflow-cpu", "tensorflow")
 
 
 def main() -> None:
-    """Prints a table: batch, format, milliseconds, examples a second, largest difference."""
+    """Prints a table: network, batch, format, milliseconds, examples a second, difference."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("bundle", type=pathlib.Path)
-    parser.add_argument("run", type=pathlib.Path)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--networks", default=",".join(NETWORKS))
+    parser.add_argument("--format", default="")
     parser.add_argument("--batches", default="1,8,32")
+    parser.add_argument("--repeats", type=int, default=5)
     flags = parser.parse_args()
-    calls = _calls(flags.bundle, flags.run)
-    with np.load(flags.bundle / "contract" / "eight.npz") as file:
-        cases = {name: array for name, array in file.items() if not name.startswith("expected")}
-    for batch in map(int, flags.batches.split(",")):
-        arrays = {
-            name: np.resize(array, (batch, *array.shape[1:])) for name, array in cases.items()
-        }
-        answers = {name: call(arrays)["probability"] for name, call in calls.items()}
-        seconds: dict[str, list[float]] = {name: [] for name in calls}
-        for _ in range(flags.repeats):
-            for name, call in calls.items():
-                start = time.perf_counter()
-                call(arrays)
-                seconds[name].append(time.perf_counter() - start)
-        for name, values in seconds.items():
-            median = statistics.median(values)
-            away = abs(answers[name] - answers["jax"]).max()
-            print(
-                f"batch {batch:<4}{name:<11}{1e3 * median:9.1f} ms{batch / median:9.1f} examples/s"
-                f"{away:10.1e}",
-                flush=True,
-            )
+    kinds = formats.choose([kind for kind in flags.format.split(",") if kind])
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = []
+        for name in flags.networks.split(","):
+            one = _served(name)
+            calls = _calls(one, pathlib.Path(folder, name.replace(":", "-")), kinds)
+            for batch in map(int, flags.batches.split(",")):
+                arrays = _arrays(one, batch)
+                answers = {kind: call(arrays) for kind, call in calls.items()}
+                prepared.append((name, batch, arrays, calls, answers))
+        print(f"\n{_machine()}; medians of {flags.repeats}", flush=True)
+        for name, batch, arrays, calls, answers in prepared:
+            seconds = _seconds(calls, arrays, flags.repeats)
+            for kind, median in seconds.items():
+                away = abs(answers[kind] - answers["jax"]).max()
+                print(
+                    f"{name:<12}batch {batch:<4}{kind:<11}{1e3 * median:9.1f} ms"
+                    f"{batch / median:9.1f} examples/s{away:9.1e}",
+                    flush=True,
+                )
 
 
-def _calls(bundle: pathlib.Path, run: pathlib.Path) -> dict[str, Call]:
-    """The network of the run in JAX, and each model of the bundle by its own client."""
-    spec = importlib.util.spec_from_file_location("client", bundle / "client.py")
-    if spec is None or spec.loader is None:
-        raise SystemExit(f"{bundle}: has no client.py; give a bundle of --mode=export.")
-    client = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(client)
-    trained = network.load(run)
-    if not trained.task.finds_lesions:
-        trained = network.load_with_threshold(run, trained.config.task)
-    in_jax = served.make(trained)
-    calls: dict[str, Call] = {"jax": lambda arrays: in_jax.on_cpu(*arrays.values())}
-    for kind in client.describe(bundle)["models"]:
+def _served(name: str) -> served.Served:
+    """A network of a configuration, such as 'senet:demo', with random weights."""
+    module, _, variant = name.partition(":")
+    config = importlib.import_module(f"configs.{module}").get_config(variant).unlock()
+    config.predict.mirror = False
+    task = registry.of(config)
+    init = jax.jit(task.make_task(config).init)
+    variables = jax.device_get(init(jax.random.key(0)))
+    return served.make(TrainedNetwork(task, (Member(config, *variables, {}),), 0.5))
+
+
+def _calls(one: served.Served, folder: pathlib.Path, kinds: Sequence[str]) -> dict[str, Call]:
+    """The network in JAX, in each format by the bundle's own client, and in PyTorch."""
+    network = one.network
+
+    def in_jax(arrays: dict[str, np.ndarray]) -> np.ndarray:
+        mask = arrays.get("mask", np.zeros_like(arrays["image"], np.uint8))
+        return np.asarray(network.probability(arrays["image"], mask))
+
+    calls: dict[str, Call] = {"jax": in_jax}
+    models = formats.write(one, folder, kinds, "float32")
+    described = interface.describe(one, models, "none", {})
+    storage.write_json(folder / "preprocessing.json", described)
+    for kind in models:
         if kind != "safetensors":
-            calls[kind] = client.load(bundle, kind)
+            calls[kind] = _by_client(client.load(folder, kind))
+    if importlib.util.find_spec("torch") is not None:
+        calls["pytorch"] = _pytorch(one)
     return calls
+
+
+def _by_client(model: client.Model) -> Call:
+    return lambda arrays: model(arrays, ["probability"])["probability"]
+
+
+def _pytorch(one: served.Served) -> Call:
+    """The same in PyTorch, from HU on; its preprocessing is NumPy's."""
+    import torch
+
+    from benchmarks import pytorch_networks
+
+    network, config = one.network, one.network.config
+    spec = network.task.make_predict_preprocess(config)
+    module = pytorch_networks.make(config, spec.channels)
+    pytorch_networks.load(module, weights.named(network), weights.pytorch_layout(network))
+
+    def call(arrays: dict[str, np.ndarray]) -> np.ndarray:
+        mask = arrays.get("mask", np.zeros_like(arrays["image"], np.uint8))
+        x = preprocess(arrays["image"], mask, spec, np)  # [B, D, H, W, C]
+        with torch.inference_mode():
+            return module(torch.from_numpy(np.moveaxis(x, -1, 1).copy())).sigmoid().numpy()
+
+    return call
+
+
+def _arrays(one: served.Served, batch: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    image = rng.integers(-1000, 400, (batch, *one.shape)).astype(np.int16)
+    mask = (rng.random(image.shape) > 0.5).astype(np.uint8)
+    return {"image": image, "mask": mask} if one.uses_mask else {"image": image}
+
+
+def _seconds(calls: dict[str, Call], arrays: dict[str, np.ndarray], repeats: int) -> dict:
+    """The median of each call; they take turns."""
+    taken: dict[str, list[float]] = {kind: [] for kind in calls}
+    for _ in range(repeats):
+        for kind, call in calls.items():
+            start = time.perf_counter()
+            call(arrays)
+            taken[kind].append(time.perf_counter() - start)
+    return {kind: statistics.median(values) for kind, values in taken.items()}
+
+
+def _machine() -> str:
+    """CPU, Python and the versions of the libraries that are there."""
+    cpu = platform.processor() or platform.machine()
+    info = pathlib.Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    cores = sum(line.startswith("processor") for line in lines)
+    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    found = {one.metadata["Name"]: one.version for one in importlib.metadata.distributions()}
+    libraries = [f"{name} {found[name]}" for name in _LIBRARIES if name in found]
+    python = f"Python {platform.python_version()}"
+    return ", ".join([f"{cores} x {names[0] if names else cpu}", python, *libraries])
 
 
 if __name__ == "__main__":

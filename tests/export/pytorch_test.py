@@ -33,26 +33,22 @@ def segmenter():
 
 @pytest.mark.parametrize("make", [classifier, segmenter])
 def test_the_logits_are_those_of_the_run(drawn, make):
-    from tests.export import pytorch_networks
+    from benchmarks import pytorch_networks
 
     config = make()
     config.predict.mirror = False
     network = drawn(config)
     arrays = load(weights.make(network, {}))
     layout = json.loads(json.dumps(weights.pytorch_layout(network)))
-    model = config.model
-    if make is classifier:
-        other = pytorch_networks.SENet(model.width, model.stages, 2, model.stem_stride)
-        shape = tuple(config.data.size_mm)
-    else:
-        other = pytorch_networks.VNet(model.widths, model.convolutions, model.kernel_size)
-        shape = tuple(config.predict.crop_mm)
+    spec = network.task.make_predict_preprocess(config)
+    shape = tuple(config.data.size_mm if make is classifier else config.predict.crop_mm)
+    other = pytorch_networks.make(config, spec.channels)
     pytorch_networks.load(other, arrays, layout)
     rng = np.random.default_rng(0)
     image = rng.integers(-1000, 400, (3, *shape)).astype(np.int16)
     mask = (rng.random(image.shape) > 0.5).astype(np.uint8)
     expected = np.asarray(network.on_device(image, mask))
-    x = preprocess(image, mask, network.task.make_predict_preprocess(config), np)
+    x = preprocess(image, mask, spec, np)
     with torch.no_grad():
         logits = other(torch.from_numpy(np.moveaxis(x, -1, 1).copy())).numpy()
     assert np.ptp(expected) > 1e-3

@@ -1,21 +1,25 @@
 """SE-Net and SE V-Net in PyTorch, by the names and layouts of a bundle's `weights/pytorch.json`.
 
 Of the options of the networks, those of the published configurations: batch norm, squeeze-and-
-excitation everywhere, the shortcut added before pooling.
+excitation everywhere, the shortcut added before pooling. Tests hold them against the networks, and
+`benchmarks.serving` against their speed.
 """
 
+import ml_collections
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 
 class SqueezeExcite(nn.Module):
+    """A factor for each channel."""
+
     def __init__(self, channels: int, ratio: int = 4):
         super().__init__()
         self.squeeze = nn.Conv3d(channels, max(1, channels // ratio), 1)
         self.excite = nn.Conv3d(max(1, channels // ratio), channels, 1)
 
-    def forward(self, x):
+    def forward(self, x):  # noqa: D102
         gate = self.squeeze(x.mean(dim=(2, 3, 4), keepdim=True)).relu()
         return x * self.excite(gate).sigmoid()
 
@@ -33,7 +37,7 @@ class Stage(nn.Module):
         if inputs != outputs:
             self.projection = nn.Conv3d(inputs, outputs, 1, bias=False)
 
-    def forward(self, x):
+    def forward(self, x):  # noqa: D102
         y = self.norm2(self.conv2(self.norm1(self.conv1(x)).relu()))
         shortcut = self.projection(x) if hasattr(self, "projection") else x
         return F.max_pool3d((shortcut + self.se(y)).relu(), 2)
@@ -51,7 +55,7 @@ class SENet(nn.Module):
             setattr(self, f"stage{i + 1}", Stage(width * 2 ** max(0, i - 1), width * 2**i))
         self.head = nn.Linear(width * 2 ** (stages - 1), 1)
 
-    def forward(self, x):
+    def forward(self, x):  # noqa: D102
         x = self.stem_norm(self.stem(_same(x, 3, self.stem.stride[0]))).relu()
         for i in range(self.stages):
             x = getattr(self, f"stage{i + 1}")(x)
@@ -59,9 +63,9 @@ class SENet(nn.Module):
 
 
 class Convolutions(nn.Module):
-    """`count` times conv, norm, PReLU; squeeze-and-excitation; plus the shortcut, PReLU."""
+    """`count` times conv, norm, activation; squeeze-and-excitation; the shortcut, activation."""
 
-    def __init__(self, inputs: int, outputs: int, count: int, kernel_size: int):
+    def __init__(self, inputs: int, outputs: int, count: int, kernel_size: int, activation: type):
         super().__init__()
         self.count = count
         for i in range(1, count + 1):
@@ -69,10 +73,10 @@ class Convolutions(nn.Module):
             convolution = nn.Conv3d(first, outputs, kernel_size, padding="same", bias=False)
             setattr(self, f"conv{i}", convolution)
             setattr(self, f"norm{i}", nn.BatchNorm3d(outputs))
-            setattr(self, f"activation{i}", nn.PReLU())
+            setattr(self, f"activation{i}", activation())
         self.se = SqueezeExcite(outputs)
 
-    def forward(self, x, shortcut):
+    def forward(self, x, shortcut):  # noqa: D102
         for i in range(1, self.count + 1):
             x = getattr(self, f"norm{i}")(getattr(self, f"conv{i}")(x))
             if i < self.count:
@@ -84,13 +88,17 @@ class VNet(nn.Module):
     """[B, C, D, H, W] in [0, 1], sides divisible by 2^(levels - 1) -> logits [B, D, H, W]."""
 
     def __init__(
-        self, widths: tuple[int, ...], convolutions: tuple[int, ...], kernel_size: int = 5
+        self,
+        widths: tuple[int, ...],
+        convolutions: tuple[int, ...],
+        kernel_size: int = 5,
+        activation: type = nn.PReLU,
     ):
         super().__init__()
         self.levels = len(widths)
         for i, (width, count) in enumerate(zip(widths, convolutions, strict=True), start=1):
             first = 1 if i == 1 else width
-            setattr(self, f"encoder{i}", Convolutions(first, width, count, kernel_size))
+            setattr(self, f"encoder{i}", Convolutions(first, width, count, kernel_size, activation))
             for name, module in (
                 ("down", nn.Conv3d(widths[i - 2], width, 2, stride=2, bias=False)),
                 (
@@ -101,9 +109,10 @@ class VNet(nn.Module):
                 if i != (1 if name == "down" else self.levels):
                     setattr(self, f"{name}{i}", module)
                     setattr(self, f"{name}{i}_norm", nn.BatchNorm3d(width))
-                    setattr(self, f"{name}{i}_activation", nn.PReLU())
+                    setattr(self, f"{name}{i}_activation", activation())
             if i < self.levels:
-                setattr(self, f"decoder{i}", Convolutions(2 * width, width, count, kernel_size))
+                decoder = Convolutions(2 * width, width, count, kernel_size, activation)
+                setattr(self, f"decoder{i}", decoder)
         self.head1 = nn.Conv3d(widths[0], 1, 1)
 
     def _changed(self, name: str, x):
@@ -112,7 +121,7 @@ class VNet(nn.Module):
         )
         return activation(norm(module(x)))
 
-    def forward(self, x):
+    def forward(self, x):  # noqa: D102
         skips = []
         for i in range(1, self.levels + 1):
             x = self._changed(f"down{i}", x) if skips else x
@@ -122,6 +131,20 @@ class VNet(nn.Module):
             x = self._changed(f"up{i}", x)
             x = getattr(self, f"decoder{i}")(torch.cat([x, skips[i - 1]], dim=1), x)
         return self.head1(x)[:, 0]
+
+
+def make(config: ml_collections.ConfigDict, channels: int) -> nn.Module:
+    """The network of a configuration.
+
+    Args:
+      config: with `task` and `model`; options of which there is no other here are not looked at.
+      channels: of the input.
+    """
+    model = config.model
+    if config.task != "segmentation":
+        return SENet(model.width, model.stages, channels, model.stem_stride)
+    activation = {"relu": nn.ReLU, "prelu": nn.PReLU}[model.activation]
+    return VNet(model.widths, model.convolutions, model.kernel_size, activation)
 
 
 def load(network: nn.Module, arrays: dict, layout: dict) -> nn.Module:
