@@ -44,8 +44,8 @@ def drivers_of_the_score(run: ReportRun) -> page.Section:
             "score-and-size",
             pd.DataFrame(size),
             "How far size explains the score. AUC at equal size: how often a refractory lesion "
-            "scores above an avid one whose diameter is in the same millimetre; a score that knows "
-            "the size alone gets about .5.",
+            "scores above an avid one whose diameter is in the same half millimetre. A score that "
+            "knows the size alone gets little more than .5, as the row of the diameter shows.",
         )
     ]
     if beyond:

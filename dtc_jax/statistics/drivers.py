@@ -10,7 +10,7 @@ from scipy import stats
 from dtc_jax.statistics import jackknife, roc
 from dtc_jax.statistics.estimate import Estimate
 
-STRATUM_MM = 1.0
+STRATUM_MM = 0.5  # in 1 mm, size alone still reaches .63 on lung nodules
 _EXPLAINED = 1e10  # condition of a matrix of correlations where one follows from the others
 
 
@@ -57,7 +57,7 @@ def auc_at_equal_size(
     """How often a positive lesion scores above a negative one of its own size.
 
     Lesions are compared within strata of `STRATUM_MM`, as in the stratified Wilcoxon test of van
-    Elteren. Each pair counts the same. A score that knows the size alone gets about .5.
+    Elteren. Each pair counts the same. A score that knows the size alone gets little more than .5.
 
     Args:
       labels: [N] 0 or 1.

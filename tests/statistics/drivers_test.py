@@ -31,9 +31,9 @@ def test_size_alone_tells_nothing_at_equal_size_and_texture_does():
     assert both.n == len(label)
 
 
-def test_pairs_are_those_of_the_same_millimetre():
+def test_pairs_are_those_of_the_same_half_millimetre():
     label = np.array([1, 0, 1, 0, 0, 1])
-    diameter = np.array([4.1, 4.9, 5.0, 5.9, 5.5, 9.0])  # the last has no partner
+    diameter = np.array([4.1, 4.4, 5.5, 5.9, 5.6, 9.0])  # the last has no partner
     score = np.array([0.9, 0.1, 0.2, 0.3, 0.1, 0.0])
     found = drivers.auc_at_equal_size(label, score, diameter, np.arange(6))
     assert found.value == pytest.approx((1 + 1) / 3)
