@@ -30,13 +30,13 @@ def make(served: Served, run: pathlib.Path, described: Mapping[str, Any]) -> str
         f"# {described['network']}, {described['task']}",
         _NOTICE,
         "## Model",
-        *_model(served, described, config),
+        *_model(served, described),
         "## Data",
         *_data(config, data, metrics, init),
         "## Figures",
         *(_figures(metrics) if metrics else ["The run was not evaluated."]),
         "## Limits",
-        *_limits(config, metrics),
+        *_limits(config, metrics, len(served.network.members)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -45,13 +45,15 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
     return storage.read_json(path) if path.is_file() else {}
 
 
-def _model(served: Served, described: Mapping[str, Any], config: dict[str, Any]) -> Iterator[str]:
-    threshold, members = described["threshold"], described["members"]
-    several = f" The probability is that of the mean logit of {members} networks, one a fold."
-    yield (
-        f"{served.network.task.words.noun.capitalize()}: {_listed(config['model'])}."
-        f"{several if members > 1 else ''}"
-    )
+def _model(served: Served, described: Mapping[str, Any]) -> Iterator[str]:
+    threshold, members = described["threshold"], len(served.network.members)
+    common, own = _networks(served)
+    yield f"{served.network.task.words.noun.capitalize()}: {_listed(common)}."
+    together = [f"{members} folds"] * (members > 1) + [f"{len(own)} networks"] * (len(own) > 1)
+    if together:
+        yield f"The probability is that of the mean logit of {' of '.join(together)}."
+    if len(own) > 1:
+        yield "\n".join(f"- {_listed(of_one) or 'with another seed'}" for of_one in own)
     yield f"Threshold: {number(threshold['value'], 4)} ({threshold['origin']})."
     precision = described["precision"]
     if precision["dtype"] != "float32":
@@ -62,6 +64,18 @@ def _model(served: Served, described: Mapping[str, Any], config: dict[str, Any])
         )
     marks = described["fingerprints"]
     yield f"SHA-256 of the weights: `{marks['weights']}`; of what made them: `{marks['config']}`."
+
+
+def _networks(served: Served) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Fields of the networks that decide together in a fold: common ones, and those of each."""
+    each = []
+    for one in served.network.members[0].networks:
+        config = fields.plain(one.config)
+        flat = fields.flat({"crop mm": config["preprocess"]["crop_mm"], **config["model"]})
+        each.append(dict(flat) | {"spacing mm": config["preprocess"]["spacing_mm"]})
+    first, *others = each
+    common = {name: value for name, value in first.items() if all(o[name] == value for o in others)}
+    return common, [{k: v for k, v in of_one.items() if k not in common} for of_one in each]
 
 
 def _data(
@@ -113,16 +127,20 @@ def _is_estimate(value: Any) -> bool:
     return isinstance(value, dict) and {"value", "low", "high", "n", "patients"} <= value.keys()
 
 
-def _limits(config: dict[str, Any], metrics: Mapping[str, Any]) -> Iterator[str]:
+def _limits(config: dict[str, Any], metrics: Mapping[str, Any], members: int) -> Iterator[str]:
     points = ["It was tested on no other data than those above."]
     if config["data"]["source"] == "phantom":
         points.append("It was trained on simulated scans: it says nothing about patients.")
     if config["split"]["unit"] != "patient":
         points.append("Lesions of one patient are on both sides of the split: figures are biased.")
     if config["split"]["folds"]:
+        what = (
+            "The mean of the networks, which is what this model is, was tested on no patient."
+            if members > 1
+            else "This model is the network of one of the folds."
+        )
         points.append(
-            "The figures are those of each fold's network on its own test patients. The mean of "
-            "the networks, which is what this model is, was tested on no patient."
+            f"The figures are those of each fold's network on its own test patients. {what}"
         )
     if not metrics:
         points.append("Its performance is unknown.")

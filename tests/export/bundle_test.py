@@ -8,20 +8,22 @@ import re
 import shutil
 import subprocess
 import sys
+import types
 
 import numpy as np
 import onnx
 import pandas as pd
 import pytest
 
-from configs import vnet
+from configs import senet, vnet
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.experiment import network as network_lib
-from dtc_jax.export import bundle, formats, onnx_model
+from dtc_jax.export import bundle, card, formats, onnx_model
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.classify import classify
 from dtc_jax.networks.classifier import make_classifier
 from dtc_jax.runs import export
+from dtc_jax.tasks.trained import Member
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +81,17 @@ def test_the_card_is_made_of_the_run_and_names_no_patient(exported, runs):
             written = path.read_text()
             for name in {*table.patient_id, *table.lesion_id}:
                 assert not re.search(rf"\b{name}\b", written), (path.name, name)
+
+
+def test_the_card_has_each_of_the_networks_that_decide_together():
+    config = senet.get_config("nodules")
+    member = Member(config, (None, None), (None, None), {})
+    made = types.SimpleNamespace(network=types.SimpleNamespace(members=(member,)))
+    common, own = card._networks(made)
+    assert common["width"] == 16
+    assert {"crop mm": [48, 48, 48], "spacing mm": 1.5} in own
+    assert {"crop mm": [32, 32, 32], "spacing mm": 1.0} in own
+    assert not {"crop mm", "spacing mm"} & common.keys()
 
 
 def test_it_is_verified_without_this_project(exported, tmp_path):
@@ -239,6 +252,11 @@ def test_folds_decide_together_or_one_alone(runs, tmp_path, capsys):
             assert described["threshold"]["value"] == pytest.approx(both.threshold)
             assert "mean of the folds" in described["threshold"]["origin"]
             assert "was tested on no patient" in (out / "model_card.md").read_text()
+            assert "that of the mean logit of 2 folds." in (out / "model_card.md").read_text()
+        else:
+            card_of_one = (out / "model_card.md").read_text()
+            assert "This model is the network of one of the folds." in card_of_one
+            assert "mean logit" not in card_of_one
     assert "no decision flips" in capsys.readouterr().out
     together, alone = (found[key]["expected_probability"] for key in (None, 1))
     assert np.abs(together - alone).max() > 1e-3
