@@ -1,8 +1,9 @@
 """`--mode=leakage`: how much a split by lesions gains, and whether the network knows patients.
 
 The same network is trained twice in cross-validation, on folds of patients and on folds of lesions,
-so that both runs test the same lesions and their AUCs are compared in pairs. Then the networks of
-the folds of patients are asked whether lesions of one patient, all unseen, look alike to them.
+so that both runs test the same lesions and their AUCs, or of a segmenter the Dice of their patches,
+are compared in pairs. Then a classifier's networks of the folds of patients are asked whether
+lesions of one patient, all unseen, look alike to them.
 """
 
 import pathlib
@@ -12,7 +13,7 @@ import ml_collections
 import numpy as np
 import pandas as pd
 
-from dtc_jax import storage
+from dtc_jax import csv_reader, storage
 from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.errors import UsageError
 from dtc_jax.experiment import folds, network, report
@@ -22,6 +23,7 @@ from dtc_jax.statistics import predictions_table
 from dtc_jax.statistics.formatting import estimate
 from dtc_jax.tasks import registry
 from dtc_jax.tasks.lesion_figures import PREDICTIONS
+from dtc_jax.tasks.patch_figures import CASES
 
 _FOLDS = 3  # where the configuration has a hold-out split: both runs must test the same lesions
 _UNITS = ("lesion", "patient")
@@ -37,26 +39,40 @@ def run(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> dict[st
 
     Raises:
       InputError: see `train`.
-      UsageError: the configuration is not a classifier's.
+      UsageError: the configuration is neither a classifier's nor a segmenter's.
       Stopped: a signal came; the state is saved.
     """
-    if registry.of(config).make_features is None:
-        raise UsageError(f"--mode=leakage is for a classifier; config.task is {config.task!r}.")
+    table = registry.of(config).table
+    if table not in (PREDICTIONS, CASES):
+        raise UsageError(
+            f"--mode=leakage is for a classifier or a segmenter; config.task is {config.task!r}."
+        )
     folder = pathlib.Path(workdir)
     configs = {unit: split_by(config, unit) for unit in _UNITS}
-    tested = {}
     for unit, of_unit in configs.items():
         print(f"--- {of_unit.split.folds} folds of {unit}s", flush=True)
         train.run(of_unit, folder / unit)
-        tested[unit] = predictions_table.read(folder / unit / PREDICTIONS)
-    figures = {
-        "gap": leakage_lib.gap(tested["lesion"], tested["patient"]),
-        "identity": _identity(configs["patient"], folder / "patient"),
-    }
+    paths = [folder / unit / table for unit in _UNITS]
+    figures: dict[str, Any]
+    if table == PREDICTIONS:
+        figures = {
+            "gap": leakage_lib.gap(*map(predictions_table.read, paths)),
+            "identity": _identity(configs["patient"], folder / "patient"),
+        }
+    else:
+        figures = {"gap": leakage_lib.dice_gap(*(_cases(config, path) for path in paths))}
     storage.write_json(folder / "leakage.json", figures)
-    report.write([folder / unit / PREDICTIONS for unit in _UNITS], folder / "report")
+    if table == PREDICTIONS:
+        report.write(paths, folder / "report")
     print(_summary(figures))
     return figures
+
+
+def _cases(config: ml_collections.ConfigDict, path: pathlib.Path) -> pd.DataFrame:
+    """The cases of the divided cohort; those of others are tested in every fold."""
+    return make_rule(config.split).of_cohort(
+        csv_reader.read_table(path, ("patient_id", "lesion_id"))
+    )
 
 
 def split_by(config: ml_collections.ConfigDict, unit: str) -> ml_collections.ConfigDict:
@@ -89,14 +105,16 @@ def _padded(parts: list[np.ndarray]) -> np.ndarray:
 
 
 def _summary(figures: dict[str, dict]) -> str:
-    gap, probe = figures["gap"], figures["identity"]
-    difference, chance = gap["auc_gap"], probe["chance"]
+    gap, probe = figures["gap"], figures.get("identity")
+    name, what = ("AUC", "lesions") if "auc_gap" in gap else ("Dice", "patches")
+    difference = gap[f"{name.lower()}_gap"]
     lines = [
-        f"split by lesion: {gap['siblings']:.0%} of the tested lesions "
-        f"have a sibling in training; AUC gained by it {estimate(difference, sign='+')}, "
-        f"n = {difference['n']} lesions of {difference['patients']} patients"
+        f"split by lesion: {gap['siblings']:.0%} of the tested {what} "
+        f"have a sibling in training; {name} gained by it {estimate(difference, sign='+')}, "
+        f"n = {difference['n']} {what} of {difference['patients']} patients"
     ]
-    if probe["found"] is not None:
+    if probe and probe["found"] is not None:
+        chance = probe["chance"]
         lines.append(
             f"split by patient: the nearest of the unseen lesions is of the same patient for "
             f"{probe['found']:.0%} of {probe['lesions']} lesions; by chance {chance['value']:.0%} "

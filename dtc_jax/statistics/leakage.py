@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dtc_jax.statistics import comparison
-from dtc_jax.statistics.estimate import plain
+from dtc_jax.statistics.estimate import mean, plain
 
 _LESION = ["patient_id", "lesion_id"]
 
@@ -33,13 +33,42 @@ def gap(by_lesion: pd.DataFrame, by_patient: pd.DataFrame) -> dict[str, Any]:
     both = test[0].merge(test[1], on=[*_LESION, "label"], suffixes=("_lesion", "_patient"))
     columns = (both.label, both.score_lesion, both.score_patient, both.patient_id)
     difference = comparison.paired(*(column.to_numpy() for column in columns))
-    train = by_lesion.loc[by_lesion.split == "train", ["fold", "patient_id"]].drop_duplicates()
-    siblings = test[0].merge(train, on=["fold", "patient_id"])
     return {
         "auc_gap": difference.estimate.as_dict(),
         "p": plain(difference.p),
-        "siblings": len(siblings) / len(test[0]),
+        "siblings": _siblings(by_lesion),
     }
+
+
+def dice_gap(by_lesion: pd.DataFrame, by_patient: pd.DataFrame) -> dict[str, Any]:
+    """Dice with a split by lesions minus Dice with a split by patients, on the same patches.
+
+    Args:
+      by_lesion: cases of all folds of a cross-validation by lesions, each tested once: fold, split,
+        patient_id, lesion_id and dice, which is NaN where a patch has no lesion.
+      by_patient: the same of a cross-validation by patients.
+
+    Returns:
+      dice_gap: ESTIMATE of the mean difference, in pairs and clustered by patient; siblings: as in
+      `gap`. JSON values.
+    """
+    test = [rows[rows.split == "test"] for rows in (by_lesion, by_patient)]
+    both = test[0].merge(
+        test[1], on=_LESION, suffixes=("_lesion", "_patient"), validate="one_to_one"
+    )
+    both = both[both.dice_lesion.notna() & both.dice_patient.notna()]
+    difference = (both.dice_lesion - both.dice_patient).to_numpy()
+    return {
+        "dice_gap": mean(difference, both.patient_id.to_numpy(str)).as_dict(),
+        "siblings": _siblings(by_lesion),
+    }
+
+
+def _siblings(by_lesion: pd.DataFrame) -> float:
+    """The share of the tested rows whose patient has another row in training."""
+    train = by_lesion.loc[by_lesion.split == "train", ["fold", "patient_id"]].drop_duplicates()
+    test = by_lesion[by_lesion.split == "test"]
+    return len(test.merge(train, on=["fold", "patient_id"])) / len(test)
 
 
 def probe(

@@ -11,7 +11,7 @@ from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.experiment import checks
 from dtc_jax.imaging import volume
-from dtc_jax.runs import evaluate, train
+from dtc_jax.runs import evaluate, leakage, train
 from dtc_jax.tasks import dice_baselines, patch_data
 from dtc_jax.training import result
 
@@ -163,6 +163,23 @@ def test_a_split_by_lesion_leaks_and_says_how_many(config):
     tested = rows.patient_id[rows.split == "test"].nunique()
     note = make_rule(config.split).notes(rows)[0]
     assert f"split by LESION: {leaked} of the {tested} tested patients" in note
+
+
+@pytest.mark.extras
+def test_what_a_split_by_lesion_gains_in_dice_is_measured(config, tmp_path, capsys):
+    config.split.update(folds=4, validation_fraction=0.1)
+    config.train.epochs = 1
+    figures = leakage.run(config, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "leakage.json").read_text()) == figures
+    cases = {
+        unit: pd.read_csv(tmp_path / "run" / unit / "cases.csv") for unit in ("lesion", "patient")
+    }
+    dice = {unit: rows[rows.split == "test"].dice.mean() for unit, rows in cases.items()}
+    found = figures["gap"]["dice_gap"]
+    assert found["value"] == pytest.approx(dice["lesion"] - dice["patient"], abs=1e-6)
+    assert (found["n"], found["patients"]) == (PATIENTS + 3, PATIENTS)
+    assert 0 <= figures["gap"]["siblings"] <= 0.4  # three patients have two patches
+    assert "Dice gained by it" in capsys.readouterr().out
 
 
 def test_the_first_patients_in_time_order_alone_take_part(config):

@@ -4,6 +4,7 @@ import pytest
 from sklearn import neighbors
 
 from dtc_jax.statistics import comparison, leakage
+from dtc_jax.statistics.estimate import mean
 
 
 def cohort(seed=0, patients=40, lesions=4):
@@ -92,3 +93,22 @@ def test_the_gap_is_paired_on_the_same_lesions_and_positive_where_lesions_flatte
     assert found["auc_gap"]["value"] > 0
     assert found["siblings"] == 1.0
     assert leakage.gap(by_patient, by_lesion)["siblings"] == 0.0
+
+
+def test_the_gap_in_dice_is_the_mean_difference_of_the_same_patches():
+    rng = np.random.default_rng(0)
+    poor, good = rng.random((4, 2)), rng.random((4, 2)) + 0.2
+    good[3, 1] = np.nan  # a patch without a lesion
+    by_lesion = predictions(
+        lambda fold, patient, lesion: "test" if lesion == fold else "train", good
+    ).rename(columns={"score": "dice"})
+    by_patient = predictions(
+        lambda fold, patient, lesion: "test" if patient // 2 == fold else "train", poor
+    ).rename(columns={"score": "dice"})
+    found = leakage.dice_gap(by_lesion, by_patient)
+    difference = (good - poor).ravel()[:-1]
+    expected = mean(difference, np.repeat(np.arange(4), 2)[:-1])
+    assert found["dice_gap"]["n"] == 7
+    assert found["dice_gap"]["value"] == pytest.approx(np.mean(difference))
+    assert found["dice_gap"]["low"] == pytest.approx(expected.low)
+    assert found["siblings"] == 1.0
