@@ -161,6 +161,8 @@ def _interpolate(x: Any, axis: int, position: np.ndarray, xp: Any, edge: bool) -
     for index, weight in ((lower, 1.0 - share), (lower + 1, share)):
         if not edge:
             weight = np.where((index >= 0) & (index < n_in), weight, 0.0)
+        if terms and not weight.any():  # all positions are whole
+            return terms[0]
         nearest = xp.take(x, np.clip(index, 0, n_in - 1), axis=axis)
         terms.append(nearest * weight.reshape(along).astype(np.float32))
     return terms[0] + terms[1]

@@ -1,4 +1,4 @@
-"""A bundle is opened without trust in it, and computes what it is asked for and no more."""
+"""A bundle is opened without trust in it, and gives what it is asked for and no more."""
 
 import dataclasses
 import hashlib
@@ -67,7 +67,7 @@ def test_a_model_outside_the_bundle_is_not_read(exported, copy):
         bundle_lib.read(copy, "classification")
 
 
-def test_heat_maps_are_computed_only_where_they_are_wanted(exported):
+def test_heat_maps_are_fetched_only_where_they_are_wanted(exported):
     opened = bundle_lib.read(exported, "classification")
     asked = []
 
