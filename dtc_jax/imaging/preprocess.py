@@ -157,7 +157,7 @@ def _interpolate(x: Any, axis: int, position: np.ndarray, xp: Any, edge: bool) -
     share = position - lower  # of the upper neighbour
     along = [1] * x.ndim
     along[axis] = len(position)
-    terms = []
+    terms: list[Any] = []
     for index, weight in ((lower, 1.0 - share), (lower + 1, share)):
         if not edge:
             weight = np.where((index >= 0) & (index < n_in), weight, 0.0)
