@@ -53,26 +53,21 @@ def run(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> dict[st
         print(f"--- {of_unit.split.folds} folds of {unit}s", flush=True)
         train.run(of_unit, folder / unit)
     paths = [folder / unit / table for unit in _UNITS]
+    rule = make_rule(config.split)  # lesions of other cohorts are tested in every fold
     figures: dict[str, Any]
     if table == PREDICTIONS:
         figures = {
-            "gap": leakage_lib.gap(*map(predictions_table.read, paths)),
+            "gap": leakage_lib.gap(*(rule.of_cohort(predictions_table.read(p)) for p in paths)),
             "identity": _identity(configs["patient"], folder / "patient"),
         }
     else:
-        figures = {"gap": leakage_lib.dice_gap(*(_cases(config, path) for path in paths))}
+        cases = (csv_reader.read_table(path, ("patient_id", "lesion_id")) for path in paths)
+        figures = {"gap": leakage_lib.dice_gap(*map(rule.of_cohort, cases))}
     storage.write_json(folder / "leakage.json", figures)
     if table == PREDICTIONS:
         report.write(paths, folder / "report")
     print(_summary(figures))
     return figures
-
-
-def _cases(config: ml_collections.ConfigDict, path: pathlib.Path) -> pd.DataFrame:
-    """The cases of the divided cohort; those of others are tested in every fold."""
-    return make_rule(config.split).of_cohort(
-        csv_reader.read_table(path, ("patient_id", "lesion_id"))
-    )
 
 
 def split_by(config: ml_collections.ConfigDict, unit: str) -> ml_collections.ConfigDict:
