@@ -3,7 +3,8 @@
     python launch.py --mode=sweep --config=configs/senet.py:demo --sweep=configs/sweeps/demo.py \
       --out=runs/sweep-demo
 
-Eight trainings of 20 epochs on a phantom cohort. Not measured.
+Eight trainings of 20 epochs on a phantom cohort: 14 minutes on two busy CPU cores. 46 lesions are
+too few to tell the variants apart, see docs/results.md.
 """
 
 from typing import Any
