@@ -64,7 +64,13 @@ def test_every_mode_and_flag_exists(page):
         for option in action.option_strings
     }
     others = {"logdir", "help", "no-deps"}  # of TensorBoard; of launch.py itself; of pip
-    others |= {"clients", "requests", "fields", "cohorts"}  # of benchmarks.served and few_patients
+    others |= {
+        "clients",
+        "requests",
+        "fields",
+        "cohorts",
+        "patients",
+    }  # of benchmarks.served and few_patients
     others |= {"tag", "build-arg", "rm", "network", "user", "volume", "gpus", "net", "nv"}  # Docker
     named = set(re.findall(r"(?<![\w-])--([a-z][a-z_-]*)(?=[=\s`)\]]|$)", PAGES[page]))
     own = {name for name in flags.FLAGS if flags.FLAGS[name].help is not None}
