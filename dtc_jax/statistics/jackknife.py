@@ -47,13 +47,13 @@ def estimate(
         "fisher": (np.arctanh, np.tanh),
     }[scale]
     group = (np.random.default_rng(seed).permutation(count) % groups)[patient]  # [N]
-    centre = forward(value)
-    without = np.array([forward(statistic(np.flatnonzero(group != k))) for k in range(groups)])
+    with np.errstate(divide="ignore"):
+        centre = forward(value)
+        without = np.array([forward(statistic(np.flatnonzero(group != k))) for k in range(groups)])
+    if not (math.isfinite(centre) and np.isfinite(without).all()):
+        reason = "none: at the end of its scale, or undefined without some patients"
+        return Estimate(value, math.nan, math.nan, n, count, reason)
     variance = (groups - 1) / groups * np.sum((without - centre) ** 2)
-    if not np.isfinite(variance):
-        return Estimate(
-            value, math.nan, math.nan, n, count, "none: undefined without some patients"
-        )
     margin = stats.t.ppf(0.975, groups - 1) * math.sqrt(variance)
     name = f"jackknife of {groups} groups of patients"
     low, high = float(back(centre - margin)), float(back(centre + margin))

@@ -66,6 +66,14 @@ def test_the_interval_covers_what_it_says_where_patients_have_several_lesions():
     assert 0.91 < np.mean(covered) < 0.98  # lesions as units: about .75
 
 
+@pytest.mark.parametrize(("value", "scale"), [(1.0, "logit"), (0.0, "logit"), (-1.0, "fisher")])
+def test_a_value_at_the_end_of_its_scale_has_no_interval(value, scale):
+    found = jackknife.estimate(lambda rows: value, np.arange(20), scale)
+    assert found.value == value
+    assert np.isnan([found.low, found.high]).all()
+    assert found.interval.startswith("none: at the end of its scale")
+
+
 def test_too_few_patients_have_no_interval():
     found = jackknife.estimate(lambda rows: 0.5, np.array([1, 1, 2, 3]), "logit")
     assert found.value == 0.5
