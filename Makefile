@@ -13,10 +13,6 @@ BUILDIFIER := @bazel/buildifier@8.2.1
 BENCHMARKS := auc_speed conv3d coverage sliding_window
 CODE := dtc_jax datasets configs launch.py
 
-# Images of containers often set it. Python then compiles some 3 000 modules anew in every process,
-# which takes 10 s of each.
-unexport PYTHONDONTWRITEBYTECODE
-
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve-demo test test-extras lint format docs bench clean
 
@@ -79,10 +75,16 @@ requirements.txt: setup.cfg .venv/.installed
 clean:
 	rm -rf .venv .venv-extras .venv-serve .build .mypy_cache .pytest_cache .ruff_cache *.egg-info
 
+# What most programs here import. uv does not compile it, and where PYTHONDONTWRITEBYTECODE is set, as
+# images of containers do, Python would compile 3 000 modules anew in every process, 10 s of each.
+IMPORTED := import onnxruntime, pytest, dtc_jax.runs.evaluate, dtc_jax.runs.export, \
+  dtc_jax.runs.pipeline, dtc_jax.runs.predict, dtc_jax.runs.report, dtc_jax.runs.train
+
 # uv installs in seconds what takes pip minutes; where it fails, pip does it.
 define install
 	@$(BIN)/uv pip install --quiet --python $(@D)/bin/python --editable '.[$(1)]' || \
 	  $(@D)/bin/python -m pip install --quiet --editable '.[$(1)]'
+	@env -u PYTHONDONTWRITEBYTECODE $(@D)/bin/python -c '$(IMPORTED)'
 	@touch $@
 endef
 

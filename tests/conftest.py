@@ -9,6 +9,8 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
+# Where a test has the disk run full, Python would leave half a compiled module in the environment.
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Hardly optimised code: tests compile more than they compute, and take half the time. (Level 0 is
 # faster still, but jaxlib 0.10.2 then returns NaN gradients from a step on eight devices.)
@@ -37,6 +39,7 @@ from dtc_jax.statistics import baselines
 
 pytest_plugins = ("tests.trained_runs",)
 
+sys.dont_write_bytecode = True  # of this process, which has read the variable before
 jax.config.update("jax_numpy_rank_promotion", "raise")
 baselines.TREES = 50  # every small training fits a forest, which would take a fifth of its time
 
