@@ -10,6 +10,7 @@ from dtc_jax.experiment import environment
 from dtc_jax.experiment import network as network_lib
 from dtc_jax.experiment import workdir as workdir_lib
 from dtc_jax.export import bundle
+from dtc_jax.statistics.formatting import count
 from dtc_jax.tasks import registry
 from dtc_jax.tasks.trained import TrainedNetwork
 
@@ -53,7 +54,8 @@ def _load(folder: pathlib.Path, member: int | None) -> tuple[TrainedNetwork, str
         return network, f"mean of the folds on the logit scale; {origin}" if several else origin
     if not 0 <= member < len(network.members):
         raise UsageError(
-            f"--member={member}: the run has {len(network.members)} networks, numbered from 0."
+            f"--member={member}: the run has {count(len(network.members), 'network')}, numbered "
+            "from 0."
         )
     one = network.member(member)
     if network.threshold is not None:
