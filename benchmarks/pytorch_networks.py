@@ -139,9 +139,14 @@ def make(config: ml_collections.ConfigDict, channels: int) -> nn.Module:
     Args:
       config: with `task` and `model`; options of which there is no other here are not looked at.
       channels: of the input.
+
+    Raises:
+      ValueError: SE-Net has measures.
     """
     model = config.model
     if config.task != "segmentation":
+        if model.get("measures", 0):
+            raise ValueError("config.model.measures is not among the options of this module.")
         return SENet(model.width, model.stages, channels, model.stem_stride)
     activation = {"relu": nn.ReLU, "prelu": nn.PReLU}[model.activation]
     return VNet(model.widths, model.convolutions, model.kernel_size, activation)

@@ -6,8 +6,8 @@
 The networks have the shape of the named configurations and random weights, without mirror images.
 Everything is written and compiled first. Then, for each size of batch, the formats take turns, so
 that a machine that slows down slows all of them. Printed are medians, and the largest difference
-in probability from JAX. All begin with HU and end with the probability; StableHLO and SavedModel
-also compute heat maps, which they cannot leave out. PyTorch, where it is installed, runs eagerly.
+in probability from JAX. All begin with HU and end with the probability; the exported formats also
+compute heat maps, which no runtime leaves out. PyTorch, where it is installed, runs eagerly.
 Each runtime uses as many threads as it likes. Where others work on the machine, time of the CPU
 says more than that by the clock; with `taskset -c 0` in front, on one core, it says most.
 """

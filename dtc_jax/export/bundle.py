@@ -70,11 +70,11 @@ def write(
             text = importlib.resources.files("dtc_jax.serving.bundled") / name
             storage.write_text(folder / name, text.read_text(encoding="utf-8"))
         storage.write_text(folder / "LICENSE", _license())
-        _write_sums(folder)
+        write_sums(folder)
         precision["largest_difference"] = _verify(folder, chosen)
         storage.write_json(folder / "preprocessing.json", described)
         storage.write_text(folder / "model_card.md", card.make(what, run, described))
-        _write_sums(folder)
+        write_sums(folder)
     print(f"Everything is in {out}/ (model_card.md first).")
 
 
@@ -89,7 +89,8 @@ def _license() -> str:
     return f"{importlib.metadata.metadata('dtc-jax')['License-Expression']}\n"
 
 
-def _write_sums(folder: pathlib.Path) -> None:
+def write_sums(folder: pathlib.Path) -> None:
+    """Writes SHA256SUMS of all other files of a bundle."""
     files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     names = sorted(files - {_SUMS})  # it is written again once the difference is known
     lines = [

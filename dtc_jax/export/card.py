@@ -1,12 +1,13 @@
 """model_card.md, made of what the run left: nothing in it is typed by hand, and no id is in it."""
 
+import collections
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dtc_jax import storage
 from dtc_jax.export.served import Served
-from dtc_jax.statistics.formatting import estimate, number
+from dtc_jax.statistics.formatting import count, estimate, number
 from dtc_jax.tasks import fields
 
 _NOTICE = (
@@ -46,14 +47,14 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _model(served: Served, described: Mapping[str, Any]) -> Iterator[str]:
-    threshold, members = described["threshold"], len(served.network.members)
-    common, own = _networks(served)
+    threshold, folds = described["threshold"], len(served.network.members)
+    common, kinds = _networks(served)
     yield f"{served.network.task.words.noun.capitalize()}: {_listed(common)}."
-    together = [f"{members} folds"] * (members > 1) + [f"{len(own)} networks"] * (len(own) > 1)
-    if together:
-        yield f"The probability is that of the mean logit of {' of '.join(together)}."
-    if len(own) > 1:
-        yield "\n".join(f"- {_listed(of_one) or 'with another seed'}" for of_one in own)
+    if (total := len(served.network.networks)) > 1:
+        of_folds = ", one a fold" if total == folds else f", of {folds} folds" if folds > 1 else ""
+        yield f"The probability is that of the mean logit of {total} networks{of_folds}."
+    if len(kinds) > 1:
+        yield "\n".join(f"- {count(many, 'network')}: {own}" for own, many in kinds.items())
     yield f"Threshold: {number(threshold['value'], 4)} ({threshold['origin']})."
     precision = described["precision"]
     if precision["dtype"] != "float32":
@@ -66,16 +67,16 @@ def _model(served: Served, described: Mapping[str, Any]) -> Iterator[str]:
     yield f"SHA-256 of the weights: `{marks['weights']}`; of what made them: `{marks['config']}`."
 
 
-def _networks(served: Served) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Fields of the networks that decide together in a fold: common ones, and those of each."""
+def _networks(served: Served) -> tuple[dict[str, Any], dict[str, int]]:
+    """Fields of all networks that decide together, and how many have which others."""
     each = []
-    for one in served.network.members[0].networks:
+    for one in served.network.networks:
         config = fields.plain(one.config)
-        flat = fields.flat({"crop mm": config["preprocess"]["crop_mm"], **config["model"]})
-        each.append(dict(flat) | {"spacing mm": config["preprocess"]["spacing_mm"]})
-    first, *others = each
-    common = {name: value for name, value in first.items() if all(o[name] == value for o in others)}
-    return common, [{k: v for k, v in of_one.items() if k not in common} for of_one in each]
+        each.append({**config["preprocess"], **config["model"]})
+    first = each[0]
+    common = {name: first[name] for name in first if all(one[name] == first[name] for one in each)}
+    own = [_listed({k: v for k, v in one.items() if k not in common}) for one in each]
+    return common, dict(collections.Counter(own))
 
 
 def _data(
@@ -137,7 +138,7 @@ def _limits(config: dict[str, Any], metrics: Mapping[str, Any], members: int) ->
         what = (
             "The mean of the networks, which is what this model is, was tested on no patient."
             if members > 1
-            else "This model is the network of one of the folds."
+            else "This model is that of one fold alone, whose own figures are not listed."
         )
         points.append(
             f"The figures are those of each fold's network on its own test patients. {what}"

@@ -92,7 +92,7 @@ def read(path: storage.PathLike, config: ml_collections.ConfigDict) -> tuple[PyT
 
     Args:
       path: of a bundle, or with the names and layouts of PyTorch (see `pytorch_layout`, with or
-        without the number of the member).
+        without the number of the network).
       config: says of which network; its shapes are not compared.
 
     Returns:
@@ -107,7 +107,7 @@ def read(path: storage.PathLike, config: ml_collections.ConfigDict) -> tuple[PyT
         except SafetensorError as error:
             raise InputError(f"{path}: is no safetensors file ({error}).") from error
     if any(name.split("/")[0].split(".")[0].isdigit() and name[0] != "0" for name in arrays):
-        raise InputError(f"{path}: has several networks; export one with --member.")
+        raise InputError(f"{path}: has several networks; export a run, or a fold, of one.")
     task = registry.of(config)
     shapes = jax.eval_shape(task.make_task(config).init, jax.random.key(0))
     tree: PyTree = {"params": {}, "batch_stats": {}}

@@ -1,9 +1,9 @@
 """Size, margin and density of a lesion, computed from what the network sees.
 
-They are the part of `imaging.features` that needs neither sorting nor a hull, so that they go into
-every export. `xp` is `numpy`, `jax.numpy` or what stands for it in a graph. Each measure is shifted
-and scaled by fixed numbers, for lesions of 4 to 30 mm in a lung window, so that the layer above it
-starts from numbers of about -2 to 2.
+They follow `imaging.features` as far as that needs neither sorting nor a hull, so that they go into
+every exported graph; surface and rim are those of a cube of 3 x 3 x 3. `xp` is `numpy`, `jax.numpy`
+or what stands for it in a graph. Each measure is shifted and scaled by fixed numbers, for lesions
+of 4 to 30 mm at 1 mm in a lung window, so that the layer above it starts from about -2 to 2.
 """
 
 from typing import Any
@@ -42,12 +42,13 @@ def measures(image: Any, mask: Any, xp: Any) -> Any:
     Returns:
       [B, 1, 1, 1, F]. Lengths are in voxels. Those of an empty mask are finite.
     """
-    values = _sizes(mask, xp) | _densities(image, mask, xp)
+    surface = _surface(mask, xp)
+    values = _sizes(mask, surface, xp) | _densities(image, mask, surface, xp)
     scaled = [(values[name] - centre) / scale for name, (centre, scale) in _SCALES.items()]
     return xp.stack(scaled, axis=-1)
 
 
-def _sizes(mask: Any, xp: Any) -> dict[str, Any]:
+def _sizes(mask: Any, surface: Any, xp: Any) -> dict[str, Any]:
     volume = xp.sum(mask, axis=_ALL, keepdims=True) + _NOTHING  # [B, 1, 1, 1]
     sizes = {"log_volume": xp.log(volume + 1.0)}
     for axis, name in zip(_ALL, "zyx", strict=True):
@@ -62,11 +63,10 @@ def _sizes(mask: Any, xp: Any) -> dict[str, Any]:
         sizes[f"log_spread_{name}"] = xp.log(spread + 1 / 12)  # the variance within a voxel
         extent = xp.sum(xp.max(mask, axis=others, keepdims=True), axis=_ALL, keepdims=True)
         sizes[f"log_extent_{name}"] = xp.log(extent + 1.0)
-    surface = xp.sum(_surface(mask, xp), axis=_ALL, keepdims=True)
-    return sizes | {"log_surface": xp.log(surface + 1.0)}
+    return sizes | {"log_surface": xp.log(xp.sum(surface, axis=_ALL, keepdims=True) + 1.0)}
 
 
-def _densities(image: Any, mask: Any, xp: Any) -> dict[str, Any]:
+def _densities(image: Any, mask: Any, surface: Any, xp: Any) -> dict[str, Any]:
     def mean(values: Any, weights: Any) -> Any:
         total = xp.sum(weights, axis=_ALL, keepdims=True) + _NOTHING
         return xp.sum(values * weights, axis=_ALL, keepdims=True) / total
@@ -79,7 +79,7 @@ def _densities(image: Any, mask: Any, xp: Any) -> dict[str, Any]:
         "deviation": deviation,
         "skewness": mean(away * away * away, mask) / (deviation * deviation * deviation),
         "largest": xp.max(image * mask, axis=_ALL, keepdims=True),
-        "surface_mean": mean(image, _surface(mask, xp)),
+        "surface_mean": mean(image, surface),
         "rim_mean": mean(image, _widened(mask, xp) - mask),
     }
     for number in range(_SHARES):

@@ -34,7 +34,8 @@ def contributions(
       pooled: False takes the last stage's map before its max-pooling, where there is one.
 
     Returns:
-      [B, d, h, w] float32; if pooled, their mean and the bias of the head add up to the logit.
+      [B, d, h, w] float32; if pooled, their mean and the bias of the head add up to the logit,
+      less what `config.model.measures` adds to it.
     """
     _, sown = network.apply(
         {"params": params, "batch_stats": batch_stats}, x, train=False, mutable=["intermediates"]

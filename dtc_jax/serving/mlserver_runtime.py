@@ -24,7 +24,6 @@ class BundleRuntime(MLModel):
         assert self.settings.parameters is not None
         bundle = pathlib.Path(str(self.settings.parameters.uri))
         self._model = client.load(bundle, "onnx")
-        self._outputs = [one["name"] for one in client.describe(bundle)["outputs"]]
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
@@ -34,16 +33,12 @@ class BundleRuntime(MLModel):
           InferenceError: an input is missing, or has another shape or dtype; the server says so.
         """
         arrays = {one.name: self.decode(one, default_codec=NumpyCodec) for one in payload.inputs}
-        wanted = [one.name for one in payload.outputs or []] or self._outputs
-        unknown = [name for name in wanted if name not in self._outputs]
-        if unknown:
-            known = ", ".join(self._outputs)
-            raise InferenceError(f"{unknown[0]}: no such output; there are {known}.")
+        wanted = [one.name for one in payload.outputs or []]
         try:
             answer = await asyncio.to_thread(self._model, arrays, wanted)
         except ValueError as error:
             raise InferenceError(str(error)) from error
-        outputs = [_output(name, answer[name]) for name in wanted]
+        outputs = [_output(name, array) for name, array in answer.items()]
         return InferenceResponse(
             id=payload.id, model_name=self.name, model_version=self.version, outputs=outputs
         )

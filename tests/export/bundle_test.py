@@ -1,13 +1,8 @@
 """A bundle says what it is, gives the run's numbers without this project, and notices changes."""
 
-import hashlib
-import importlib.util
 import json
-import pathlib
 import re
 import shutil
-import subprocess
-import sys
 import types
 
 import numpy as np
@@ -16,40 +11,18 @@ import pandas as pd
 import pytest
 
 from configs import senet, vnet
-from dtc_jax.errors import InputError, UsageError
+from dtc_jax.errors import UsageError
 from dtc_jax.experiment import network as network_lib
 from dtc_jax.export import bundle, card, formats, onnx_model
-from dtc_jax.imaging.volume import Volume
-from dtc_jax.inference.classify import classify
-from dtc_jax.networks.classifier import make_classifier
 from dtc_jax.runs import export
-from dtc_jax.tasks.trained import Member
-
-
-@pytest.fixture(scope="module")
-def exported(call, runs, tmp_path_factory) -> pathlib.Path:
-    """The bundle of a classifier in all formats; not to be changed."""
-    out = tmp_path_factory.mktemp("exported") / "bundle"
-    assert call("--mode=export", f"--workdir={runs / 'classifier'}", f"--out={out}") == 0
-    return out
-
-
-def _module(path: pathlib.Path):
-    spec = importlib.util.spec_from_file_location("bundled", path)
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "dont_write_bytecode", True)  # it would be one file too many
-        spec.loader.exec_module(module)
-    return module
-
-
-def _described(folder: pathlib.Path) -> dict:
-    return json.loads((folder / "preprocessing.json").read_text())
+from dtc_jax.tasks import classification
+from dtc_jax.tasks.trained import Member, TrainedNetwork
+from tests.export import bundles
 
 
 def test_a_bundle_has_all_that_goes_with_a_network(exported, runs):
     names = {path.relative_to(exported).as_posix() for path in exported.rglob("*")}
-    described = _described(exported)
+    described = bundles.describe(exported)
     assert set(described["models"]) == set(formats.choose())
     assert names >= {
         *described["models"].values(),
@@ -85,68 +58,25 @@ def test_the_card_is_made_of_the_run_and_names_no_patient(exported, runs):
                 assert not re.search(rf"\b{name}\b", written), (path.name, name)
 
 
+def test_the_card_has_each_of_the_networks_of_all_folds():
+    chosen = [senet.get_config("demo").unlock() for _ in range(3)]
+    chosen[2].preprocess.window = (-900.0, 300.0)
+    members = tuple(Member(config, 0, 0, {}) for config in chosen)
+    network = TrainedNetwork(classification.DEFINITION, members)
+    common, kinds = card._networks(types.SimpleNamespace(network=network))
+    assert "window" not in common
+    assert kinds == {"window (-1000.0, 400.0)": 2, "window (-900.0, 300.0)": 1}
+
+
 def test_the_card_has_each_of_the_networks_that_decide_together():
     config = senet.get_config("nodules")
-    member = Member(config, (None, None), (None, None), {})
-    made = types.SimpleNamespace(network=types.SimpleNamespace(members=(member,)))
-    common, own = card._networks(made)
-    assert common["width"] == 16
-    assert {"crop mm": [48, 48, 48], "spacing mm": 1.5} in own
-    assert {"crop mm": [32, 32, 32], "spacing mm": 1.0} in own
-    assert not {"crop mm", "spacing mm"} & common.keys()
-
-
-def test_it_is_verified_without_this_project(exported, tmp_path):
-    """By ONNX Runtime and NumPy alone, from a copy elsewhere."""
-    copy = shutil.copytree(exported, tmp_path / "copy")
-    code = (
-        "import sys, runpy; sys.modules.update(dict.fromkeys(('dtc_jax', 'jax', 'onnx')));"
-        "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
-    )
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", code, str(copy / "verify.py")],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "onnx: 8 cases" in done.stdout
-    assert "stablehlo: NOT CHECKED" in done.stdout
-    assert "safetensors: 21 arrays" in done.stdout
-    assert not list(copy.rglob("__pycache__"))
-
-
-def test_a_flipped_bit_in_any_file_is_found(exported, tmp_path):
-    copy = shutil.copytree(exported, tmp_path / "copy")
-    verify = _module(exported / "verify.py")
-    rng = np.random.default_rng(0)
-    for path in [path for path in copy.rglob("*") if path.is_file()]:
-        whole = path.read_bytes()
-        damaged = bytearray(whole)
-        damaged[rng.integers(len(damaged))] ^= 1
-        path.write_bytes(damaged)
-        with pytest.raises((verify.Failed, ValueError)):
-            verify.check_files(copy)
-        path.write_bytes(whole)
-    (copy / "more.txt").write_text("")
-    with pytest.raises(verify.Failed, match=r"more\.txt"):
-        verify.check_files(copy)
-
-
-def test_numbers_that_differ_are_found(exported, tmp_path, capsys, monkeypatch):
-    copy = shutil.copytree(exported, tmp_path / "copy")
-    path = copy / "contract" / "one.npz"
-    arrays = dict(np.load(path))
-    arrays["expected_probability"] += np.float32(2e-5)
-    np.savez_compressed(path, **arrays)
-    sums = (copy / "SHA256SUMS").read_text()
-    old = hashlib.sha256((exported / "contract" / "one.npz").read_bytes()).hexdigest()
-    new = hashlib.sha256(path.read_bytes()).hexdigest()
-    (copy / "SHA256SUMS").write_text(sums.replace(old, new))
-    verify = _module(copy / "verify.py")
-    monkeypatch.setattr(sys, "argv", ["verify.py", str(copy), "--format=onnx"])
-    assert verify.main() == 1
-    assert "one.npz: probability differs by 2" in capsys.readouterr().err
+    network = TrainedNetwork(classification.DEFINITION, (Member(config, (0, 0), (0, 0), {}),) * 5)
+    common, kinds = card._networks(types.SimpleNamespace(network=network))
+    assert (common["width"], common["mask"]) == (16, "channel")
+    assert kinds == {
+        "crop mm (48, 48, 48), spacing mm 1.5": 5,
+        "crop mm (32, 32, 32), spacing mm 1.0": 5,
+    }
 
 
 def test_in_fewer_bits_the_difference_is_stored_and_has_a_limit(
@@ -155,7 +85,7 @@ def test_in_fewer_bits_the_difference_is_stored_and_has_a_limit(
     given = (f"--workdir={runs / 'classifier'}", "--format=onnx,safetensors", "--dtype=float16")
     out = tmp_path / "bundle"
     assert call("--mode=export", *given, f"--out={out}") == 0
-    precision = _described(out)["precision"]
+    precision = bundles.describe(out)["precision"]
     assert (precision["dtype"], precision["tolerance"]) == ("float16", 0.02)
     found = precision["largest_difference"]["onnx"]
     assert 0 < found < 0.02
@@ -171,61 +101,6 @@ def test_in_fewer_bits_the_difference_is_stored_and_has_a_limit(
     for dtype, message in (("bfloat16", "or omit onnx"), ("int8", "--dtype is 'int8'")):
         assert call("--mode=export", *refused, f"--dtype={dtype}") == 2
         assert message in capsys.readouterr().err
-
-
-def test_a_decision_flips_near_the_threshold_alone_and_in_fewer_bits(exported, tmp_path):
-    copy = shutil.copytree(exported, tmp_path / "copy")
-    verify = _module(copy / "verify.py")
-    for path in (copy / "contract").glob("*.npz"):
-        if path.name != "one.npz":
-            path.unlink()
-    path = copy / "contract" / "one.npz"
-    arrays = dict(np.load(path))
-    probability = float(arrays["expected_probability"][0])
-
-    def check(expected: float, threshold: float, dtype: str):
-        stored = np.array([expected], np.float32)
-        np.savez_compressed(path, **arrays | {"expected_probability": stored})
-        precision = {"dtype": dtype, "tolerance": 0.02}
-        described = {"threshold": {"value": threshold}, "precision": precision}
-        return verify.check_answers(copy, "onnx", described)
-
-    cases, largest, flips = check(probability + 0.01, probability + 0.005, "float16")
-    assert (cases, flips) == (1, 1)
-    assert largest == pytest.approx(0.01, rel=1e-2)
-    with pytest.raises(verify.Failed, match="1 decisions flip"):
-        check(probability + 0.01, probability + 0.005, "float32")
-    with pytest.raises(verify.Failed, match="differs by"):
-        check(probability + 0.05, probability - 0.2, "float16")
-
-
-def test_the_client_answers_as_the_run_does_on_a_scan(exported, runs):
-    """Probability and heat map of a lesion, from the scan on."""
-    arrays = dict(np.load(exported / "contract" / "three.npz"))
-    network = network_lib.load_with_threshold(runs / "classifier", "classification")
-    image, mask = (Volume(arrays[name][2], np.eye(4)) for name in ("image", "mask"))
-    (lesion,) = classify(make_classifier(network), image, mask, heat=True)
-    model = _module(exported / "client.py").load(exported, "onnx")
-    answer = model({name: arrays[name][2:] for name in ("image", "mask")})
-    assert answer["probability"][0] == pytest.approx(lesion.probability, abs=1e-5)
-    assert lesion.heat.array.any()
-    np.testing.assert_allclose(answer["heat"][0], lesion.heat.array, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("name", "change", "message"),
-    [
-        ("image", lambda x: x[:, :-1], r"image: is int16 \(1, 19, 20, 20\)"),
-        ("image", lambda x: x.astype(np.float32), "image: is float32"),
-        ("mask", lambda x: None, "mask: is missing"),
-    ],
-)
-def test_the_client_refuses_other_arrays(exported, name, change, message):
-    arrays = dict(np.load(exported / "contract" / "one.npz"))
-    arrays[name] = change(arrays[name])
-    model = _module(exported / "client.py").load(exported, "onnx")
-    with pytest.raises(ValueError, match=message):
-        model(arrays)
 
 
 def test_triton_gets_the_names_and_shapes_of_the_model(exported):
@@ -246,18 +121,19 @@ def test_folds_decide_together_or_one_alone(runs, tmp_path, capsys):
     for member in (None, 1):
         out = tmp_path / str(member)
         export.run(runs / "folds", out, ("onnx",), member)
-        described = _described(out)
+        described = bundles.describe(out)
         found[member] = dict(np.load(out / "contract" / "eight.npz"))
         assert described["members"] == (2 if member is None else 1)
         if member is None:
             assert described["threshold"]["value"] == pytest.approx(both.threshold)
             assert "mean of the folds" in described["threshold"]["origin"]
-            assert "was tested on no patient" in (out / "model_card.md").read_text()
-            assert "that of the mean logit of 2 folds." in (out / "model_card.md").read_text()
+            text = (out / "model_card.md").read_text()
+            assert "was tested on no patient" in text
+            assert "that of the mean logit of 2 networks, one a fold." in text
         else:
-            card_of_one = (out / "model_card.md").read_text()
-            assert "This model is the network of one of the folds." in card_of_one
-            assert "mean logit" not in card_of_one
+            text = (out / "model_card.md").read_text()
+            assert "This model is that of one fold alone" in text
+            assert "mean logit" not in text
     assert "no decision flips" in capsys.readouterr().out
     together, alone = (found[key]["expected_probability"] for key in (None, 1))
     assert np.abs(together - alone).max() > 1e-3
@@ -272,7 +148,7 @@ def test_a_segmenter_says_how_a_scan_is_cut_into_windows(drawn, tmp_path):
     config.predict.update(crop_mm=(12, 16, 16), overlap=0.25)
     out = tmp_path / "bundle"
     bundle.write(out, lambda: (drawn(config), "a test"), tmp_path, ("onnx",))
-    described = _described(out)
+    described = bundles.describe(out)
     assert [one["name"] for one in described["inputs"]] == ["image"]
     before = described["before_the_model"]
     assert (before["window_voxels"], before["overlap"]) == ([6, 8, 8], 0.25)
@@ -298,7 +174,7 @@ def test_other_numbers_than_the_run_gives_leave_no_bundle(
     assert not list(tmp_path.iterdir())
 
 
-def test_bad_input_is_refused_before_anything_is_written(runs, tmp_path, call, capsys, monkeypatch):
+def test_bad_input_is_refused_before_anything_is_written(runs, tmp_path, call, capsys):
     filled = tmp_path / "filled"
     filled.mkdir()
     (filled / "file").touch()
@@ -327,11 +203,3 @@ def test_bad_input_is_refused_before_anything_is_written(runs, tmp_path, call, c
         assert message in capsys.readouterr().err
         assert sorted(tmp_path.rglob("*")) == before
     assert call("--mode=report", "--format=onnx") == 2
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    for kinds, message in (
-        (["onnx"], r"needs onnx and onnxruntime; run pip install 'dtc-jax\[serve\]'"),
-        (["savedmodel"], r"needs tensorflow; run pip install 'dtc-jax\[savedmodel\]'"),
-        (["safetensors", "savedmodel"], r"'dtc-jax\[savedmodel,serve\]'"),
-    ):
-        with pytest.raises(InputError, match=message):
-            formats.choose(kinds)

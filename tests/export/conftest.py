@@ -15,3 +15,11 @@ def runs(tmp_path_factory) -> pathlib.Path:
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(folder, filter="data")
     return folder
+
+
+@pytest.fixture(scope="session")
+def exported(call, runs, tmp_path_factory) -> pathlib.Path:
+    """The bundle of a classifier in all formats; not to be changed."""
+    out = tmp_path_factory.mktemp("exported") / "bundle"
+    assert call("--mode=export", f"--workdir={runs / 'classifier'}", f"--out={out}") == 0
+    return out

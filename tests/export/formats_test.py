@@ -1,100 +1,34 @@
 """Each format gives the run's own numbers, whatever the configuration says."""
 
+import importlib.util
 import pathlib
 
 import jax
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from jax import export
 from safetensors.numpy import load
 
-from configs import candidates, senet, vnet
-from dtc_jax.errors import UsageError
-from dtc_jax.export import networks, onnx_model, served, stablehlo, weights
+from dtc_jax.errors import InputError, UsageError
+from dtc_jax.export import formats, networks, onnx_model, served, stablehlo, weights
 from dtc_jax.models import senet as senet_lib
 from dtc_jax.models import vnet as vnet_lib
 from dtc_jax.tasks import segmentation
 from dtc_jax.tasks.trained import Member, TrainedNetwork
+from tests.export.small_networks import (
+    HOW,
+    PREPROCESS,
+    SENETS,
+    VNETS,
+    arrays,
+    assert_same,
+    classifier,
+    run_onnx,
+    segmenter,
+)
 
 ROOT = pathlib.Path(__file__).parents[2]
-# Fields of both networks that say how they are computed, or that only the size depends on.
-HOW = {"se_ratio", "dtype", "axis_name", "conv", "remat"}
-SENETS = [
-    {"width": 4, "stages": 2},
-    {
-        "width": 4,
-        "stages": 2,
-        "stem": False,
-        "norm": "group",
-        "add": "after_pool",
-        "pool_window": (1, 2, 2),
-        "projection_bias": True,
-        "conv_bias": True,
-    },
-    {"width": 9, "stages": 1, "stem_stride": 2, "norm": "instance", "pool_last": False},
-    {"width": 8, "stages": 1, "se": False, "residual": False, "measures": 5},
-]
-VNETS = [
-    {"activation": "prelu", "kernel_size": 5, "convolutions": (1, 2)},
-    {
-        "activation": "elu",
-        "norm": "group",
-        "up": "resize",
-        "stem_stride": 2,
-        "se": "encoder",
-        "deep_supervision": True,
-    },
-    {"activation": "leaky_relu", "norm": "instance", "se": "none", "stem_stride": 2},
-]
-PREPROCESS = [
-    {"crop_mm": (12, 12, 14), "mask": "channel"},
-    {"crop_mm": (15, 12, 12), "spacing_mm": 1.5, "mask": "apply", "window": (-900.0, 300.0)},
-    {"crop_mm": (11, 12, 20), "mask": "none"},  # the last reaches beyond the record
-]
-
-
-def classifier(number: int):
-    config = (candidates if number == 1 else senet).get_config("demo").unlock()
-    config.data.size_mm = (16, 16, 18)
-    config.model.update({"stem_stride": 1, "conv": "native"} | SENETS[number])
-    config.preprocess.update(PREPROCESS[number % len(PREPROCESS)])
-    config.predict.mirror = number != 1
-    return config
-
-
-def segmenter(number: int):
-    config = vnet.get_config("demo").unlock()
-    small = {"widths": (4, 8), "convolutions": (1, 1), "conv": "native"}
-    config.model.update(small | VNETS[number])
-    config.predict.update(crop_mm=(9, 12, 14), mirror=number == 0)
-    config.preprocess.update(spacing_mm=1.0)
-    return config
-
-
-def arrays(one: served.Served, batch: int) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(batch)
-    image = rng.integers(-1100, 500, (batch, *one.shape)).astype(np.int16)
-    image[0, 0] = -3024
-    given = {"image": image, "mask": (rng.random(image.shape) > 0.5).astype(np.uint8)}
-    return {array.name: given[array.name] for array in one.inputs}
-
-
-def assert_same(answer: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
-    assert answer.keys() == expected.keys()
-    for name, value in expected.items():
-        assert np.ptp(value) > 1e-4  # there is something to compare
-        np.testing.assert_allclose(answer[name], value, atol=1e-5)
-
-
-def run_onnx(
-    one: served.Served, given: dict[str, np.ndarray], dtype: str = "float32"
-) -> dict[str, np.ndarray]:
-    model = onnx_model.make(one, {"task": "a test"}, dtype).SerializeToString()
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(None, given), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -203,3 +137,14 @@ def test_what_onnx_cannot_say_is_refused_by_its_field(drawn):
     config.model.dtype = "bfloat16"
     with pytest.raises(UsageError, match=r"config\.model\.dtype='bfloat16'.*--format"):
         onnx_model.check(drawn(config))
+
+
+def test_a_library_that_is_missing_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for kinds, message in (
+        (["onnx"], r"needs onnx and onnxruntime; run pip install 'dtc-jax\[serve\]'"),
+        (["savedmodel"], r"needs tensorflow; run pip install 'dtc-jax\[savedmodel\]'"),
+        (["safetensors", "savedmodel"], r"'dtc-jax\[savedmodel,serve\]'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            formats.choose(kinds)

@@ -12,14 +12,14 @@ import pytest
 from dtc_jax.errors import InputError
 from dtc_jax.export import bundle, savedmodel, served
 from dtc_jax.serving.bundled import verify
-from tests.export import formats_test
+from tests.export import small_networks
 
 EXTRA = "needs TensorFlow: pip install 'dtc-jax[savedmodel]'"
 ROOT = pathlib.Path(__file__).parents[2]
 TASKS = {
-    "classification": lambda: formats_test.classifier(3),
-    "candidates": lambda: formats_test.classifier(1),
-    "segmentation": lambda: formats_test.segmenter(0),
+    "classification": lambda: small_networks.classifier(3),
+    "candidates": lambda: small_networks.classifier(1),
+    "segmentation": lambda: small_networks.segmenter(0),
 }
 
 
@@ -54,7 +54,7 @@ def test_tensorflow_gives_the_same_numbers(drawn, tmp_path, tensorflow, task):
     for array in one.inputs:
         assert specs[array.name].shape.as_list() == [None, *array.shape]
         assert specs[array.name].dtype.name == array.dtype
-    given = formats_test.arrays(one, 2)
+    given = small_networks.arrays(one, 2)
     expected = one.on_cpu(*given.values())
     found = answer(**{name: tensorflow.constant(array) for name, array in given.items()})
     assert found.keys() == {array.name for array in one.outputs}

@@ -4,7 +4,7 @@ import onnx
 import pytest
 
 from dtc_jax.export import onnx_model, served, triton
-from tests.export import formats_test
+from tests.export import small_networks
 
 pytestmark = pytest.mark.extras
 EXTRA = "needs tritonclient: pip install 'dtc-jax[server]'"
@@ -12,7 +12,7 @@ text_format = pytest.importorskip("google.protobuf.text_format", reason=EXTRA)
 model_config_pb2 = pytest.importorskip("tritonclient.grpc.model_config_pb2", reason=EXTRA)
 
 
-@pytest.mark.parametrize("make", [formats_test.classifier, formats_test.segmenter])
+@pytest.mark.parametrize("make", [small_networks.classifier, small_networks.segmenter])
 def test_the_configuration_is_that_of_the_model(drawn, make):
     one = served.make(drawn(make(0)))
     config = text_format.Parse(triton.config(one), model_config_pb2.ModelConfig())

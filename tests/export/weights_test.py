@@ -90,6 +90,6 @@ def test_files_that_cannot_be_used_are_refused(runs, study, network, tmp_path):
     with pytest.raises(InputError, match="has no array of SE-Net"):
         train.run(config, tmp_path / "run")
     save_file(weights.named(network_lib.load(runs / "folds")), path)
-    with pytest.raises(InputError, match=r"several networks; export one with --member"):
+    with pytest.raises(InputError, match=r"several networks; export a run, or a fold, of one"):
         train.run(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -1,10 +1,10 @@
-"""The measures in a network are those of the hand-made features, and finite for every mask."""
+"""The measures in a network follow the hand-made features, and are finite for every mask."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import ndimage
+from scipy import ndimage, stats
 
 from dtc_jax.imaging import features, preprocess
 from dtc_jax.models import measures, senet
@@ -34,7 +34,7 @@ def _measured(image, mask, xp=np) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("xp", [np, jnp])
-def test_they_are_the_hand_made_features(xp):
+def test_they_follow_the_hand_made_features(xp):
     lesions = [_lesion(seed) for seed in range(3)]
     x = preprocess.preprocess(*map(np.stack, zip(*lesions, strict=True)), SPEC, np)
     found = _measured(x[..., 0], x[..., 1], xp)
@@ -50,15 +50,21 @@ def test_they_are_the_hand_made_features(xp):
         spread = np.var(np.argwhere(mask), axis=0)
         spreads = [np.exp(at[f"log_spread_{axis}"]) - 1 / 12 for axis in "zyx"]
         np.testing.assert_allclose(spreads, spread, rtol=1e-4)
-        hu_of = {name: low + at[name] * (high - low) for name in ("mean", "largest", "rim_mean")}
+        in_hu = ("mean", "largest", "rim_mean", "surface_mean")
+        hu_of = {name: low + at[name] * (high - low) for name in in_hu}
         assert hu_of["mean"] == pytest.approx(expected["hu_mean"], abs=0.1)
         assert hu_of["largest"] == pytest.approx(min(expected["hu_max"], high), abs=0.1)
         assert at["deviation"] * (high - low) == pytest.approx(expected["hu_sd"], rel=0.02)
-        assert sum(at[f"share_{k}"] for k in range(8)) == pytest.approx(1, abs=1e-4)
+        seen = (hu[mask].clip(low, high) - low) / (high - low)
+        assert at["skewness"] == pytest.approx(stats.skew(seen), rel=0.05, abs=0.02)
+        for k in range(8):
+            share = np.maximum(1 - abs(7 * seen - k), 0).mean()
+            assert at[f"share_{k}"] == pytest.approx(share, abs=1e-4)
         rim = ndimage.binary_dilation(mask, np.ones((3, 3, 3))) & ~mask
         assert hu_of["rim_mean"] == pytest.approx(hu[rim].clip(low, high).mean(), abs=0.1)
         surface = mask & ~ndimage.binary_erosion(mask, np.ones((3, 3, 3)), border_value=1)
         assert np.exp(at["log_surface"]) - 1 == pytest.approx(surface.sum(), rel=1e-3)
+        assert hu_of["surface_mean"] == pytest.approx(hu[surface].clip(low, high).mean(), abs=0.1)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])

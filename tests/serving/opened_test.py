@@ -1,7 +1,6 @@
 """A bundle is opened without trust in it, and gives what it is asked for and no more."""
 
 import dataclasses
-import hashlib
 import json
 import pathlib
 import shutil
@@ -15,13 +14,13 @@ from dtc_jax.export import bundle
 from dtc_jax.serving import bundle as bundle_lib
 from dtc_jax.serving.bundled import verify
 from dtc_jax.serving.classifier import make_classifier
-from tests.export import formats_test
+from tests.export import small_networks
 
 
 @pytest.fixture(scope="module")
 def exported(drawn, tmp_path_factory) -> pathlib.Path:
     """The bundle of a classifier with drawn weights; not to be changed."""
-    config = formats_test.classifier(3)
+    config = small_networks.classifier(3)
     config.predict.mirror = False
     one = dataclasses.replace(drawn(config), threshold=0.4)
     folder = tmp_path_factory.mktemp("exported")
@@ -34,16 +33,6 @@ def copy(exported, tmp_path) -> pathlib.Path:
     return shutil.copytree(exported, tmp_path / "copy")
 
 
-def sign(folder: pathlib.Path) -> None:
-    """Writes SHA256SUMS anew, as one who has changed a bundle on purpose would."""
-    paths = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != verify.SUMS]
-    lines = [
-        f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(folder).as_posix()}\n"
-        for p in paths
-    ]
-    (folder / verify.SUMS).write_text("".join(lines))
-
-
 def test_weights_outside_the_bundle_are_not_read(copy):
     path = copy / "triton" / "classification" / "1" / "model.onnx"
     outside = copy.parent / "weights.bin"
@@ -53,7 +42,7 @@ def test_weights_outside_the_bundle_are_not_read(copy):
     outside.write_bytes(tensor.raw_data)
     tensor.ClearField("raw_data")
     path.write_bytes(model.SerializeToString())
-    sign(copy)
+    bundle.write_sums(copy)
     with pytest.raises(InputError, match=r"copy: ONNX Runtime .* cannot read its model .*escapes"):
         bundle_lib.read(copy, "classification")
 
@@ -62,7 +51,7 @@ def test_a_model_outside_the_bundle_is_not_read(exported, copy):
     described = json.loads((copy / "preprocessing.json").read_text())
     described["models"]["onnx"] = str(exported / described["models"]["onnx"])
     (copy / "preprocessing.json").write_text(json.dumps(described))
-    sign(copy)
+    bundle.write_sums(copy)
     with pytest.raises(InputError, match="the onnx model is not in the bundle"):
         bundle_lib.read(copy, "classification")
 

@@ -8,7 +8,7 @@ import pytest
 from benchmarks import model_server as server
 from dtc_jax.export import bundle, served
 from dtc_jax.serving.bundled import verify
-from tests.export import formats_test
+from tests.export import small_networks
 
 pytestmark = pytest.mark.extras
 EXTRA = "needs MLServer and tritonclient: pip install 'dtc-jax[server]'"
@@ -20,7 +20,7 @@ grpc = pytest.importorskip("tritonclient.grpc", reason=EXTRA)
 def test_over_the_wire_a_bundle_gives_its_own_answers(drawn, tmp_path):
     from benchmarks import served as load
 
-    config = formats_test.classifier(3)
+    config = small_networks.classifier(3)
     config.predict.mirror = False
     one = dataclasses.replace(drawn(config), threshold=0.4)  # drawn weights may lie on 0.5
     out = tmp_path / "bundle"
