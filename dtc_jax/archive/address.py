@@ -2,9 +2,9 @@
 
 | address | |
 |---|---|
-| dicomweb://HOST[:PORT]/PATH/studies/UID/series/UID | a series, by DICOMweb over HTTP |
+| dicomweb://HOST[:PORT]/PATH/studies/UID/series/UID, http://… | a series, by DICOMweb over HTTP |
 | dicomwebs://…, https://… | the same over HTTPS |
-| dicomweb://HOST[:PORT]/PATH, dicomwebs://…, https://… | a service that stores, by STOW-RS |
+| dicomweb://HOST[:PORT]/PATH and the like | a service that stores, by STOW-RS |
 | dicom://HOST:PORT/AET | a node that stores, by C-STORE; AET is its application entity title |
 """
 
@@ -17,6 +17,7 @@ from dtc_jax.storage import PathLike
 _WEB = re.compile(r"(dicomweb|dicomwebs|https|http)://([^/\s]+)((?:/[^?#\s]*)?)", re.IGNORECASE)
 _SERIES = re.compile(r"(.*?)/studies/([0-9.]{1,64})/series/([0-9.]{1,64})/?")
 _NODE = re.compile(r"dicom://([^/:\s]+):(\d{1,5})/([^/\s\\]{1,16})", re.IGNORECASE)
+_LAST_PORT = 65535
 _SCHEMES = {"dicomweb": "http", "dicomwebs": "https", "http": "http", "https": "https"}
 
 
@@ -75,12 +76,11 @@ def target(text: str) -> Service | Node:
       UsageError: it is no such address.
     """
     node = _NODE.fullmatch(text)
-    if node:
-        host, port, title = node.groups()
-        return Node(host, int(port), title)
+    if node and 0 < int(node[2]) <= _LAST_PORT:
+        return Node(node[1], int(node[2]), node[3])
     if text.lower().startswith("dicom://"):
         raise UsageError(
-            f"--send={text}: give dicom://HOST:PORT/AET, with an AET of 16 characters."
+            "--send: give dicom://HOST:PORT/AET, with an AET of 16 characters at most."
         )
     service = _service(text, "--send")
     return dataclasses.replace(service, url=service.url.partition("/studies/")[0])

@@ -5,7 +5,6 @@ Name and password are those of ~/.netrc; a token is taken from DTC_JAX_DICOMWEB_
 
 import contextlib
 import http
-import logging
 import os
 import pathlib
 import tempfile
@@ -19,6 +18,7 @@ from pydicom.errors import InvalidDicomError
 from dtc_jax import progress
 from dtc_jax.archive import address
 from dtc_jax.archive.address import Series, Service
+from dtc_jax.archive.silence import silent
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.storage import PathLike, no_space_is_an_input_error
 
@@ -139,12 +139,8 @@ def _told(host: str, what: str) -> Iterator[None]:
     """
     import requests
 
-    loggers = [logging.getLogger(name) for name in ("dicomweb_client", "urllib3", "pydicom")]
-    levels = [one.level for one in loggers]
-    for one in loggers:
-        one.setLevel(logging.CRITICAL + 1)
     try:
-        with warnings.catch_warnings():
+        with silent("dicomweb_client", "urllib3", "pydicom"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     except requests.HTTPError as error:
@@ -162,9 +158,6 @@ def _told(host: str, what: str) -> Iterator[None]:
         ) from error
     except (requests.RequestException, ValueError, KeyError, InvalidDicomError) as error:
         raise InputError(f"{host}: does not answer as DICOMweb does; check the address.") from error
-    finally:
-        for one, level in zip(loggers, levels, strict=True):
-            one.setLevel(level)
 
 
 def _refusal(status: int, what: str) -> str:

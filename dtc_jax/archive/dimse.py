@@ -1,14 +1,12 @@
 """A DICOM object sent to a node by C-STORE."""
 
-import contextlib
-import logging
 import pathlib
-from collections.abc import Iterator
 from typing import Any
 
 import pydicom
 
 from dtc_jax.archive.address import Node
+from dtc_jax.archive.silence import silent
 from dtc_jax.errors import InputError
 
 _OWN_TITLE = "DTC-JAX"  # an archive may have to be told of it
@@ -32,7 +30,7 @@ def store(node: Node, path: pathlib.Path) -> None:
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _TIMEOUT_S
     entity.connection_timeout = _TIMEOUT_S
     entity.add_requested_context(whole.SOPClassUID, whole.file_meta.TransferSyntaxUID)
-    with _silent():
+    with silent("pynetdicom"):
         link = entity.associate(node.host, node.port, ae_title=node.title)
         if link.is_rejected:
             raise InputError(
@@ -63,15 +61,3 @@ def _entity_class() -> Any:
     except ImportError as error:
         raise InputError("C-STORE: needs pynetdicom; pip install 'dtc-jax[dicomweb]'.") from error
     return AE
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Nothing of a connection is logged: messages hold UIDs."""
-    logger = logging.getLogger("pynetdicom")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
 from dtc_jax import storage
 from dtc_jax.cohort import manifest, persons
@@ -21,7 +20,6 @@ from dtc_jax.tasks.sources import Data
 from dtc_jax.tasks.trained import TrainedNetwork
 
 _NAMED = 10  # patients in a message
-_LEAST = 1e-12  # probabilities are cut off there before their logit is taken
 _SOURCE = "of the run, chosen on its validation split"
 
 
@@ -133,8 +131,7 @@ def _predicted(network: TrainedNetwork, data: Data, rows: pd.DataFrame, run: str
     """The rows of predictions.csv of the new cohort."""
     # Of several networks together there is no validation: their number is that of no fold.
     fold = 0 if len(network.members) == 1 else len(network.members)
-    parts = [folds.predict(member, data, rows) for member in network.members]
-    scores = _together([part.score.to_numpy() for part in parts])
+    scores = folds.predict_together(network.members, data, rows)
     decided = rows.assign(
         run=run,
         fold=fold,
@@ -145,14 +142,6 @@ def _predicted(network: TrainedNetwork, data: Data, rows: pd.DataFrame, run: str
     )
     columns = lesion_figures.columns(rows)
     return decided.reindex(columns=columns).astype({"label": int, "decision": int})
-
-
-def _together(probabilities: list[np.ndarray]) -> np.ndarray:
-    """The probability by the mean of the logits, as the networks of a run decide. # [N]"""
-    if len(probabilities) == 1:
-        return probabilities[0]
-    logits = special.logit(np.clip(probabilities, _LEAST, 1 - _LEAST))  # [networks, N]
-    return np.asarray(special.expit(logits.mean(axis=0)))
 
 
 def _baselines(
@@ -185,7 +174,8 @@ def _baselines(
     common = set.intersection(*(set(part.run) for part in parts))
     parts = [part[part.run.isin(common)].reset_index(drop=True) for part in parts]
     scores, thresholds = (
-        _together([part[name].to_numpy() for part in parts]) for name in ("score", "threshold")
+        folds.mean_of_logits([part[name].to_numpy() for part in parts])
+        for name in ("score", "threshold")
     )
     decisions = np.where(np.isnan(scores), np.nan, scores >= thresholds)
     together = parts[0].assign(score=scores, threshold=thresholds, decision=decisions)

@@ -1,6 +1,6 @@
 """Example lesions for a run's report, with heat maps of the networks that judged them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -33,11 +33,11 @@ def make(
     examples = []
     for row in chosen:
         judge = judges[int(row.fold)]
-        spec = judge.task.make_preprocess(judge.config)
+        specs = [judge.task.make_preprocess(one.config) for one in judge.networks]
         record = data.records[int(positions[row.lesion_id])]
         image, mask = record["image"], record["mask"]
         (heat,) = heat_maps[int(row.fold)](image[None], mask[None])
-        seen = _field_of_view(image.shape, spec)
+        seen = _field_of_view(image.shape, specs)
         examples.append(
             Example(
                 lesion_id=str(row.lesion_id),
@@ -48,7 +48,7 @@ def make(
                 image=image[seen],
                 mask=mask[seen] == 1,
                 heat=heat[seen],
-                window=(float(spec.window[0]), float(spec.window[1])),
+                window=(float(specs[0].window[0]), float(specs[0].window[1])),
             )
         )
     return tuple(examples)
@@ -67,9 +67,10 @@ def _chosen(table: pd.DataFrame) -> Iterator[pd.Series]:
                 yield rows.loc[index]
 
 
-def _field_of_view(shape: tuple[int, ...], spec: Preprocess) -> tuple[slice, ...]:
-    """What the network sees of a record at 1 mm, whose margin is there for augmentation."""
-    sides = [min(n, int(np.ceil(side))) for n, side in zip(shape, spec.crop_mm, strict=True)]
+def _field_of_view(shape: tuple[int, ...], specs: Sequence[Preprocess]) -> tuple[slice, ...]:
+    """What the networks see of a record at 1 mm, whose margin is there for augmentation."""
+    widest = np.max([spec.crop_mm for spec in specs], axis=0)
+    sides = [min(n, int(np.ceil(side))) for n, side in zip(shape, widest, strict=True)]
     return tuple(
         slice((n - side) // 2, (n - side) // 2 + side) for n, side in zip(shape, sides, strict=True)
     )

@@ -8,6 +8,7 @@ from typing import Any
 import ml_collections
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from dtc_jax.cohort.split_rule import Rule
 from dtc_jax.errors import UsageError
@@ -19,6 +20,8 @@ from dtc_jax.tasks.trained import Member
 from dtc_jax.training import batches, hosts, loop, optimizer, predictions, tracker
 from dtc_jax.training.result import FitResult, Initial, OnEvaluation
 from dtc_jax.training.task import Batch, Task
+
+_LEAST = 1e-12  # probabilities are cut off there before their logit is taken
 
 
 def folders(
@@ -170,6 +173,19 @@ def predict(member: Member, data: Data, split: pd.DataFrame) -> pd.DataFrame:
     index = np.concatenate([out["index"] for out in outputs])
     columns = task.columns(outputs).items()
     return split.assign(**{k: split.position.map(pd.Series(v, index)) for k, v in columns})
+
+
+def predict_together(members: Sequence[Member], data: Data, split: pd.DataFrame) -> np.ndarray:
+    """The probability of every row by the mean of the members' logits, as a run decides. # [N]"""
+    return mean_of_logits([predict(member, data, split).score.to_numpy() for member in members])
+
+
+def mean_of_logits(probabilities: Sequence[np.ndarray]) -> np.ndarray:
+    """The probability by the mean of the logits of several [N]; one is left as it is. # [N]"""
+    if len(probabilities) == 1:
+        return probabilities[0]
+    logits = special.logit(np.clip(probabilities, _LEAST, 1 - _LEAST))  # [networks, N]
+    return np.asarray(special.expit(logits.mean(axis=0)))
 
 
 def features(member: Member, data: Data, split: pd.DataFrame) -> np.ndarray:

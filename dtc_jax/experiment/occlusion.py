@@ -6,15 +6,17 @@ where the network looks, not what it would say of another lesion. After Zeiler a
 "Visualizing and understanding convolutional networks", sec. 4.2.
 """
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage, special
+from scipy import ndimage
 
-from dtc_jax import progress
+from dtc_jax.experiment import folds
 from dtc_jax.tasks.sources import Data
 from dtc_jax.tasks.trained import TrainedNetwork
+from dtc_jax.training.batches import Records
 
 FILE = "occluded.csv"
 OCCLUDED = ("inside", "surroundings")
@@ -45,8 +47,25 @@ def occlude(image: np.ndarray, mask: np.ndarray, extent: np.ndarray) -> dict[str
     }
 
 
+class _Occluded(Records):
+    """Stored crops without one part of their picture."""
+
+    def __init__(self, records: Records, part: str):  # opens no dataset of its own
+        self._whole, self._part = records, part
+
+    def __len__(self) -> int:
+        return len(self._whole)
+
+    def __getitem__(self, position: int) -> dict[str, np.ndarray]:
+        record = self._whole[position]
+        parts = occlude(record["image"], record["mask"], record["extent"])
+        return {**record, "image": parts[self._part]}
+
+
 def scores(networks: Mapping[int, TrainedNetwork], data: Data, table: pd.DataFrame) -> pd.DataFrame:
     """The test rows with the score as it is and without each part.
+
+    Of several processes each calls it.
 
     Args:
       networks: by the fold of the rows that they judge.
@@ -61,22 +80,15 @@ def scores(networks: Mapping[int, TrainedNetwork], data: Data, table: pd.DataFra
     positions = data.table.set_index("lesion_id").position
     parts = []
     for fold, rows in tested.groupby("fold", sort=False):
-        network = networks[int(fold)]
-        size = int(network.config.predict.batch_size)
-        found: list[np.ndarray] = []
-        for start in progress.track(range(0, len(rows), size), "scores without a part"):
-            ids = rows.lesion_id.iloc[start : start + size]
-            records = [data.records[int(positions[lesion])] for lesion in ids]
-            filled = [*records, *[records[-1]] * (size - len(records))]  # one shape is compiled
-            cut = [occlude(r["image"], r["mask"], r["extent"]) for r in filled]
-            mask = np.stack([record["mask"] for record in filled])
-            logits = [
-                network.on_device(np.stack([images[name] for images in cut]), mask)
-                for name in OCCLUDED
-            ]
-            found.append(special.expit(np.stack(logits, 1).astype(np.float64))[: len(records)])
-        values = np.concatenate(found)
+        placed = rows.assign(position=rows.lesion_id.map(positions))
+        columns = {
+            f"without_{part}": folds.predict_together(
+                networks[int(fold)].members,
+                dataclasses.replace(data, records=_Occluded(data.records, part)),
+                placed,
+            )
+            for part in OCCLUDED
+        }
         kept = rows[["cohort", "fold", "patient_id", "lesion_id", "label", "score"]]
-        columns = {f"without_{name}": values[:, i] for i, name in enumerate(OCCLUDED)}
         parts.append(kept.assign(**columns))
     return pd.concat(parts, ignore_index=True)

@@ -10,7 +10,6 @@ import pandas as pd
 from dtc_jax import storage
 from dtc_jax.experiment import artefacts, examples, occlusion, report
 from dtc_jax.report import cohort_plots, drawing, outlines
-from dtc_jax.report.example import Example
 from dtc_jax.tasks.definition import Evaluation
 from dtc_jax.tasks.sources import Data
 from dtc_jax.tasks.trained import TrainedNetwork
@@ -37,7 +36,7 @@ def evaluate(
     evaluation.metrics["epochs"] = _epochs(artefacts.curves(folder), config.train.monitor, network)
     hosts.first(lambda: _write(config, evaluation, folder))
     if evaluation.report_of and config.get("write_report", True):
-        hosts.first(lambda: _report(data, network, rows, evaluation, folder))
+        _report(data, network, rows, evaluation, folder)
     return evaluation
 
 
@@ -58,16 +57,21 @@ def _report(
     evaluation: Evaluation,
     folder: pathlib.Path,
 ) -> None:
-    """Writes the report. Its example lesions are judged by the network of their fold again."""
-    path = folder / evaluation.report_of
-    shown: tuple[Example, ...] = ()
-    if network.config.task == "classification":
-        folds, table = sorted(rows.fold.unique()), evaluation.tables[evaluation.report_of]
-        judges = {int(fold): network.member(number) for number, fold in enumerate(folds)}
-        storage.write_table(folder / occlusion.FILE, occlusion.scores(judges, data, table))
+    """Writes the report, for which the network of each fold judges its test lesions once more."""
+    path, table = folder / evaluation.report_of, evaluation.tables[evaluation.report_of]
+    judges = {int(fold): network.member(i) for i, fold in enumerate(sorted(rows.fold.unique()))}
+    occluded = None
+    if network.config.data.source != "medmnist3d":  # a mask alone: it has no surroundings
+        occluded = occlusion.scores(judges, data, table)
+
+    def write() -> None:
+        if occluded is not None:
+            storage.write_table(folder / occlusion.FILE, occluded)
         shown = examples.make(judges, data, table)
-    left = dataclasses.replace(artefacts.read(path), examples=shown)
-    report.write([path], folder / "report", left=left)
+        left = dataclasses.replace(artefacts.read(path), examples=shown)
+        report.write([path], folder / "report", left=left)
+
+    hosts.first(write)
 
 
 def _epochs(

@@ -13,7 +13,12 @@ from dtc_jax.statistics.formatting import estimate, number
 
 _TITLE = "What the score follows"
 _SHOWN = ("features", "diameter")  # baselines beside the network
-_SIZES = ("diameter_given_mm", "volume_mm3", "mask_label")
+# Columns that are sizes, decisions or names, even where the names are numbers.
+_LEFT_OUT = (
+    *("diameter_mm", "diameter_given_mm", "volume_mm3", "mask_label"),
+    *("score", "threshold", "decision", "label", "fold", "run", "cohort", "split"),
+    *("patient_id", "lesion_id", "same_patient", "center", "scanner", "kernel"),
+)
 _FEWEST = 20  # lesions with a value, for a correlation
 _DISTINCT = 3
 
@@ -51,14 +56,15 @@ def drivers_of_the_score(run: ReportRun) -> page.Section:
     if beyond:
         caption = (
             "Rank correlation of the score with what is known of the lesions: as it is, and once "
-            "diameter and class are known. What remains is followed by the score and is neither "
-            "size nor class."
+            "diameter and class are known. A correlation that remains is explained by neither size "
+            "nor class."
         )
         tables.append(run.output.table("score-beyond-size", pd.DataFrame(beyond), caption))
     if occluded:
         caption = (
             "The same lesions with a part of the picture replaced by the mean density of the rim. "
-            "The mask stays. Change: the median of the absolute change of the logit."
+            "A network that sees the mask still knows the size. Change: the median of the absolute "
+            "change of the logit."
         )
         tables.append(run.output.table("score-without-a-part", pd.DataFrame(occluded), caption))
     return page.Section(_TITLE, tables=tables)
@@ -75,16 +81,16 @@ def _of_size(cohort: str, by: str, rows: pd.DataFrame) -> dict[str, str]:
             drivers.rank_correlation(score, diameter, patients).as_dict()
         ),
         "AUC at equal size": estimate(matched.as_dict()),
-        "lesions compared": str(matched.n),
+        "n": str(matched.n),
     }
 
 
 def _beyond_size(cohort: str, rows: pd.DataFrame) -> Iterator[dict[str, str]]:
-    known = {"patient_id", "lesion_id", "fold", "score", "threshold", "decision", "label"}
-    for column in rows.columns.difference([*known, "diameter_mm", *_SIZES], sort=False):
+    for column in rows.columns.difference(_LEFT_OUT, sort=False):
         value = pd.to_numeric(rows[column], errors="coerce")
         part = rows[value.notna()]
-        if len(part) < _FEWEST or value.nunique() < _DISTINCT:
+        has_words = (value.isna() & rows[column].notna()).any()
+        if has_words or part.lesion_id.nunique() < _FEWEST or value.nunique() < _DISTINCT:
             continue
         label, score, diameter, patients = _arrays(part)
         values = value[value.notna()].to_numpy(np.float64)
@@ -98,7 +104,7 @@ def _beyond_size(cohort: str, rows: pd.DataFrame) -> Iterator[dict[str, str]]:
             "given diameter and class": estimate(
                 drivers.partial_rank_correlation(score, values, given, patients).as_dict()
             ),
-            "lesions": str(len(part)),
+            "lesions": str(part.lesion_id.nunique()),
         }
 
 
@@ -123,7 +129,7 @@ def _occluded(cohort: str, table: pd.DataFrame | None) -> Iterator[dict[str, str
             "replaced": name,
             "AUC": estimate(roc.auc_interval(label, score, patients).as_dict()),
             "change": number(float(np.median(change))),
-            "lesions": str(len(rows)),
+            "lesions": str(rows.lesion_id.nunique()),
         }
 
 

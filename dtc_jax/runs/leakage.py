@@ -53,16 +53,15 @@ def run(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> dict[st
         print(f"--- {of_unit.split.folds} folds of {unit}s", flush=True)
         train.run(of_unit, folder / unit)
     paths = [folder / unit / table for unit in _UNITS]
-    rule = make_rule(config.split)  # lesions of other cohorts are tested in every fold
     figures: dict[str, Any]
     if table == PREDICTIONS:
         figures = {
-            "gap": leakage_lib.gap(*(rule.of_cohort(predictions_table.read(p)) for p in paths)),
+            "gap": leakage_lib.gap(*map(predictions_table.read, paths)),
             "identity": _identity(configs["patient"], folder / "patient"),
         }
     else:
         cases = (csv_reader.read_table(path, ("patient_id", "lesion_id")) for path in paths)
-        figures = {"gap": leakage_lib.dice_gap(*map(rule.of_cohort, cases))}
+        figures = {"gap": leakage_lib.dice_gap(*cases)}
     storage.write_json(folder / "leakage.json", figures)
     if table == PREDICTIONS:
         report.write(paths, folder / "report")

@@ -64,15 +64,14 @@ def run(
         networks = predictors.load(segmenter, classifier, candidates)
         batch.predict(wanted, networks, folder, keep_identity)
         return
-    if series and address.is_address(scan):
-        raise UsageError("--scan is the address of one series; omit --series.")
+    _check_address(scan, series)
+    if not address.is_address(scan):
+        _check_apart(folder, out, [requests.single(scan, series, lungs, lesions)])
+    networks = predictors.load(segmenter, classifier, candidates)  # before anything is fetched
     with dicomweb.fetched(scan) as path:
-        request = requests.single(path, series, lungs, lesions)
-        _check_apart(folder, out, [request])
-        networks = predictors.load(segmenter, classifier, candidates)
-        _one(request, networks, folder, keep_identity, out)
+        _one(requests.single(path, series, lungs, lesions), networks, folder, keep_identity, out)
     if target:
-        _send(folder, target)
+        _send(folder, target, keep_identity)
 
 
 def _one(
@@ -121,11 +120,19 @@ def review(
             raise UsageError("--review=FOLDER takes no other flag than --out and --classifier.")
         review_batch.apply(folder, pathlib.Path(decisions), classifier)
         return
+    _check_address(scan, series)
     with dicomweb.fetched(scan) as path:
         answer = reviewed.apply(folder, decisions, mask, path, series, classifier, keep_identity)
     _report(answer, folder / reviewed.FOLDER)
     if target:
-        _send(folder / reviewed.FOLDER, target)
+        _send(folder / reviewed.FOLDER, target, keep_identity)
+
+
+def _check_address(scan: PathLike, series: str | None) -> None:
+    if address.is_address(scan):
+        address.series(str(scan))
+        if series:
+            raise UsageError("--scan is the address of one series; omit --series.")
 
 
 def _target(send: str, scan: PathLike) -> address.Service | address.Node | None:
@@ -138,10 +145,17 @@ def _target(send: str, scan: PathLike) -> address.Service | address.Node | None:
     return send_lib.target(send)
 
 
-def _send(folder: pathlib.Path, target: address.Service | address.Node) -> None:
+def _send(
+    folder: pathlib.Path, target: address.Service | address.Node, keep_identity: bool
+) -> None:
     path, record = folder / "lesions.dcm", folder_lib.read_record(folder)
     if path.is_file():
         print(send_lib.send(path, target))
+        if not keep_identity:
+            print(
+                "It names no patient of the archive. To have it filed with its CT, give "
+                "--keep-identity."
+            )
     elif not storage.read_json(folder / "summary.json")["lesions"]:
         print("There is no lesion, so nothing was sent.")
     else:

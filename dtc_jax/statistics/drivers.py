@@ -66,7 +66,7 @@ def auc_at_equal_size(
       patients: [N] patient ids.
 
     Returns:
-      n is the number of lesions in strata with both classes.
+      n is the number of predictions in strata with both classes.
     """
     strata = np.floor(np.asarray(diameter_mm, np.float64) / STRATUM_MM).astype(np.int64)
     mixed = np.intersect1d(strata[labels == 1], strata[labels == 0])

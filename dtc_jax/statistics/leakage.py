@@ -30,7 +30,9 @@ def gap(by_lesion: pd.DataFrame, by_patient: pd.DataFrame) -> dict[str, Any]:
       lesions. JSON values.
     """
     test = [rows[rows.split == "test"] for rows in (by_lesion, by_patient)]
-    both = test[0].merge(test[1], on=[*_LESION, "label"], suffixes=("_lesion", "_patient"))
+    both = test[0].merge(
+        test[1], on=[*_LESION, "label"], suffixes=("_lesion", "_patient"), validate="one_to_one"
+    )
     columns = (both.label, both.score_lesion, both.score_patient, both.patient_id)
     difference = comparison.paired(*(column.to_numpy() for column in columns))
     return {

@@ -57,6 +57,7 @@ def test_a_scan_that_is_no_series_is_refused(text, words):
     ("text", "words"),
     [
         ("dicom://pacs/AET", "HOST:PORT/AET"),
+        ("dicom://pacs:99999/AET", "HOST:PORT/AET"),
         ("dicom://pacs:104/A_TITLE_OF_TOO_MANY_LETTERS", "16 characters"),
         ("pacs", "no address"),
         ("dicomweb://me:SECRET@pacs/dicom-web", "into ~/.netrc"),

@@ -8,7 +8,7 @@ import pytest
 
 from dtc_jax import csv_reader
 from dtc_jax.evaluation import new_cohort
-from dtc_jax.experiment import network
+from dtc_jax.experiment import folds, network
 from dtc_jax.statistics import comparison
 
 IDS = ("patient_id", "lesion_id")
@@ -68,15 +68,16 @@ def test_the_auc_is_compared_with_the_runs_own_test(judged, classifier):
 
 def test_the_report_shows_lesions_of_the_new_cohort(classifier, cohort, monkeypatch):
     shown = []
-    monkeypatch.setattr(
-        new_cohort.report, "write", lambda tables, out, left: shown.extend(left.examples)
-    )
+    monkeypatch.setattr(new_cohort.report, "write", lambda tables, out, left: shown.append(left))
     trained = network.load_with_threshold(classifier.workdir, "classification")
     with trained.config.unlocked():
         trained.config.write_report = True
     new_cohort.evaluate(trained, cohort, classifier.workdir, set())
-    assert shown
-    assert {example.cohort for example in shown} == {"hospital_b"}
+    (left,) = shown
+    assert {example.cohort for example in left.examples} == {"hospital_b"}
+    new = left.occluded[left.occluded.cohort == "hospital_b"]
+    assert len(new) == 20
+    assert new.without_inside.notna().all()
 
 
 def test_patients_whom_the_run_knows_are_refused_by_name(call, classifier, cohort, study, capsys):
@@ -105,7 +106,7 @@ def test_a_segmenter_and_other_flags_are_refused(call, segmenter, classifier, ca
 
 
 def test_networks_decide_together_by_the_mean_of_their_logits():
-    found = new_cohort._together([np.array([0.9, 1.0]), np.array([0.1, 1.0])])
+    found = folds.mean_of_logits([np.array([0.9, 1.0]), np.array([0.1, 1.0])])
     np.testing.assert_allclose(found, [0.5, 1.0], atol=1e-9)
     alone = np.array([1e-20, 0.3])
-    assert new_cohort._together([alone]) is alone
+    assert folds.mean_of_logits([alone]) is alone

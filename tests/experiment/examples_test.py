@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from dtc_jax.experiment import examples, network
+from dtc_jax.imaging.preprocess import Preprocess
 from dtc_jax.networks import classifier as classifier_lib
 from dtc_jax.statistics import predictions_table
 from dtc_jax.tasks import registry
@@ -32,6 +33,13 @@ def test_the_most_certain_are_chosen_of_the_test_lesions_alone():
     )
     assert [row.lesion_id for row in examples._chosen(table)] == ["right", "wrong", "surer"]
     assert not [*examples._chosen(table[table.split == "train"])]
+
+
+def test_the_widest_field_of_view_of_the_networks_is_shown():
+    specs = [Preprocess((10, 20, 20)), Preprocess((16, 12, 12))]
+    seen = examples._field_of_view((20, 24, 24), specs)
+    assert seen == (slice(2, 18), slice(2, 22), slice(2, 22))
+    assert examples._field_of_view((8, 24, 24), specs)[0] == slice(0, 8)
 
 
 @pytest.fixture(scope="module")

@@ -57,6 +57,9 @@ def test_a_run_leaves_what_the_readme_lists(trained, capsys):
     assert known["network"]["primary"]["train"]["auc"]["value"] > 0.9  # brightness is easy to learn
     assert (trained / "report" / "report.html").is_file()
     assert list((trained / "report" / "figures").glob("heat-*.png"))
+    assert (trained / "report" / "tables" / "score-without-a-part.csv").is_file()
+    occluded = pd.read_csv(trained / "occluded.csv")
+    assert set(occluded.lesion_id) == set(table.lesion_id[table.split == "test"])
     statistics = json.loads((trained / "report" / "statistics.json").read_text())
     assert statistics["settings"]["margin"] == 0.1
     assert statistics["settings"]["patient_truth"] == "any"

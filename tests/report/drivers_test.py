@@ -27,7 +27,7 @@ def test_size_is_compared_for_the_network_and_the_baselines(report, predictions)
 def test_known_values_and_occlusions_have_their_rows(report):
     beyond = _table(report, "score-beyond-size")
     assert {"age"} <= set(beyond.of)
-    assert not {"diameter_mm", "label", "fold", "volume_mm3"} & set(beyond.of)
+    assert not {"diameter_mm", "label", "fold", "volume_mm3", "center"} & set(beyond.of)
     occluded = _table(report, "score-without-a-part")
     replaced = ["nothing", "the inside of the lesion", "its surroundings"]
     for _, rows in occluded.groupby("cohort"):

@@ -2,10 +2,8 @@
 
 import jax
 import numpy as np
-import pandas as pd
 
 from configs import senet
-from dtc_jax.runs import leakage
 from dtc_jax.runs.leakage import split_by
 from dtc_jax.tasks import classification
 
@@ -19,27 +17,6 @@ def test_both_runs_are_cross_validated_and_differ_in_the_unit_alone():
         assert own.to_dict() == config.to_dict()
     config.split.folds = 5
     assert split_by(config, "lesion").split.folds == 5
-
-
-def test_lesions_that_every_fold_tests_have_no_part_in_the_gap(tmp_path, monkeypatch):
-    rng = np.random.default_rng(0)
-    rows = [
-        (fold, f"{cohort[0]}{i // 2}", f"{cohort[0]}{i}", cohort, i % 2, rng.random(), split)
-        for fold in range(3)
-        for cohort, count in (("primary", 30), ("external", 8))
-        for i in range(count)
-        for split in ["test" if cohort == "external" or i // 2 % 3 == fold else "train"]
-    ]
-    columns = ["fold", "patient_id", "lesion_id", "cohort", "label", "score", "split"]
-    for unit in ("lesion", "patient"):
-        (tmp_path / unit).mkdir()
-        pd.DataFrame(rows, columns=columns).to_csv(tmp_path / unit / "predictions.csv", index=False)
-    monkeypatch.setattr(leakage.train, "run", lambda config, folder: {})
-    monkeypatch.setattr(leakage, "_identity", lambda config, folder: {"found": None})
-    monkeypatch.setattr(leakage.report, "write", lambda paths, out: None)
-    gap = leakage.run(senet.get_config("demo"), tmp_path)["gap"]
-    assert (gap["auc_gap"]["n"], gap["auc_gap"]["value"]) == (30, 0.0)
-    assert gap["siblings"] == 0.0
 
 
 def test_the_features_are_those_that_the_last_layer_sees():
