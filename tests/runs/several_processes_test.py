@@ -29,7 +29,6 @@ def arguments(study, tmp_path_factory):
         "train.batch_size": 8,
         "train.evaluate_every_epochs": 1,
         "predict.batch_size": 8,
-        "write_report": False,
     }
     return [f"--config={ROOT / 'configs' / 'senet.py'}:demo"] + [
         f"--config.{name}={value}" for name, value in fields.items()
@@ -57,6 +56,7 @@ def test_a_run_of_two_processes_is_that_of_one(call, arguments, tmp_path):
     assert (first[0], second[0]) == (0, 0), first[2] + second[2]
     assert "Everything is in" in first[1]
     assert "Everything is in" not in second[1]
+    assert (tmp_path / "two" / "report" / "report.html").is_file()
     assert call(*arguments, f"--workdir={tmp_path / 'one'}") == 0
     keys = ["lesion_id", "split", "fold"]
     two, one = (
