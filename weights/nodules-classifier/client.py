@@ -21,7 +21,11 @@ class Model(Protocol):
     """A model on its runtime."""
 
     def __call__(self, arrays: dict[str, np.ndarray], outputs: Sequence[str] = ()) -> Answer:
-        """Outputs by name, those that are named or all."""
+        """Inputs by name [B, ...] -> outputs by name [B, ...], those that are named or all.
+
+        Raises:
+          ValueError: an input is missing or has another shape or dtype, or there is no such output.
+        """
 
 
 _Run = Callable[[dict[str, np.ndarray], list[str]], Answer]
@@ -40,8 +44,7 @@ def load(bundle: pathlib.Path, kind: str) -> Model:
       kind: 'onnx', 'stablehlo' or 'savedmodel'.
 
     Returns:
-      Inputs by name [B, ...], and the names of the wanted outputs, none for all -> outputs by name
-      [B, ...].
+      It, see `Model`.
 
     Raises:
       ImportError: the format's runtime is not installed.
@@ -55,6 +58,9 @@ def load(bundle: pathlib.Path, kind: str) -> Model:
     names = [one["name"] for one in described["outputs"]]
 
     def answer(arrays: dict[str, np.ndarray], outputs: Sequence[str] = ()) -> Answer:
+        for name in outputs:
+            if name not in names:
+                raise ValueError(f"{name}: no such output; there are {', '.join(names)}.")
         given = {one["name"]: _checked(one, arrays) for one in described["inputs"]}
         return run(given, list(outputs) or names)
 
@@ -65,11 +71,9 @@ def _onnx(path: pathlib.Path) -> _Run:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    options = onnxruntime.RunOptions()
-    options.only_execute_path_to_fetches = True  # heat maps cost nothing where they are not wanted
 
     def run(given: dict[str, np.ndarray], wanted: list[str]) -> Answer:
-        return dict(zip(wanted, session.run(wanted, given, options), strict=True))
+        return dict(zip(wanted, session.run(wanted, given), strict=True))
 
     return run
 
