@@ -39,6 +39,8 @@ import ml_collections
 
 from configs import common
 
+_RATINGS = ("subtlety", "texture", "spiculation", "margin")  # columns of LIDC-IDRI's readers
+
 
 def base() -> ml_collections.ConfigDict:
     """The fields that all variants start from."""
@@ -185,14 +187,19 @@ def _nodules(config: ml_collections.ConfigDict) -> None:
 def _lidc(config: ml_collections.ConfigDict) -> None:
     _nodules(config)
     config.data.manifest = common.real_data("lidc_nodules/lesions.csv")
-    ratings = ("subtlety", "texture", "spiculation", "margin")
     config.loss.unlock()
     config.loss.update(
         label_smoothing=0.0,
         graded="mean_malignancy_rating",
         graded_range=(1.0, 5.0),
-        auxiliary=dict.fromkeys(ratings, 0.1),
+        auxiliary=dict.fromkeys(_RATINGS, 0.1),
     )
+
+
+def _diagnosis(config: ml_collections.ConfigDict) -> None:
+    _nodules(config)
+    config.loss.unlock()
+    config.loss.auxiliary = dict.fromkeys(_RATINGS, 0.1)
 
 
 def _adrenal(config: ml_collections.ConfigDict) -> None:
@@ -214,6 +221,7 @@ _VARIANTS = {
     "demo": _demo,
     "lidc": _lidc,
     "nodules": _nodules,
+    "diagnosis": _diagnosis,
     "adrenal": _adrenal,
 }
 

@@ -22,6 +22,7 @@ from dtc_jax.errors import InputError
 from dtc_jax.storage import PathLike
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+_NAMED = 20  # problems in one message
 _SEP_LINE = re.compile(r"\"?sep=(.)\"?[,;\t|]*\r?(?:\n|$)", re.IGNORECASE)
 
 
@@ -45,13 +46,20 @@ class Problem:
 
 
 class TableError(InputError):
-    """All problems of a table at once, one per line."""
+    """The problems of a table at once, one per line; the message names the first of very many.
+
+    Attributes:
+      problems: all of them, sorted by row.
+    """
 
     def __init__(self, path: PathLike, problems: Sequence[Problem]):
         self.problems = sorted(problems, key=lambda problem: problem.row)
-        lines = [str(problem) for problem in self.problems]
-        count = f" {len(lines)} problems" if len(lines) > 1 else ""
-        separator = "\n  " if len(lines) > 1 else " "
+        lines = [str(problem) for problem in self.problems[:_NAMED]]
+        found = len(self.problems)
+        count = f" {found} problems" if found > 1 else ""
+        separator = "\n  " if found > 1 else " "
+        if found > _NAMED:
+            lines.append(f"and {found - _NAMED} more")
         super().__init__(separator.join([f"{path}:{count}", *lines]))
 
 

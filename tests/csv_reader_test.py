@@ -131,3 +131,12 @@ def test_a_row_that_is_cut_off_is_refused_in_a_table_of_a_run_as_well(tmp_path):
     path = _write(tmp_path, "lesion_id,x,y\na,1,2\nb,1\n")
     with pytest.raises(csv_reader.TableError, match="row 3: has 2 cells, but the header has 3"):
         csv_reader.read_table(path, ("lesion_id",))
+
+
+def test_of_very_many_problems_the_first_are_named(tmp_path):
+    path = _write(tmp_path, "id,x\n" + "a\n" * 300)
+    with pytest.raises(csv_reader.TableError) as error:
+        csv_reader.read(path, "x")
+    lines = str(error.value).splitlines()
+    assert (lines[0], lines[-1]) == (f"{path}: 300 problems", "  and 280 more")
+    assert (len(lines), len(error.value.problems)) == (22, 300)

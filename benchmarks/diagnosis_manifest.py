@@ -1,0 +1,33 @@
+"""Writes the manifest of `configs/senet.py:diagnosis`: metastases against other nodules.
+
+    python benchmarks/diagnosis_manifest.py DATA FOLDER
+
+DATA is the folder that DTC_JAX_DATA names. The diagnosis is that of The Cancer Imaging Archive, which
+knows it for some of the patients. Nodules whose diagnosis is unknown are left out. The others are
+copied into FOLDER, beside diagnosis.csv.
+"""
+
+import pathlib
+import shutil
+import sys
+
+import pandas as pd
+
+_LABELS = {"metastasis": "1", "primary_lung_cancer": "0", "benign": "0"}
+
+
+def main(data: pathlib.Path, folder: pathlib.Path) -> None:
+    """Copies the nodules, and writes their table."""
+    source = data / "lidc_nodules"
+    nodules = pd.read_csv(source / "lesions.csv", dtype=str)
+    nodules["label"] = nodules.tcia_diagnosis.map(_LABELS)
+    nodules = nodules[nodules.label.notna()].drop(columns="tcia_diagnosis")
+    for name in [*nodules.image, *nodules["mask"]]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, folder / name)
+    nodules.to_csv(folder / "diagnosis.csv", index=False)
+    print(f"{folder}: {len(nodules)} nodules of {nodules.patient_id.nunique()} patients")
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))
