@@ -2,9 +2,8 @@
 
     python benchmarks/diagnosis_manifest.py DATA FOLDER
 
-DATA is the folder that DTC_JAX_DATA names. The diagnosis is that of The Cancer Imaging Archive, which
-knows it for some of the patients. Nodules whose diagnosis is unknown are left out. The others are
-copied into FOLDER, beside diagnosis.csv.
+DATA is the folder that DTC_JAX_DATA names. The Cancer Imaging Archive knows the diagnosis of some
+of the patients. Their nodules are copied into FOLDER, beside diagnosis.csv.
 """
 
 import pathlib

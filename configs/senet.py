@@ -26,6 +26,13 @@ nodules: the same for own nodules, which have a label and no ratings.
     python launch.py --config=configs/senet.py:nodules --config.data.manifest=CSV
     Not measured. It takes as long as lidc for as many nodules.
 
+diagnosis: the same for metastases of other cancers against other nodules, with four ratings of the
+readers learned beside the class.
+    python benchmarks/diagnosis_manifest.py DATA FOLDER
+    python launch.py --config=configs/senet.py:diagnosis --config.data.manifest=FOLDER/diagnosis.csv
+    24 min on a busy machine. 166 nodules of 87 patients: AUC .518 (.397–.637), chance; `features`
+    .627 (.500–.738).
+
 adrenal: AdrenalMNIST3D, 64³ shape masks, on its official split.
     DTC_JAX_DATA=DIR python launch.py --config=configs/senet.py:adrenal
     298 test cases: AUC .913 (.873–.941), accuracy .859 (published: .83); `features` .872. The time

@@ -46,6 +46,12 @@ all over the lungs, nodules of the cubes set into them, and hard negatives.
     2 h on a busy machine. 96 held-out nodules, 90 of them in cubes: Dice .549 (.491–.607), median
     .635; `dice_bright` .510 (.468–.552) (2026-11-29). Still too few steps: raise train.epochs.
 
+nodules: the same network on simulated chests and on nodules of LIDC-IDRI, which are set into the
+simulated lungs: what weights that may be passed on are trained on.
+    python -m benchmarks.nodules_manifest DATA FOLDER
+    python launch.py --config=configs/vnet.py:nodules --config.data.manifest=FOLDER/nodules.csv
+    Not measured.
+
 The figures in 320 epochs are of 2026-11-26, before patches became windows of the scan's own grid;
 expect others. `lidc` looks for its data in the folder that the environment variable DTC_JAX_DATA
 names. More on each figure: docs/results.md.
@@ -222,6 +228,14 @@ def _chests(config: ml_collections.ConfigDict) -> None:
     config.train.hard_negatives.update(rounds=1, after_epochs=16)
 
 
+def _nodules(config: ml_collections.ConfigDict) -> None:
+    _chests(config)
+    config.data.other_per_scan = 12
+    config.split.update(folds=0, test_fraction=0.15)  # the more to train on
+    config.train.update(epochs=10, evaluate_every_epochs=1, checkpoint_every_epochs=1)
+    config.train.hard_negatives.update(after_epochs=5, per_scan=20)
+
+
 _VARIANTS = {
     "": _default,
     "paper": _paper,
@@ -230,6 +244,7 @@ _VARIANTS = {
     "lidc": _lidc,
     "start": _start,
     "chests": _chests,
+    "nodules": _nodules,
 }
 
 

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dtc_jax.archive import address, dicomweb
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.imaging import ct, in_memory
 from dtc_jax.imaging import lungs as lungs_lib
@@ -48,13 +49,20 @@ def read_scan(path: PathLike, series: int | str | None = None) -> Volume:
     """Reads a CT of any orientation: `array` in HU [Z, Y, X], `affine` to RAS millimetres.
 
     Args:
-      path: NIfTI, NRRD or MHA, or a folder of DICOM files.
+      path: NIfTI, NRRD or MHA, or a folder of DICOM files; or the address of a series in an
+        archive, dicomweb://HOST/PATH/studies/UID/series/UID, see `dtc_jax.archive.address`.
       series: SeriesNumber or SeriesInstanceUID in a DICOM folder; None: the largest axial series.
 
     Raises:
       InputError: it cannot be read, or is no CT in HU.
+      UsageError: the address names no series, or `series` is given with it.
     """
-    return ct.read(path, series)
+    if address.is_address(path):
+        address.series(str(path), "path")
+        if series is not None:
+            raise UsageError("path is the address of one series; omit series.")
+    with dicomweb.fetched(path) as local:
+        return ct.read(local, series)
 
 
 def from_array(

@@ -52,17 +52,21 @@ def is_address(text: PathLike) -> bool:
     return _WEB.match(str(text)) is not None or str(text).lower().startswith("dicom://")
 
 
-def series(text: str) -> Series:
+def series(text: str, name: str = "--scan") -> Series:
     """The series of an address.
+
+    Args:
+      text: the address.
+      name: of what it was given as, for messages.
 
     Raises:
       UsageError: it names none.
     """
-    service = _service(text, "--scan")
+    service = _service(text, name)
     found = _SERIES.fullmatch(service.url)
     if not found:
         raise UsageError(
-            f"--scan at {service.host}: does not name a series; give dicomweb://HOST/PATH/studies/"
+            f"{name} at {service.host}: does not name a series; give dicomweb://HOST/PATH/studies/"
             "UID/series/UID."
         )
     url, study_uid, series_uid = found.groups()

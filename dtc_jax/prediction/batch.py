@@ -1,5 +1,6 @@
 """Many scans: a folder each, a bad one does not stop the rest, a stopped batch goes on."""
 
+import dataclasses
 import pathlib
 import sys
 import time
@@ -9,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from dtc_jax import progress, storage
+from dtc_jax.archive import dicomweb
 from dtc_jax.errors import InputError
 from dtc_jax.prediction import answer as answer_lib
 from dtc_jax.prediction import folder as folder_lib
@@ -58,13 +60,15 @@ def _one(
     start = time.monotonic()
     row: dict[str, Any] = {"scan_id": request.scan_id, "patient_id": request.patient_id}
     try:
-        if scan_lib.is_done(request, predictors, folder, keep_identity):
-            folder_lib.mark_current(folder)
-            figures = storage.read_json(folder / "summary.json")
-            seconds = sum(folder_lib.read_record(folder)["seconds"].values())
-            return row | _done(folder, figures["lesions"], seconds, "was done before")
-        folder_lib.check_own(folder)
-        answer = scan_lib.predict(request, predictors, folder, keep_identity)
+        with dicomweb.fetched(request.path) as path:
+            local = dataclasses.replace(request, path=str(path))
+            if scan_lib.is_done(local, predictors, folder, keep_identity):
+                folder_lib.mark_current(folder)
+                figures = storage.read_json(folder / "summary.json")
+                seconds = sum(folder_lib.read_record(folder)["seconds"].values())
+                return row | _done(folder, figures["lesions"], seconds, "was done before")
+            folder_lib.check_own(folder)
+            answer = scan_lib.predict(local, predictors, folder, keep_identity)
     except _failures() as error:
         text = " ".join(str(error).split()) or type(error).__name__
         text = _unnamed(text, request)

@@ -9,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from dtc_jax.archive import address
 from dtc_jax.crops import fingerprint
 from dtc_jax.csv_reader import Problem, TableError, read_cells
-from dtc_jax.errors import InputError
+from dtc_jax.errors import InputError, UsageError
 from dtc_jax.imaging import ct, dicom
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.storage import PathLike
@@ -31,7 +32,7 @@ class Request:
     """A scan to predict.
 
     Attributes:
-      path: NIfTI, NRRD, MHA or a DICOM folder.
+      path: NIfTI, NRRD, MHA or a DICOM folder; of a batch, also the address of a series.
       scan_id: its name in tables, and that of its folder.
       patient_id: pseudonym; '' where none is given.
       series: of a DICOM folder; see `dicom.find`.
@@ -109,7 +110,8 @@ def read_csv(path: PathLike) -> list[Request]:
 
     Columns are `image` and, where wanted, `patient_id` (a pseudonym), `scan_id` (names the folder
     of the scan; default the patient's, else scan-001, …), `series` and `lungs`. Paths are absolute
-    or relative to the CSV. Whether the files are there is not looked at.
+    or relative to the CSV; an image may also be the address of a series, see `archive.address`.
+    Whether the files are there is not looked at.
 
     Raises:
       InputError: there is no such file; or all that is wrong with it.
@@ -127,6 +129,7 @@ def read_csv(path: PathLike) -> list[Request]:
         Problem(int(str(row)), "image", "is empty; name a scan.")
         for row in cells.index[cells.image == ""]
     ]
+    problems += _bad_addresses(cells)
     firsts = []
     for _, rows in cells.groupby(["image", "series"], sort=False):
         firsts.append(rows.index[0])
@@ -138,7 +141,7 @@ def read_csv(path: PathLike) -> list[Request]:
     root = path.absolute().parent  # a short relative path could be a part of any word
 
     def place(text: str) -> str:
-        return str(root / text) if text else ""
+        return str(root / text) if text and not address.is_address(text) else text
 
     return [
         Request(place(image), name, patient, series or None, place(lungs))
@@ -157,6 +160,17 @@ def check_name(name: str) -> str:
     return (
         "must have at most 64 letters, digits, '.', '_' and '-', and begin with a letter or digit"
     )
+
+
+def _bad_addresses(cells: pd.DataFrame) -> Iterator[Problem]:
+    for row, image in cells.image[cells.image.map(address.is_address)].items():
+        number = int(str(row))
+        try:
+            address.series(image, "the address")
+        except UsageError as error:
+            yield Problem(number, "image", str(error))
+        if cells.series[row]:
+            yield Problem(number, "series", "the image is the address of one series; clear it.")
 
 
 def _divided(rows: pd.DataFrame) -> Iterator[Problem]:

@@ -61,6 +61,8 @@ def run(
     if scans:
         wanted = requests.read_csv(scans)
         _check_apart(folder, out, wanted)
+        if any(address.is_address(request.path) for request in wanted):
+            dicomweb.check()
         networks = predictors.load(segmenter, classifier, candidates)
         batch.predict(wanted, networks, folder, keep_identity)
         return

@@ -6,7 +6,9 @@ import pytest
 
 from dtc_jax.archive import address, dicomweb, send
 from dtc_jax.archive.address import Node, Series, Service
+from dtc_jax.csv_reader import TableError
 from dtc_jax.errors import InputError, UsageError
+from dtc_jax.prediction import requests
 
 PATH = "pacs:8042/dicom-web/studies/1.2.3/series/4.5.6"
 
@@ -51,6 +53,20 @@ def test_a_scan_that_is_no_series_is_refused(text, words):
     with pytest.raises(UsageError, match=words) as caught, dicomweb.fetched(text):
         pass
     assert "SECRET" not in str(caught.value)
+
+
+def test_an_address_in_a_table_is_checked_with_its_row(tmp_path):
+    text = f"dicomweb://{PATH}"
+    (tmp_path / "good.csv").write_text(f"image,patient_id\n{text},a\nct.nii.gz,b\n")
+    first, second = requests.read_csv(tmp_path / "good.csv")
+    assert (first.path, second.path) == (text, str(tmp_path / "ct.nii.gz"))
+    (tmp_path / "bad.csv").write_text(
+        f"image,series\ndicomweb://pacs/web/studies/1.2,\nx.nii,\n{text},3\n"
+    )
+    with pytest.raises(TableError) as error:
+        requests.read_csv(tmp_path / "bad.csv")
+    assert [(p.row, p.column) for p in error.value.problems] == [(2, "image"), (4, "series")]
+    assert "the address at pacs: does not name a series" in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import pandas as pd
 import pydicom
 import pytest
 
+import dtc_jax
 from dtc_jax.archive import dicomweb, send
-from dtc_jax.errors import InputError
+from dtc_jax.errors import InputError, UsageError
 from dtc_jax.imaging import ct, volume
 from tests.archive.conftest import free_port
 from tests.dicom_files import make_slices
@@ -78,6 +79,34 @@ def test_a_series_is_predicted_and_its_segmentation_put_back(
     said = capfd.readouterr().out
     assert "nothing was computed again" in said
     assert f"was sent to ORTHANC at 127.0.0.1:{archive.dimse} by C-STORE." in said
+
+
+def test_many_series_are_predicted_and_one_that_is_not_there_fails_alone(
+    predict, archive, series, chests, known, temporary, tmp_path, capfd
+):
+    missing = series.partition("/series/")[0] + "/series/1.2.3"
+    table = pd.DataFrame({"image": [series, missing, str(chests / "1.nii.gz")]})
+    table.to_csv(tmp_path / "scans.csv", index=False)
+    arguments = (f"--scans={tmp_path / 'scans.csv'}", f"--out={tmp_path / 'out'}")
+    assert predict(*arguments) == 1
+    scans = pd.read_csv(tmp_path / "out" / "scans.csv")
+    assert scans.status.tolist() == ["done", "failed", "done"]
+    assert "no study or series of this address" in scans.message[1]
+    assert predict(*arguments) == 1
+    again = pd.read_csv(tmp_path / "out" / "scans.csv")
+    assert again.message[0] == "was done before"
+    assert not list(temporary.iterdir())
+    said = "".join(capfd.readouterr()) + (tmp_path / "out" / "scans.csv").read_text()
+    uids = series.partition("/studies/")[2].split("/series/")
+    assert not [secret for secret in (NAME, *uids, str(temporary)) if secret in said]
+
+
+def test_python_reads_a_series(series, chests, known, temporary):
+    scan = dtc_jax.read_scan(series)
+    assert (scan.array == volume.read_image(chests / "0.nii.gz").array).all()
+    assert not list(temporary.iterdir())
+    with pytest.raises(UsageError, match="omit series"):
+        dtc_jax.read_scan(series, series=3)
 
 
 @pytest.fixture(scope="module")

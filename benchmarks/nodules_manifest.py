@@ -1,0 +1,46 @@
+"""Writes the manifest of `configs/vnet.py:nodules`: simulated chests, and nodules of LIDC-IDRI.
+
+    python benchmarks/nodules_manifest.py DATA FOLDER [--patients=40]
+
+DATA is the folder that DTC_JAX_DATA names. A phantom cohort is generated in FOLDER, the nodules are
+copied there, and nodules.csv has a row for each lesion of both. The two persons of LIDC-IDRI who
+have whole scans in DATA are left out, so that the segmenter can be evaluated on those.
+"""
+
+import argparse
+import pathlib
+import shutil
+
+import pandas as pd
+
+from dtc_jax.cohort import phantom
+
+_WHOLE = ("LIDC-IDRI-0001", "LIDC-IDRI-0063")
+_COLUMNS = ["patient_id", "lesion_id", "image", "mask", "mask_label", "view"]
+
+
+def main(data: pathlib.Path, folder: pathlib.Path, patients: int) -> None:
+    """Generates the chests, copies the nodules, and writes their table."""
+    chests = phantom.generate_in(folder, phantom.PhantomSpec(patients, external_patients=0))
+    scans = pd.read_csv(chests, dtype=str).assign(view="scan")
+    for column in ("image", "mask"):
+        scans[column] = f"{chests.parent.relative_to(folder)}/" + scans[column]
+    source = data / "lidc_nodules"
+    cubes = pd.read_csv(source / "lesions.csv", dtype=str).assign(view="cube", mask_label="")
+    cubes = cubes[~cubes.patient_id.isin(_WHOLE)]
+    for name in [*cubes.image, *cubes["mask"]]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, folder / name)
+    table = pd.concat([scans, cubes], ignore_index=True)[_COLUMNS]
+    table.to_csv(folder / "nodules.csv", index=False)
+    print(f"{folder}: {len(scans)} lesions of {scans.patient_id.nunique()} simulated patients,")
+    print(f"{len(cubes)} nodules of {cubes.patient_id.nunique()} patients")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("data", type=pathlib.Path)
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--patients", type=int, default=40)
+    arguments = parser.parse_args()
+    main(arguments.data, arguments.folder, arguments.patients)
