@@ -30,7 +30,11 @@ ONLY_IN = {
     **dict.fromkeys(("flatbuffers", "onnx", "safetensors"), ("dtc_jax/export/",)),
     "mlserver": ("dtc_jax/serving/mlserver_runtime.py",),
     "tritonclient": "benchmarks/",
-    "onnxruntime": ("dtc_jax/serving/", "dtc_jax/export/onnx_model.py"),
+    "onnxruntime": (
+        "dtc_jax/serving/",
+        "dtc_jax/export/onnx_model.py",
+        "benchmarks/onnx_conv3d.py",
+    ),
 }
 # Of extras that have an environment of their own.
 OUTSIDE_THE_LOCK = {"mlserver", "openvino", "tensorflow", "torch", "tritonclient"}

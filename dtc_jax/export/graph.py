@@ -20,9 +20,14 @@ _OPSET, _IR_VERSION = 18, 8
 
 
 class Graph:
-    """Nodes and constants of a model in the making."""
+    """Nodes and constants of a model in the making.
 
-    def __init__(self) -> None:
+    Attributes:
+      exact: whether convolutions keep to the sums of their definition, see `planes.convolve`.
+    """
+
+    def __init__(self, exact: bool = False) -> None:
+        self.exact = exact
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
         self._inputs: list[onnx.ValueInfoProto] = []
@@ -124,6 +129,16 @@ class Tensor:
         kind = helper.np_dtype_to_tensor_dtype(wanted)
         return self.graph.node("Cast", [self], self.shape, wanted, to=kind)
 
+    def reshaped(self, shape: Sequence[int], front: Sequence[int] = (0,)) -> "Tensor":
+        """The same in another shape.
+
+        Args:
+          shape: behind the front.
+          front: (0,) keeps the batch, (-1,) is what is left, (V, -1) divides it into V parts.
+        """
+        target = self.graph.constant(np.array([*front, *shape], np.int64), "shape")
+        return self.graph.node("Reshape", [self, target], (*front[1:], *shape), self.dtype)
+
     def __getitem__(self, cut: Sequence[slice]) -> "Tensor":
         """A range of one or more axes; steps of 1, and all of the batch."""
         parts = [(axis, part) for axis, part in enumerate(cut) if part != slice(None)]
@@ -166,11 +181,21 @@ class ArrayNamespace:
 
     @staticmethod
     def take(x: Tensor, index: np.ndarray, axis: int) -> Tensor:
-        """`x` at whole indices along an axis, counted from the end or, with the batch, from 0."""
+        """`x` at whole indices along an axis, counted from the end or, with the batch, from 0.
+
+        Along the last axis ONNX Runtime's Gather copies number by number, five times as slow as
+        rows of them.
+        """
         axis %= x.ndim
-        shape = [*x.shape[: axis - 1], len(index), *x.shape[axis:]]
         at = x.graph.constant(np.asarray(index, np.int64), "index")
-        return x.graph.node("Gather", [x, at], shape, x.dtype, axis=axis)
+        if axis < x.ndim - 1:
+            shape = [*x.shape[: axis - 1], len(index), *x.shape[axis:]]
+            return x.graph.node("Gather", [x, at], shape, x.dtype, axis=axis)
+        to_front, back = [axis, *range(axis)], [*range(1, x.ndim), 0]
+        front = x.graph.node("Transpose", [x], x.shape, x.dtype, perm=to_front)
+        taken = x.graph.node("Gather", [front, at], x.shape, x.dtype, axis=0)
+        shape = [*x.shape[:-1], len(index)]
+        return x.graph.node("Transpose", [taken], shape, x.dtype, perm=back)
 
     @staticmethod
     def clip(x: Tensor, low: float, high: float) -> Tensor:
@@ -187,6 +212,11 @@ class ArrayNamespace:
     def max(x: Tensor, axis: Sequence[int], keepdims: bool) -> Tensor:
         """The largest value over axes, as `sum`."""
         return _reduced("ReduceMax", x, axis, keepdims)
+
+    @staticmethod
+    def mean(x: Tensor, axis: Sequence[int], keepdims: bool) -> Tensor:
+        """The mean over axes, as `sum`."""
+        return _reduced("ReduceMean", x, axis, keepdims)
 
     @staticmethod
     def maximum(x: Tensor, other: Any) -> Tensor:

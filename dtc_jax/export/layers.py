@@ -1,4 +1,4 @@
-"""The layers of both networks as ONNX nodes: [B, C, D, H, W], as ONNX and PyTorch have it.
+"""The layers of both networks as ONNX nodes, on planes: [B, D, C, H, W] (see `planes`).
 
 Normalisation by batch statistics is folded into the convolution before it, in float64.
 """
@@ -7,46 +7,40 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jax import lax
 
+from dtc_jax.export import planes
 from dtc_jax.export.graph import ArrayNamespace, Tensor
 from dtc_jax.models.layers import GROUPS
 
+SIDES = (1, 3, 4)  # the axes D, H and W
 _BATCH_EPSILON, _GROUP_EPSILON = 1e-5, 1e-6  # of flax.linen.BatchNorm and GroupNorm
 _SLOPE = 0.01  # of flax.linen.leaky_relu
 Weights = Mapping[str, Any]
 
 
-def channels_first(x: Tensor) -> Tensor:
-    """[B, D, H, W, C] -> [B, C, D, H, W]."""
-    *sides, channels = x.shape
-    return x.graph.node("Transpose", [x], (channels, *sides), perm=[0, 4, 1, 2, 3])
+def channels_inside(x: Tensor) -> Tensor:
+    """[B, D, H, W, C] -> [B, D, C, H, W]."""
+    depth, height, width, channels = x.shape
+    shape = (depth, channels, height, width)
+    return x.graph.node("Transpose", [x], shape, perm=[0, 1, 4, 2, 3])
+
+
+def sides(x: Tensor) -> tuple[int, int, int]:
+    """Voxels along z, y and x."""
+    depth, _, height, width = x.shape
+    return depth, height, width
 
 
 def conv(x: Tensor, weights: Weights, stride: int = 1, norm: Weights | None = None) -> Tensor:
     """`models.conv.Conv3D`, and the normalisation behind it where its statistics are given.
 
     Args:
-      x: [B, C, D, H, W].
+      x: [B, D, C, H, W].
       weights: kernel [k, k, k, C, F], and bias [F] where there is one.
       stride: along each axis.
       norm: scale, bias, mean and var of a BatchNorm, each [F].
     """
-    kernel, bias = _folded(weights, norm)
-    size = kernel.shape[:3]
-    pads = lax.padtype_to_pads(x.shape[1:], size, (stride,) * 3, "SAME")
-    sides = [-(-side // stride) for side in x.shape[1:]]
-    inputs: list[Tensor | str] = [x, x.graph.constant(kernel.transpose(4, 3, 0, 1, 2), "kernel")]
-    if bias is not None:
-        inputs.append(x.graph.constant(bias, "bias"))
-    return x.graph.node(
-        "Conv",
-        inputs,
-        (kernel.shape[-1], *sides),
-        kernel_shape=size,
-        strides=[stride] * 3,
-        pads=[low for low, _ in pads] + [high for _, high in pads],
-    )
+    return planes.convolve(x, *_folded(weights, norm), stride)
 
 
 def dense(x: Tensor, weights: Weights) -> Tensor:
@@ -57,11 +51,15 @@ def dense(x: Tensor, weights: Weights) -> Tensor:
 def transposed(x: Tensor, weights: Weights, norm: Weights | None) -> Tensor:
     """`models.vnet.TransposedConv3D`, and the normalisation behind it."""
     kernel, bias = _folded(weights, norm)  # [C, 2, 2, 2, F]
-    inputs: list[Tensor | str] = [x, x.graph.constant(kernel.transpose(0, 4, 1, 2, 3), "kernel")]
+    (depth, channels, height, width), filters = x.shape, kernel.shape[-1]
+    flat = kernel.transpose(0, 1, 4, 2, 3).reshape(channels, 2 * filters, 2, 2)
+    images = x.reshaped((channels, height, width), (-1,))  # [B * D, C, H, W]
+    inputs: list[Tensor | str] = [images, x.graph.constant(flat, "kernel")]
     if bias is not None:
-        inputs.append(x.graph.constant(bias, "bias"))
-    shape = (kernel.shape[-1], *(2 * side for side in x.shape[1:]))
-    return x.graph.node("ConvTranspose", inputs, shape, kernel_shape=[2] * 3, strides=[2] * 3)
+        inputs.append(x.graph.constant(np.tile(bias, 2), "bias"))
+    shape = (2 * filters, 2 * height, 2 * width)  # two planes of each
+    y = x.graph.node("ConvTranspose", inputs, shape, kernel_shape=[2] * 2, strides=[2] * 2)
+    return y.reshaped((2 * depth, filters, 2 * height, 2 * width), (-1,))
 
 
 def _folded(weights: Weights, norm: Weights | None) -> tuple[np.ndarray, np.ndarray | None]:
@@ -77,28 +75,34 @@ def _folded(weights: Weights, norm: Weights | None) -> tuple[np.ndarray, np.ndar
 
 def group_norm(x: Tensor, weights: Weights, kind: str) -> Tensor:
     """`models.layers.normalization` of an example by itself: 'instance' or 'group'."""
-    graph, channels = x.graph, x.shape[0]
+    depth, channels, height, width = x.shape
     groups = channels if kind == "instance" else min(GROUPS, channels)
-    to_groups = graph.constant(np.array([0, groups, -1], np.int64), "shape")
-    back = graph.constant(np.array([0, *x.shape], np.int64), "shape")
-    flat_shape = (groups, int(np.prod(x.shape)) // groups)
-    flat = graph.node("Reshape", [x, to_groups], flat_shape)
-    unit = [graph.constant(f(groups, dtype=np.float32)) for f in (np.ones, np.zeros)]
-    flat = graph.node("InstanceNormalization", [flat, *unit], flat_shape, epsilon=_GROUP_EPSILON)
-    scale, shift = (np.asarray(weights[k])[None, :, None, None, None] for k in ("scale", "bias"))
-    return graph.node("Reshape", [flat, back], x.shape) * scale + shift
+    xp = ArrayNamespace
+    flat = x.reshaped((depth, groups, channels // groups * height * width))
+    away = flat - xp.mean(flat, axis=(1, 3), keepdims=True)  # [B, D, G, L]
+    spread = xp.sqrt(xp.mean(away * away, axis=(1, 3), keepdims=True) + _GROUP_EPSILON)
+    scale, shift = (np.asarray(weights[k])[None, None, :, None, None] for k in ("scale", "bias"))
+    return (away / spread).reshaped(x.shape) * scale + shift
 
 
 def pooled_mean(x: Tensor) -> Tensor:
-    """The mean over all voxels. # [B, C, 1, 1, 1]"""
-    return x.graph.node("GlobalAveragePool", [x], (x.shape[0], 1, 1, 1))
+    """The mean over all voxels, which is fastest in two steps. # [B, 1, C, 1, 1]"""
+    of_planes = ArrayNamespace.mean(x, axis=(3, 4), keepdims=True)
+    return ArrayNamespace.mean(of_planes, axis=(1,), keepdims=True)
 
 
 def max_pool(x: Tensor, window: Sequence[int]) -> Tensor:
-    """`models.layers.max_pool`."""
-    sides = [side // w for side, w in zip(x.shape[1:], window, strict=True)]
-    shape = (x.shape[0], *sides)
-    return x.graph.node("MaxPool", [x], shape, kernel_shape=list(window), strides=list(window))
+    """`models.layers.max_pool`: within planes, then over neighbouring ones."""
+    depth, channels, *_ = x.shape
+    counts = [side // w for side, w in zip(sides(x), window, strict=True)]
+    images = x.reshaped(x.shape[1:], (-1,))  # [B * D, C, H, W]
+    within = {"kernel_shape": list(window[1:]), "strides": list(window[1:])}
+    pooled = x.graph.node("MaxPool", [images], (channels, *counts[1:]), **within)
+    plane = channels * counts[1] * counts[2]
+    pooled = pooled.reshaped((1, depth, plane), (-1,))
+    over = {"kernel_shape": [window[0], 1], "strides": [window[0], 1]}
+    pooled = x.graph.node("MaxPool", [pooled], (1, counts[0], plane), **over)
+    return pooled.reshaped((counts[0], channels, *counts[1:]))
 
 
 def squeeze_excite(x: Tensor, weights: Weights) -> Tensor:
@@ -125,25 +129,14 @@ def activate(x: Tensor, kind: str, weights: Weights | None = None) -> Tensor:
 def flip(x: Tensor, axes: Sequence[int]) -> Tensor:
     """`x` mirrored along axes, of which the batch is 0."""
     for axis in axes:
-        side = x.shape[axis - 1]
-        x = ArrayNamespace.take(x, np.arange(side)[::-1], axis)
+        ends = [[-1], [-x.shape[axis - 1] - 1], [axis], [-1]]  # from the last one, backwards
+        names = [x.graph.constant(np.array(values, np.int64), "range") for values in ends]
+        x = x.graph.node("Slice", [x, *names], x.shape, x.dtype)
     return x
 
 
 def repeat(x: Tensor, times: int) -> Tensor:
-    """Every voxel `times` times along each axis. # [B, C, D, H, W] -> [B, C, t D, t H, t W]"""
-    for axis in (2, 3, 4):
+    """Every voxel `times` times along each axis. # [B, D, C, H, W] -> [B, t D, C, t H, t W]"""
+    for axis in SIDES:
         x = ArrayNamespace.take(x, np.repeat(np.arange(x.shape[axis - 1]), times), axis)
     return x
-
-
-def reshape(x: Tensor, shape: Sequence[int], front: Sequence[int] = (0,)) -> Tensor:
-    """`x` in another shape.
-
-    Args:
-      x: [B, ...].
-      shape: behind the front.
-      front: (0,) keeps the batch, (-1,) is what is left, (V, -1) divides it into V parts.
-    """
-    target = x.graph.constant(np.array([*front, *shape], np.int64), "shape")
-    return x.graph.node("Reshape", [x, target], (*front[1:], *shape), x.dtype)

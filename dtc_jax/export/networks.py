@@ -1,4 +1,4 @@
-"""SE-Net and SE V-Net as ONNX nodes, written from their weights; channels come first.
+"""SE-Net and SE V-Net as ONNX nodes on planes, written from their weights.
 
 A class of networks has a writer here: (x, network, params, batch_stats) -> output. A test holds
 each against its Flax module, option by option.
@@ -46,7 +46,7 @@ def senet(x: Tensor, network: SENet, params: PyTree, batch_stats: PyTree) -> tup
     """The logit [B] of `models.senet.SENet`, and what each place adds to it.
 
     Args:
-      x: [B, C, D, H, W] in [0, 1].
+      x: [B, D, C, H, W] in [0, 1].
       network: whose weights follow.
       params, batch_stats: trained.
 
@@ -65,18 +65,19 @@ def senet(x: Tensor, network: SENet, params: PyTree, batch_stats: PyTree) -> tup
     logit = layers.dense(layers.pooled_mean(x), head)  # [B, 1, 1, 1, 1]
     if network.measures:
         logit = logit + _measured(seen, params["measures"])
-    share = layers.dense(fine, {"kernel": head["kernel"]})  # [B, 1, d, h, w]
-    return layers.reshape(logit, (), (-1,)), layers.reshape(share, share.shape[1:])
+    share = layers.dense(fine, {"kernel": head["kernel"]})  # [B, d, 1, h, w]
+    return logit.reshaped((), (-1,)), share.reshaped(layers.sides(share))
 
 
 def _measured(x: Tensor, weights: Weights) -> Tensor:
-    """`models.senet.MeasuresHead`. # [B, 2, D, H, W] -> [B, 1, 1, 1, 1]"""
+    """`models.senet.MeasuresHead`. # [B, D, 2, H, W] -> [B, 1, 1, 1, 1]"""
+    every = slice(None)
     image, mask = (
-        layers.reshape(x[(slice(None), slice(channel, channel + 1))], x.shape[1:])
+        x[(every, every, slice(channel, channel + 1))].reshaped(layers.sides(x))
         for channel in (0, 1)
     )
     seen = measures(image, mask, ArrayNamespace)  # [B, 1, 1, 1, F]
-    hidden = layers.dense(layers.reshape(seen, (seen.shape[-1], 1, 1, 1)), weights["hidden"])
+    hidden = layers.dense(seen.reshaped((1, seen.shape[-1], 1, 1)), weights["hidden"])
     return layers.dense(layers.activate(hidden, "relu"), weights["out"])
 
 
@@ -101,9 +102,9 @@ def _senet_stage(x: Tensor, network: SENet, at: _Place, pools: bool) -> tuple[Te
 
 def vnet(x: Tensor, network: VNet, params: PyTree, batch_stats: PyTree) -> tuple[Tensor, None]:
     """The logits [B, D, H, W] of `models.vnet.VNet`; arguments as those of `senet`."""
-    at, sides, skips = _Place(params, batch_stats), x.shape[1:], list[Tensor]()
+    at, sides, skips = _Place(params, batch_stats), layers.sides(x), list[Tensor]()
     step = network.stem_stride * 2 ** (len(network.widths) - 1)
-    for axis, side in enumerate(sides, start=2):
+    for axis, side in zip(layers.SIDES, sides, strict=True):
         if side % step:  # goes on as its mirror image
             index = np.pad(np.arange(side), (0, -side % step), "symmetric")
             x = ArrayNamespace.take(x, index, axis)
@@ -116,8 +117,9 @@ def vnet(x: Tensor, network: VNet, params: PyTree, batch_stats: PyTree) -> tuple
         skips.append(x)
     for level in range(len(skips) - 1, 0, -1):
         x, skip = _vnet_up(x, network, at, f"up{level}"), skips[level - 1]
-        shape = (x.shape[0] + skip.shape[0], *x.shape[1:])
-        joined = x.graph.node("Concat", [x, skip], shape, axis=1)
+        depth, channels, *plane = x.shape
+        shape = (depth, channels + skip.shape[1], *plane)
+        joined = x.graph.node("Concat", [x, skip], shape, axis=2)
         x = _vnet_stage(joined, x, network, at / f"decoder{level}", network.convolutions[level - 1])
     logits = _spread(layers.dense(x, params["head1"]), network.stem_stride)  # [B, D', H', W']
     return logits[(slice(None), *(slice(0, side) for side in sides))], None
@@ -152,13 +154,13 @@ def _vnet_stage(x: Tensor, shortcut: Tensor, network: VNet, at: _Place, count: i
 
 
 def _spread(x: Tensor, times: int) -> Tensor:
-    """Channels become voxels. # [B, t^3, D, H, W] -> [B, t D, t H, t W]"""
-    _, *sides = x.shape
+    """Channels become voxels. # [B, D, t^3, H, W] -> [B, t D, t H, t W]"""
+    sides = layers.sides(x)
     if times > 1:
-        x = layers.reshape(x, (times, times, times, *sides))
+        x = x.reshaped((sides[0], times, times, times, *sides[1:]))
         shape = tuple(n for side in sides for n in (side, times))
-        x = x.graph.node("Transpose", [x], shape, perm=[0, 4, 1, 5, 2, 6, 3])
-    return layers.reshape(x, [times * side for side in sides])
+        x = x.graph.node("Transpose", [x], shape, perm=[0, 1, 2, 5, 3, 6, 4])
+    return x.reshaped([times * side for side in sides])
 
 
 WRITERS: dict[type, Any] = {SENet: senet, VNet: vnet}

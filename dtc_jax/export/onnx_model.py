@@ -1,9 +1,10 @@
 """A trained network as one ONNX model: int16 HU and uint8 mask in, probability out.
 
-It is written from the weights rather than traced: convolutions stay 3-D and the graph has some
-sixty nodes a network, which can be read.
+It is written from the weights rather than traced: convolutions are in the form that ONNX Runtime
+computes fastest on a CPU, and the graph can be read.
 """
 
+import jax
 import numpy as np
 import onnx
 
@@ -12,7 +13,7 @@ from dtc_jax.export import layers
 from dtc_jax.export.graph import ArrayNamespace, Graph, Tensor
 from dtc_jax.export.networks import WRITERS
 from dtc_jax.export.served import Served
-from dtc_jax.imaging.preprocess import preprocess, uncrop
+from dtc_jax.imaging.preprocess import Preprocess, preprocess, uncrop
 from dtc_jax.tasks import inputs
 from dtc_jax.tasks.trained import Member, TrainedNetwork
 
@@ -50,7 +51,7 @@ def make(served: Served, notes: dict[str, str], dtype: str = "float32") -> onnx.
       UsageError: see `check`.
     """
     check(served.network)
-    graph = Graph()
+    graph = Graph(exact=dtype != "float32")
     arrays = {one.name: graph.input(one.name, one.shape, one.dtype) for one in served.inputs}
     image = arrays["image"]
     mask = arrays.get("mask", image)  # of a network that does not see it, nothing is read
@@ -94,16 +95,14 @@ def _network(
     """The logit of one network, and its heat map on the grid of the record where it has one."""
     task, config = served.network.task, one.config
     spec, mirrored = task.make_predict_preprocess(config), config.predict.mirror
-    x = layers.channels_first(preprocess(image, mask, spec, ArrayNamespace))  # [B, C, D, H, W]
-    seen = x
+    x = preprocess(image, mask, spec, ArrayNamespace)  # [B, D, H, W, C]
     if mirrored:
-        views = [layers.flip(x, [a + 1 for a in axes]) for axes in inputs.mirrors(mirrored)]
-        seen = x.graph.node("Concat", views, x.shape, axis=0)  # [V * B, C, D, H, W]
-    logit, heat = _mean_of_views(served, one, seen)
-    if served.heat and heat is not None:
-        heat = _resized(layers.activate(heat, "relu"), x.shape[1:])  # [B, D, H, W]
-        heat = uncrop(heat, served.shape, spec, ArrayNamespace)  # [B, d, h, w]
-    return logit, heat if served.heat else None
+        views = [layers.flip(x, axes) for axes in inputs.mirrors(mirrored)]
+        x = x.graph.node("Concat", views, x.shape, axis=0)  # [V * B, D, H, W, C]
+    logit, share = _mean_of_views(served, one, layers.channels_inside(x))
+    if not served.heat or share is None:
+        return logit, None
+    return logit, _on_record(layers.activate(share, "relu"), served.shape, spec)
 
 
 def _mean_of_views(served: Served, one: Member, seen: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -123,18 +122,36 @@ def _mean_of_views(served: Served, one: Member, seen: Tensor) -> tuple[Tensor, T
 
 def _view(x: Tensor, number: int, count: int) -> Tensor:
     """One of the views that lie below each other. # [V * B, ...] -> [B, ...]"""
-    apart = layers.reshape(x, x.shape, (count, -1))  # [V, B, ...]
+    apart = x.reshaped(x.shape, (count, -1))  # [V, B, ...]
     at = x.graph.constant(np.int64(number), "view")
     return x.graph.node("Gather", [apart, at], x.shape, axis=0)
 
 
-def _resized(x: Tensor, sides: tuple[int, ...]) -> Tensor:
-    """`jax.image.resize` by linear interpolation to a finer grid. # [B, D, H, W]"""
-    apart = layers.reshape(x, (1, *x.shape))  # [B, 1, d, h, w]
-    scales = [1.0, 1.0, *(new / old for new, old in zip(sides, x.shape, strict=True))]
-    names = ["", apart.graph.constant(np.array(scales, np.float32), "scales")]
-    finer = apart.graph.node("Resize", [apart, *names], (1, *sides), mode="linear")
-    return layers.reshape(finer, sides)
+def _on_record(x: Tensor, shape: tuple[int, ...], spec: Preprocess) -> Tensor:
+    """A heat map on the grid of the record, which is finer. # [B, d, h, w] -> [B, D, H, W]
+
+    It is interpolated on the network's grid, and from there on the record's. Both are linear and
+    work axis by axis, so one matrix an axis does both. ONNX Runtime computes the map even where
+    nobody fetches it (microsoft/onnxruntime#16483), so it must cost next to nothing.
+    """
+    constant, (depth, height, width) = x.graph.constant, shape
+    along_z, along_y, along_x = (
+        _interpolation(old, new, out, spec)
+        for old, new, out in zip(x.shape, spec.shape, shape, strict=True)
+    )
+    _, h, w = x.shape
+    columns = x.reshaped((x.shape[0], h * w))
+    x = x.graph.node("MatMul", [constant(along_z, "to_record"), columns], (depth, h * w))
+    x = x.reshaped((depth, h, w))
+    x = x.graph.node("MatMul", [constant(along_y, "to_record"), x], (depth, height, w))
+    return x.graph.node("MatMul", [x, constant(along_x.T, "to_record")], (depth, height, width))
+
+
+def _interpolation(old: int, new: int, out: int, spec: Preprocess) -> np.ndarray:
+    """`jax.image.resize` from `old` to `new` voxels and `uncrop` to `out`. # [out, old]"""
+    each = np.eye(old, dtype=np.float32)
+    finer = np.asarray(jax.image.resize(each, (old, new), "linear"))
+    return uncrop(finer[..., None, None], (out, 1, 1), spec, np)[..., 0, 0].T
 
 
 def _mean(values: list[Tensor]) -> Tensor:
