@@ -33,6 +33,7 @@ from dtc_jax import progress
 from dtc_jax.command_line import config_name, parse
 from dtc_jax.errors import InputError, Stopped, no_memory_is_an_input_error
 from dtc_jax.runs import flag_checks
+from dtc_jax.sweep import lifeline
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "FILE[:VARIANT]; single fields are set by --config.a.b=VALUE."
@@ -138,6 +139,7 @@ def main(
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's Ctrl-C
     progress.accept_any_terminal()
+    lifeline.follow()  # of a sweep, if this is a trial
     try:
         parse(argv, _CONFIG)
         if _HELP.value:

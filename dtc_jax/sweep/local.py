@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 
 from dtc_jax import storage
-from dtc_jax.sweep import driver, jobs
+from dtc_jax.sweep import driver, jobs, lifeline
 
 
 def run(todo: Sequence[jobs.Job], retries: int, look: jobs.Look) -> Iterator[jobs.Outcome]:
@@ -23,7 +23,10 @@ def _start(batch: Sequence[jobs.Job]) -> list["Child"]:
 
 
 class Child:
-    """A command in a process of its own on this machine; what it prints is added to a file."""
+    """A command in a process of its own on this machine; what it prints is added to a file.
+
+    A training saves its state and ends if this process is gone, see `lifeline`.
+    """
 
     def __init__(
         self,
@@ -41,6 +44,7 @@ class Child:
         with storage.no_space_is_an_input_error(log):
             log.parent.mkdir(parents=True, exist_ok=True)
             file = os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666), "ab")
+        self._lifeline = lifeline.Lifeline()
         with file:
             # A session of its own: Ctrl-C reaches it through this process, once.
             self._process = subprocess.Popen(
@@ -48,17 +52,24 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
-                env=os.environ | dict(environment or {}),
+                env=os.environ | dict(environment or {}) | self._lifeline.environment,
+                pass_fds=[self._lifeline.reading],
                 start_new_session=True,
             )
+        self._lifeline.given()
 
     def poll(self) -> int | None:
         """Its exit code; negative: the signal that ended it; None while it runs."""
-        return self._process.poll()
+        code = self._process.poll()
+        if code is not None:
+            self._lifeline.close()
+        return code
 
     def wait(self) -> int:
         """Its exit code, once it has ended."""
-        return self._process.wait()
+        code = self._process.wait()
+        self._lifeline.close()
+        return code
 
     def stop(self) -> None:
         """Asks it to save its state and to end."""

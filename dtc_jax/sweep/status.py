@@ -1,8 +1,9 @@
 """How a sweep stands, while it runs: trial, step, validation figure, time left."""
 
+import os
 import pathlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import ml_collections
 
@@ -73,13 +74,25 @@ def progress(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> tuple[
     networks = folds * candidates * inputs.networks(config)
     figure, monitor = "", f"validation/{config.train.monitor}"
     newest, share = (0.0, 0), 0.0
-    for path in workdir.rglob("metrics.jsonl"):
-        rows = logs.read(path.parent)
+    for folder in _logged(workdir):
+        rows = logs.read(folder)
         if not rows:
             continue
         share += min(rows[-1]["epoch"] / max(config.train.epochs, 1), 1.0) / networks
-        if (when := (path.stat().st_mtime, rows[-1]["step"])) > newest:
+        when = ((folder / "metrics.jsonl").stat().st_mtime, rows[-1]["step"])
+        if when > newest:
             newest = when
             values = [row[monitor] for row in rows if row.get(monitor) is not None]
             figure = f", {monitor} {values[-1]:.3f}" if values else ""
     return share, f"step {newest[1]}{figure}" if newest[1] else "starts"
+
+
+def _logged(workdir: pathlib.Path) -> Iterator[pathlib.Path]:
+    """The folders below `workdir` with a metrics.jsonl.
+
+    Checkpoints are left out: their folders are renamed and removed while one looks.
+    """
+    for folder, below, names in os.walk(workdir):
+        below[:] = sorted(name for name in below if name != "checkpoints")
+        if "metrics.jsonl" in names:
+            yield pathlib.Path(folder)

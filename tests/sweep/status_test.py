@@ -49,6 +49,14 @@ def test_each_trial_has_a_line_and_the_end_is_told(tmp_path, monkeypatch, capsys
     assert "trial 1/2: full-seed0: failed: bad luck, 2 attempts" in capsys.readouterr().err
 
 
+def test_checkpoints_are_not_looked_into(tmp_path):
+    config = senet.get_config("demo")
+    _log(tmp_path, 1)
+    (tmp_path / "checkpoints").mkdir()
+    _log(tmp_path / "checkpoints" / "20.orbax-checkpoint-tmp", 2)  # which is gone in a moment
+    assert status.progress(tmp_path, config)[1].startswith("step 10,")
+
+
 def test_elsewhere_than_on_a_terminal_lines_come_once_a_minute(monkeypatch, capsys):
     clock = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
