@@ -1,5 +1,7 @@
 """The programs in a bundle: verify.py notices every change, client.py gives the run's answers."""
 
+import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -102,6 +104,22 @@ def test_the_client_answers_as_the_run_does_on_a_scan(exported, runs):
     assert answer["probability"][0] == pytest.approx(lesion.probability, abs=1e-5)
     assert lesion.heat.array.any()
     np.testing.assert_allclose(answer["heat"][0], lesion.heat.array, atol=1e-5)
+
+
+@pytest.mark.skipif(
+    not pathlib.Path("/proc/self/task").is_dir() or len(os.sched_getaffinity(0)) < 2,
+    reason="needs Linux and two cores",
+)
+def test_the_client_stays_on_the_cores_that_it_may_use(exported):
+    code = (
+        "import os, pathlib, runpy, sys; bundle = pathlib.Path(sys.argv[1]);"
+        "core = min(os.sched_getaffinity(0)); os.sched_setaffinity(0, {core});"
+        "model = runpy.run_path(bundle / 'client.py')['load'](bundle, 'onnx');"
+        "threads = map(int, os.listdir('/proc/self/task'));"
+        "assert set().union(*map(os.sched_getaffinity, threads)) == {core}"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(exported)], capture_output=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

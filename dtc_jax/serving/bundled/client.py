@@ -9,6 +9,7 @@ needs NumPy, and ONNX Runtime, JAX or TensorFlow.
 import argparse
 import functools
 import json
+import os
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -71,7 +72,12 @@ def load(bundle: pathlib.Path, kind: str) -> Model:
 def _onnx(path: pathlib.Path) -> _Run:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    # It would start a thread on every core of the machine, also on those that are not ours
+    # (microsoft/onnxruntime#8313).
+    if hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) < (os.cpu_count() or 1):
+        options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
 
     def run(given: dict[str, np.ndarray], wanted: list[str]) -> Answer:
         return dict(zip(wanted, session.run(wanted, given), strict=True))
