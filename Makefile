@@ -10,7 +10,7 @@ TORCH ?= torch==2.13.0
 OF_SERVER := tests/serving/server_test.py tests/export/triton_test.py
 BUILDIFIER := @bazel/buildifier@8.2.1
 # Those that need nothing but the project; the others take data or a run, see their docstrings.
-BENCHMARKS := auc_speed conv3d coverage sliding_window
+BENCHMARKS := auc_speed conv3d coverage onnx_conv3d sliding_window
 CODE := dtc_jax datasets configs launch.py
 
 .DEFAULT_GOAL := help
