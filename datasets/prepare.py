@@ -53,6 +53,20 @@ def prepare(
     for path in pathlib.Path(builder.data_dir).iterdir():
         shutil.move(path, folder / path.name)
     shutil.rmtree(scratch)
+    if use_beam:
+        _correct_lengths(folder / "dataset_info.json", builder.shard_lengths())
+
+
+def _correct_lengths(path: pathlib.Path, lengths: dict[str, list[int]]) -> None:
+    """Puts the lengths of the shards into their order.
+
+    With Beam, TFDS 4.9 sorts them by the shard's number as text, 10 before 2, and would read each
+    of more than ten shards with the length of another.
+    """
+    info = storage.read_json(path)
+    for split in info["splits"]:
+        split["shardLengths"] = [str(length) for length in lengths[split["name"]]]
+    storage.write_json(path, info)
 
 
 def lesions(

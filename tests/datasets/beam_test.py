@@ -1,6 +1,7 @@
 """Beam writes the same examples; without it, the extra is named."""
 
 import importlib.util
+import json
 import warnings
 
 import numpy as np
@@ -39,6 +40,29 @@ def test_beam_writes_the_same_examples(builder, config, tmp_path, monkeypatch):
     for one, other in zip(Records(alone), Records(beam), strict=True):
         for name in one:
             np.testing.assert_array_equal(one[name], other[name])
+
+
+@needs_beam
+@pytest.mark.filterwarnings("ignore")
+def test_more_than_ten_shards_keep_their_lengths(cohort, config, tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "_SHARD_SIZE", 1)
+    one, other = (cohort.parent / f"{name}.nii.gz" for name in ("p1", "p3"))
+    table = pd.read_csv(cohort)
+    rows = []
+    for number in range(13):  # of one lesion each, but for the third and the last: of two
+        scan = table[table.image == (one if number in (2, 12) else other).name]
+        copied = f"q{number:02d}.nii.gz"
+        (cohort.parent / copied).write_bytes((cohort.parent / scan.image.iloc[0]).read_bytes())
+        ids = [f"q{number:02d}-{i}" for i in range(len(scan))]
+        rows.append(scan.assign(image=copied, patient_id=f"q{number:02d}", lesion_id=ids))
+    pd.concat(rows).to_csv(cohort, index=False)
+    beam = build.build("lesion_crops", config, tmp_path / "beam", use_beam=True)
+    info = json.loads((beam / "dataset_info.json").read_text())
+    (lengths,) = (split["shardLengths"] for split in info["splits"])
+    assert lengths == ["2" if number in (2, 12) else "1" for number in range(13)]
+    assert pd.read_csv(beam / "lesions.csv").lesion_id.tolist() == sorted(
+        lesion for scan in rows for lesion in scan.lesion_id
+    )
 
 
 @needs_beam
