@@ -36,7 +36,7 @@ def data(**fields: Any) -> dict[str, Any]:
         "folder": "data",  # generated and built data
         "manifest": "",
         "workers": 2,  # reading threads
-        "cache": True,  # keep the decoded records in memory
+        "cache": True,  # keep the decoded records in memory, 2 GiB at the most
         "phantom": {"patients": 120, "external_patients": 16, "seed": 0},
     } | fields
 

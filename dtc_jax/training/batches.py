@@ -15,6 +15,7 @@ from dtc_jax.storage import PathLike, plain_path
 from dtc_jax.training.task import Batch
 
 _ARRAYS = ("image", "mask", "extent")
+_MOST_CACHED = 2 * 2**30  # bytes; what is beyond it is decoded each time
 
 
 class Records:
@@ -25,7 +26,8 @@ class Records:
 
         Args:
           folder: with TFDS's files and lesions.csv.
-          cache: whether decoded records are kept in memory (0.75 MB each at the default size).
+          cache: whether decoded records are kept in memory, 2 GiB of them at the most (0.75 MB each
+            at the default size).
 
         Raises:
           InputError: the folder contains no such dataset.
@@ -48,7 +50,8 @@ class Records:
                 "lesions.csv; delete the folder and build it again."
             )
         self._check_order()
-        self._cache: dict[int, dict[str, np.ndarray]] | None = {} if cache else None
+        self._cache: dict[int, dict[str, np.ndarray]] = {}
+        self._room = _MOST_CACHED if cache else 0
 
     def _check_order(self) -> None:
         """Compares the first and the last record of each split with their rows of lesions.csv."""
@@ -66,12 +69,14 @@ class Records:
 
     def __getitem__(self, position: int) -> dict[str, np.ndarray]:
         """image int16 [d, h, w], mask uint8 [d, h, w], extent int32 [3, 2]; not to be changed."""
-        if self._cache is not None and position in self._cache:
+        if position in self._cache:
             return self._cache[position]
         source = int(np.searchsorted(self._starts, position, side="right")) - 1
         stored = self._sources[source][int(position - self._starts[source])]
         record = {name: np.asarray(stored[name]) for name in _ARRAYS}
-        if self._cache is not None:
+        size = sum(array.nbytes for array in record.values())
+        if size <= self._room:
+            self._room -= size
             self._cache[position] = record
         return record
 

@@ -89,6 +89,17 @@ def test_records_lie_in_the_order_of_lesions_csv(records):
     assert records[12]["mask"].dtype == np.uint8
 
 
+def test_the_cache_has_a_limit(folder, records, monkeypatch):
+    of_one = sum(array.nbytes for array in records[0].values())
+    monkeypatch.setattr(batches, "_MOST_CACHED", 3 * of_one)
+    cached = batches.Records(folder, cache=True)
+    first = [cached[i] for i in range(N)]
+    kept = [cached[i]["image"] is first[i]["image"] for i in range(N)]
+    assert kept == [True] * 3 + [False] * (N - 3)
+    for i in range(N):
+        np.testing.assert_array_equal(cached[i]["image"], first[i]["image"])
+
+
 def test_cache_gives_the_same_records_without_reading_twice(folder, records):
     cached = batches.Records(folder, cache=True)
     first = cached[5]
