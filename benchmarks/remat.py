@@ -1,23 +1,27 @@
 """Memory and time of a training step, with and without `model.remat`.
 
     python -m benchmarks.remat            both networks, small enough for two CPU cores
-    python -m benchmarks.remat --full     at the study's width and crop; needs an accelerator
+    python -m benchmarks.remat --full     as they are configured, at full width and crop
+    python -m benchmarks.remat --full --memory    the same, compiled and not run
 
-Memory is what the compiler plans for the step beside its arguments.
+Memory is what the compiler plans for the step beside its arguments. The steps are timed in turn;
+the times are medians of CPU time, of all cores together.
 """
 
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
 
 from configs import senet, vnet
 from dtc_jax.tasks import registry
-from dtc_jax.training import optimizer, state, steps
+from dtc_jax.training import optimizer, parallel, state, steps
 
 _SMALL = {"senet": {"width": 16}, "vnet": {"widths": (8, 16, 32), "convolutions": (1, 2, 2)}}
-_ROWS, _REPEATS = 4, 3
+_ROWS, _REPEATS = 4, 5
 
 
 def _batch(size: tuple[int, ...]) -> dict[str, np.ndarray]:
@@ -33,35 +37,43 @@ def _batch(size: tuple[int, ...]) -> dict[str, np.ndarray]:
     }
 
 
-def _measure(name: str, remat: bool, full: bool) -> tuple[float, float]:
-    """MiB of a step, and its seconds."""
+def _step(name: str, remat: bool, full: bool) -> tuple[Callable[[], Any], float]:
+    """Runs a training step; and the MiB that it needs."""
     config = {"senet": senet, "vnet": vnet}[name].get_config("" if full else "demo").unlock()
     config.model.remat = remat
     if not full:
         config.model.update(_SMALL[name])
     task = registry.of(config).make_task(config)
     adam = optimizer.make_optimizer(config.optimizer, total_steps=10)
-    now = jax.jit(lambda: state.create(task, adam, seed=0, ema=False))()
-    batch = _batch(tuple(config.data.size_mm))
-    step = jax.jit(steps.make_train_step(task, adam, seed=0)).lower(now, batch).compile()
-    jax.block_until_ready(step(now, batch))
-    start = time.perf_counter()
-    for _ in range(_REPEATS):
-        jax.block_until_ready(step(now, batch))
-    seconds = (time.perf_counter() - start) / _REPEATS
-    memory = step.memory_analysis()
-    return memory.temp_size_in_bytes / 2**20, seconds
+    how = parallel.make("jit", jax.devices()[:1])
+    create = jax.jit(lambda: state.create(task, adam, seed=0, ema=False))
+    batch = how.shard(_batch(tuple(config.data.size_mm)))
+    compiled = (
+        how.compile_train(steps.make_train_step(task, adam, seed=0))
+        .lower(how.place(create()), batch)
+        .compile()
+    )
+    memory = compiled.memory_analysis().temp_size_in_bytes / 2**20
+    # The state is donated, so each step gets a new one.
+    return lambda: jax.block_until_ready(compiled(how.place(create()), batch)), memory
 
 
 def main() -> None:
     """Prints a row for each network."""
     full = "--full" in sys.argv[1:]
     print(f"{jax.devices()[0].device_kind}, {_ROWS} examples a step")
-    print("| network | remat | MiB | s a step |\n|---|---|---|---|")
+    print("| network | remat | MiB | CPU s a step |\n|---|---|---|---|")
     for name in ("senet", "vnet"):
-        for remat in (False, True):
-            memory, seconds = _measure(name, remat, full)
-            print(f"| {name} | {'on' if remat else 'off'} | {memory:.0f} | {seconds:.2f} |")
+        found = {remat: _step(name, remat, full) for remat in (False, True)}
+        seconds: dict[bool, list[float]] = {False: [], True: []}
+        for _ in range(0 if "--memory" in sys.argv[1:] else _REPEATS + 1):
+            for remat, (run, _) in found.items():
+                start = time.process_time()
+                run()
+                seconds[remat].append(time.process_time() - start)
+        for remat, (_, memory) in found.items():
+            middle = f"{np.median(seconds[remat][1:]):.2f}" if seconds[remat] else ""
+            print(f"| {name} | {'on' if remat else 'off'} | {memory:.0f} | {middle} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,9 @@ from dtc_jax.training.steps import PredictStep, TrainStep
 from dtc_jax.training.task import Batch, PyTree
 
 AXIS = "data"
+# On a CPU, XLA removes the barriers that `model.remat` puts around what is to be computed again
+# before it looks for common subexpressions: it would then keep the activations after all.
+_KEEP_BARRIERS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
 
 
 class Parallel(abc.ABC):
@@ -128,6 +131,7 @@ class Jitted(Parallel):
             lambda state, batch: step(state, batch),
             donate_argnums=0,
             out_shardings=(self._replicated, self._replicated),
+            compiler_options=_KEEP_BARRIERS if self.devices[0].platform == "cpu" else None,
         )
 
     def compile_predict(self, step: PredictStep) -> Callable[..., Any]:  # noqa: D102
