@@ -50,7 +50,8 @@ nodules: the same network on simulated chests and on nodules of LIDC-IDRI, which
 simulated lungs: what weights that may be passed on are trained on.
     python -m benchmarks.nodules_manifest DATA FOLDER
     python launch.py --config=configs/vnet.py:nodules --config.data.manifest=FOLDER/nodules.csv
-    Not measured.
+    68 min on a busy machine, 177 nodules of 72 patients: Dice .669 (.621–.717), median .765;
+    `dice_bright` .584 (.531–.637) (2026-11-29).
 
 The figures in 320 epochs are of 2026-11-26, before patches became windows of the scan's own grid;
 expect others. `lidc` looks for its data in the folder that the environment variable DTC_JAX_DATA

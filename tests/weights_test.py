@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import dtc_jax
+from tests import trained_runs
 
 ROOT = pathlib.Path(__file__).parents[1]
 BUNDLES = sorted(path.parent for path in ROOT.glob("weights/*/SHA256SUMS"))
@@ -37,6 +38,16 @@ def test_its_programs_are_those_that_a_bundle_gets_today(bundle, program):
     assert (bundle / program).read_bytes() == today.read_bytes(), (
         "copy it, and sign the bundle anew"
     )
+
+
+def test_a_segmenter_is_loaded_by_one_line_and_finds_both_nodules():
+    image, numbers = trained_runs.chest(seed=1)
+    segmenter = dtc_jax.load(ROOT / "weights" / "nodules-segmenter")
+    found = np.asarray(segmenter.segment(image.array, spacing_mm=image.spacing_mm).mask)
+    for number in (1, 2):
+        of_nodule = np.bincount(found[numbers.array == number])[1:]
+        assert of_nodule.max() > 0.7 * (numbers.array == number).sum()
+    assert found.max() <= 4  # at most two other things
 
 
 def test_a_classifier_is_loaded_by_one_line():
