@@ -19,7 +19,11 @@ RULES = ("py_library", "py_binary", "py_test")
 # Libraries that one place alone may know, whatever a room's deps say. Tests may know all.
 ONLY_IN = {
     "orbax": ("dtc_jax/training/checkpoint.py",),
-    "tensorflow_datasets": ("dtc_jax/training/batches.py", "datasets/"),
+    "tensorflow_datasets": (
+        "dtc_jax/training/batches.py",
+        "datasets/",
+        "benchmarks/large_records.py",
+    ),
     "grain": ("dtc_jax/training/batches.py",),
     "apache_beam": ("datasets/",),
     "ray": ("dtc_jax/sweep/on_ray.py",),
