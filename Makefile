@@ -39,11 +39,11 @@ serve-demo: demo .venv-serve/.installed
 	@.venv-serve/bin/python -m benchmarks.served runs/senet-demo-bundle
 
 test: setup
-	@$(BIN)/python -m pytest -n 2 --dist=loadgroup $(PYTEST_FLAGS)
+	@$(BIN)/python -m pytest -n 2 --dist=loadfile $(PYTEST_FLAGS)
 
 # Heavy libraries get an environment of their own, so that the other tests run without them.
 test-extras: .venv-extras/.installed .venv-serve/.installed
-	@.venv-extras/bin/python -m pytest -n 2 --dist=loadgroup -m extras $(PYTEST_FLAGS)
+	@.venv-extras/bin/python -m pytest -n 2 --dist=loadfile -m extras $(PYTEST_FLAGS)
 	@.venv-serve/bin/python -m pytest -m extras $(OF_SERVER) $(PYTEST_FLAGS)
 
 lint: .venv/.installed-dev

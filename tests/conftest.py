@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 # Where a test has the disk run full, Python would leave half a compiled module in the environment.
 os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
@@ -44,11 +45,21 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 baselines.TREES = 50  # every small training fits a forest, which would take a fifth of its time
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps a file's tests in one process, and those of the pipeline, which share a trained run."""
-    for item in items:
-        shared = item.path.parent if item.path.parent.name == "pipeline" else item.path
-        item.add_marker(pytest.mark.xdist_group(str(shared)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keeps a file's tests in one process, and those of the pipeline, which share a trained run.
+
+    The marker `xdist_group` would do, but pytest-xdist 3.8 loses it under pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = pathlib.PurePosixPath(nodeid.partition("::")[0])
+            return str(path.parent if path.parent.name == "pipeline" else path)
+
+    config.option.loadscopereorder = False  # the files with few tests take longest
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
