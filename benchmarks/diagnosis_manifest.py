@@ -18,7 +18,7 @@ _LABELS = {"metastasis": "1", "primary_lung_cancer": "0", "benign": "0"}
 def main(data: pathlib.Path, folder: pathlib.Path) -> None:
     """Copies the nodules, and writes their table."""
     source = data / "lidc_nodules"
-    nodules = pd.read_csv(source / "lesions.csv", dtype=str)
+    nodules = pd.read_csv(source / "lesions.csv", dtype=str, keep_default_na=False)
     nodules["label"] = nodules.tcia_diagnosis.map(_LABELS)
     nodules = nodules[nodules.label.notna()].drop(columns="tcia_diagnosis")
     for name in [*nodules.image, *nodules["mask"]]:

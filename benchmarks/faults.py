@@ -74,6 +74,13 @@ def _rows(workdir: pathlib.Path) -> list[dict[str, Any]]:
     return []
 
 
+def _written(workdir: pathlib.Path) -> int:
+    """When metrics.jsonl was written last, in ns; 0 where it is not there."""
+    with contextlib.suppress(FileNotFoundError):
+        return (workdir / "metrics.jsonl").stat().st_mtime_ns
+    return 0
+
+
 def _moments(alone: pathlib.Path, seconds: float, kills: int, seed: int) -> list[_Moment]:
     """When to kill: the step that has to be in the log, and the seconds after it."""
     draw = random.Random(seed)
@@ -92,9 +99,17 @@ def _moments(alone: pathlib.Path, seconds: float, kills: int, seed: int) -> list
 
 
 def _kill(process: subprocess.Popen[bytes], workdir: pathlib.Path, moment: _Moment) -> bool:
-    """Waits for the moment and kills; whether the process had not ended before."""
+    """Waits for the moment and kills; whether the process had not ended before.
+
+    Where the step of the moment is saved already, the seconds are those after the start.
+    """
     step, seconds = moment
-    while step > max((row["step"] for row in _rows(workdir)), default=0):
+    before = _written(workdir)  # the rows of earlier processes do not count
+    comes = step > max(checkpoint.steps(workdir / "checkpoints"), default=0)
+    while comes and (
+        _written(workdir) == before
+        or step > max((row["step"] for row in _rows(workdir)), default=0)
+    ):
         if process.poll() is not None:
             return False
         time.sleep(_LOOK_SECONDS)

@@ -31,7 +31,12 @@ def main() -> None:
     stages = given.stages.split(",")
     if unknown := set(stages) - {"tables", "records", "beam"}:
         parser.error(f"--stages: there is no {', '.join(sorted(unknown))}.")
-    home = given.folder or pathlib.Path(tempfile.mkdtemp(prefix="large-cohorts-"))
+    with tempfile.TemporaryDirectory(prefix="large-cohorts-") as folder:
+        _run(stages, given, given.folder or pathlib.Path(folder))
+
+
+def _run(stages: list[str], given: argparse.Namespace, home: pathlib.Path) -> None:
+    """Each stage in a folder of its own in `home`."""
     for stage in stages:
         folder = home / stage
         folder.mkdir(parents=True)

@@ -22,11 +22,12 @@ _COLUMNS = ["patient_id", "lesion_id", "image", "mask", "mask_label", "view"]
 def main(data: pathlib.Path, folder: pathlib.Path, patients: int) -> None:
     """Generates the chests, copies the nodules, and writes their table."""
     chests = phantom.generate_in(folder, phantom.PhantomSpec(patients, external_patients=0))
-    scans = pd.read_csv(chests, dtype=str).assign(view="scan")
+    scans = pd.read_csv(chests, dtype=str, keep_default_na=False).assign(view="scan")
     for column in ("image", "mask"):
         scans[column] = f"{chests.parent.relative_to(folder)}/" + scans[column]
     source = data / "lidc_nodules"
-    cubes = pd.read_csv(source / "lesions.csv", dtype=str).assign(view="cube", mask_label="")
+    cubes = pd.read_csv(source / "lesions.csv", dtype=str, keep_default_na=False)
+    cubes = cubes.assign(view="cube", mask_label="")
     cubes = cubes[~cubes.patient_id.isin(_WHOLE)]
     for name in [*cubes.image, *cubes["mask"]]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

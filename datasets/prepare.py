@@ -54,10 +54,10 @@ def prepare(
         shutil.move(path, folder / path.name)
     shutil.rmtree(scratch)
     if use_beam:
-        _correct_lengths(folder / "dataset_info.json", builder.shard_lengths())
+        _order_lengths(folder / "dataset_info.json")
 
 
-def _correct_lengths(path: pathlib.Path, lengths: dict[str, list[int]]) -> None:
+def _order_lengths(path: pathlib.Path) -> None:
     """Puts the lengths of the shards into their order.
 
     With Beam, TFDS 4.9 sorts them by the shard's number as text, 10 before 2, and would read each
@@ -65,7 +65,9 @@ def _correct_lengths(path: pathlib.Path, lengths: dict[str, list[int]]) -> None:
     """
     info = storage.read_json(path)
     for split in info["splits"]:
-        split["shardLengths"] = [str(length) for length in lengths[split["name"]]]
+        as_text = sorted(range(len(split["shardLengths"])), key=str)
+        lengths = dict(zip(as_text, split["shardLengths"], strict=True))
+        split["shardLengths"] = [lengths[number] for number in sorted(lengths)]
     storage.write_json(path, info)
 
 

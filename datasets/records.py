@@ -88,14 +88,6 @@ class RecordBuilder(tfds.core.ShardBasedBuilder, abc.ABC):
     def parts(self) -> tuple[Callable[[Any], list], Mapping[str, Sequence[Any]]]:
         """The function from a part to its records, and the parts (each has a length) by split."""
 
-    def shard_lengths(self) -> dict[str, list[int]]:
-        """Records of each shard, by split."""
-        _, splits = self.parts()
-        return {
-            split: [sum(map(len, shard)) for shard in _shards(parts)]
-            for split, parts in splits.items()
-        }
-
     def _info(self) -> tfds.core.DatasetInfo:
         shape = tuple(self.shape)
         measures = {

@@ -16,7 +16,7 @@ _SUCCESS, _WARNINGS = 0x0000, range(0xB000, 0xC000)
 
 def check() -> None:
     """Raises an InputError where what this needs is not installed."""
-    _entity_class()
+    _entity_and_opening()
 
 
 def store(node: Node, path: pathlib.Path) -> None:
@@ -26,13 +26,18 @@ def store(node: Node, path: pathlib.Path) -> None:
       InputError: the node cannot be reached, refuses, or does not take it.
     """
     name, whole = f"{node.title} at {node.host}:{node.port}", pydicom.dcmread(path)
-    entity = _entity_class()(ae_title=_OWN_TITLE)
+    entity_class, opening = _entity_and_opening()
+    entity = entity_class(ae_title=_OWN_TITLE)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _TIMEOUT_S
     entity.connection_timeout = _TIMEOUT_S
     entity.add_requested_context(whole.SOPClassUID, whole.file_meta.TransferSyntaxUID)
     with silent("pynetdicom"):
-        link = entity.associate(node.host, node.port, ae_title=node.title)
-        if link.is_rejected:
+        opened: list[object] = []
+        link = entity.associate(
+            node.host, node.port, ae_title=node.title, evt_handlers=[(opening, opened.append)]
+        )
+        # A node that rejects may have closed the connection before its answer was read.
+        if link.is_rejected or (opened and not link.is_established and not link.rejected_contexts):
             raise InputError(
                 f"{name}: refuses the connection; have it take {_OWN_TITLE} as the calling title, "
                 "and check its own."
@@ -55,9 +60,10 @@ def store(node: Node, path: pathlib.Path) -> None:
         raise InputError(f"{name}: has not stored the segmentation (status {status:#06x}).")
 
 
-def _entity_class() -> Any:
+def _entity_and_opening() -> tuple[Any, Any]:
+    """The class of a node, and the event of an opened connection."""
     try:
-        from pynetdicom import AE
+        from pynetdicom import AE, evt
     except ImportError as error:
         raise InputError("C-STORE: needs pynetdicom; pip install 'dtc-jax[dicomweb]'.") from error
-    return AE
+    return AE, evt.EVT_CONN_OPEN

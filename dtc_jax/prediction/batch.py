@@ -59,19 +59,20 @@ def _one(
     """The row of a scan in scans.csv."""
     start = time.monotonic()
     row: dict[str, Any] = {"scan_id": request.scan_id, "patient_id": request.patient_id}
+    local = None  # the request once its files are here
     try:
         with dicomweb.fetched(request.path) as path:
             local = dataclasses.replace(request, path=str(path))
             if scan_lib.is_done(local, predictors, folder, keep_identity):
-                folder_lib.mark_current(folder)
-                figures = storage.read_json(folder / "summary.json")
-                seconds = sum(folder_lib.read_record(folder)["seconds"].values())
-                return row | _done(folder, figures["lesions"], seconds, "was done before")
+                return row | _done_before(folder, "was done before")
             folder_lib.check_own(folder)
             answer = scan_lib.predict(local, predictors, folder, keep_identity)
     except _failures() as error:
         text = " ".join(str(error).split()) or type(error).__name__
-        text = _unnamed(text, request)
+        text = _unnamed(text, local or request)
+        if local is None and scan_lib.is_answered(request, predictors, folder, keep_identity):
+            # The archive is not there, which says nothing against the answer.
+            return row | _done_before(folder, f"was done before; not compared again: {text}")
         if folder_lib.mark_older(folder):
             text = (
                 f"{text.rstrip('.')}. {request.scan_id}/ contains an older answer, not this run's."
@@ -97,6 +98,13 @@ def _unnamed(text: str, request: Request) -> str:
     for path, name in sorted(named, key=lambda pair: -len(pair[0])):  # longest first
         text = text.replace(path, name) if path else text
     return text
+
+
+def _done_before(folder: pathlib.Path, message: str) -> dict[str, Any]:
+    folder_lib.mark_current(folder)
+    figures = storage.read_json(folder / "summary.json")
+    seconds = sum(folder_lib.read_record(folder)["seconds"].values())
+    return _done(folder, figures["lesions"], seconds, message)
 
 
 def _done(folder: pathlib.Path, lesions: int, seconds: float, message: str) -> dict[str, Any]:

@@ -171,6 +171,8 @@ def _bad_addresses(cells: pd.DataFrame) -> Iterator[Problem]:
             yield Problem(number, "image", str(error))
         if cells.series[row]:
             yield Problem(number, "series", "the image is the address of one series; clear it.")
+    for row in cells.index[cells.lungs.map(address.is_address)]:
+        yield Problem(int(str(row)), "lungs", "is an address; name a file.")
 
 
 def _divided(rows: pd.DataFrame) -> Iterator[Problem]:

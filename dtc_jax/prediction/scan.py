@@ -150,14 +150,8 @@ def is_done(
     """
     if not (folder / folder_lib.RECORD).is_file():
         return False
-    record = folder_lib.read_record(folder)
-    same = (
-        record["kind"] == "prediction"
-        and predictors_lib.essence(record["networks"])
-        == predictors_lib.essence(predictors.networks)
-        and record["keep_identity"] == keep_identity
-        and _is_of(record["scan"], request)
-        and record["scan"]["patient_id"] == request.patient_id
+    same = is_answered(request, predictors, folder, keep_identity) and _is_of(
+        folder_lib.read_record(folder)["scan"], request
     )
     if not same and (folder / "reviewed").exists():
         raise InputError(
@@ -165,6 +159,22 @@ def is_done(
             "networks; choose another --out."
         )
     return same
+
+
+def is_answered(
+    request: Request, predictors: Predictors, folder: pathlib.Path, keep_identity: bool
+) -> bool:
+    """Whether `folder` contains an answer by these networks, whatever the files of the scan."""
+    if not (folder / folder_lib.RECORD).is_file():
+        return False
+    record = folder_lib.read_record(folder)
+    return (
+        record["kind"] == "prediction"
+        and predictors_lib.essence(record["networks"])
+        == predictors_lib.essence(predictors.networks)
+        and record["keep_identity"] == keep_identity
+        and record["scan"]["patient_id"] == request.patient_id
+    )
 
 
 def _is_of(scan: dict[str, Any], request: Request) -> bool:

@@ -45,18 +45,23 @@ class Child:
             log.parent.mkdir(parents=True, exist_ok=True)
             file = os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666), "ab")
         self._lifeline = lifeline.Lifeline()
-        with file:
-            # A session of its own: Ctrl-C reaches it through this process, once.
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                env=os.environ | dict(environment or {}) | self._lifeline.environment,
-                pass_fds=[self._lifeline.reading],
-                start_new_session=True,
-            )
-        self._lifeline.given()
+        try:
+            with file:
+                # A session of its own: Ctrl-C reaches it through this process, once.
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=file,
+                    env=os.environ | dict(environment or {}) | self._lifeline.environment,
+                    pass_fds=[self._lifeline.reading],
+                    start_new_session=True,
+                )
+        except OSError:
+            self._lifeline.close()
+            raise
+        finally:
+            self._lifeline.given()
 
     def poll(self) -> int | None:
         """Its exit code; negative: the signal that ended it; None while it runs."""

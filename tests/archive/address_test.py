@@ -61,11 +61,13 @@ def test_an_address_in_a_table_is_checked_with_its_row(tmp_path):
     first, second = requests.read_csv(tmp_path / "good.csv")
     assert (first.path, second.path) == (text, str(tmp_path / "ct.nii.gz"))
     (tmp_path / "bad.csv").write_text(
-        f"image,series\ndicomweb://pacs/web/studies/1.2,\nx.nii,\n{text},3\n"
+        "image,series,lungs\n"
+        f"dicomweb://pacs/web/studies/1.2,,\nx.nii,,\n{text},3,\ny.nii,,{text}\n"
     )
     with pytest.raises(TableError) as error:
         requests.read_csv(tmp_path / "bad.csv")
-    assert [(p.row, p.column) for p in error.value.problems] == [(2, "image"), (4, "series")]
+    places = [(problem.row, problem.column) for problem in error.value.problems]
+    assert places == [(2, "image"), (4, "series"), (5, "lungs")]
     assert "the address at pacs: does not name a series" in str(error.value)
 
 

@@ -82,7 +82,7 @@ def test_a_series_is_predicted_and_its_segmentation_put_back(
 
 
 def test_many_series_are_predicted_and_one_that_is_not_there_fails_alone(
-    predict, archive, series, chests, known, temporary, tmp_path, capfd
+    predict, archive, series, chests, known, temporary, tmp_path, capfd, monkeypatch
 ):
     missing = series.partition("/series/")[0] + "/series/1.2.3"
     table = pd.DataFrame({"image": [series, missing, str(chests / "1.nii.gz")]})
@@ -95,6 +95,13 @@ def test_many_series_are_predicted_and_one_that_is_not_there_fails_alone(
     assert predict(*arguments) == 1
     again = pd.read_csv(tmp_path / "out" / "scans.csv")
     assert again.message[0] == "was done before"
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))  # the archive refuses access
+    assert predict(*arguments) == 1
+    later = pd.read_csv(tmp_path / "out" / "scans.csv")
+    assert later.status.tolist() == ["done", "failed", "done"]
+    assert "not compared again" in later.message[0]
+    assert "refuses access" in later.message[0]
+    assert set(pd.read_csv(tmp_path / "out" / "lesions.csv").scan_id) == {"scan-001", "scan-003"}
     assert not list(temporary.iterdir())
     said = "".join(capfd.readouterr()) + (tmp_path / "out" / "scans.csv").read_text()
     uids = series.partition("/studies/")[2].split("/series/")
