@@ -22,10 +22,12 @@ def make(served: Served, run: pathlib.Path, described: Mapping[str, Any]) -> str
 
     Args:
       served: the network.
-      run: folder of it: data.json, metrics.json and init.json are read where they are.
+      run: folder of it: data.json, metrics.json, init.json and, of whole scans, scans/metrics.json
+        are read where they are.
       described: contents of preprocessing.json.
     """
     metrics, data, init = (_read(run / f"{name}.json") for name in ("metrics", "data", "init"))
+    scans = _read(run / "scans" / "metrics.json")
     config = fields.plain(served.network.config)
     parts = [
         f"# {described['network']}, {described['task']}",
@@ -36,6 +38,7 @@ def make(served: Served, run: pathlib.Path, described: Mapping[str, Any]) -> str
         *_data(config, data, metrics, init),
         "## Figures",
         *(_figures(metrics) if metrics else ["The run was not evaluated."]),
+        *(_whole_scans(scans) if scans else ()),
         "## Limits",
         *_limits(config, metrics, len(served.network.members)),
     ]
@@ -122,6 +125,21 @@ def _figures(metrics: Mapping[str, Any]) -> Iterator[str]:
             counts = f"{test[name]['n']} | {test[name]['patients']}"
             rows.append(f"| {name} | {counts} | {' | '.join(map(estimate, found))} |")
         yield "\n".join(rows)
+
+
+def _whole_scans(scans: Mapping[str, Any]) -> Iterator[str]:
+    """What `--mode=evaluate --scans` found, with 95 % intervals."""
+    yield (
+        f"On {count(scans['scans'], 'whole scan')} of {count(scans['patients'], 'patient')} with "
+        f"{count(scans['lesions'], 'lesion')}, none of which the network had seen:"
+    )
+    rows = ["| whole scans | n | patients | network |", "|---|---|---|---|"]
+    rows += [
+        f"| {name} | {value['n']} | {value['patients']} | {estimate(value)} |"
+        for name, value in scans.items()
+        if _is_estimate(value)
+    ]
+    yield "\n".join(rows)
 
 
 def _is_estimate(value: Any) -> bool:

@@ -58,6 +58,14 @@ def test_the_card_is_made_of_the_run_and_names_no_patient(exported, runs):
                 assert not re.search(rf"\b{name}\b", written), (path.name, name)
 
 
+def test_the_card_has_what_was_found_in_whole_scans():
+    found = {"value": 2.5, "low": 1.0, "high": 4.0, "n": 4, "patients": 3, "interval": "percentile"}
+    scans = {"scans": 4, "patients": 3, "lesions": 1, "false_positives_per_scan": found}
+    sentence, table = card._whole_scans(scans)
+    assert "4 whole scans of 3 patients with 1 lesion," in sentence
+    assert "| false_positives_per_scan | 4 | 3 | 2.500 (1.000–4.000) |" in table
+
+
 def test_the_card_has_each_of_the_networks_of_all_folds():
     chosen = [senet.get_config("demo").unlock() for _ in range(3)]
     chosen[2].preprocess.window = (-900.0, 300.0)
