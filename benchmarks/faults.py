@@ -98,14 +98,17 @@ def _moments(alone: pathlib.Path, seconds: float, kills: int, seed: int) -> list
     return moments
 
 
-def _kill(process: subprocess.Popen[bytes], workdir: pathlib.Path, moment: _Moment) -> bool:
+def _kill(
+    process: subprocess.Popen[bytes], workdir: pathlib.Path, moment: _Moment, start: float
+) -> bool:
     """Waits for the moment and kills; whether the process had not ended before.
 
-    Where the step of the moment is saved already, the seconds are those after the start.
+    Where the step of the moment is saved already, it is killed within its first `start` seconds.
     """
     step, seconds = moment
     before = _written(workdir)  # the rows of earlier processes do not count
     comes = step > max(checkpoint.steps(workdir / "checkpoints"), default=0)
+    seconds = seconds if comes else seconds % start
     while comes and (
         _written(workdir) == before
         or step > max((row["step"] for row in _rows(workdir)), default=0)
@@ -147,7 +150,7 @@ def main() -> int:
     print(f"a run without a kill: {seconds:.0f} s, {_rows(alone)[-1]['step']} steps", flush=True)
     moments = _moments(alone, seconds, given.kills, given.seed)
     for number, moment in enumerate(moments, start=1):
-        if not _kill(_start(given.config, killed), killed, moment):
+        if not _kill(_start(given.config, killed), killed, moment, _rows(alone)[0]["seconds"]):
             print(f"It ended by itself before kill {number}; see {killed}.log.")
             return 1
         step = max((row["step"] for row in _rows(killed)), default=0)
