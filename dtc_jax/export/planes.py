@@ -12,8 +12,8 @@ import numpy as np
 from jax import lax
 
 from dtc_jax.export.graph import Tensor
+from dtc_jax.models.winograd import transforms
 
-_POINTS = (0.0, 1.0, -1.0, 2.0, -2.0)  # of Winograd's polynomials, and infinity
 _TILES = {3: 4, 5: 2}  # output planes computed together, by the planes of a kernel
 _CHANNELS = 4  # with fewer, the combinations cost what they save
 
@@ -86,7 +86,7 @@ def _matrices(depth: int, tile: int, size: int) -> tuple[np.ndarray, np.ndarray,
 
     Planes beyond the first and the last one are zero, and have no column.
     """
-    of_input, of_kernel, of_result = winograd(tile, size)
+    of_input, of_kernel, of_result = transforms(tile, size)
     parts, tiles, before = len(of_kernel), -(-depth // tile), (size - 1) // 2
     planes = np.zeros((tiles, parts, tiles * tile + size - 1))
     results = np.zeros((tiles, tile, tiles, parts))
@@ -98,27 +98,6 @@ def _matrices(depth: int, tile: int, size: int) -> tuple[np.ndarray, np.ndarray,
         of_kernel.astype(np.float32),
         results.reshape(tiles * tile, -1)[:depth].astype(np.float32),
     )
-
-
-def winograd(tile: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """F(m, k): m results of a kernel of k numbers by m + k - 1 = n products.
-
-    Args:
-      tile: m.
-      size: k.
-
-    Returns:
-      [n, n], [n, k] and [m, n]: what is combined of the input, of the kernel and of the products.
-    """
-    parts = tile + size - 1
-    powers = np.zeros((parts, parts))  # of each point; the last one is infinity
-    powers[:-1] = np.vander(_POINTS[: parts - 1], parts, increasing=True)
-    powers[-1, -1] = 1.0
-    of_input = np.linalg.inv(powers).T
-    scale = abs(of_input).max(axis=1, initial=0, where=abs(of_input) > 1e-9, keepdims=True)
-    of_kernel, of_result = powers[:, :size].copy(), powers[:, :tile].T.copy()
-    of_kernel[-1], of_result[:, -1] = np.eye(size)[-1], np.eye(tile)[-1]
-    return of_input / scale, of_kernel * scale, of_result
 
 
 def _product(matrix: np.ndarray, x: Tensor) -> Tensor:

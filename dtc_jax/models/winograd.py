@@ -10,35 +10,43 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 TILE = 4  # output planes computed together
+_POINTS = (0.0, 1.0, -1.0, 2.0, -2.0)  # of the polynomials that are multiplied, and infinity
 
-# Rows: what is convolved; columns: the TILE + 2 input planes.
-_OF_INPUT = (
-    (4.0, 0.0, -5.0, 0.0, 1.0, 0.0),
-    (0.0, -4.0, -4.0, 1.0, 1.0, 0.0),
-    (0.0, 4.0, -4.0, -1.0, 1.0, 0.0),
-    (0.0, -2.0, -1.0, 2.0, 1.0, 0.0),
-    (0.0, 2.0, -1.0, -2.0, 1.0, 0.0),
-    (0.0, 4.0, 0.0, -5.0, 0.0, 1.0),
-)
-# Rows: by what it is convolved; columns: the three planes of the kernel.
-_OF_KERNEL = (
-    (1 / 4, 0.0, 0.0),
-    (-1 / 6, -1 / 6, -1 / 6),
-    (-1 / 6, 1 / 6, -1 / 6),
-    (1 / 24, 1 / 12, 1 / 6),
-    (1 / 24, -1 / 12, 1 / 6),
-    (0.0, 0.0, 1.0),
-)
-# Rows: the TILE output planes; columns: the six results.
-_OF_RESULT = (
-    (1.0, 1.0, 1.0, 1.0, 1.0, 0.0),
-    (0.0, 1.0, -1.0, 2.0, -2.0, 0.0),
-    (0.0, 1.0, 1.0, 4.0, 4.0, 0.0),
-    (0.0, 1.0, -1.0, 8.0, -8.0, 1.0),
-)
+
+def transforms(tile: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """F(m, k): m results of a kernel of k numbers by n = m + k - 1 products, of at most 6.
+
+    The results are `of_result @ ((of_kernel @ kernel) * (of_input @ x))`; F(4, 3) is printed in
+    Lavin and Gray 2016.
+
+    Args:
+      tile: m.
+      size: k.
+
+    Returns:
+      [n, n], [n, k] and [m, n] float64: what is combined of the input, of the kernel and of the
+      products.
+    """
+    points = np.array(_POINTS[: tile + size - 2])
+    of_input = np.zeros((len(points) + 1, len(points) + 1))
+    of_kernel = np.zeros((len(points) + 1, size))
+    of_result = np.zeros((tile, len(points) + 1))
+    for i, point in enumerate(points):
+        others = np.delete(points, i)
+        of_input[i, :-1] = np.poly(others)[::-1]
+        of_kernel[i] = point ** np.arange(size) / np.prod(point - others)
+        of_result[:, i] = point ** np.arange(tile)
+    of_input[-1] = np.poly(points)[::-1]
+    of_kernel[-1, -1] = of_result[-1, -1] = 1.0
+    return of_input, of_kernel, of_result
+
+
+# Rows: what is convolved, by what, and the TILE output planes.
+_OF_INPUT, _OF_KERNEL, _OF_RESULT = (matrix.tolist() for matrix in transforms(TILE, 3))
 
 
 def conv3d(x: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -11,16 +11,6 @@ from dtc_jax.export.graph import Graph
 from tests.export import small_networks
 
 
-@pytest.mark.parametrize(("tile", "size"), [(2, 3), (3, 3), (4, 3), (2, 5)])
-def test_the_combinations_are_those_of_a_convolution(tile, size):
-    rng = np.random.default_rng(tile)
-    x, kernel = rng.normal(size=tile + size - 1), rng.normal(size=size)
-    of_input, of_kernel, of_result = planes.winograd(tile, size)
-    got = of_result @ ((of_kernel @ kernel) * (of_input @ x))
-    np.testing.assert_allclose(got, np.correlate(x, kernel), rtol=1e-10, atol=1e-12)
-    assert len(of_input) == tile + size - 1 < tile * size
-
-
 def made(shape, kernel, bias, stride, exact) -> onnx.ModelProto:
     graph = Graph(exact)
     x = graph.input("x", shape[1:], np.float32)
