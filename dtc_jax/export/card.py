@@ -28,6 +28,7 @@ def make(served: Served, run: pathlib.Path, described: Mapping[str, Any]) -> str
     """
     metrics, data, init = (_read(run / f"{name}.json") for name in ("metrics", "data", "init"))
     scans = _read(run / "scans" / "metrics.json")
+    members = [served.network.member(i).fingerprints for i in range(len(served.network.members))]
     config = fields.plain(served.network.config)
     parts = [
         f"# {described['network']}, {described['task']}",
@@ -38,9 +39,9 @@ def make(served: Served, run: pathlib.Path, described: Mapping[str, Any]) -> str
         *_data(config, data, metrics, init),
         "## Figures",
         *(_figures(metrics) if metrics else ["The run was not evaluated."]),
-        *(_whole_scans(scans) if scans else ()),
+        *(_whole_scans(scans) if scans.get("networks") == members else ()),
         "## Limits",
-        *_limits(config, metrics, len(served.network.members)),
+        *_limits(config, metrics, len(members)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -128,10 +129,15 @@ def _figures(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _whole_scans(scans: Mapping[str, Any]) -> Iterator[str]:
-    """What `--mode=evaluate --scans` found, with 95 % intervals."""
+    """What `--mode=evaluate --scans` found by these very networks, with 95 % intervals."""
+    who = (
+        "none of whom the network had seen"
+        if len(scans["networks"]) == 1
+        else "each by the network of a fold that had not seen the patient"
+    )
     yield (
-        f"On {count(scans['scans'], 'whole scan')} of {count(scans['patients'], 'patient')} with "
-        f"{count(scans['lesions'], 'lesion')}, none of which the network had seen:"
+        f"On {count(scans['scans'], 'whole scan')} with {count(scans['lesions'], 'lesion')}, of "
+        f"{count(scans['patients'], 'patient')}, {who}:"
     )
     rows = ["| whole scans | n | patients | network |", "|---|---|---|---|"]
     rows += [

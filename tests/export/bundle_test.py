@@ -1,5 +1,6 @@
 """A bundle says what it is, gives the run's numbers without this project, and notices changes."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -13,7 +14,7 @@ import pytest
 from configs import senet, vnet
 from dtc_jax.errors import UsageError
 from dtc_jax.experiment import network as network_lib
-from dtc_jax.export import bundle, card, formats, onnx_model
+from dtc_jax.export import bundle, card, formats, interface, onnx_model, served
 from dtc_jax.runs import export
 from dtc_jax.tasks import classification
 from dtc_jax.tasks.trained import Member, TrainedNetwork
@@ -61,9 +62,22 @@ def test_the_card_is_made_of_the_run_and_names_no_patient(exported, runs):
 def test_the_card_has_what_was_found_in_whole_scans():
     found = {"value": 2.5, "low": 1.0, "high": 4.0, "n": 4, "patients": 3, "interval": "percentile"}
     scans = {"scans": 4, "patients": 3, "lesions": 1, "false_positives_per_scan": found}
-    sentence, table = card._whole_scans(scans)
-    assert "4 whole scans of 3 patients with 1 lesion," in sentence
+    sentence, table = card._whole_scans(scans | {"networks": [{}]})
+    assert "4 whole scans with 1 lesion, of 3 patients, none of whom" in sentence
     assert "| false_positives_per_scan | 4 | 3 | 2.500 (1.000–4.000) |" in table
+
+
+def test_the_card_leaves_out_what_other_networks_found(runs, tmp_path):
+    shutil.copytree(runs / "classifier", tmp_path / "run")
+    trained = network_lib.load(tmp_path / "run")
+    one = served.make(dataclasses.replace(trained, threshold=0.5))
+    described = interface.describe(one, {}, "", {"dtype": "float32"})
+    (tmp_path / "run" / "scans").mkdir()
+    for mark, is_shown in ((one.network.fingerprints, True), ({"weights": "of before"}, False)):
+        scans = {"scans": 1, "patients": 1, "lesions": 1, "networks": [mark]}
+        (tmp_path / "run" / "scans" / "metrics.json").write_text(json.dumps(scans))
+        text = card.make(one, tmp_path / "run", described)
+        assert ("On 1 whole scan with 1 lesion" in text) == is_shown
 
 
 def test_the_card_has_each_of_the_networks_of_all_folds():
