@@ -21,6 +21,10 @@ from dtc_jax.statistics import predictions_table, study
 from dtc_jax.training import pace
 
 _PER_PATIENT = 5
+_PREDICTED = [
+    *("patient_id", "lesion_id", "label", "score", "run", "cohort", "split", "fold"),
+    *("diameter_mm", "age", "sex", "center"),
+]
 
 
 def run(folder: pathlib.Path, sizes: list[int]) -> None:
@@ -55,22 +59,7 @@ def _measure(folder: pathlib.Path, lesions: int) -> dict[str, float]:
     rows = read.merge(split, on="lesion_id", suffixes=("_given", "")).assign(
         score=table.score, run="network"
     )
-    rows[
-        [
-            "patient_id",
-            "lesion_id",
-            "label",
-            "score",
-            "run",
-            "cohort",
-            "split",
-            "fold",
-            "diameter_mm",
-            "age",
-            "sex",
-            "center",
-        ]
-    ].to_csv(folder / "predictions.csv", index=False)
+    rows[_PREDICTED].to_csv(folder / "predictions.csv", index=False)
     predictions = timed(
         "predictions.csv", lambda: predictions_table.read(folder / "predictions.csv")
     )

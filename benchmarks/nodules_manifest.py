@@ -1,6 +1,6 @@
 """Writes the manifest of `configs/vnet.py:nodules`: simulated chests, and nodules of LIDC-IDRI.
 
-    python benchmarks/nodules_manifest.py DATA FOLDER [--patients=40]
+    python -m benchmarks.nodules_manifest DATA FOLDER [--patients=40]
 
 DATA is the folder that DTC_JAX_DATA names. A phantom cohort is generated in FOLDER, the nodules are
 copied there, and nodules.csv has a row for each lesion of both. The two persons of LIDC-IDRI who
@@ -15,6 +15,7 @@ import pandas as pd
 
 from dtc_jax.cohort import phantom
 
+_NODULES = "lidc_nodules"
 _WHOLE = ("LIDC-IDRI-0001", "LIDC-IDRI-0063")
 _COLUMNS = ["patient_id", "lesion_id", "image", "mask", "mask_label", "view"]
 
@@ -25,17 +26,25 @@ def main(data: pathlib.Path, folder: pathlib.Path, patients: int) -> None:
     scans = pd.read_csv(chests, dtype=str, keep_default_na=False).assign(view="scan")
     for column in ("image", "mask"):
         scans[column] = f"{chests.parent.relative_to(folder)}/" + scans[column]
-    source = data / "lidc_nodules"
-    cubes = pd.read_csv(source / "lesions.csv", dtype=str, keep_default_na=False)
-    cubes = cubes.assign(view="cube", mask_label="")
+    cubes = read_nodules(data).assign(view="cube", mask_label="")
     cubes = cubes[~cubes.patient_id.isin(_WHOLE)]
-    for name in [*cubes.image, *cubes["mask"]]:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / name, folder / name)
+    copy_nodules(cubes, data, folder)
     table = pd.concat([scans, cubes], ignore_index=True)[_COLUMNS]
     table.to_csv(folder / "nodules.csv", index=False)
     print(f"{folder}: {len(scans)} lesions of {scans.patient_id.nunique()} simulated patients,")
     print(f"{len(cubes)} nodules of {cubes.patient_id.nunique()} patients")
+
+
+def read_nodules(data: pathlib.Path) -> pd.DataFrame:
+    """A row for each nodule of LIDC-IDRI in `data`; all columns are text."""
+    return pd.read_csv(data / _NODULES / "lesions.csv", dtype=str, keep_default_na=False)
+
+
+def copy_nodules(nodules: pd.DataFrame, data: pathlib.Path, folder: pathlib.Path) -> None:
+    """Copies the images and masks of `nodules` into `folder`, under the names in the table."""
+    for name in [*nodules.image, *nodules["mask"]]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(data / _NODULES / name, folder / name)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ nodules: the same for own nodules, which have a label and no ratings.
 
 diagnosis: the same for metastases of other cancers against other nodules, with four ratings of the
 readers learned beside the class.
-    python benchmarks/diagnosis_manifest.py DATA FOLDER
+    python -m benchmarks.diagnosis_manifest DATA FOLDER
     python launch.py --config=configs/senet.py:diagnosis --config.data.manifest=FOLDER/diagnosis.csv
     24 min on a busy machine. 166 nodules of 87 patients: AUC .518 (.397–.637), chance; `features`
     .627 (.500–.738).

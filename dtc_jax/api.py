@@ -57,11 +57,9 @@ def read_scan(path: PathLike, series: int | str | None = None) -> Volume:
       InputError: it cannot be read, or is no CT in HU.
       UsageError: the address names no series, or `series` is given with it.
     """
-    if address.is_address(path):
-        address.series(str(path), "path")
-        if series is not None:
-            raise UsageError("path is the address of one series; omit series.")
-    with dicomweb.fetched(path) as local:
+    if series is not None and address.is_address(path):
+        raise UsageError("path is the address of one series; omit series.")
+    with dicomweb.fetched(path, "path") as local:
         return ct.read(local, series)
 
 

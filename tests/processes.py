@@ -5,6 +5,7 @@ import pathlib
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from concurrent import futures
 
@@ -45,3 +46,12 @@ def ended(processes: Sequence[subprocess.Popen[str]]) -> list[tuple[str, str]]:
     """
     with futures.ThreadPoolExecutor(len(processes)) as pool:
         return list(pool.map(lambda process: process.communicate(timeout=900), processes))
+
+
+def until(holds: Callable[[], object], seconds: float = 60) -> object:
+    """Waits until `holds()` is true, and returns what it gives; fails after `seconds`."""
+    end = time.monotonic() + seconds
+    while not (result := holds()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return result

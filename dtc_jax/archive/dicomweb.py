@@ -29,11 +29,15 @@ _COUNT, _MODALITY = "00201209", "00080060"  # NumberOfSeriesRelatedInstances, Mo
 
 
 @contextlib.contextmanager
-def fetched(scan: PathLike) -> Iterator[PathLike]:
+def fetched(scan: PathLike, name: str = "--scan") -> Iterator[PathLike]:
     """The path of a scan; a series of an archive is there for as long as the context lasts.
 
     It lies in a folder for temporary files that this user alone can read. Messages of what is done
     with it name the host in its place.
+
+    Args:
+      scan: a path, or the address of a series.
+      name: of what it was given as, for messages.
 
     Raises:
       InputError: the archive cannot be reached, refuses, or has no such CT series.
@@ -42,7 +46,7 @@ def fetched(scan: PathLike) -> Iterator[PathLike]:
     if not address.is_address(scan):
         yield scan
         return
-    wanted = address.series(str(scan))
+    wanted = address.series(str(scan), name)
     with tempfile.TemporaryDirectory(prefix="dtc-jax-") as folder:
         path = pathlib.Path(folder) / "series"
         path.mkdir()

@@ -5,12 +5,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import pandas as pd
 import pytest
 
 import launch
+from tests import processes
 from tests.runs import sweep_test
 
 pytestmark = pytest.mark.extras  # a trial is a process
@@ -31,13 +31,6 @@ def _processes(workdir):
     return found
 
 
-def _until(holds, seconds=180):
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 def test_the_trial_of_a_killed_sweep_ends_and_the_same_command_goes_on(study, tmp_path):
     if not pathlib.Path("/proc/self/cmdline").exists():
         pytest.skip("looks for the process in /proc")
@@ -53,12 +46,12 @@ def test_the_trial_of_a_killed_sweep_ends_and_the_same_command_goes_on(study, tm
     trial = tmp_path / "out" / "trials" / "balanced-seed0"
     with (tmp_path / "said").open("w") as said:
         sweep = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=said)
-        _until(lambda: sweep.poll() is not None or (trial / "metrics.jsonl").exists())
+        processes.until(lambda: sweep.poll() is not None or (trial / "metrics.jsonl").exists())
         assert sweep.poll() is None, (tmp_path / "said").read_text()
         assert _processes(trial)
         sweep.send_signal(signal.SIGKILL)
         sweep.wait()
-    _until(lambda: not _processes(trial), seconds=60)
+    processes.until(lambda: not _processes(trial), seconds=60)
     log = tmp_path / "out" / "logs" / "balanced-seed0.log"
     assert "Stopped by SIGTERM" in log.read_text()
     assert not (trial / "metrics.json").exists()

@@ -4,9 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 from dtc_jax.sweep import local
+from tests import processes
 
 # As the sweep's own process: runs one trial.
 _DRIVER = """
@@ -52,14 +52,6 @@ def _start(folder, how):
     )
 
 
-def _until(holds, seconds=30):
-    end = time.monotonic() + seconds
-    while not (result := holds()):
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    return result
-
-
 def _is_gone(pid):
     try:
         os.kill(pid, 0)
@@ -75,7 +67,7 @@ def _killed(folder, how):
     sweep = _start(folder, how)
     log = folder / "log"
     number = int(
-        _until(lambda: log.exists() and log.read_text().endswith("\n") and log.read_text())
+        processes.until(lambda: log.exists() and log.read_text().endswith("\n") and log.read_text())
     )
     assert not _is_gone(number)
     sweep.send_signal(signal.SIGKILL)
@@ -85,7 +77,7 @@ def _killed(folder, how):
 
 def test_a_trial_whose_sweep_is_killed_saves_its_state_and_the_same_command_goes_on(tmp_path):
     number = _killed(tmp_path, "saves")
-    _until(lambda: _is_gone(number))
+    processes.until(lambda: _is_gone(number))
     assert (tmp_path / "saved").exists()
     assert _start(tmp_path, "saves").communicate()[0] == "0\n"
     assert (tmp_path / "log").read_text().endswith("goes on\n")
@@ -93,7 +85,7 @@ def test_a_trial_whose_sweep_is_killed_saves_its_state_and_the_same_command_goes
 
 def test_one_that_cannot_end_is_ended(tmp_path):
     number = _killed(tmp_path, "cannot")
-    _until(lambda: _is_gone(number))
+    processes.until(lambda: _is_gone(number))
     assert not (tmp_path / "saved").exists()
 
 

@@ -55,8 +55,9 @@ def config(cohort):
     config.segmenter.model.update(widths=(4, 8), convolutions=(1, 1))
     config.segmenter.preprocess.update(crop_mm=(32, 32, 32), spacing_mm=4.0)
     # An untrained network finds something almost everywhere, which takes long to classify.
-    config.segmenter.predict.update(threshold=0.65, min_volume_mm3=200.0)
-    config.segmenter.predict.update(crop_mm=(96, 96, 96), batch_size=8)
+    config.segmenter.predict.update(
+        crop_mm=(96, 96, 96), batch_size=8, threshold=0.65, min_volume_mm3=200.0
+    )
     config.segmenter.train.update(epochs=2, batch_size=8, evaluate_every_epochs=1)
     config.classifier.model.update(width=4, stages=1)
     config.classifier.preprocess.update(crop_mm=(32, 32, 32), spacing_mm=2.0)
