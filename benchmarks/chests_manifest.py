@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 _SAME = {"LIDC-IDRI-0001": "LIDC-feup-0", "LIDC-IDRI-0063": "LIDC-feup-62"}
-_COLUMNS = [
+COLUMNS = [
     *("patient_id", "same_patient", "lesion_id", "image", "mask", "mask_label", "box_mm"),
     *("ignore", "view"),
 ]
@@ -32,9 +32,15 @@ def main(data: pathlib.Path, folder: pathlib.Path) -> None:
             _copy(data / "lidc_patches" / x, folder / x) for x in (cube.image, cube.mask)
         )
         rows.append([cube.patient_id, "", cube.patch_id, image, mask, "", "", "", "cube"])
-    scans = [*_outlined(data, folder), *_boxed(data, folder)]
-    pd.DataFrame(scans + rows, columns=_COLUMNS).to_csv(folder / "chests.csv", index=False)
-    pd.DataFrame(scans, columns=_COLUMNS).to_csv(folder / "scans.csv", index=False)
+    scans = copy_scans(data, folder)
+    table = pd.concat([scans, pd.DataFrame(rows, columns=COLUMNS)])
+    table.to_csv(folder / "chests.csv", index=False)
+    scans.to_csv(folder / "scans.csv", index=False)
+
+
+def copy_scans(data: pathlib.Path, folder: pathlib.Path) -> pd.DataFrame:
+    """Copies the whole scans into `folder`; a row for each lesion in them, with `COLUMNS`."""
+    return pd.DataFrame([*_outlined(data, folder), *_boxed(data, folder)], columns=COLUMNS)
 
 
 def _copy(source: pathlib.Path, target: pathlib.Path) -> str:

@@ -35,6 +35,7 @@ def data(**fields: Any) -> dict[str, Any]:
         "source": "phantom",  # or 'manifest' (scans and a CSV); each task has one more
         "folder": "data",  # generated and built data
         "manifest": "",
+        "about": "",  # what the lesions and classes are, where they are not those of the study
         "workers": 2,  # reading threads
         "cache": True,  # keep the decoded records in memory, 2 GiB at the most
         "phantom": {"patients": 120, "external_patients": 16, "seed": 0},

@@ -194,6 +194,10 @@ def _nodules(config: ml_collections.ConfigDict) -> None:
 def _lidc(config: ml_collections.ConfigDict) -> None:
     _nodules(config)
     config.data.manifest = common.real_data("lidc_nodules/lesions.csv")
+    config.data.about = (
+        "Trained on lung nodules of LIDC-IDRI. Positive, 'refractory' on the page of an answer, is "
+        "what readers would call malignant: nothing here is about radioactive iodine."
+    )
     config.loss.unlock()
     config.loss.update(
         label_smoothing=0.0,
@@ -205,6 +209,10 @@ def _lidc(config: ml_collections.ConfigDict) -> None:
 
 def _diagnosis(config: ml_collections.ConfigDict) -> None:
     _nodules(config)
+    config.data.about = (
+        "Trained on lung nodules of LIDC-IDRI. Positive, 'refractory' on the page of an answer, is "
+        "a metastasis of another cancer: nothing here is about radioactive iodine."
+    )
     config.loss.unlock()
     config.loss.auxiliary = dict.fromkeys(_RATINGS, 0.1)
 

@@ -39,8 +39,7 @@ def of_scan(
     """
     scan = reference_scan.read(rows)
     found = reference_scan.find(segmenter, scan)
-    if candidates is not None:
-        found = second_look.kept(found, candidates, scan.image)
+    found = second_look.kept(segmenter, candidates, scan.image, found)
     tables = reference_scan.compare(found, scan)
     moved = _perturbed(scan.truth, scan.lesion_ids, spec, seed)
     manual, perturbed, automatic = (

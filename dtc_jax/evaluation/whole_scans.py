@@ -17,7 +17,7 @@ from dtc_jax.imaging import volume
 from dtc_jax.imaging.outlined import Outlined, largest_slice
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.classify import Classifier
-from dtc_jax.inference.second_look import probabilities
+from dtc_jax.inference.second_look import certainty
 from dtc_jax.inference.segment import Segmenter
 from dtc_jax.networks.segmenter import make_segmenter
 from dtc_jax.report import drawing, outlines
@@ -74,7 +74,8 @@ def evaluate(
         it.
       workdir: of the run.
       second_look: at each finding; its probability is then the score of the findings, and the
-        figures have `at_threshold` in addition, of those that it keeps.
+        figures have `at_threshold` in addition, of those that it keeps. So have they where
+        `config.predict.lesion_threshold` decides on the findings.
 
     Returns:
       The figures of metrics.json.
@@ -115,7 +116,7 @@ def evaluate(
         _put_together(folders, partial)
         for kind, part in tables.items():
             storage.write_table(partial / f"{kind}.csv", part)
-        figures = _figures(tables, second_look is not None)
+        figures = _figures(tables)
         figures["networks"] = fingerprints
         figures["patients_left_out"] = int(table.patient_id.nunique() - len(blind))
         storage.write_json(partial / "metrics.json", figures)
@@ -123,12 +124,12 @@ def evaluate(
     return figures
 
 
-def _figures(tables: dict[str, pd.DataFrame], has_second_look: bool) -> dict[str, Any]:
+def _figures(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
     """The figures of metrics.json that follow from the tables."""
     whole = _whole_scans(tables)
     figures = detection.detection(**whole)
     figures["cubes"] = len(tables["scans"]) - len(whole["scans"])
-    if has_second_look:
+    if "threshold" in whole["candidates"]:
         figures["at_threshold"] = detection.at_threshold(**whole)
     figures["shared_voxels"] = int(tables["scans"].shared_voxels.sum())
     return figures
@@ -142,12 +143,12 @@ def _evaluate(
     found = reference_scan.find(segmenter, scan)
     volume.write(folder / _MASK, found.mask)
     _picture(scan.image, found.mask, scan.truth, folder / _FIGURE)
-    if look is None:
+    decides = certainty(segmenter, look, scan.image, found)
+    if decides is None:
         return reference_scan.compare(found, scan)
-    scores = probabilities(look, scan.image, found.mask)
-    tables = reference_scan.compare(found, scan, scores)
+    tables = reference_scan.compare(found, scan, decides.scores)
     for name in ("lesions", "candidates"):
-        tables[name]["threshold"] = look.threshold
+        tables[name]["threshold"] = decides.threshold
     return tables
 
 
@@ -213,7 +214,7 @@ def summary(figures: dict[str, Any]) -> str:
         },
     }
     for name, row in figures.get("at_threshold", {}).items():
-        rows[f"second look: {name.replace('_', ' ')}"] = row
+        rows[f"of what is taken for a lesion: {name.replace('_', ' ')}"] = row
     head = (
         f"{figures['scans']} whole scans of {figures['patients']} patients, "
         f"{figures['lesions']} lesions; 95 % intervals"
@@ -235,5 +236,16 @@ def summary(figures: dict[str, Any]) -> str:
             f"\n  left out, since the run has seen them: {figures['patients_left_out']} patients"
         )
     return "\n".join(
-        [head, *(f"  {name:<40}{estimate(row)} (n {row['n']})" for name, row in rows.items())]
+        [
+            head,
+            *(
+                f"  {name:<40}{estimate(row)} (n {row['n']}){_limit(row)}"
+                for name, row in rows.items()
+            ),
+        ]
     )
+
+
+def _limit(row: dict[str, Any]) -> str:
+    """The score that a finding needs at this point of the FROC, if it is one."""
+    return f", from a score of {row['threshold']:.6g}" if row.get("threshold") else ""

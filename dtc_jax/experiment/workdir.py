@@ -25,13 +25,17 @@ _ADDED: dict[str, Any] = {
     "init_from": "",
     "augment.interpolation": "linear",
     "augment.set_in": 0.0,
+    "augment.thick_slices": 0.0,
+    "augment.thickest_mm": 5.0,
     "model.se": True,  # of SE-Net; a V-Net has always said where
     "model.residual": True,
     "model.remat": False,
     "model.measures": 0,
+    "data.about": "",
     "data.border_share": 0.0,
     "data.other_per_scan": 0,
     "combine": "best",
+    "predict.lesion_threshold": 0.0,
     "loss.graded": "",
     "loss.graded_range": [0.0, 1.0],
     "loss.graded_share": 0.5,
@@ -121,6 +125,17 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
                 raise
         yield
+
+
+def is_in_use(folder: pathlib.Path) -> bool:
+    """Whether another process has `folder`, see `locked`; writes nothing."""
+    if not (folder / _LOCK).exists():
+        return False
+    try:
+        with locked(folder):
+            return False
+    except InputError:
+        return True
 
 
 def check(

@@ -32,6 +32,7 @@ def make(served: Served, run: pathlib.Path, described: Mapping[str, Any]) -> str
     config = fields.plain(served.network.config)
     parts = [
         f"# {described['network']}, {described['task']}",
+        *([f"**{about}**"] if (about := described["about"]) else ()),
         _NOTICE,
         "## Model",
         *_model(served, described),

@@ -52,6 +52,7 @@ def describe(
         "members": len(network.members),
         "networks": len(network.networks),
         "data_source": network.config.data.source,
+        "about": network.config.data.get("about", ""),
         "models": models,
         "inputs": [_array(one) for one in served.inputs],
         "outputs": [_array(one) for one in served.outputs],
@@ -125,4 +126,7 @@ def _window(served: Served) -> dict[str, Any]:
         "connectivity": instances.connectivity,
         "least_volume_mm3": instances.min_volume_mm3,
         "least_share_inside_the_lungs": instances.min_inside,
+        "lesion_threshold": instances.lesion_threshold,
+        "below_the_lesion_threshold": "a piece whose highest probability is lower is a finding, "
+        "but probably no lesion",
     }

@@ -42,18 +42,25 @@ class Instances:
       min_volume_mm3: smaller pieces are discarded; the default is a ball of 2.1 mm.
       min_inside: minimum share of a piece inside the lung field; a lesion at the pleura is kept
         whole, even if the field cuts through it.
+      lesion_threshold: a piece whose highest probability is below it is probably no lesion. It is
+        found nevertheless: whoever shows the findings decides what becomes of it.
     """
 
     threshold: float = 0.5
     connectivity: Literal[6, 18, 26] = 26
     min_volume_mm3: float = 5.0
     min_inside: float = 0.25
+    lesion_threshold: float = 0.0
 
     def __post_init__(self):
         if self.connectivity not in (6, 18, 26):
             raise UsageError(f"connectivity is {self.connectivity}; use 6, 18 or 26.")
         if not 0 < self.threshold <= 1:
             raise UsageError(f"threshold is {self.threshold}; it must be above 0 and at most 1.")
+        if not 0 <= self.lesion_threshold < 1:
+            raise UsageError(
+                f"lesion_threshold is {self.lesion_threshold}; it must be in [0, 1), 0 for none."
+            )
 
 
 def find(

@@ -102,7 +102,7 @@ def of_scan(
         found = segment(predictors.segmenter, image, lungs)
         clock.lap("segment")
         mask, lungs = found.mask, found.lungs
-        measured = look_again(predictors.candidates, image, mask, found.lesions)
+        measured = second_look.look_again(predictors.segmenter, predictors.candidates, image, found)
         if predictors.candidates:
             clock.lap("second look")
     sides = None if lungs is None else places.sides(lungs)
@@ -141,23 +141,6 @@ def make(
     table["decision"] = np.where(positive, "refractory", "avid")
     heat = {lesion.lesion_id: lesion.heat for lesion in classified if lesion.heat is not None}
     return Answer(image, mask, complete(table), heat, classifier.threshold, sides, slices)
-
-
-def look_again(
-    candidates: Classifier | None, image: Volume, mask: Volume, measured: pd.DataFrame
-) -> pd.DataFrame:
-    """Adds `lesion_probability` and `is_lesion` to the findings, where a network gives them.
-
-    Args:
-      candidates: tells lesions from false findings; None for none.
-      image: HU.
-      mask: the findings' numbers, on the grid of `image`.
-      measured: a row a finding.
-    """
-    if candidates is None:
-        return measured
-    found = measured.lesion_id.map(second_look.probabilities(candidates, image, mask)).astype(float)
-    return measured.assign(lesion_probability=found, is_lesion=found >= candidates.threshold)
 
 
 def complete(table: pd.DataFrame) -> pd.DataFrame:

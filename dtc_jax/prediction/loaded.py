@@ -8,6 +8,7 @@ import pandas as pd
 from dtc_jax.errors import UsageError
 from dtc_jax.imaging import in_memory
 from dtc_jax.imaging.in_memory import Image
+from dtc_jax.inference import second_look
 from dtc_jax.inference.classify import Classifier, classify
 from dtc_jax.inference.segment import Segmenter, segment
 from dtc_jax.prediction import predictors
@@ -37,7 +38,8 @@ class Found:
     """What a segmenter found.
 
     Attributes:
-      lesions: a row a lesion, columns of `imaging.instances.COLUMNS`.
+      lesions: a row a lesion, columns of `imaging.instances.COLUMNS`; where the network has a
+        `lesion_threshold`, `is_lesion` says which of them reach it.
       mask: the lesions' numbers, on the grid of the scan, of the kind that was given.
       lungs: where lesions were looked for, of the same kind.
     """
@@ -120,7 +122,7 @@ class Network:
             field = dataclasses.replace(given, array=np.asarray(given.array != 0))
         found = segment(self._used, scan, field)
         back = [in_memory.given_back(one, volume, scan.axes) for one in (found.mask, found.lungs)]
-        return Found(found.lesions, *back)
+        return Found(second_look.look_again(self._used, None, scan, found), *back)
 
 
 def load(path: PathLike) -> Network:

@@ -52,5 +52,10 @@ def task_of(workdir: PathLike) -> str:
 
 
 def _describe(workdir: PathLike, trained: TrainedNetwork) -> dict[str, Any]:
-    networks = len(trained.networks)
-    return {"workdir": os.path.abspath(workdir), "networks": networks, **trained.fingerprints}
+    about = trained.config.data.get("about", "")
+    return {
+        "workdir": os.path.abspath(workdir),
+        "networks": len(trained.networks),
+        **trained.fingerprints,
+        **({"about": about} if about else {}),
+    }

@@ -19,7 +19,7 @@ from dtc_jax.serving import segmenter as segmenter_lib
 from dtc_jax.serving.bundle import Bundle
 from dtc_jax.storage import PathLike
 
-_ELSEWHERE = ("workdir", "runtime")  # of a description: what decides no answer
+_ELSEWHERE = ("workdir", "runtime", "about")  # of a description: what decides no answer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,10 +66,13 @@ def load_segmenter(path: PathLike) -> tuple[Segmenter, dict[str, Any]]:
     Raises:
       InputError: it is neither, or cannot be used; see `bundle.read` and `network.load`.
     """
-    if not bundle_lib.is_bundle(path):
-        return _of_runs(path).load_segmenter(path)
-    bundle = bundle_lib.read(path, "segmentation")
-    return segmenter_lib.make_segmenter(bundle), _describe(bundle)
+    if bundle_lib.is_bundle(path):
+        bundle = bundle_lib.read(path, "segmentation")
+        segmenter, description = segmenter_lib.make_segmenter(bundle), _describe(bundle)
+    else:
+        segmenter, description = _of_runs(path).load_segmenter(path)
+    threshold = segmenter.instances.lesion_threshold
+    return segmenter, description | ({"lesion_threshold": threshold} if threshold > 0 else {})
 
 
 def load_classifier(
@@ -141,6 +144,7 @@ def _describe(bundle: Bundle) -> dict[str, Any]:
         "workdir": os.path.abspath(bundle.path),
         "networks": bundle.described["networks"],
         **bundle.fingerprints,
+        **({"about": about} if (about := bundle.described.get("about")) else {}),
         **({} if dtype == "float32" else {"dtype": dtype}),  # other numbers than the run's
         "runtime": bundle.runtime,
     }

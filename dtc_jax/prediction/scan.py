@@ -111,10 +111,16 @@ def describe(request: Request, scan: Scan) -> dict[str, Any]:
 def facts(record: dict[str, Any]) -> list[tuple[str, str]]:
     """Lines for the head of a review page."""
     networks, scan = record["networks"], record["scan"]
-    lines = [("Threshold", f"{networks['classifier']['threshold']:.3f}, of the classifier's run")]
+    lines = [(f"The {name}", one["about"]) for name, one in networks.items() if one.get("about")]
+    lines.append(
+        ("Threshold", f"{networks['classifier']['threshold']:.3f}, of the classifier's run")
+    )
     if "candidates" in networks:
         value = networks["candidates"]["threshold"]
         lines.append(("Second look", f"threshold {value:.3f}, of its own run"))
+    elif threshold := networks.get("segmenter", {}).get("lesion_threshold"):
+        text = f"highest probability of at least {threshold:.6g}, by the segmenter's run"
+        lines.append(("Taken for a lesion", text))
     if scan["series"]:
         lines.append(("Series", scan["series"]))
     shape = " × ".join(map(str, scan["shape_zyx"]))

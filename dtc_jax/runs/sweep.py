@@ -65,6 +65,7 @@ def run(
         record = folder.Record(home, planned.trials)
         if missing:
             _build(planned.trials)
+            folder.wait(home, missing, live)
             shown = status.Status(live, planned.trials, count - len(missing))
             todo = [folder.job(home, trial, program, rungs) for trial in missing]
             for outcome in engine_of(todo, retries, shown.look):

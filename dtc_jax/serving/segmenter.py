@@ -28,6 +28,7 @@ def make_segmenter(bundle: Bundle) -> Segmenter:
         before["connectivity"],
         before["least_volume_mm3"],
         before["least_share_inside_the_lungs"],
+        before.get("lesion_threshold", Instances.lesion_threshold),  # older bundles have none
     )
 
     def predict(hu: np.ndarray) -> np.ndarray:

@@ -139,7 +139,8 @@ def froc(
 
     Returns:
       `points`, one for each of `FALSE_POSITIVES`, and their `mean` (the score of LUNA16, Setio et
-      al., Medical Image Analysis 2017), each with its interval.
+      al., Medical Image Analysis 2017), each with its interval; a point with `threshold`, see
+      `threshold_for`.
     """
     names, scan_owner = np.unique(scans.patient_id.to_numpy(str), return_inverse=True)
     thresholds = np.sort(lesions.score.dropna().unique())[::-1]  # the sensitivity changes only here
@@ -163,9 +164,14 @@ def froc(
     chunks = bootstrap.draws(np.zeros(len(names)), names, resamples, seed)
     samples = np.concatenate([sensitivities(drawn) for drawn in chunks])
     n = (len(lesions), len(names))  # and patients
+    scores, wrong_scores = candidates.score.to_numpy(float), false.score.to_numpy(float)
     return {
         "points": [
-            {"false_positives_per_scan": rate, **_estimate(*of, *n, is_share=True).as_dict()}
+            {
+                "false_positives_per_scan": rate,
+                "threshold": threshold_for(wrong_scores, scores, rate * len(scans)),
+                **_estimate(*of, *n, is_share=True).as_dict(),
+            }
             for rate, of in zip(FALSE_POSITIVES, zip(value, samples.T, strict=True), strict=True)
         ],
         "mean": _estimate(value.mean(), samples.mean(axis=1), *n, is_share=True).as_dict(),

@@ -15,6 +15,7 @@ import contextlib
 import pathlib
 import pprint
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,11 +24,14 @@ import pandas as pd
 from dtc_jax import csv_reader, storage
 from dtc_jax.errors import InputError
 from dtc_jax.experiment import workdir
+from dtc_jax.progress import Live
+from dtc_jax.sweep import lifeline
 from dtc_jax.sweep.jobs import Job, Outcome
 from dtc_jax.sweep.plan import Plan, Trial
 from dtc_jax.tasks import fields, registry
 
 _FILE, _OUTCOMES = "sweep.json", "trials.csv"
+_MARGIN_SECONDS, _LOOK_SECONDS = 10.0, 0.5  # after the grace of a trial; between two looks
 _COLUMNS = ("trial", "variant", "seed", "state", "attempts", "seconds", "message")
 _CONFIG = '''"""Trial {name} of a sweep, written by launch.py: an ordinary configuration."""
 
@@ -106,6 +110,19 @@ def is_done(folder: pathlib.Path, trial: Trial) -> bool:
     home = workdir.check(workdir_of(folder, trial), trial.config)
     table = registry.of(trial.config).table
     return all((home / name).is_file() for name in ("metrics.json", table))
+
+
+def wait(folder: pathlib.Path, trials: Sequence[Trial], live: Live) -> None:
+    """Waits for trials of a sweep that was killed: each has a minute to save its state.
+
+    Where one goes on after that, as with `slurm`, its training says who has the folder.
+    """
+    deadline = time.monotonic() + lifeline.GRACE_SECONDS + _MARGIN_SECONDS
+    for trial in trials:
+        if workdir.is_in_use(workdir_of(folder, trial)):
+            live.say(f"{trial.name} still saves its state, as its sweep was killed; waiting for it")
+            while workdir.is_in_use(workdir_of(folder, trial)) and time.monotonic() < deadline:
+                time.sleep(_LOOK_SECONDS)
 
 
 def job(

@@ -15,7 +15,7 @@ from collections.abc import MutableMapping
 from dtc_jax.errors import Stopped
 
 _VARIABLE = "DTC_JAX_LIFELINE"  # the number of the reading end
-_GRACE_SECONDS = 60.0  # to save the state; the next call of the sweep wants the work directory
+GRACE_SECONDS = 60.0  # to save the state; the next call of the sweep wants the work directory
 
 
 class Lifeline:
@@ -61,5 +61,5 @@ def _wait(reading: int) -> None:
     except OSError:  # not the pipe: what started this one kept only the variable
         return
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(_GRACE_SECONDS)
+    time.sleep(GRACE_SECONDS)
     os._exit(Stopped.exit_code)

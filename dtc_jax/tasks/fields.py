@@ -7,10 +7,13 @@ from typing import Any
 import ml_collections
 
 # Of whole scans: they affect neither training nor its figures.
-OF_SCANS = ("predict.overlap", "predict.connectivity", "predict.min_volume_mm3")
+OF_SCANS = (
+    *("predict.overlap", "predict.connectivity", "predict.min_volume_mm3"),
+    "predict.lesion_threshold",
+)
 # How, not what, to compute: they may change when a run is resumed.
 FREE = (
-    *("data.cache", "data.folder", "data.workers", "split.file"),
+    *("data.about", "data.cache", "data.folder", "data.workers", "split.file"),
     *("parallel", "train.log_every_steps", "train.profile_steps", "train.tracker"),
     *("model.remat", "write_report"),
     *OF_SCANS,

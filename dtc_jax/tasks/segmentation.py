@@ -20,6 +20,7 @@ from dtc_jax.tasks.patch_data import make_preprocess
 from dtc_jax.training.augment import augment
 from dtc_jax.training.set_in import is_whole, set_in
 from dtc_jax.training.task import Batch, LossOut, PyTree, Task
+from dtc_jax.training.thick_slices import thick_slices
 
 _MONITORS: Monitors = {"dice": "max", "loss": "min"}
 _CERTAIN = -30.0  # logit whose probability and cross-entropy are 0 in float32, as is its gradient
@@ -38,7 +39,7 @@ def make_task(config: ml_collections.ConfigDict) -> Task:
         variables = network.init(key, jnp.zeros((1, *spec.shape, 1)), train=False)
         return variables["params"], variables.get("batch_stats", {})
 
-    share = config.augment.get("set_in", 0.0)
+    share, thick = config.augment.get("set_in", 0.0), config.augment.get("thick_slices", 0.0)
 
     def augmented(batch: Batch, keys: jax.Array, axis_name: str | None):
         one = functools.partial(augment, spec=spec, strength=config.augment)
@@ -47,6 +48,10 @@ def make_task(config: ml_collections.ConfigDict) -> Task:
             of_set_in = jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys)
             whole = is_whole(batch["mask"] == 1, batch["extent"]) & (batch["valid"] > 0)
             hu, target = set_in(of_set_in, hu, target, whole, share, axis_name)
+        if thick > 0:
+            of_slices = jax.vmap(lambda key: jax.random.fold_in(key, 2))(keys)
+            thickest = (thick, config.augment.thickest_mm, spec.spacing_mm)
+            hu = jax.vmap(lambda key, x: thick_slices(key, x, *thickest))(of_slices, hu)
         return normalize(hu, target, spec, jnp), target, ignored & (target < 0.5)
 
     def loss(
@@ -167,6 +172,13 @@ def check(config: ml_collections.ConfigDict) -> None:
     overlap = config.predict.get("overlap", 0.5)
     if not 0 <= overlap < 1:
         raise UsageError(f"config.predict: overlap must be in [0, 1), and is {overlap}.")
+    if config.augment.get("thick_slices", 0.0) > 0:
+        thickest, spacing = config.augment.thickest_mm, config.preprocess.spacing_mm
+        if thickest < spacing:
+            raise UsageError(
+                f"config.augment: thickest_mm is {thickest}; it must be at least "
+                f"preprocess.spacing_mm, {spacing}."
+            )
     try:
         make_instances(config)
     except UsageError as error:
@@ -179,6 +191,7 @@ def make_instances(config: ml_collections.ConfigDict) -> Instances:
         config.predict.threshold,
         config.predict.get("connectivity", Instances.connectivity),
         config.predict.get("min_volume_mm3", Instances.min_volume_mm3),
+        lesion_threshold=config.predict.get("lesion_threshold", Instances.lesion_threshold),
     )
 
 

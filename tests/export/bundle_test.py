@@ -15,6 +15,7 @@ from configs import senet, vnet
 from dtc_jax.errors import UsageError
 from dtc_jax.experiment import network as network_lib
 from dtc_jax.export import bundle, card, formats, interface, onnx_model, served
+from dtc_jax.prediction import predictors
 from dtc_jax.runs import export
 from dtc_jax.tasks import classification
 from dtc_jax.tasks.trained import Member, TrainedNetwork
@@ -167,7 +168,8 @@ def test_folds_decide_together_or_one_alone(runs, tmp_path, capsys):
 def test_a_segmenter_says_how_a_scan_is_cut_into_windows(drawn, tmp_path):
     config = vnet.get_config("demo").unlock()
     config.model.update(widths=(4, 8), convolutions=(1, 1), conv="native")
-    config.predict.update(crop_mm=(12, 16, 16), overlap=0.25)
+    config.predict.update(crop_mm=(12, 16, 16), overlap=0.25, lesion_threshold=0.875)
+    config.data.about = "Trained on drawn balls."
     out = tmp_path / "bundle"
     bundle.write(out, lambda: (drawn(config), "a test"), tmp_path, ("onnx",))
     described = bundles.describe(out)
@@ -175,7 +177,12 @@ def test_a_segmenter_says_how_a_scan_is_cut_into_windows(drawn, tmp_path):
     before = described["before_the_model"]
     assert (before["window_voxels"], before["overlap"]) == ([6, 8, 8], 0.25)
     assert "convolved with a Gaussian" in before["antialiasing"]
-    assert "was not evaluated" in (out / "model_card.md").read_text()
+    segmenter, said = predictors.load_segmenter(out)
+    assert segmenter.instances.lesion_threshold == said["lesion_threshold"] == 0.875
+    card = (out / "model_card.md").read_text()
+    assert "was not evaluated" in card
+    assert card.startswith("# SE V-Net, segmentation\n\n**Trained on drawn balls.**\n\n")
+    assert said["about"] == "Trained on drawn balls."
 
 
 def test_other_numbers_than_the_run_gives_leave_no_bundle(

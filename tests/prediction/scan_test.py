@@ -10,6 +10,7 @@ import pandas as pd
 import pydicom
 import pytest
 
+import dtc_jax
 from dtc_jax.experiment import network
 from dtc_jax.imaging import volume
 from dtc_jax.imaging.volume import Volume
@@ -291,3 +292,29 @@ def test_outlined_lesions_are_classified_without_a_segmenter(
     review.write_text("lesion_id,verdict,comment,reviewer\n1,accept,,A\n2,reject,,A\n")
     assert call("--mode=predict", f"--out={tmp_path / 'balls'}", f"--review={review}") == 0
     assert len(pd.read_csv(tmp_path / "balls" / "reviewed" / "lesions.csv")) == 1
+
+
+def test_findings_below_the_segmenters_threshold_are_folded_away(
+    segmenter, classifier, answered, chests, call, tmp_path
+):
+    before = pd.read_csv(answered / "lesions.csv")
+    threshold = float(before.max_probability.mean())
+    run = tmp_path / "segmenter"
+    shutil.copytree(segmenter.workdir, run)
+    config = _json(run / "config.json")
+    config["predict"]["lesion_threshold"] = threshold
+    config["data"]["about"] = "Trained on drawn chests."
+    (run / "config.json").write_text(json.dumps(config))
+    out = tmp_path / "out"
+    networks = (f"--segmenter={run}", f"--classifier={classifier.workdir}")
+    assert call("--mode=predict", f"--scan={chests / '0.nii.gz'}", f"--out={out}", *networks) == 0
+    after = pd.read_csv(out / "lesions.csv")
+    assert after.max_probability.tolist() == before.max_probability.tolist()
+    assert after.lesion_probability.tolist() == before.max_probability.tolist()
+    assert sorted(after.is_lesion) == [False, True]
+    assert _json(out / "run.json")["networks"]["segmenter"]["lesion_threshold"] == threshold
+    page = (out / "review.html").read_text()
+    for words in ("Taken for a lesion", "The segmenter", "Trained on drawn chests."):
+        assert words in page
+    found = dtc_jax.load(run).segment(nib.load(chests / "0.nii.gz"))
+    assert found.lesions.is_lesion.tolist() == after.is_lesion.tolist()

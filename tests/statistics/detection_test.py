@@ -82,6 +82,10 @@ def test_froc_allows_no_more_false_positives_than_it_says():
         ]
         assert point["value"] == pytest.approx(max(allowed))
         assert point["low"] <= point["value"] <= point["high"]
+        reached = lesions.is_found & (lesions.score >= point["threshold"])
+        assert reached.mean() == point["value"]
+        false = candidates[candidates.is_false & (candidates.score >= point["threshold"])]
+        assert len(false) / len(scans) <= point["false_positives_per_scan"]
     assert [one["false_positives_per_scan"] for one in found["points"]] == list(FALSE_POSITIVES)
     values = [one["value"] for one in found["points"]]
     assert values[0] < values[-1] == pytest.approx(lesions.is_found.mean())

@@ -1,10 +1,15 @@
 """The folder of a sweep: what may be added later, what may not, and who may work in it."""
 
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
 
 from configs import senet
 from dtc_jax.errors import InputError
+from dtc_jax.experiment import workdir
+from dtc_jax.progress import Live
 from dtc_jax.sweep import folder, plan
 from dtc_jax.sweep.jobs import Outcome
 
@@ -39,6 +44,28 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path):
     with refused, folder.claimed(tmp_path, planned(["full"])):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_sweep_waits_for_the_trials_of_one_that_was_killed(tmp_path, capsys):
+    (trial,) = planned(["full"]).trials
+    home = folder.workdir_of(tmp_path, trial)
+    holds = (
+        "import pathlib, sys, time\nfrom dtc_jax.experiment import workdir\n"
+        "with workdir.locked(pathlib.Path(sys.argv[1])):\n    print('has it', flush=True)\n"
+        "    time.sleep(1.5)"
+    )
+    with Live() as live:
+        folder.wait(tmp_path, [trial], live)
+        assert not list(tmp_path.iterdir())  # nobody has it, and nothing was written
+        command = [sys.executable, "-c", holds, str(home)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"has it\n"
+            folder.wait(tmp_path, [trial], live)
+            assert not workdir.is_in_use(home)
+    assert process.returncode == 0
+    said = "".join(capsys.readouterr())
+    assert said.count("full-seed0 still saves its state") == 1
 
 
 def test_a_trials_configuration_is_a_file_that_gives_it_back(tmp_path):

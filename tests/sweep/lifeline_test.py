@@ -39,7 +39,7 @@ if sys.argv[2] == "saves":
     signal.signal(signal.SIGTERM, save)
 else:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    lifeline._GRACE_SECONDS = 0.2
+    lifeline.GRACE_SECONDS = 0.2
 print(os.getpid(), flush=True)
 time.sleep(60)
 """

@@ -10,7 +10,9 @@ import pytest
 from configs import candidates as config_file
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.imaging import instances, volume
-from dtc_jax.prediction import answer, predictors
+from dtc_jax.inference import second_look
+from dtc_jax.inference.segment import Segmentation
+from dtc_jax.prediction import predictors
 from dtc_jax.runs import evaluate, train
 from dtc_jax.statistics import detection
 from dtc_jax.tasks import candidate_data, candidate_figures
@@ -93,7 +95,9 @@ def test_a_run_keeps_or_folds_away_what_was_found(config, found, scans, tmp_path
     image = volume.read_image(data.image[data.scan_id == scan].iloc[0])
     mask = volume.read_image(found / "scans" / "masks" / f"{scan}.nii.gz")
     look, described = predictors.load_classifier(run, "candidates")
-    seen = answer.look_again(look, image, mask, instances.measure(image, mask))
+    what = Segmentation(instances.measure(image, mask), mask, mask)
+    segmenter, _ = predictors.load_segmenter(found)
+    seen = second_look.look_again(segmenter, look, image, what)
     np.testing.assert_allclose(
         seen.lesion_probability, tested[tested.scan_id == scan].score, rtol=1e-4
     )
