@@ -17,6 +17,7 @@ _NAMES = {
 }
 _DIGITS = {"diameter_mm": 1, "volume_mm3": 0, "mean_hu": 0}
 _UNITS = {"diameter_mm": " mm", "volume_mm3": " mm³", "mean_hu": " HU"}
+_NEARLY_CERTAIN = 0.95
 _SHOWN_APART = {
     *("lesion_id", "refractory_probability", "threshold", "decision"),
     *("long_axis_mm", "short_axis_mm", "side", "slice", "lesion_probability", "is_lesion"),
@@ -73,7 +74,8 @@ def facts(measures: Mapping[str, Any], slices: str = "") -> list[tuple[str, str]
         lines.append(("Slice", f"{number:.0f} ({slices})" if slices else f"{number:.0f}"))
     if (certainty := finite(measures.get("lesion_probability"))) is not None:
         below = "" if measures.get("is_lesion") else ", below threshold"
-        lines.append(("Probability of a lesion", f"{certainty:.2f}{below}"))
+        digits = 4 if certainty > _NEARLY_CERTAIN else 2  # a segmenter's threshold is often .99
+        lines.append(("Probability of a lesion", f"{certainty:.{digits}f}{below}"))
     hidden = _SHOWN_APART | ({"diameter_mm"} if None not in axes else set())
     lines += [
         (_NAMES.get(name, name.replace("_", " ").capitalize()), _text(name, value))

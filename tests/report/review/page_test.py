@@ -154,6 +154,8 @@ def test_the_measures_are_in_a_radiologists_words():
         ("Probability of a lesion", "0.32, below threshold"),
         ("Mean density", "n/a"),
     ]
+    certain = {"lesion_probability": 0.99127, "is_lesion": False}
+    assert facts(certain) == [("Probability of a lesion", "0.9913, below threshold")]
     unknown = {"diameter_mm": 12.34, "side": "", "slice": None, "is_lesion": None}
     assert facts(unknown) == [("Axial diameter", "12.3 mm")]
 
