@@ -92,6 +92,7 @@ def train(**fields: Any) -> dict[str, Any]:
     return {
         "evaluate_every_epochs": 1,
         "patience": 0,  # evaluations without improvement before stopping; 0 is off
+        "keep": "best",  # the epoch with the best train.monitor; or 'last'
         "ema_decay": 0.98,  # of the moving average of the parameters; 0 is off
         "profile_steps": 0,  # to trace into WORKDIR/profile, after the first; 0 is off
         "accumulate": 1,  # parts of a batch, one after another: less memory, nearly the same step

@@ -274,7 +274,7 @@ def _lungs(config: ml_collections.ConfigDict) -> None:
     config.augment.update(thick_slices=0.4)
     config.optimizer.learning_rate = 1e-3
     # The validation patches show nodules alone, so they would choose a network too early.
-    config.train.update(epochs=4, evaluate_every_epochs=4)
+    config.train.update(epochs=4, keep="last")
     config.train.hard_negatives.update(rounds=2, after_epochs=1, per_scan=150)
 
 

@@ -79,6 +79,7 @@ def _check(config: ml_collections.ConfigDict) -> None:
     definition = registry.of(config)
     if config.train.monitor not in definition.monitors:
         raise unknown_choice("config.train.monitor", config.train.monitor, definition.monitors)
+    _check_keep(config)
     _check_model(config, typing.get_type_hints(definition.network))
     definition.check(config)
     if inputs.networks(config) < 1:
@@ -113,6 +114,17 @@ def _check(config: ml_collections.ConfigDict) -> None:
     except (TypeError, ValueError, ZeroDivisionError) as error:
         text = " ".join(str(error).split())
         raise UsageError(f"config.preprocess, config.model: {text[:300]}") from error
+
+
+def _check_keep(config: ml_collections.ConfigDict) -> None:
+    keep = config.train.get("keep", "best")
+    if keep not in ("best", "last"):
+        raise unknown_choice("config.train.keep", keep, ("best", "last"))
+    if keep == "last" and config.train.patience > 0:
+        raise UsageError(
+            "config.train.patience waits for a better epoch, and config.train.keep 'last' takes "
+            "every later one for better; set train.patience to 0."
+        )
 
 
 def _check_model(config: ml_collections.ConfigDict, hints: dict[str, typing.Any]) -> None:

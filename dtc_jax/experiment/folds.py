@@ -95,7 +95,8 @@ def fit(
 ) -> FitResult:
     """Trains on the training rows of `split`, watched by its validation rows; resumes in `folder`.
 
-    Where there are none, the network of the last epoch is the result.
+    Where there are none, or `config.train.keep` says so, the network of the last epoch is the
+    result.
 
     Args:
       config: see configs/.
@@ -110,6 +111,9 @@ def fit(
     """
     rows = split[split.split == "train"]
     task = registry.of(config)
+    learned = task.make_task(config)
+    if config.train.get("keep", "best") == "last":
+        learned = dataclasses.replace(learned, mode="last")
     steps_per_epoch = len(rows) // config.train.batch_size
     if steps_per_epoch == 0:
         raise UsageError(
@@ -131,7 +135,7 @@ def fit(
 
     def train(train_batches: Any, stop_at: int | None = None) -> FitResult:
         return loop.fit(
-            task.make_task(config),
+            learned,
             optimizer.make_optimizer(config.optimizer, total_steps),
             train_batches,
             None if validated.empty else lambda: _padded_batches(config, data, validated),

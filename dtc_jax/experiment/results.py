@@ -33,7 +33,7 @@ def evaluate(
       folder: of the run.
     """
     evaluation = network.task.evaluate(config, data, network, rows, folder.resolve().name)
-    evaluation.metrics["epochs"] = _epochs(artefacts.curves(folder), config.train.monitor, network)
+    evaluation.metrics["epochs"] = _epochs(artefacts.curves(folder), config, network)
     hosts.first(lambda: _write(config, evaluation, folder))
     if evaluation.report_of and config.get("write_report", True):
         _report(data, network, rows, evaluation, folder)
@@ -46,7 +46,7 @@ def _write(config: ml_collections.ConfigDict, evaluation: Evaluation, folder: pa
     storage.write_json(folder / "metrics.json", evaluation.metrics)
     _draw(evaluation, folder)
     print(evaluation.summary)
-    for line in _said(evaluation.metrics["epochs"], config.train.monitor):
+    for line in _said(evaluation.metrics["epochs"], config):
         print(line)
 
 
@@ -75,14 +75,14 @@ def _report(
 
 
 def _epochs(
-    curves: pd.DataFrame | None, monitor: str, network: TrainedNetwork
+    curves: pd.DataFrame | None, config: ml_collections.ConfigDict, network: TrainedNetwork
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """The validation metrics of the epoch that was chosen and of the last one, by training.
+    """The validation metrics of the best epoch, which most often was chosen, and of the last one.
 
-    The chosen one is the best of many on these very examples, so the difference between the two is
-    what the choice may have gained.
+    By training. The best one is that of many on these very examples, so the difference between the
+    two is what the choice may have gained.
     """
-    found = {}
+    found, monitor = {}, config.train.monitor
     if curves is not None:
         for name, rows in curves[curves.split == "validation"].groupby("training"):
             numbers = rows.astype({"value": float})
@@ -99,8 +99,12 @@ def _epochs(
     return found
 
 
-def _said(epochs: dict[str, dict[str, dict[str, float]]], monitor: str) -> Iterator[str]:
+def _said(
+    epochs: dict[str, dict[str, dict[str, float]]], config: ml_collections.ConfigDict
+) -> Iterator[str]:
     """A line a training: Dice, AUC or what else it is chosen by, of the best and the last epoch."""
+    chosen = "" if config.train.get("keep", "best") == "best" else ", which was kept"
+    monitor = config.train.monitor
     for name, of_training in epochs.items():
         best, last = of_training["best"], of_training["last"]
         metric = next((metric for metric in ("dice", "auc") if metric in best), monitor)
@@ -108,7 +112,7 @@ def _said(epochs: dict[str, dict[str, dict[str, float]]], monitor: str) -> Itera
         spelled = {"dice": "Dice", "auc": "AUC"}.get(metric, metric)
         yield (
             f"  {where}validation {spelled}: {best[metric]:.3f} in the best epoch, "
-            f"{best['epoch']:g}; {last[metric]:.3f} in the last, {last['epoch']:g}"
+            f"{best['epoch']:g}; {last[metric]:.3f} in the last, {last['epoch']:g}{chosen}"
         )
 
 

@@ -42,6 +42,7 @@ _ADDED: dict[str, Any] = {
     "loss.lesion_weight": "",
     "split.first_patients": 0,
     "train.ensemble": 1,
+    "train.keep": "best",
     "train.accumulate": 1,
     "train.hard_negatives.rounds": 0,
     "train.hard_negatives.after_epochs": 20,

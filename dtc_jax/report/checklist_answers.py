@@ -145,6 +145,8 @@ def _chosen(config: Mapping[str, Any]) -> str:
         return ""
     if (config.get("split") or {}).get("kind") == "two_part":
         return "nothing: there is no validation split, and the last epoch was taken"
+    if config["train"].get("keep") == "last":
+        return "nothing: the last epoch was taken"
     names = (
         "" if config.get("combine") == "mean" else ", ".join(sorted(config.get("candidates") or {}))
     )

@@ -52,7 +52,8 @@ class Task:
       predict: (params, batch_stats, batch) -> dict of arrays [B, ...].
       summarize: predictions of a whole split (NumPy, padded rows removed) -> metric values.
       monitor: the metric of `summarize` by which the best checkpoint is chosen.
-      mode: whether the larger ('max') or the smaller ('min') monitored value is better.
+      mode: whether the larger ('max') or the smaller ('min') monitored value is better; or 'last':
+        whatever it is, the later one.
     """
 
     init: Callable[[jax.Array], tuple[PyTree, PyTree]]
@@ -60,11 +61,11 @@ class Task:
     predict: Callable[[PyTree, PyTree, Batch], dict[str, jax.Array]]
     summarize: Callable[[Sequence[dict[str, np.ndarray]]], dict[str, float]]
     monitor: str
-    mode: Literal["max", "min"] = "max"
+    mode: Literal["max", "min", "last"] = "max"
 
     def is_better(self, value: float, best: float | None) -> bool:
         """Whether the monitored `value` beats `best` (None: nothing to beat); a tie does not."""
-        if best is None:
+        if best is None or self.mode == "last":
             return True
         return value > best if self.mode == "max" else value < best
 

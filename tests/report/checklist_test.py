@@ -49,6 +49,11 @@ def test_every_keyword_has_an_answer_in_some_run(predictions, statistics, artefa
             "mean logit of 4 networks per split",
         ),
         (
+            {"train": {"monitor": "auc", "keep": "last"}},
+            "nothing: the last epoch was taken",
+            "one network per split",
+        ),
+        (
             {"split": {"kind": "two_part"}},
             "nothing: there is no validation split, and the last epoch was taken",
             "one network per split",

@@ -207,6 +207,18 @@ def test_two_parts_give_the_network_of_the_last_epoch(config, tmp_path, capsys):
     assert again["network"] == evaluation.metrics["network"]
 
 
+def test_the_last_epoch_can_be_kept_although_there_is_validation(config, tmp_path, capsys):
+    config.train.update(keep="last", epochs=3, evaluate_every_epochs=1)
+    config.optimizer.learning_rate = 30.0  # so that the later epochs are worse
+    folder = tmp_path / "run"
+    evaluation = train.run(config, folder)
+    rows = pd.read_csv(folder / "cases.csv")
+    assert result.read_best(folder).best_step == (rows.split == "train").sum() // 8 * 3
+    (of_training,) = evaluation.metrics["epochs"].values()
+    assert of_training["best"]["epoch"] < of_training["last"]["epoch"] == 3
+    assert "in the last, 3, which was kept" in capsys.readouterr().out
+
+
 def test_too_few_patients_are_said_in_terms_of_size(config):
     config.data.exclude_patients = tuple(f"p{i:02d}" for i in range(1, PATIENTS))
     table = patch_data.load(config).table
@@ -228,6 +240,7 @@ def test_an_unknown_source_and_a_wrong_field_are_said(config):
         ("train.monitor", "auc", "'dice'|dice"),
         ("task", "segment", "Did you mean 'segmentation'"),
         ("augment.interpolation", "sharpe", "Did you mean 'sharp'"),
+        ("train.keep", "lst", "Did you mean 'last'"),
         ("preprocess.antialias", "gauss", "use gaussian or none"),
     ]:
         changed = config.copy_and_resolve_references()
