@@ -3,10 +3,10 @@
     python -m benchmarks.lungs_manifest DATA FOLDER RUN
 
 DATA is the folder that DTC_JAX_DATA names, RUN a run of `configs/vnet.py:nodules`. FOLDER gets
-lungs.csv, and scans.csv with the whole scans alone, to evaluate on. RUN is to start from: whom it
-has seen is for training, and every other one of its test patients for validation. The chests are
-for training. To judge the network on one of them, train without it, as by
---config.data.exclude_patients="('NLST-101287',)".
+lungs.csv, and scans.csv with the whole scans alone, to evaluate on. RUN is to start from: patients
+that it has seen are for training, and every other one of its test patients for validation. Nodules
+of patients whom RUN does not know are left out. The chests are for training; to judge the network
+on one of them, train without it, as by --config.data.exclude_patients="('NLST-101287',)".
 """
 
 import pathlib

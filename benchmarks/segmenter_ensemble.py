@@ -15,7 +15,7 @@ import pandas as pd
 
 from dtc_jax import progress
 from dtc_jax.experiment import environment, network
-from dtc_jax.imaging.preprocess import crop
+from dtc_jax.imaging.preprocess import IGNORED, crop
 from dtc_jax.statistics.estimate import mean
 from dtc_jax.statistics.formatting import estimate
 from dtc_jax.tasks.trained import TrainedNetwork
@@ -25,6 +25,8 @@ def main(runs: list[pathlib.Path]) -> None:
     """Prints a line for each run, for all together and for the difference."""
     environment.prepare()
     each = [network.load(run, "segmentation") for run in runs]
+    if len({run.name for run in runs}) < len(runs) or any(len(one.members) > 1 for one in each):
+        sys.exit("give runs of different names, none of them cross-validated.")
     members = tuple(member for one in each for member in one.members)
     data = each[0].task.load(each[0].config)
     tested = [_tested(run) for run in runs]
@@ -54,7 +56,8 @@ def _dice(one: TrainedNetwork, data, cases: pd.DataFrame) -> list[float]:
         record = data.records[position]
         probability = np.asarray(one.probability(record["image"][None], record["mask"][None]))[0]
         mask = probability > one.config.predict.threshold
-        true = crop(record["mask"], spec, np, edge=False) == 1
+        known = crop(record["mask"], spec, np, edge=False)
+        true, mask = known == 1, mask & (known != IGNORED)
         found.append(2 * (mask & true).sum() / (mask.sum() + true.sum()))
     return found
 

@@ -167,6 +167,10 @@ def _demo(config: ml_collections.ConfigDict) -> None:
 
 def _nodules(config: ml_collections.ConfigDict) -> None:
     config.data.update(source="manifest", size_mm=(48, 48, 48))
+    config.data.about = (
+        "Trained on lung nodules. Positive, 'refractory' on the page of an answer, is what the "
+        "manifest labels 1: nothing here is about radioactive iodine."
+    )
     config.selection.draw_cohorts = ()
     config.split.folds = 5
     config.preprocess.mask = "channel"
@@ -219,6 +223,7 @@ def _diagnosis(config: ml_collections.ConfigDict) -> None:
 
 def _adrenal(config: ml_collections.ConfigDict) -> None:
     config.data.update(source="medmnist3d", size_mm=(64, 64, 64))
+    config.data.about = "Trained on shapes of adrenal glands. Positive is an abnormal gland."
     config.data.npz = common.real_data("adrenalmnist3d/adrenalmnist3d_64.npz")
     config.selection.draw_cohorts = ()
     config.split.kind = "column"

@@ -29,7 +29,8 @@ def of_scan(
       rows: of the manifest, the lesions of the scan.
       spec: of the perturbed regions.
       seed: of the same; the rest of what is drawn depends on the lesion's id alone.
-      candidates: drops what is probably no lesion from what was found; None for none.
+      candidates: drops what is probably no lesion from what was found; None: the segmenter's
+        `lesion_threshold` does, if it has one.
 
     Returns:
       The tables of `statistics.detection`. Their `lesions` have in addition the scores `manual`,

@@ -17,7 +17,7 @@ from dtc_jax.imaging import volume
 from dtc_jax.imaging.outlined import Outlined, largest_slice
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.classify import Classifier
-from dtc_jax.inference.second_look import certainty
+from dtc_jax.inference.second_look import probabilities
 from dtc_jax.inference.segment import Segmenter
 from dtc_jax.networks.segmenter import make_segmenter
 from dtc_jax.report import drawing, outlines
@@ -95,11 +95,13 @@ def evaluate(
         )
     members = [network.member(number) for number in range(len(network.members))]
     segmenters = [make_segmenter(member) for member in members]
-    fingerprints = [member.fingerprints for member in members]
+    threshold = segmenters[0].instances.lesion_threshold
+    # It changes no finding, so what is cached does not depend on it.
+    found_by = [_without_threshold(member).fingerprints for member in members]
 
     def depends_on(rows: pd.DataFrame) -> Any:
         patient = rows.patient_id.iloc[0]
-        own = fingerprints[blind[patient]]
+        own = found_by[blind[patient]]
         return [own, second_look.fingerprint(looks[patient])] if second_look else own
 
     def evaluate_scan(rows: pd.DataFrame, partial: pathlib.Path) -> dict[str, pd.DataFrame]:
@@ -113,15 +115,26 @@ def evaluate(
     cached = scan_cache.evaluated(unseen, home, hashes, depends_on, evaluate_scan)
     with cached as folders, storage.atomic_folder(workdir / f"scans{suffix}") as partial:
         tables = scan_cache.gather(folders)
+        if second_look is None and threshold > 0:
+            for name in ("lesions", "candidates"):
+                tables[name]["threshold"] = threshold
         _put_together(folders, partial)
         for kind, part in tables.items():
             storage.write_table(partial / f"{kind}.csv", part)
         figures = _figures(tables)
-        figures["networks"] = fingerprints
+        figures["networks"] = [member.fingerprints for member in members]
         figures["patients_left_out"] = int(table.patient_id.nunique() - len(blind))
         storage.write_json(partial / "metrics.json", figures)
     print(summary(figures))
     return figures
+
+
+def _without_threshold(network: TrainedNetwork) -> TrainedNetwork:
+    """`network` without its `lesion_threshold`."""
+    (member,) = network.members
+    config = member.config.copy_and_resolve_references().unlock()
+    config.predict.lesion_threshold = 0.0
+    return dataclasses.replace(network, members=(dataclasses.replace(member, config=config),))
 
 
 def _figures(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
@@ -143,12 +156,11 @@ def _evaluate(
     found = reference_scan.find(segmenter, scan)
     volume.write(folder / _MASK, found.mask)
     _picture(scan.image, found.mask, scan.truth, folder / _FIGURE)
-    decides = certainty(segmenter, look, scan.image, found)
-    if decides is None:
+    if look is None:
         return reference_scan.compare(found, scan)
-    tables = reference_scan.compare(found, scan, decides.scores)
+    tables = reference_scan.compare(found, scan, probabilities(look, scan.image, found.mask))
     for name in ("lesions", "candidates"):
-        tables[name]["threshold"] = decides.threshold
+        tables[name]["threshold"] = look.threshold
     return tables
 
 
@@ -214,7 +226,7 @@ def summary(figures: dict[str, Any]) -> str:
         },
     }
     for name, row in figures.get("at_threshold", {}).items():
-        rows[f"of what is taken for a lesion: {name.replace('_', ' ')}"] = row
+        rows[f"at the lesion threshold: {name.replace('_', ' ')}"] = row
     head = (
         f"{figures['scans']} whole scans of {figures['patients']} patients, "
         f"{figures['lesions']} lesions; 95 % intervals"
@@ -248,4 +260,4 @@ def summary(figures: dict[str, Any]) -> str:
 
 def _limit(row: dict[str, Any]) -> str:
     """The score that a finding needs at this point of the FROC, if it is one."""
-    return f", from a score of {row['threshold']:.6g}" if row.get("threshold") else ""
+    return f", from a score of {row['threshold']}" if row.get("threshold") else ""

@@ -77,10 +77,10 @@ def _report(
 def _epochs(
     curves: pd.DataFrame | None, config: ml_collections.ConfigDict, network: TrainedNetwork
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """The validation metrics of the best epoch, which most often was chosen, and of the last one.
+    """The validation metrics of the best epoch and of the last one, by training.
 
-    By training. The best one is that of many on these very examples, so the difference between the
-    two is what the choice may have gained.
+    The best is picked from many on these same examples, so the difference bounds what the choice
+    gained.
     """
     found, monitor = {}, config.train.monitor
     if curves is not None:

@@ -21,12 +21,10 @@ _CONFIG = "config.json"
 _LOCK = ".lock"
 DATA = "data.json"  # what a run was started on; see `claim_data`
 # Fields that later versions added, and what runs without them did.
-_ADDED: dict[str, Any] = {
+_ADDED: dict[str, Any] = fields.LATER | {
     "init_from": "",
     "augment.interpolation": "linear",
     "augment.set_in": 0.0,
-    "augment.thick_slices": 0.0,
-    "augment.thickest_mm": 5.0,
     "model.se": True,  # of SE-Net; a V-Net has always said where
     "model.residual": True,
     "model.remat": False,
@@ -35,14 +33,12 @@ _ADDED: dict[str, Any] = {
     "data.border_share": 0.0,
     "data.other_per_scan": 0,
     "combine": "best",
-    "predict.lesion_threshold": 0.0,
     "loss.graded": "",
     "loss.graded_range": [0.0, 1.0],
     "loss.graded_share": 0.5,
     "loss.lesion_weight": "",
     "split.first_patients": 0,
     "train.ensemble": 1,
-    "train.keep": "best",
     "train.accumulate": 1,
     "train.hard_negatives.rounds": 0,
     "train.hard_negatives.after_epochs": 20,
@@ -129,7 +125,10 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
 
 
 def is_in_use(folder: pathlib.Path) -> bool:
-    """Whether another process has `folder`, see `locked`; writes nothing."""
+    """Whether another process has `folder`, see `locked`; writes nothing.
+
+    Not for the process that has it: a POSIX lock is given back with the first file that is closed.
+    """
     if not (folder / _LOCK).exists():
         return False
     try:

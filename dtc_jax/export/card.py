@@ -61,6 +61,8 @@ def _model(served: Served, described: Mapping[str, Any]) -> Iterator[str]:
     if len(kinds) > 1:
         yield "\n".join(f"- {count(many, 'network')}: {own}" for own, many in kinds.items())
     yield f"Threshold: {number(threshold['value'], 4)} ({threshold['origin']})."
+    if least := described["before_the_model"].get("lesion_threshold"):
+        yield f"A finding whose highest probability is below {least} is probably no lesion."
     precision = described["precision"]
     if precision["dtype"] != "float32":
         found = ", ".join(f"{kind} {x:.1e}" for kind, x in precision["largest_difference"].items())

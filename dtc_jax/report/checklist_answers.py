@@ -145,11 +145,13 @@ def _chosen(config: Mapping[str, Any]) -> str:
         return ""
     if (config.get("split") or {}).get("kind") == "two_part":
         return "nothing: there is no validation split, and the last epoch was taken"
-    if config["train"].get("keep") == "last":
-        return "nothing: the last epoch was taken"
     names = (
         "" if config.get("combine") == "mean" else ", ".join(sorted(config.get("candidates") or {}))
     )
+    if config["train"].get("keep") == "last":
+        if not names:
+            return "nothing: the last epoch was taken"
+        return f"the last epoch; among the candidates {names} the best {monitor} of validation"
     return f"best {monitor} of the validation split{names and f', among the candidates {names}'}"
 
 

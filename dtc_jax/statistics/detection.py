@@ -106,7 +106,7 @@ def at_threshold(
 def threshold_for(false: np.ndarray, scores: np.ndarray, allowed: float) -> float:
     """The lowest threshold at or above which at most `allowed` false findings lie.
 
-    It is midway between two scores, so that rounding does not decide a new score near one of them.
+    It is the shortest decimal between two scores: whoever copies it gets these very findings.
 
     Args:
       false: scores of the false findings. # [N]
@@ -118,11 +118,22 @@ def threshold_for(false: np.ndarray, scores: np.ndarray, allowed: float) -> floa
         return 0.0
     first_too_many = np.sort(false)[::-1][count]
     above = scores[scores > first_too_many]
-    return (
-        float((first_too_many + above.min()) / 2)
-        if len(above)
-        else float(np.nextafter(first_too_many, np.inf))
-    )
+    end = float(above.min()) if len(above) else math.inf
+    return _between(float(first_too_many), end)
+
+
+def _between(low: float, high: float) -> float:
+    """The decimal with the fewest digits above `low`, and at most `high`; below 1 if there is one.
+
+    The middle one of as many digits, so that a new score near one of the two is not decided by how
+    it was rounded.
+    """
+    top = min(high, 1.0) if low < 1.0 else high
+    if not math.isfinite(top):
+        return math.nextafter(low, math.inf)
+    middle = (low + top) / 2
+    tries = (round(middle, digits) for digits in range(1, 18))
+    return next((value for value in tries if low < value < top), high)
 
 
 def froc(
@@ -140,7 +151,7 @@ def froc(
     Returns:
       `points`, one for each of `FALSE_POSITIVES`, and their `mean` (the score of LUNA16, Setio et
       al., Medical Image Analysis 2017), each with its interval; a point with `threshold`, see
-      `threshold_for`.
+      `threshold_for`, None where none below 1 allows so few.
     """
     names, scan_owner = np.unique(scans.patient_id.to_numpy(str), return_inverse=True)
     thresholds = np.sort(lesions.score.dropna().unique())[::-1]  # the sensitivity changes only here
@@ -165,14 +176,17 @@ def froc(
     samples = np.concatenate([sensitivities(drawn) for drawn in chunks])
     n = (len(lesions), len(names))  # and patients
     scores, wrong_scores = candidates.score.to_numpy(float), false.score.to_numpy(float)
+    limits = [threshold_for(wrong_scores, scores, x * len(scans)) for x in FALSE_POSITIVES]
     return {
         "points": [
             {
                 "false_positives_per_scan": rate,
-                "threshold": threshold_for(wrong_scores, scores, rate * len(scans)),
+                "threshold": limit if limit < 1 else None,
                 **_estimate(*of, *n, is_share=True).as_dict(),
             }
-            for rate, of in zip(FALSE_POSITIVES, zip(value, samples.T, strict=True), strict=True)
+            for rate, limit, of in zip(
+                FALSE_POSITIVES, limits, zip(value, samples.T, strict=True), strict=True
+            )
         ],
         "mean": _estimate(value.mean(), samples.mean(axis=1), *n, is_share=True).as_dict(),
     }

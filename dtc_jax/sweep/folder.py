@@ -115,12 +115,12 @@ def is_done(folder: pathlib.Path, trial: Trial) -> bool:
 def wait(folder: pathlib.Path, trials: Sequence[Trial], live: Live) -> None:
     """Waits for trials of a sweep that was killed: each has a minute to save its state.
 
-    Where one goes on after that, as with `slurm`, its training says who has the folder.
+    A trial that goes on after that, as with `slurm`, fails: its folder is in use.
     """
     deadline = time.monotonic() + lifeline.GRACE_SECONDS + _MARGIN_SECONDS
     for trial in trials:
         if workdir.is_in_use(workdir_of(folder, trial)):
-            live.say(f"{trial.name} still saves its state, as its sweep was killed; waiting for it")
+            live.say(f"{trial.name}: a process still works in its folder; waiting for its end")
             while workdir.is_in_use(workdir_of(folder, trial)) and time.monotonic() < deadline:
                 time.sleep(_LOOK_SECONDS)
 

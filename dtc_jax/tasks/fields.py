@@ -19,6 +19,14 @@ FREE = (
     *OF_SCANS,
     *("report.patient_truth", "report.diameter_rounding", "report.margin"),
 )
+# Fields that came later, with the value that does what was done before. They count only where they
+# have another one, so that answers of earlier runs stay those of the same network.
+LATER: dict[str, Any] = {
+    "augment.thick_slices": 0.0,
+    "augment.thickest_mm": 5.0,
+    "predict.lesion_threshold": 0.0,
+    "train.keep": "best",
+}
 _WHERE = (
     "data.manifest",
     "data.npz",
@@ -44,4 +52,8 @@ def essence(config: ml_collections.ConfigDict) -> dict[str, Any]:
     """The fields that decide what is computed from a scan."""
     left_out = {*FREE, *_WHERE} - {*OF_SCANS}
     fields = dict(flat(plain(config)))
-    return {name: value for name, value in fields.items() if name not in left_out}
+    return {
+        name: value
+        for name, value in fields.items()
+        if name not in left_out and not (name in LATER and value == LATER[name])
+    }

@@ -172,6 +172,9 @@ def check(config: ml_collections.ConfigDict) -> None:
     overlap = config.predict.get("overlap", 0.5)
     if not 0 <= overlap < 1:
         raise UsageError(f"config.predict: overlap must be in [0, 1), and is {overlap}.")
+    for name in ("set_in", "thick_slices"):
+        if not 0 <= (share := config.augment.get(name, 0.0)) <= 1:
+            raise UsageError(f"config.augment: {name} is a share, and is {share}; give 0 to 1.")
     if config.augment.get("thick_slices", 0.0) > 0:
         thickest, spacing = config.augment.thickest_mm, config.preprocess.spacing_mm
         if thickest < spacing:

@@ -40,7 +40,7 @@ class Progress:
 
 @dataclasses.dataclass(frozen=True)
 class FitResult:
-    """The best network by the task's monitored metric on validation.
+    """The network that was kept: the best by the monitored metric on validation, or the last.
 
     Attributes:
       params: on the host; the moving average where it is on.
@@ -65,7 +65,7 @@ class Evaluated:
       step: updates so far.
       total_steps: updates in all.
       metrics: of the validation split.
-      is_best: whether the monitored one is better than at every evaluation before.
+      is_best: whether this network is kept, see `Task.is_better`.
     """
 
     step: int

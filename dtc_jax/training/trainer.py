@@ -224,8 +224,8 @@ class Trainer:
         value = metrics[self.task.monitor]
         if not math.isfinite(value):
             raise InputError(
-                f"validation/{self.task.monitor} is {value} at step {self.step}, so no best "
-                "checkpoint can be chosen. Validation needs cases of both classes."
+                f"validation/{self.task.monitor} is {value} at step {self.step}, so it cannot be "
+                "compared. Validation needs cases of both classes."
             )
         progress = self.progress
         log.write(self.step, "validation", metrics)

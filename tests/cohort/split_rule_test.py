@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from configs import vnet
-from dtc_jax.cohort.split_rule import Rule, make_rule
+from dtc_jax.cohort.split_rule import Rule
 from dtc_jax.errors import InputError, UsageError
 
 
@@ -37,30 +36,6 @@ def test_two_parts_are_seven_to_three_without_validation():
     # It tests the patients of the hold-out, whose validation joins the training.
     holdout = Rule().assign(table).set_index("lesion_id").split.replace("validation", "train")
     assert rows.set_index("lesion_id").split.to_dict() == holdout.to_dict()
-
-
-def test_the_studys_lesions_are_about_932_and_343_of_its_first_187_patients():
-    config = vnet.get_config("study")
-    patients = np.repeat(np.arange(200), np.r_[np.full(187, 6), np.full(13, 4)] + 1)
-    drop = np.random.default_rng(0).permutation(np.flatnonzero(patients < 187))[: 187 * 7 - 1275]
-    patients = np.delete(patients, drop)  # 1275 lesions of the first 187 patients
-    table = pd.DataFrame(
-        {
-            "patient_id": [f"P{patient:03d}" for patient in patients],
-            "lesion_id": [f"L{i:04d}" for i in range(len(patients))],
-            "label": (patients % 2).astype(float),
-            "scan_order": patients.astype(float) + 1,
-            "cohort": "primary",
-        }
-    )
-    rule = make_rule(config.split)
-    rows = rule.assign(table)
-    assert (rows.split == "test").sum() == pytest.approx(343, abs=5)  # of whole fifteenths
-    assert len(rows) == 1275
-    assert set(rows.patient_id) == {f"P{i:03d}" for i in range(187)}
-    said = rule.describe(rows)
-    both = set(rows.patient_id[rows.split == "train"]) & set(rows.patient_id[rows.split == "test"])
-    assert said["leaked_patients"] == len(both) > 100
 
 
 def test_the_first_patients_are_those_of_the_earliest_scans():

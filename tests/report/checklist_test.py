@@ -54,6 +54,11 @@ def test_every_keyword_has_an_answer_in_some_run(predictions, statistics, artefa
             "one network per split",
         ),
         (
+            {"train": {"monitor": "auc", "keep": "last"}, "candidates": {"near": {}, "far": {}}},
+            "the last epoch; among the candidates far, near the best auc of validation",
+            "one network per split",
+        ),
+        (
             {"split": {"kind": "two_part"}},
             "nothing: there is no validation split, and the last epoch was taken",
             "one network per split",

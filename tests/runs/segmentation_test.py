@@ -190,6 +190,29 @@ def test_the_first_patients_in_time_order_alone_take_part(config):
     assert set(rows.patient_id) == {f"p{i:02d}" for i in range(PATIENTS - 9, PATIENTS)}
 
 
+def test_the_studys_lesions_are_about_932_and_343_of_its_first_187_patients():
+    rng = np.random.default_rng(0)
+    lesions = rng.integers(1, 13, 200)
+    rest = np.linspace(0, 1275 - lesions[:187].sum(), 188).round().astype(int)
+    lesions[:187] += np.diff(rest)
+    owner = np.repeat(np.arange(200), lesions)
+    assert (owner < 187).sum() == 1275
+    table = pd.DataFrame({"patient_id": [f"P{i:03d}" for i in np.repeat(owner, 2)]})
+    table["lesion_id"] = [f"{'L' if i % 2 else 'lung'}{i // 2}" for i in range(len(table))]
+    table["label"] = table.lesion_id.str.startswith("L").astype(int)
+    table["stratum"] = (np.repeat(owner, 2) % 2).astype(int)
+    table["scan_order"] = np.repeat(owner, 2) + 1.0
+    table = table.assign(cohort="primary", split=None, position=range(len(table)))
+    rows = patch_data.split(vnet.get_config("study"), table)
+    assert set(rows.patient_id) == {f"P{i:03d}" for i in range(187)}
+    of_lesions = rows[rows.label == 1].split.value_counts()
+    assert of_lesions.sum() == 1275
+    assert of_lesions["test"] == pytest.approx(343, abs=25)
+    said = make_rule(vnet.get_config("study").split).describe(rows)
+    both = set(rows.patient_id[rows.split == "train"]) & set(rows.patient_id[rows.split == "test"])
+    assert said["leaked_patients"] == len(both) > 100
+
+
 def test_two_parts_give_the_network_of_the_last_epoch(config, tmp_path, capsys):
     config.split.kind = "two_part"
     config.train.update(patience=2)

@@ -17,7 +17,7 @@ _NAMES = {
 }
 _DIGITS = {"diameter_mm": 1, "volume_mm3": 0, "mean_hu": 0}
 _UNITS = {"diameter_mm": " mm", "volume_mm3": " mm³", "mean_hu": " HU"}
-_NEARLY_CERTAIN = 0.95
+_MOST_DIGITS = 8  # single precision has no more next to 1
 _SHOWN_APART = {
     *("lesion_id", "refractory_probability", "threshold", "decision"),
     *("long_axis_mm", "short_axis_mm", "side", "slice", "lesion_probability", "is_lesion"),
@@ -74,9 +74,10 @@ def facts(measures: Mapping[str, Any], slices: str = "") -> list[tuple[str, str]
         lines.append(("Slice", f"{number:.0f} ({slices})" if slices else f"{number:.0f}"))
     if (certainty := finite(measures.get("lesion_probability"))) is not None:
         below = "" if measures.get("is_lesion") else ", below threshold"
-        digits = 4 if certainty > _NEARLY_CERTAIN else 2  # a segmenter's threshold is often .99
-        lines.append(("Probability of a lesion", f"{certainty:.{digits}f}{below}"))
+        lines.append(("Probability of a lesion", f"{_certain(certainty)}{below}"))
     hidden = _SHOWN_APART | ({"diameter_mm"} if None not in axes else set())
+    if certainty is not None and certainty == finite(measures.get("max_probability")):
+        hidden |= {"max_probability"}  # the segmenter's threshold decides, not a second network
     lines += [
         (_NAMES.get(name, name.replace("_", " ").capitalize()), _text(name, value))
         for name, value in measures.items()
@@ -87,6 +88,14 @@ def facts(measures: Mapping[str, Any], slices: str = "") -> list[tuple[str, str]
         x, y, z = (formatting.number(value, 0) for value in center)
         lines.append(("Centre (x, y, z)", f"{x}, {y}, {z} mm"))
     return lines
+
+
+def _certain(probability: float) -> str:
+    """With two digits, and where it is nearly 1 as many as tell it from 1."""
+    digits = 2
+    while digits < _MOST_DIGITS and 10**-digits > (1 - probability) / 2 and probability < 1:
+        digits += 1
+    return f"{probability:.{digits}f}"
 
 
 def center_mm(measures: Mapping[str, Any]) -> list[float] | None:

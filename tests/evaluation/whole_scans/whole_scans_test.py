@@ -198,24 +198,26 @@ def test_nothing_that_another_network_or_setting_found_is_told_as_new(network, m
 
 
 def test_a_lesion_threshold_folds_findings_away_and_leaves_the_others_figures(
-    network, manifest, tmp_path, capsys
+    network, manifest, tmp_path, capsys, monkeypatch
 ):
-    all_of_them = whole_scans.evaluate(network, [_split(x="train")], manifest, tmp_path / "all")
-    before = pd.read_csv(tmp_path / "all" / "scans" / "candidates.csv")
+    all_of_them = whole_scans.evaluate(network, [_split(x="train")], manifest, tmp_path)
+    before = pd.read_csv(tmp_path / "scans" / "candidates.csv")
     threshold = float(before.max_probability.median())
     config = network.config.copy_and_resolve_references()
     config.predict.lesion_threshold = threshold
     strict = _changed(network, config=config)
     capsys.readouterr()
-    figures = whole_scans.evaluate(strict, [_split(x="train")], manifest, tmp_path / "strict")
-    after = pd.read_csv(tmp_path / "strict" / "scans" / "candidates.csv")
+    monkeypatch.setattr(reference_scan, "find", None)  # nothing is segmented anew
+    figures = whole_scans.evaluate(strict, [_split(x="train")], manifest, tmp_path)
+    assert figures["networks"] != all_of_them["networks"]
+    after = pd.read_csv(tmp_path / "scans" / "candidates.csv")
     pd.testing.assert_frame_equal(after.drop(columns="threshold"), before)
     for name in ("sensitivity", "false_positives_per_scan", "froc"):
         assert figures[name] == all_of_them[name]
     kept = figures["at_threshold"]["false_positives_per_scan"]["value"]
     assert kept == (before.is_false & (before.score >= threshold)).sum() / 3
     assert kept < figures["false_positives_per_scan"]["value"]
-    assert "of what is taken for a lesion: sensitivity" in capsys.readouterr().out
+    assert "at the lesion threshold: sensitivity" in capsys.readouterr().out
 
 
 def test_healthy_scans_alone_have_false_positives_alone(network, manifest, tmp_path, capsys):

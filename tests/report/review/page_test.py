@@ -155,7 +155,10 @@ def test_the_measures_are_in_a_radiologists_words():
         ("Mean density", "n/a"),
     ]
     certain = {"lesion_probability": 0.99127, "is_lesion": False}
-    assert facts(certain) == [("Probability of a lesion", "0.9913, below threshold")]
+    assert facts(certain) == [("Probability of a lesion", "0.991, below threshold")]
+    certain = {"lesion_probability": 0.99996, "is_lesion": True, "max_probability": 0.99996}
+    assert facts(certain) == [("Probability of a lesion", "0.99996")]
+    assert facts({"lesion_probability": 1.0, "is_lesion": True})[0][1] == "1.00"
     unknown = {"diameter_mm": 12.34, "side": "", "slice": None, "is_lesion": None}
     assert facts(unknown) == [("Axial diameter", "12.3 mm")]
 
