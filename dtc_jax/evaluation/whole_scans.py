@@ -226,7 +226,7 @@ def summary(figures: dict[str, Any]) -> str:
         },
     }
     for name, row in figures.get("at_threshold", {}).items():
-        rows[f"at the lesion threshold: {name.replace('_', ' ')}"] = row
+        rows[f"  at the lesion threshold: {name.replace('_', ' ')}"] = row
     head = (
         f"{figures['scans']} whole scans of {figures['patients']} patients, "
         f"{figures['lesions']} lesions; 95 % intervals"
@@ -251,7 +251,7 @@ def summary(figures: dict[str, Any]) -> str:
         [
             head,
             *(
-                f"  {name:<40}{estimate(row)} (n {row['n']}){_limit(row)}"
+                f"  {name:<50}{estimate(row)} (n {row['n']}){_limit(row)}"
                 for name, row in rows.items()
             ),
         ]
