@@ -12,6 +12,12 @@ import numpy as np
 # The smallest field of view that a phantom may have, in coarse voxels.
 _PHANTOM = {"external_patients": 0, "matrix": (28, 38, 52), "spacing_mm": (4.0, 3.0, 3.0)}
 _SIZE_MM = (24, 24, 24)
+_ALL_CORES = "direct_num_workers=0,direct_running_mode=multi_processing"
+_BUILDS = {
+    "building by Beam": ["--use_beam"],
+    "building by Beam, a process a core": [f"--beam_pipeline_options={_ALL_CORES}"],
+    "building without Beam": [],
+}
 _LOOK_SECONDS = 0.25
 _TICKS = 100  # a second, of the times in /proc; fixed on Linux
 
@@ -30,9 +36,8 @@ def run(folder: pathlib.Path, sizes: list[int]) -> None:
         command = [sys.executable, "-c", code, str(data), json.dumps(phantom)]
         print(f"| {patients} | generating | {_measured(command)} |", flush=True)
         command = [sys.executable, "-m", "datasets.build", "lesion_crops", f"--config={config}"]
-        for how in ("--use_beam", "--overwrite"):
-            name = "building by Beam" if how == "--use_beam" else "building without Beam"
-            shown = _measured([*command, f"--data_dir={data}", how])
+        for name, flags in _BUILDS.items():
+            shown = _measured([*command, f"--data_dir={data}", "--overwrite", *flags])
             print(f"| {patients} | {name} | {shown} |", flush=True)
 
 
