@@ -24,13 +24,14 @@ them. That is optimistically biased: metrics.json says how many patients are on 
 
 demo: a small network on a phantom cohort of 40 patients.
     python launch.py --config=configs/vnet.py:demo [--config.train.epochs=320]
-    6 min in 320 epochs: 47 lesions of 11 patients, Dice .817 (.753–.882), median .897;
-    `dice_bright` .731 (.614–.847). In the 20 epochs of the default, 2 min: .373 (.258–.488),
-    n = 50 of 12 patients; `dice_bright` .639 (2026-11-28).
+    7 min in 320 epochs: 52 patches of 12 patients, Dice .723 (.627–.818), median .842;
+    `dice_bright` .639 (.533–.744) (2026-11-29). In the 20 epochs of the default, 2 min: .373
+    (.258–.488), n = 50 (2026-11-28).
 
 demo-paper: the network of `demo`, trained as `paper`.
     python launch.py --config=configs/vnet.py:demo-paper
-    320 epochs as well: Dice .764 (.685–.842), median .879.
+    320 epochs as well. On 2026-11-26, before patches became windows of the scan's own grid, Dice
+    .764 (.685–.842), median .879, n = 47; `demo` had .817 then.
 
 lidc: cubes of 51 mm about the nodules of LIDC-IDRI, on a patient-wise hold-out.
     DTC_JAX_DATA=DIR python launch.py --config=configs/vnet.py:lidc
@@ -67,8 +68,7 @@ simulated lungs: what weights that may be passed on are trained on.
     68 min on a busy machine, 177 nodules of 72 patients: Dice .669 (.621–.717), median .765;
     `dice_bright` .584 (.531–.637) (2026-11-29).
 
-The figures in 320 epochs are of 2026-11-26, before patches became windows of the scan's own grid;
-expect others. `lidc` looks for its data in the folder that the environment variable DTC_JAX_DATA
+`lidc` looks for its data in the folder that the environment variable DTC_JAX_DATA
 names. More on each figure: docs/results.md.
 """
 
