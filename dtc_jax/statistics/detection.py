@@ -123,17 +123,14 @@ def threshold_for(false: np.ndarray, scores: np.ndarray, allowed: float) -> floa
 
 
 def _between(low: float, high: float) -> float:
-    """The decimal with the fewest digits above `low`, and at most `high`; below 1 if there is one.
+    """The decimal with the fewest digits between two scores, below 1 if `low` is.
 
-    The middle one of as many digits, so that a new score near one of the two is not decided by how
-    it was rounded.
+    It is the middle of the two, rounded, so that the rounding of a new score near one of them does
+    not decide. Where no decimal lies between them, the number next to `low`.
     """
     top = min(high, 1.0) if low < 1.0 else high
-    if not math.isfinite(top):
-        return math.nextafter(low, math.inf)
-    middle = (low + top) / 2
-    tries = (round(middle, digits) for digits in range(1, 18))
-    return next((value for value in tries if low < value < top), high)
+    middles = (round((low + top) / 2, digits) for digits in range(1, 18))
+    return next((x for x in middles if low < x < top), math.nextafter(low, math.inf))
 
 
 def froc(

@@ -92,6 +92,19 @@ def test_froc_allows_no_more_false_positives_than_it_says():
     assert found["mean"]["value"] == pytest.approx(np.mean(values))
 
 
+def test_a_threshold_that_is_copied_as_it_is_printed_keeps_the_same_findings():
+    false = np.array([0.9999993, 0.99999937, 0.4, 1.0], np.float32).astype(float)
+    scores = np.append(false, np.float32(0.99999975).astype(float))
+    for allowed in (1, 2, 3):
+        threshold = detection_lib.threshold_for(false, scores, allowed)
+        assert (false >= threshold).sum() == allowed
+        assert float(f"{threshold}") == threshold < 1
+        assert len(f"{threshold}") <= 11
+    above_all = detection_lib.threshold_for(false, scores, 0)
+    assert above_all > 1  # none below 1 keeps the last false one out
+    assert detection_lib.threshold_for(false, scores, 4) == 0
+
+
 def test_intervals_are_those_of_drawing_whole_patients():
     scans, lesions, candidates = _tables()
     found = detection(scans, lesions, candidates, resamples=4000)
