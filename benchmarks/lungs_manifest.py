@@ -21,9 +21,9 @@ _COLUMNS = [*chests_manifest.COLUMNS, "split"]
 
 def main(data: pathlib.Path, folder: pathlib.Path, run: pathlib.Path) -> None:
     """Copies chests and nodules, and writes both tables."""
-    scans = chests_manifest.copy_scans(data, folder)
     nodules = nodules_manifest.read_nodules(data)
     nodules = nodules.merge(_sides(run), on="patient_id")
+    scans = chests_manifest.copy_scans(data, folder)
     nodules_manifest.copy_nodules(nodules, data, folder)
     parts = [scans.assign(split="train"), nodules.assign(view="cube", mask_label="")]
     table = pd.concat(parts, ignore_index=True).reindex(columns=_COLUMNS)
@@ -35,7 +35,10 @@ def main(data: pathlib.Path, folder: pathlib.Path, run: pathlib.Path) -> None:
 
 def _sides(run: pathlib.Path) -> pd.DataFrame:
     """patient_id and split of those whom `run` has seen or was tested on."""
-    cases = pd.read_csv(run / "cases.csv", dtype=str).drop_duplicates("patient_id")
+    path = run / "cases.csv"
+    if not path.is_file():
+        sys.exit(f"{path}: no such file; give a run of configs/vnet.py:nodules that has ended.")
+    cases = pd.read_csv(path, dtype=str).drop_duplicates("patient_id")
     tested = sorted(cases.patient_id[cases.split == "test"])
     sides = dict.fromkeys(tested[::2], "validation") | dict.fromkeys(tested[1::2], "test")
     return cases[["patient_id"]].assign(split=cases.patient_id.map(sides).fillna("train"))

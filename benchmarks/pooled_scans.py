@@ -41,7 +41,14 @@ def main(runs: list[pathlib.Path]) -> None:
 
 
 def _pooled(runs: list[pathlib.Path], name: str) -> pd.DataFrame:
-    parts = [pd.read_csv(run / "scans" / f"{name}.csv").assign(run=run.name) for run in runs]
+    parts = []
+    for run in runs:
+        path = run / "scans" / f"{name}.csv"
+        if not path.is_file():
+            sys.exit(
+                f"{path}: no such file; evaluate {run} with --mode=evaluate --scans=CSV first."
+            )
+        parts.append(pd.read_csv(path).assign(run=run.name))
     return pd.concat(parts, ignore_index=True)
 
 
