@@ -1,7 +1,8 @@
 """The one place for 3-D convolution: the same numbers by the form that is fastest where it runs.
 
 Accelerators have good native kernels. XLA's on a CPU is slow, and a convolution over planes is
-not, so there a 3-D convolution is made of 2-D ones. Measured by benchmarks/conv3d.py.
+not, so there a 3-D convolution is made of 2-D ones (see `planes`). Measured by
+benchmarks/conv3d.py and benchmarks/training.py.
 
 The platform that the code is lowered for decides, not the one that traces it: what is exported on
 a laptop for a GPU or a TPU contains native convolutions.
@@ -16,16 +17,18 @@ import jax.numpy as jnp
 from jax import lax
 
 from dtc_jax.errors import unknown_choice
-from dtc_jax.models import winograd
+from dtc_jax.models import planes, winograd
 
-Form = Literal["auto", "native", "planes", "winograd"]
+Form = Literal["auto", "native", "planes", "patches", "winograd"]
 
 _WINOGRAD_CHANNELS = 16  # with fewer, its sums cost what its products save
 _WINOGRAD_DEPTH = winograd.TILE - 1  # with less, the tile is mostly padding
 
 
 def cpu_form(x: jax.Array, kernel: jax.Array, stride: int) -> Form:
-    """What is fastest on a CPU, forward and backward: 'planes' or 'winograd'."""
+    """What is fastest on a CPU, forward and backward: 'planes', 'patches' or 'winograd'."""
+    if stride == 1 and min(x.shape[2:4]) < max(kernel.shape[1:3]):
+        return "patches"
     wide = min(kernel.shape[3:]) >= _WINOGRAD_CHANNELS
     precise = x.dtype == jnp.float32
     small = kernel.shape[:3] == (3, 3, 3) and stride == 1
@@ -37,47 +40,36 @@ def cpu_form(x: jax.Array, kernel: jax.Array, stride: int) -> Form:
 def conv3d(x: jax.Array, kernel: jax.Array, stride: int = 1, form: Form = "auto") -> jax.Array:
     """'SAME' 3-D convolution.
 
+    In the forms for a CPU, what is made of x is computed again for the gradient rather than kept:
+    that takes little time, and x is a third of it or less.
+
     Args:
       x: [B, D, H, W, C].
       kernel: [k, k, k, C, F].
       stride: the same along all axes.
       form: 'native'; 'planes', 2-D convolutions with the depth-shifted planes as channels;
-        'winograd' (see `winograd`), which stands for 'planes' where the kernel is not 3x3x3 or the
-        stride is not 1; or 'auto', which is `cpu_form` on a CPU and 'native' elsewhere.
+        'patches', a matrix product with all shifts as channels; 'winograd' (see `winograd`), which
+        stands for 'planes' where the kernel is not 3x3x3 or the stride is not 1; or 'auto', which
+        is `cpu_form` on a CPU and 'native' elsewhere.
 
     Returns:
       [B, ceil(D / stride), ceil(H / stride), ceil(W / stride), F].
     """
     if form == "auto":
-        planar = functools.partial(conv3d, stride=stride, form=cpu_form(x, kernel, stride))
+        on_cpu = functools.partial(conv3d, stride=stride, form=cpu_form(x, kernel, stride))
         native = functools.partial(conv3d, stride=stride, form="native")
-        return lax.platform_dependent(x, kernel, cpu=planar, default=native)
+        return lax.platform_dependent(x, kernel, cpu=on_cpu, default=native)
     if form == "native":
         return lax.conv_general_dilated(
             x, kernel, (stride,) * 3, "SAME", dimension_numbers=("NDHWC", "DHWIO", "NDHWC")
         )
     if form == "winograd" and stride == 1 and kernel.shape[:3] == (3, 3, 3):
-        return winograd.conv3d(x, kernel)
+        return jax.checkpoint(winograd.conv3d)(x, kernel)
     if form in ("planes", "winograd"):
-        return _planes(x, kernel, stride)
+        return jax.checkpoint(functools.partial(planes.by_planes, stride=stride))(x, kernel)
+    if form == "patches":
+        return jax.checkpoint(functools.partial(planes.by_patches, stride=stride))(x, kernel)
     raise unknown_choice("conv", form, get_args(Form))
-
-
-def _planes(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    batch, depth, height, width, channels = x.shape
-    kd, kh, kw, _, filters = kernel.shape
-    low, high = lax.padtype_to_pads((depth,), (kd,), (stride,), "SAME")[0]
-    x = jnp.pad(x, ((0, 0), (low, high), (0, 0), (0, 0), (0, 0)))
-    out_depth = (depth + stride - 1) // stride
-    last = (out_depth - 1) * stride + 1
-    shifted = [lax.slice_in_dim(x, k, k + last, stride, axis=1) for k in range(kd)]
-    planes = jnp.concatenate(shifted, axis=-1)  # [B, D', H, W, kd * C]
-    planes = planes.reshape(batch * out_depth, height, width, kd * channels)
-    flat = kernel.transpose(1, 2, 0, 3, 4).reshape(kh, kw, kd * channels, filters)
-    y = lax.conv_general_dilated(
-        planes, flat, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
-    return y.reshape(batch, out_depth, *y.shape[1:])  # [B, D', H', W', F]
 
 
 class Conv3D(nn.Module):

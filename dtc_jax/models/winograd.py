@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+
+from dtc_jax.models.planes import conv2d
 
 TILE = 4  # output planes computed together
 _POINTS = (0.0, 1.0, -1.0, 2.0, -2.0)  # of the polynomials that are multiplied, and infinity
@@ -61,18 +62,19 @@ def conv3d(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """
     batch, depth, height, width, channels = x.shape
     tiles = -(-depth // TILE)
-    x = jnp.pad(x, ((0, 0), (1, 1 + tiles * TILE - depth), (0, 0), (0, 0), (0, 0)))
-    span = (tiles - 1) * TILE + 1
-    planes = [  # TILE + 2 times [B, D/4, H, W, C]: the k-th input plane of every tile
-        lax.slice_in_dim(x, k, k + span, TILE, axis=1) for k in range(TILE + 2)
-    ]
+    x = jnp.pad(x, ((0, 0), (0, tiles * TILE - depth), (0, 0), (0, 0), (0, 0)))
+    x = x.reshape(batch, tiles, TILE, height, width, channels)
+    # The k-th input plane of every tile, TILE + 2 times [B, D/4, H, W, C]. The first and the last
+    # are of the tiles before and after; slices of a padded array would take three times as long.
+    nothing = jnp.zeros_like(x[:, :1, 0])
+    before = jnp.concatenate([nothing, x[:, :-1, -1]], axis=1)
+    after = jnp.concatenate([x[:, 1:, 0], nothing], axis=1)
+    seen = [before, *(x[:, :, k] for k in range(TILE)), after]
     results = [  # each [B * D/4, H, W, F]
-        lax.conv_general_dilated(
-            _combine(of_input, planes).reshape(batch * tiles, height, width, channels),
+        conv2d(
+            _combine(of_input, seen).reshape(batch * tiles, height, width, channels),
             _combine(of_kernel, list(kernel)),
-            (1, 1),
-            "SAME",
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            ((1, 1), (1, 1)),
         )
         for of_input, of_kernel in zip(_OF_INPUT, _OF_KERNEL, strict=True)
     ]

@@ -16,7 +16,11 @@ SHAPES = [  # input [B, D, H, W, C], kernel size, filters
     ((2, 1, 4, 4, 2), 3, 2),  # one plane alone
     ((1, 4, 4, 4, 3), 1, 5),
     ((1, 6, 7, 6, 2), 5, 2),
+    ((2, 3, 2, 2, 3), 3, 4),  # planes that are smaller than the kernel
+    ((1, 5, 7, 6, 2), 2, 3),
+    ((1, 7, 9, 5, 2), 4, 3),
 ]
+STRIDED = [(stride, form) for stride in (1, 2, 3) for form in ("planes", "patches")]
 
 
 def _arrays(shape, size, filters):
@@ -28,7 +32,7 @@ def _arrays(shape, size, filters):
 
 @pytest.mark.parametrize(
     ("shape", "size", "filters", "stride", "form"),
-    [(*case, *how) for case, how in itertools.product(SHAPES, [(1, "planes"), (2, "planes")])]
+    [(*case, *how) for case, how in itertools.product(SHAPES, STRIDED)]
     + [(*case, 1, "winograd") for case in SHAPES],
 )
 def test_forms_agree_with_the_native_convolution(shape, size, filters, stride, form):
@@ -68,6 +72,7 @@ def test_winograd_is_not_the_direct_sum_in_disguise():
         ((1, 16, 8, 8, 8), 32, 1, jnp.float32, "planes"),  # too few channels
         ((1, 2, 8, 8, 16), 32, 1, jnp.float32, "planes"),  # too shallow
         ((1, 16, 8, 8, 16), 32, 2, jnp.float32, "planes"),
+        ((1, 16, 8, 2, 16), 32, 1, jnp.float32, "patches"),  # a plane smaller than the kernel
         ((1, 16, 8, 8, 16), 32, 1, jnp.bfloat16, "planes"),  # too few digits
     ],
 )
