@@ -5,7 +5,8 @@ excitation everywhere, the shortcut added before pooling. Tests hold them agains
 `benchmarks.serving` against their speed.
 """
 
-import ml_collections
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -133,7 +134,7 @@ class VNet(nn.Module):
         return self.head1(x)[:, 0]
 
 
-def make(config: ml_collections.ConfigDict, channels: int) -> nn.Module:
+def make(config: Any, channels: int) -> nn.Module:
     """The network of a configuration.
 
     Args:

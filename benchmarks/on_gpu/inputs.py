@@ -1,0 +1,157 @@
+"""The stage `input`: how long a training waits for its crops.
+
+As in a training, records of int16 HU and uint8 masks lie in the host's memory, threads stack them
+to batches, `parallel.shard` sends each to the device while the step before it runs, and they are
+augmented there. The threads are rebuilt, as Grain need not be installed: so many of them, and
+twice as many batches ahead, as `dtc_jax.training.batches` has.
+"""
+
+import collections
+import concurrent.futures
+import functools
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks.on_gpu import in_jax
+from benchmarks.on_gpu.cases import Case
+from benchmarks.on_gpu.session import Session, named, turns_of
+from benchmarks.on_gpu.timing import Peer
+from dtc_jax.training import augment, steps
+from dtc_jax.training.task import Batch
+
+_THREADS = (2, 8)  # 2 is `config.data.workers`
+_POOL = 4  # batches of records in memory
+_NO_WAIT = 0.02  # of the time, by which two runs of the same step differ
+
+
+class Reader:
+    """Batches of drawn records, stacked row by row by threads, some of them ahead."""
+
+    def __init__(self, pool: Sequence[dict[str, Any]], batch: int, threads: int) -> None:
+        """Args: pool: the records; batch: rows; threads: 0 stacks when asked."""
+        self._pool, self._batch, self._threads = pool, batch, threads
+        self._rng = np.random.default_rng(0)
+        self._ahead: collections.deque = collections.deque()
+        self._workers = concurrent.futures.ThreadPoolExecutor(max(1, threads))
+
+    def __next__(self) -> Batch:
+        if not self._threads:
+            return self._stacked(self._rows())
+        while len(self._ahead) <= 2 * self._threads:
+            self._ahead.append(self._workers.submit(self._stacked, self._rows()))
+        return self._ahead.popleft().result()
+
+    def __iter__(self) -> "Reader":
+        return self
+
+    def _rows(self) -> np.ndarray:
+        return self._rng.choice(len(self._pool), self._batch, replace=False)
+
+    def _stacked(self, rows: np.ndarray) -> Batch:
+        return {name: np.stack([self._pool[i][name] for i in rows]) for name in self._pool[0]}
+
+
+def stage_input(session: Session) -> None:
+    """For each network: the step alone, and the ways to feed it."""
+    rows = [(case, "bf16", case.input_batch) for case in session.sizes.cases[:2]]
+    for case, dtype, batch in session.budget.rows("input", rows, lambda row: named(*row)):
+        _one(session, case, dtype, batch)
+
+
+def _one(session: Session, case: Case, dtype: str, batch: int) -> None:
+    stored = in_jax.records(case, _POOL * batch)
+    first = {name: values[:batch] for name, values in stored.items()}
+    task = in_jax.make_task(case, dtype, augmented=True)
+    training = in_jax.training(task, first)
+    pool = [{name: values[i] for name, values in stored.items()} for i in range(_POOL * batch)]
+    there = training.how.shard(first)
+    made = functools.partial(Peer, compile_s=training.compile_s, peak_gib=training.peak_gib)
+
+    def fed(threads: int) -> Peer:
+        reader = Reader(pool, batch, threads)
+        training.run([training.how.shard(next(reader))])
+        return made(lambda turns: training.run(_sent(training, reader, turns, wait=not threads)))
+
+    makers: dict[str, Callable[[], Peer]] = {
+        "step alone": lambda: made(lambda turns: training.run([there] * turns)),
+        "input ready": functools.partial(in_jax.train_peer, case, dtype, batch),
+        "augmentation alone": functools.partial(_augmentation, case, there),
+        "stacking alone": lambda: _stacking(pool, batch),
+        "sending alone": lambda: _sending(training, first),
+        **{f"fed by {n} threads": functools.partial(fed, n) for n in _THREADS},
+        "fed in turn": functools.partial(fed, 0),
+        "kept on the device": functools.partial(_resident, task, stored, batch),
+    }
+    seconds = session.timed("input", case.name, dtype, batch, makers)
+    alone = seconds.get("step alone")
+    for name, turn in seconds.items():
+        if alone and name.startswith(("fed", "kept")):
+            waits = max(0.0, 1 - alone / turn)
+            goal = "met" if waits <= _NO_WAIT else "missed"
+            session.table.add(
+                "input", case=case.name, peer=name, note=f"waits {waits:.1%}; goal 'never' {goal}"
+            )
+    size = sum(values.nbytes for values in first.values()) / 1e9
+    if "sending alone" in seconds:
+        rate = size / seconds["sending alone"]
+        session.table.add("input", case=case.name, peer="sending alone", rate=rate, unit="GB/s")
+
+
+def _sent(training: in_jax.Training, reader: Reader, turns: int, wait: bool):
+    """The batches of some turns, each on its way when it is asked for; or there, if we wait."""
+    for _ in range(turns):
+        batch = training.how.shard(next(reader))
+        if wait:
+            jax.block_until_ready((training.state, batch))
+        yield batch
+
+
+def _augmentation(case: Case, batch: Batch) -> Peer:
+    spec, strength = in_jax.preprocess_spec(case), SimpleNamespace(**case.augment)
+    one = functools.partial(augment.augment, spec=spec, strength=strength)
+
+    @jax.jit
+    def drawn(batch: Batch) -> Any:
+        keys = steps.example_keys(0, 0, batch["index"])
+        return jax.vmap(one)(keys, batch["image"], batch["mask"], batch["extent"])
+
+    return turns_of(lambda: drawn(batch), jax.block_until_ready)
+
+
+def _stacking(pool: Sequence[dict[str, Any]], batch: int) -> Peer:
+    reader = Reader(pool, batch, 0)
+    return turns_of(lambda: next(reader), lambda _: None)
+
+
+def _sending(training: in_jax.Training, batch: Batch) -> Peer:
+    send = training.how.shard
+    return turns_of(lambda: jax.block_until_ready(send(batch)), lambda _: None)
+
+
+def _resident(task: Any, stored: Batch, batch: int) -> Peer:
+    """All records on the device; a step is told their numbers, and gathers them there."""
+    rng = np.random.default_rng(0)
+    whole = jax.device_put(stored)
+
+    def loss(params: Any, stats: Any, told: Batch, keys: Any, axis_name: str | None) -> Any:
+        rows = {name: values[told["index"]] for name, values in told["whole"].items()}
+        return task.loss(params, stats, rows, keys, axis_name)
+
+    gathering = task.__class__(**{**vars(task), "loss": loss})
+    numbers = np.arange(batch, dtype=np.int32)
+    training = in_jax.training(
+        gathering, {"index": numbers, "valid": np.ones(batch), "whole": whole}
+    )
+
+    def told() -> Batch:
+        some = rng.choice(len(stored["index"]), batch, replace=False).astype(np.int32)
+        some = {"index": some, "valid": np.ones(batch)}
+        return jax.device_put(some) | {"whole": whole}
+
+    run = lambda turns: training.run(told() for _ in range(turns))  # noqa: E731
+    run(1)
+    return Peer(run, training.compile_s, training.peak_gib)

@@ -1,0 +1,69 @@
+"""Peers that take turns, and what becomes of one that fails."""
+
+import dataclasses
+import gc
+import math
+import statistics
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+SAMPLES = 5
+_MOST_TURNS = 500  # of one sample
+_MEMORY = ("RESOURCE_EXHAUSTED", "out of memory", "Out of memory", "OutOfMemory")
+
+
+@dataclasses.dataclass
+class Peer:
+    """Something that can be run and timed.
+
+    Attributes:
+      run: does it that many times and waits for the last one.
+      compile_s: seconds until the end of its first call.
+      peak_gib: memory that it needs; None where that is not known.
+      note: what else is to be said of it.
+    """
+
+    run: Callable[[int], None]
+    compile_s: float | None = None
+    peak_gib: float | None = None
+    note: str = ""
+
+
+def attempt(make: Callable[[], T]) -> T | str:
+    """What `make` gives, or in a few words why it failed."""
+    try:
+        return make()
+    except Exception as error:  # whatever it is, the rows after this one must be measured
+        text = f"{type(error).__name__}: {error}"
+    gc.collect()
+    if any(word in text for word in _MEMORY):
+        return "out of memory"
+    return f"failed: {' '.join(text.split())[:200]}"
+
+
+def medians(peers: dict[str, Peer], least_s: float, samples: int = SAMPLES) -> dict[str, float]:
+    """Seconds a turn of each, the median of `samples`; the peers take turns.
+
+    Args:
+      peers: each already run once.
+      least_s: seconds that a sample takes at the least, so that the clock does not matter.
+      samples: of each.
+    """
+    turns = {}
+    for name, peer in peers.items():
+        peer.run(1)
+        turns[name] = min(_MOST_TURNS, math.ceil(least_s / _seconds(peer, 1)))
+    taken: dict[str, list[float]] = {name: [] for name in peers}
+    for _ in range(samples):
+        for name, peer in peers.items():
+            taken[name].append(_seconds(peer, turns[name]) / turns[name])
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
+def _seconds(peer: Peer, turns: int) -> float:
+    start = time.perf_counter()
+    peer.run(turns)
+    return time.perf_counter() - start
