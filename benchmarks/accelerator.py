@@ -39,7 +39,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-_ROOT = pathlib.Path(__file__).resolve().parents[1]
+_HERE = pathlib.Path(__file__).resolve().parent
+_ROOT = _HERE.parent
 _SHARE = 0.45  # of the memory, for each of the libraries
 # Stage -> where it is, and its part of the minutes.
 _STAGES = {
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     stages = _chosen(parser, "--stages", flags.stages, list(_STAGES))
     peers = _chosen(parser, "--peers", flags.peers, ["eager", "compile", "none"])
     end = time.monotonic() + 60 * flags.minutes
-    _prepare()
+    _prepare(flags.tiny)
     session = _session(parser, flags, [one for one in peers if one != "none"], end)
     weights = {stage: _STAGES[stage][1] for stage in stages}
     start, spent = time.monotonic(), 0
@@ -97,17 +98,16 @@ def _chosen(
     return names
 
 
-def _prepare() -> None:
+def _prepare(tiny: bool) -> None:
     """What must be set before JAX is imported, and where imports are looked for."""
     # The folder of a program that is named by its path has modules called as libraries are.
     sys.path[:] = [path for path in sys.path if pathlib.Path(path or ".").resolve() != _HERE]
     if str(_ROOT) not in sys.path:
         sys.path.insert(0, str(_ROOT))
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", str(_SHARE))
+    if tiny:  # most of a rehearsal is compilation
+        os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # out of memory, XLA prints all its buffers
-
-
-_HERE = pathlib.Path(__file__).resolve().parent
 
 
 def _session(

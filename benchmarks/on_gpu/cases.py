@@ -158,7 +158,7 @@ TINY = Sizes(
             **_SMALL | {"crop": (15, 16, 16)},
         ),
     ),
-    train_batches=(2, 4),
+    train_batches=(2,),
     infer_batches=(2,),
     matrix=256,
     copy_mib=8,
@@ -169,5 +169,5 @@ TINY = Sizes(
 
 
 def only(sizes: Sizes, names: list[str]) -> Sizes:
-    """The sizes with some of the cases; the stage `whole_ct` takes the last segmenter of them."""
+    """The sizes with some of the cases; the stage `whole_ct` takes the first segmenter of them."""
     return dataclasses.replace(sizes, cases=tuple(c for c in sizes.cases if c.name in names))

@@ -8,6 +8,7 @@ twice as many batches ahead, as `dtc_jax.training.batches` has.
 
 import collections
 import concurrent.futures
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -21,7 +22,7 @@ from benchmarks.on_gpu.cases import Case
 from benchmarks.on_gpu.session import Session, named, turns_of
 from benchmarks.on_gpu.timing import Peer
 from dtc_jax.training import augment, steps
-from dtc_jax.training.task import Batch
+from dtc_jax.training.task import Batch, PyTree, Task
 
 _THREADS = (2, 8)  # 2 is `config.data.workers`
 _POOL = 4  # batches of records in memory
@@ -132,26 +133,29 @@ def _sending(training: in_jax.Training, batch: Batch) -> Peer:
     return turns_of(lambda: jax.block_until_ready(send(batch)), lambda _: None)
 
 
-def _resident(task: Any, stored: Batch, batch: int) -> Peer:
-    """All records on the device; a step is told their numbers, and gathers them there."""
-    rng = np.random.default_rng(0)
-    whole = jax.device_put(stored)
+def gathering(task: Task) -> Task:
+    """The task with batches that have the numbers of the records, and `whole`, all of them."""
 
-    def loss(params: Any, stats: Any, told: Batch, keys: Any, axis_name: str | None) -> Any:
+    def loss(params: PyTree, stats: PyTree, told: Batch, keys: jax.Array, axis_name: str | None):
         rows = {name: values[told["index"]] for name, values in told["whole"].items()}
         return task.loss(params, stats, rows, keys, axis_name)
 
-    gathering = task.__class__(**{**vars(task), "loss": loss})
-    numbers = np.arange(batch, dtype=np.int32)
-    training = in_jax.training(
-        gathering, {"index": numbers, "valid": np.ones(batch), "whole": whole}
-    )
+    return dataclasses.replace(task, loss=loss)
 
-    def told() -> Batch:
-        some = rng.choice(len(stored["index"]), batch, replace=False).astype(np.int32)
-        some = {"index": some, "valid": np.ones(batch)}
-        return jax.device_put(some) | {"whole": whole}
 
-    run = lambda turns: training.run(told() for _ in range(turns))  # noqa: E731
+def _resident(task: Task, stored: Batch, batch: int) -> Peer:
+    """All records on the device; a step is told their numbers, and gathers them there."""
+    rng = np.random.default_rng(0)
+    told = {"index": np.arange(batch, dtype=np.int32), "valid": np.ones(batch, np.float32)}
+    training = in_jax.training(gathering(task), told | {"whole": stored})
+    whole = training.how.shard({"valid": told["valid"], "whole": stored})["whole"]
+
+    def some() -> Batch:
+        chosen = rng.choice(len(stored["index"]), batch, replace=False).astype(np.int32)
+        return training.how.shard(told | {"index": chosen}) | {"whole": whole}
+
+    def run(turns: int) -> None:
+        training.run(some() for _ in range(turns))
+
     run(1)
     return Peer(run, training.compile_s, training.peak_gib)

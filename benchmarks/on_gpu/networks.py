@@ -109,13 +109,20 @@ def remat(session: Session) -> None:
 
 
 def _rows(session: Session, stage: str, batches: tuple[int, ...]):
-    """Two batches in bf16 and one in TF32 first, so that a short run has seen all networks."""
-    cases = session.sizes.cases
-    order = [("bf16", batch) for batch in batches[:2]]
-    order += [("tf32", batch) for batch in batches[:1]]
-    order += [("bf16", batch) for batch in batches[2:]]
-    order += [("tf32", batch) for batch in batches[1:]]
-    rows: list[_Row] = [(case, dtype, batch) for dtype, batch in order for case in cases]
+    """The most telling first: bf16, two batches of the first two networks, one of the others."""
+    first, others = session.sizes.cases[:2], session.sizes.cases[2:]
+    order: list[tuple[str, tuple[int, ...], tuple[Case, ...]]] = [
+        ("bf16", batches[:2], first),
+        ("bf16", batches[:1], others),
+        ("tf32", batches[:1], first),
+        ("bf16", batches[2:], first),
+        ("bf16", batches[1:], others),
+        ("tf32", batches[:1], others),
+        ("tf32", batches[1:], first + others),
+    ]
+    rows: list[_Row] = [
+        (case, dtype, batch) for dtype, some, cases in order for batch in some for case in cases
+    ]
     return session.budget.rows(stage, rows, lambda row: named(*row))
 
 

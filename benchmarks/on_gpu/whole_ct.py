@@ -37,7 +37,10 @@ from dtc_jax.networks.stitching import DeviceSums
 
 def whole_ct(session: Session) -> None:
     """Seconds a scan, by the number of windows that the network sees at once."""
-    case = session.sizes.cases[1]
+    segmenters = [case for case in session.sizes.cases if case.task == "segmentation"]
+    if not segmenters:
+        return
+    case = segmenters[0]
     image = np.random.default_rng(0).integers(-1000, 400, session.sizes.scan, np.int16)
     rows = [(case, "bf16", batch) for batch in session.sizes.scan_batches]
     for case, dtype, batch in session.budget.rows("whole_ct", rows, lambda row: named(*row)):
@@ -121,7 +124,13 @@ def _batched(image: np.ndarray, spec: windows_lib.SlidingWindow) -> tuple[np.nda
 
 
 def _on_device(case: Case, dtype: str, image: np.ndarray, spec: windows_lib.SlidingWindow) -> Peer:
-    predict = _predict(case, dtype)
+    return _once(blended_on_device(_predict(case, dtype), image, spec))
+
+
+def blended_on_device(
+    predict: Callable[[jax.Array], jax.Array], image: np.ndarray, spec: windows_lib.SlidingWindow
+) -> Callable[[], np.ndarray]:
+    """What computes the weighted mean over windows that are cut out on the device. # [Z, Y, X]"""
     weights = jnp.asarray(windows_lib.importance(spec))
     starts, counts = (jnp.asarray(part) for part in _batched(image, spec))
 
@@ -150,7 +159,7 @@ def _on_device(case: Case, dtype: str, image: np.ndarray, spec: windows_lib.Slid
         (total, weight), _ = jax.lax.scan(add, (zeros, zeros), (starts, counts))
         return total / weight
 
-    return _once(lambda: np.asarray(blended(image, starts, counts)))
+    return lambda: np.asarray(blended(image, starts, counts))
 
 
 def _in_torch(
