@@ -1,7 +1,7 @@
 """The networks on one GPU beside PyTorch: training, inference, input, whole scans, memory.
 
-    python -m benchmarks.accelerator [--stages=ceiling,train,…] [--minutes=8] [--out=FILE.csv]
-    python benchmarks/accelerator.py --tiny    a rehearsal on a CPU, in about a minute
+    python -m benchmarks.accelerator [--stages=ceiling,train,…] [--minutes=7.5] [--out=FILE.csv]
+    python benchmarks/accelerator.py --tiny    a rehearsal on a CPU, in a minute or two
 
 Meant for some minutes on a borrowed machine: it runs in the root of the working tree without
 network and without the project installed, on JAX, Flax, Optax and SciPy, and leaves out PyTorch
@@ -17,16 +17,19 @@ a table. The stages, the most important first:
   remat     `model.remat` off and on
 
 Each has a share of the minutes. A row begins only if one like the last still fits; what was left
-out in the first round is tried again in the time that remains, and else named. The peers take turns
-within a row; times are medians of 5 samples of many steps, waited for. `tf32` is float32 as GPUs
-multiply it by default, in both. PyTorch computes bf16 by autocast in training and with weights in
-bf16 in inference, channels last, eagerly and by `torch.compile`. TFLOP/s counts convolutions and
-matrix products, see `in_jax.forward_flops`; a step counts as three predictions. JAX's memory is
-what the compiler plans, PyTorch's the peak of a step. What is the project's own and what is rebuilt
-is said in `benchmarks/on_gpu/in_jax.py`.
+out in the first round is tried again in the time that remains, and else named. Half a minute after
+the minutes the run ends, whatever it does.
+
+The peers take turns within a row; times are medians of 5 samples of many steps, waited for. `tf32`
+is float32 as GPUs multiply it by default, in both. PyTorch computes bf16 by autocast in training
+and with weights in bf16 in inference, channels last, eagerly and by `torch.compile`. TFLOP/s counts
+convolutions and matrix products, see `in_jax.forward_flops`; a step counts as three predictions.
+JAX's memory is what the compiler plans, PyTorch's the peak of a step. What is the project's own and
+what is rebuilt is said in `benchmarks/on_gpu/in_jax.py`.
 """
 
 import argparse
+import faulthandler
 import importlib
 import importlib.metadata
 import importlib.util
@@ -41,11 +44,12 @@ from typing import Any
 
 _HERE = pathlib.Path(__file__).resolve().parent
 _ROOT = _HERE.parent
+_GRACE_S = 30  # after the minutes, for the row that is being measured; then the run ends
 _SHARE = 0.45  # of the memory, for each of the libraries
 # Stage -> where it is, and its part of the minutes.
 _STAGES = {
-    "ceiling": ("networks.ceiling", 3),
-    "train": ("networks.train", 40),
+    "ceiling": ("networks.ceiling", 5),
+    "train": ("networks.train", 42),
     "infer": ("networks.infer", 17),
     "input": ("inputs.stage_input", 14),
     "parallel": ("networks.parallel", 5),
@@ -62,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--stages", default=",".join(_STAGES), help="comma-separated")
-    parser.add_argument("--minutes", type=float, default=8.0, help="for everything")
+    parser.add_argument("--minutes", type=float, default=7.5, help="for everything")
     parser.add_argument("--out", type=pathlib.Path, help="gets the table; .csv or .md")
     parser.add_argument("--peers", default="eager,compile", help="of PyTorch; 'none' for none")
     parser.add_argument("--cases", default="", help="of the networks, such as senet,vnet:paper")
@@ -71,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     stages = _chosen(parser, "--stages", flags.stages, list(_STAGES))
     peers = _chosen(parser, "--peers", flags.peers, ["eager", "compile", "none"])
     end = time.monotonic() + 60 * flags.minutes
+    faulthandler.dump_traceback_later(60 * flags.minutes + _GRACE_S, exit=True)
     _prepare(flags.tiny)
     session = _session(parser, flags, [one for one in peers if one != "none"], end)
     weights = {stage: _STAGES[stage][1] for stage in stages}
@@ -87,6 +92,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             except Exception as error:  # the other stages must be measured
                 session.table.add(stage, note=f"failed: {type(error).__name__}: {error}"[:300])
     session.table.say(f"{time.monotonic() - start:.0f} s in all")
+    faulthandler.cancel_dump_traceback_later()
 
 
 def _chosen(

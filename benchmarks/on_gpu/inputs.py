@@ -79,7 +79,7 @@ def _one(session: Session, case: Case, dtype: str, batch: int) -> None:
 
     makers: dict[str, Callable[[], Peer]] = {
         "step alone": lambda: made(lambda turns: training.run([there] * turns)),
-        "input ready": functools.partial(in_jax.train_peer, case, dtype, batch),
+        "step without augmentation": functools.partial(in_jax.train_peer, case, dtype, batch),
         "augmentation alone": functools.partial(_augmentation, case, there),
         "stacking alone": lambda: _stacking(pool, batch),
         "sending alone": lambda: _sending(training, first),
@@ -88,18 +88,17 @@ def _one(session: Session, case: Case, dtype: str, batch: int) -> None:
         "kept on the device": functools.partial(_resident, task, stored, batch),
     }
     seconds = session.timed("input", case.name, dtype, batch, makers)
-    alone = seconds.get("step alone")
+    alone, row = seconds.get("step alone"), {"case": case.name, "dtype": dtype, "batch": batch}
     for name, turn in seconds.items():
         if alone and name.startswith(("fed", "kept")):
             waits = max(0.0, 1 - alone / turn)
             goal = "met" if waits <= _NO_WAIT else "missed"
-            session.table.add(
-                "input", case=case.name, peer=name, note=f"waits {waits:.1%}; goal 'never' {goal}"
-            )
+            note = f"waits {waits:.1%} of the time; goal 'never' {goal}"
+            session.table.add("input", **row, peer=name, note=note)
     size = sum(values.nbytes for values in first.values()) / 1e9
     if "sending alone" in seconds:
         rate = size / seconds["sending alone"]
-        session.table.add("input", case=case.name, peer="sending alone", rate=rate, unit="GB/s")
+        session.table.add("input", **row, peer="sending alone", rate=rate, unit="GB/s")
 
 
 def _sent(training: in_jax.Training, reader: Reader, turns: int, wait: bool):
