@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import ModuleType
 
 from benchmarks.on_gpu.cases import Case, Sizes
@@ -46,7 +46,7 @@ class Session:
         case: str,
         dtype: str,
         batch: int,
-        makers: dict[str, Callable[[], Peer]],
+        makers: Mapping[str, Callable[[], Peer]],
         flops: float = 0.0,
         unit: str = "examples/s",
         amount: float | None = None,

@@ -52,14 +52,16 @@ def medians(peers: dict[str, Peer], least_s: float, samples: int = SAMPLES) -> d
       least_s: seconds that a sample takes at the least, so that the clock does not matter.
       samples: of each.
     """
-    turns = {}
+    turns: dict[str, int] = {}
+    taken: dict[str, list[float]] = {}
     for name, peer in peers.items():
-        peer.run(1)
-        turns[name] = min(_MOST_TURNS, math.ceil(least_s / _seconds(peer, 1)))
-    taken: dict[str, list[float]] = {name: [] for name in peers}
+        once = _seconds(peer, 1)
+        turns[name] = min(_MOST_TURNS, math.ceil(least_s / once))
+        taken[name] = [once] if turns[name] == 1 else []  # what takes long enough is a sample
     for _ in range(samples):
         for name, peer in peers.items():
-            taken[name].append(_seconds(peer, turns[name]) / turns[name])
+            if len(taken[name]) < samples:
+                taken[name].append(_seconds(peer, turns[name]) / turns[name])
     return {name: statistics.median(values) for name, values in taken.items()}
 
 
