@@ -16,7 +16,7 @@ class Pace:
 
     def __init__(self) -> None:
         self._has_compiled = False
-        self._steps, self._examples, self._seconds = 0, 0, 0.0
+        self._steps, self._examples, self._seconds, self._waited = 0, 0, 0.0, 0.0
         self._first: list[float] = []  # seconds of the first steps that are timed
 
     @property
@@ -28,13 +28,19 @@ class Pace:
         """Seconds of a step, the mean of the first ones; NaN before they are timed."""
         return math.nan if self.is_measuring else sum(self._first) / len(self._first)
 
-    def add(self, seconds: float, examples: int = 0) -> None:
+    def add(self, seconds: float, examples: int = 0, waited: float = 0.0) -> None:
         """Counts a step of so many examples, or time spent waiting for steps (0 examples).
 
         The first step of a process compiles and is left out.
+
+        Args:
+          seconds: of all.
+          examples: of the step.
+          waited: seconds of those until its batch had been read.
         """
         if self._has_compiled:
             self._seconds += seconds
+            self._waited += waited
             self._steps += examples > 0
             self._examples += examples
             if examples and self.is_measuring:
@@ -42,12 +48,21 @@ class Pace:
         self._has_compiled = self._has_compiled or examples > 0
 
     def take(self) -> dict[str, float]:
-        """steps_per_second and examples_per_second since the last call; {} without a timed step."""
-        steps, examples, seconds = self._steps, self._examples, self._seconds
-        self._steps, self._examples, self._seconds = 0, 0, 0.0
+        """The pace since the last call; {} without a timed step.
+
+        Returns:
+          steps_per_second, examples_per_second, and wait_share, the share of the time in which
+          there was no batch to work on.
+        """
+        steps, examples, seconds, waited = self._steps, self._examples, self._seconds, self._waited
+        self._steps, self._examples, self._seconds, self._waited = 0, 0, 0.0, 0.0
         if not steps or not seconds:
             return {}
-        return {"steps_per_second": steps / seconds, "examples_per_second": examples / seconds}
+        return {
+            "steps_per_second": steps / seconds,
+            "examples_per_second": examples / seconds,
+            "wait_share": waited / seconds,
+        }
 
 
 def peak_memory() -> int:

@@ -35,7 +35,7 @@ def _run(workdir, count, **more):
 
 def _rows(workdir):
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    clock = ("seconds", "_second", "peak_memory")
+    clock = ("seconds", "_second", "wait_share", "peak_memory")
     return [{k: v for k, v in row.items() if not k.endswith(clock)} for row in rows]
 
 

@@ -43,7 +43,7 @@ def _last_state(tiny, workdir, ema=True):
 def _rows(workdir):
     """Without what the clock and the machine say."""
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    clock = ("seconds", "_second", "peak_memory")
+    clock = ("seconds", "_second", "wait_share", "peak_memory")
     return [{k: v for k, v in row.items() if not k.endswith(clock)} for row in rows]
 
 

@@ -52,6 +52,24 @@ def test_rows_of_training_have_rate_pace_and_norms(tiny, tmp_path):
         assert rate < ratio < rate + 2.1 * 0.01 / 12
         assert row["train/param_norm"] > 0
         assert 2**26 < row["train/peak_memory"] < 2**40
+        assert 0 <= row["train/wait_share"] < 1
+
+
+def test_the_share_of_waiting_is_that_of_reading(tiny, tmp_path, monkeypatch):
+    clock = [0.0]
+
+    class Batches(tiny.TrainBatches):
+        def __next__(self):
+            clock[0] += 3
+            return super().__next__()
+
+    def ready(metrics):  # once the first steps have been timed, of the first of every three
+        clock[0] += 1
+
+    monkeypatch.setattr(trainer, "time", types.SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(trainer.jax, "block_until_ready", ready)
+    _fit(tiny, tmp_path, Batches())
+    assert [row["train/wait_share"] for row in _rows(tmp_path)][-1] == pytest.approx(9 / 10)
 
 
 def test_the_time_left_is_said_once_a_step_was_measured(tiny, tmp_path, capsys, monkeypatch):
@@ -74,10 +92,14 @@ def test_the_pace_leaves_out_the_step_that_compiles():
     clock = pace.Pace()
     clock.add(60.0, 8)
     assert clock.take() == {}
-    clock.add(0.5, 8)
+    clock.add(0.5, 8, waited=0.25)
     clock.add(0.25, 8)
     clock.add(0.25)  # waiting for them
-    assert clock.take() == {"steps_per_second": 2.0, "examples_per_second": 16.0}
+    assert clock.take() == {
+        "steps_per_second": 2.0,
+        "examples_per_second": 16.0,
+        "wait_share": 0.25,
+    }
     assert clock.take() == {}
 
 

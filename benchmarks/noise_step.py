@@ -1,0 +1,64 @@
+"""The training step of a configuration on a batch of noise: to compile it, or to time it."""
+
+import importlib
+
+import jax
+import ml_collections
+import numpy as np
+
+from dtc_jax.tasks import registry
+from dtc_jax.training import optimizer, parallel, steps
+from dtc_jax.training import state as state_lib
+from dtc_jax.training.task import Batch
+
+_STEPS = 200  # of the schedule
+
+
+def config_of(name: str) -> ml_collections.ConfigDict:
+    """The configuration of a name such as 'senet:demo'."""
+    module, _, variant = name.partition(":")
+    return importlib.import_module(f"configs.{module}").get_config(variant)
+
+
+class Step:
+    """Lowered, not compiled.
+
+    Attributes:
+      lowered: the step, (state, batch) -> (state, metrics); its state is donated.
+    """
+
+    def __init__(self, config: ml_collections.ConfigDict):
+        """Args: config: of the run whose step it is."""
+        task = registry.of(config).make_task(config)
+        schedule = optimizer.make_optimizer(config.optimizer, _STEPS)
+        ema = config.train.ema_decay
+        self._create = jax.jit(
+            lambda: state_lib.create(task, schedule, seed=config.seed, ema=ema > 0)
+        )
+        self._config = config
+        self._parallel = parallel.make(config.parallel)
+        step = steps.make_train_step(task, schedule, seed=config.seed, ema_decay=ema)
+        compiled = self._parallel.compile_train(step)
+        self.lowered = compiled.lower(jax.eval_shape(self._create), self.batch())
+
+    def state(self) -> state_lib.TrainState:
+        """A first one, on the devices."""
+        return self._parallel.place(jax.device_get(self._create()))
+
+    def placed(self, batch: Batch) -> Batch:
+        """A batch on the devices."""
+        return self._parallel.shard(batch)
+
+    def batch(self) -> Batch:
+        """Noise in the range of HU, on the host."""
+        rng, rows = np.random.default_rng(0), self._config.train.batch_size
+        sides = tuple(self._config.data.size_mm)
+        return {
+            "image": rng.integers(-1000, 400, (rows, *sides), np.int16),
+            "mask": rng.integers(0, 2, (rows, *sides), np.uint8),
+            "extent": np.tile(np.array([[0, n] for n in sides], np.int32), (rows, 1, 1)),
+            "label": (np.arange(rows) % 2).astype(np.float32),
+            "weight": np.ones(rows, np.float32),
+            "index": np.arange(rows, dtype=np.int32),
+            "valid": np.ones(rows, np.float32),
+        }
