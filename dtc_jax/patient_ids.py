@@ -21,6 +21,8 @@ def key(text: str) -> str:
 
     Unicode's compatibility form (so that ｐ１ is p1) without invisible characters, blanks and case.
     """
+    if text.isascii() and text.isprintable() and " " not in text:  # as nearly all are: none of it
+        return text.casefold()
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return "".join(c for c in folded if unicodedata.category(c)[0] not in "CZ") or text
 

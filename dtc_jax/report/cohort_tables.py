@@ -73,10 +73,8 @@ def tables(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def _table(lesions: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
     """Rows of patients, then rows of lesions; a patient in several groups is 'mixed'."""
     by_patient = lesions.groupby("patient_id", sort=False)
-    patients = by_patient.first().assign(
-        lesions=by_patient.size(),
-        group=by_patient.group.agg(lambda x: x.iloc[0] if x.nunique() == 1 else "mixed"),
-    )
+    patients = by_patient.first().assign(lesions=by_patient.size())
+    patients["group"] = patients.group.where(by_patient.group.nunique() == 1, "mixed")
     parts = [
         _part(patients, _PATIENT, [*groups, "mixed"], "patients"),
         _part(lesions, _LESION, groups, "lesions"),

@@ -14,6 +14,8 @@ from dtc_jax.statistics.estimate import Estimate
 GRID = np.linspace(0, 1, 101)  # false positive rates of the ROC band
 _CELLS = 4_000_000  # of the largest array in memory
 _MAX_LESIONS = 200_000
+_EXACT = 2**24  # whole numbers below it are exact in float32, whose products take half the time
+_CACHED = 200_000  # cells of the resamples whose curves are drawn together: they fit a cache
 
 
 def draws(labels: np.ndarray, patients: np.ndarray, count: int, seed: int) -> Iterator[np.ndarray]:
@@ -71,9 +73,11 @@ def sums(
     if not affordable(count, len(values)):
         return np.empty((0, values.shape[1]))
     _, patient = np.unique(np.asarray(patients), return_inverse=True)
-    by_patient = np.zeros((patient.max() + 1, values.shape[1]))
-    np.add.at(by_patient, patient, values)
-    return np.concatenate([drawn @ by_patient for drawn in draws(labels, patients, count, seed)])
+    by_patient = np.stack([np.bincount(patient, column) for column in values.T], axis=1)
+    if values.dtype == bool and by_patient.max() * len(by_patient) < _EXACT:
+        by_patient = by_patient.astype(np.float32)
+    chunks = (drawn.astype(by_patient.dtype) for drawn in draws(labels, patients, count, seed))
+    return np.concatenate([chunk @ by_patient for chunk in chunks]).astype(np.float64)
 
 
 def curves(
@@ -98,12 +102,16 @@ def curves(
     last = np.flatnonzero(np.append(np.diff(np.asarray(scores)[order]) != 0, True))
     positive = np.asarray(labels)[order] == 1
     areas, precisions, rates = [], [], []
-    for drawn in draws(labels, patients, count, seed):
+    size = max(2, _CACHED // len(order))  # NumPy adds up a single resample in another order
+    chunks = draws(labels, patients, count, seed)
+    parts = (part for c in chunks for part in np.array_split(c, max(1, len(c) // size)))
+    for drawn in parts:
         weights = drawn[:, patient[order]]  # [C, N]
         true = np.cumsum(weights * positive, axis=1)[:, last]  # [C, distinct scores]
         both = np.cumsum(weights, axis=1)[:, last]
+        false = both - true
         tpr = np.pad(true / true[:, -1:], ((0, 0), (1, 0)))
-        fpr = np.pad((both - true) / (both - true)[:, -1:], ((0, 0), (1, 0)))
+        fpr = np.pad(false / false[:, -1:], ((0, 0), (1, 0)))
         areas.append(np.trapezoid(tpr, fpr, axis=1))
         precision = np.divide(true, both, out=np.zeros_like(true), where=both > 0)
         precisions.append(np.sum(np.diff(tpr, axis=1) * precision, axis=1))
