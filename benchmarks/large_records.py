@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import functools
 import json
 import multiprocessing
 import pathlib
@@ -24,11 +25,13 @@ from dtc_jax.training import pace
 from dtc_jax.training.batches import Records
 
 _SIDE, _PART, _BATCH = 24, 50, 200
+Sides = tuple[int, int, int]
 
 
 @dataclasses.dataclass
 class _Config(tfds.core.BuilderConfig):
     count: int = 0
+    sides: Sides = (_SIDE,) * 3
 
 
 class NoiseBuilder(records.RecordBuilder):
@@ -39,29 +42,29 @@ class NoiseBuilder(records.RecordBuilder):
     @property
     def shape(self) -> Sequence[int]:
         """Voxels of a record along z, y, x."""
-        return (_SIDE,) * 3
+        return self.builder_config.sides
 
     def parts(self) -> tuple[Callable[[Any], list], Mapping[str, Sequence[Any]]]:
         """Ranges of numbers."""
         count = self.builder_config.count
         numbers = [range(i, min(i + _PART, count)) for i in range(0, count, _PART)]
-        return _noise, {"lesions": numbers}
+        return functools.partial(_noise, self.builder_config.sides), {"lesions": numbers}
 
 
-def _noise(numbers: range) -> list[extraction.Record | Any]:
-    return [_record(number) for number in numbers]
+def _noise(sides: Sides, numbers: range) -> list[extraction.Record | Any]:
+    return [_record(sides, number) for number in numbers]
 
 
-def _record(number: int) -> extraction.Record:
+def _record(sides: Sides, number: int) -> extraction.Record:
     rng = np.random.default_rng(number)
-    image = rng.integers(-1000, 400, (_SIDE,) * 3, np.int16)
+    image = rng.integers(-1000, 400, sides, np.int16)
     measures = {
         name: np.ones(3 if axes else (), np.float32) for name, axes in NoiseBuilder.MEASURES.items()
     }
     return {
         "image": image,
-        "mask": rng.integers(0, 2, (_SIDE,) * 3, np.uint8),
-        "extent": np.array([[0, _SIDE]] * 3, np.int32),
+        "mask": rng.integers(0, 2, sides, np.uint8),
+        "extent": np.array([[0, side] for side in sides], np.int32),
         "patient_id": f"P{number // 5}",
         "lesion_id": f"P{number // 5}-{number % 5}",
         **measures,
@@ -87,13 +90,17 @@ def run(folder: pathlib.Path, count: int) -> None:
 
 def _build(folder: pathlib.Path, count: int) -> tuple[float, float]:
     start = time.monotonic()
-    data = folder / "data"
+    build(folder / "data", count)
+    return time.monotonic() - start, pace.peak_memory()
+
+
+def build(data: pathlib.Path, count: int, sides: Sides = (_SIDE,) * 3) -> None:
+    """Writes `count` records of noise into the new folder `data`."""
     data.mkdir()
-    plan = records.Plan(_Config(name="noise", count=count), "noise")
+    plan = records.Plan(_Config(name="noise", count=count, sides=sides), "noise")
     prepare.prepare(NoiseBuilder, plan, data, workers=0, use_beam=False, beam_options="")
     table, _ = prepare.lesions(data, NoiseBuilder, plan)
     storage.write_table(data / "lesions.csv", table)
-    return time.monotonic() - start, pace.peak_memory()
 
 
 def _train(folder: pathlib.Path, count: int) -> tuple[float, float]:

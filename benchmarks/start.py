@@ -21,7 +21,6 @@ import os
 import pathlib
 import platform
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -30,9 +29,10 @@ from collections.abc import Callable
 
 import jax
 
+from benchmarks import turns
 from benchmarks.noise_step import Step, config_of
+from benchmarks.turns import Seconds
 
-Seconds = tuple[float, float]  # by the clock, of the CPU
 _TORCH = """
 import importlib, sys
 import torch
@@ -62,32 +62,20 @@ def main() -> None:
     flags = parser.parse_args()
     print(f"{_machine()}; medians of {flags.repeats}", flush=True)
     with tempfile.TemporaryDirectory(prefix="start-") as folder:
-        _print(in_turns(_starts(flags.config, pathlib.Path(folder)), flags.repeats))
+        _print(turns.in_turns(_starts(flags.config, pathlib.Path(folder)), flags.repeats))
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
         names = flags.compile.split(",")
         _print(pool.submit(_compiled, names, flags.repeats).result())
 
 
-def in_turns(calls: dict[str, Callable[[], Seconds]], repeats: int) -> dict[str, list[Seconds]]:
-    """What each call took, several times."""
-    found: dict[str, list[Seconds]] = {name: [] for name in calls}
-    for _ in range(repeats):
-        for name, call in calls.items():
-            found[name].append(call())
-    return found
-
-
-def _print(found: dict[str, list[Seconds]]) -> None:
-    medians = {
-        name: [statistics.median(part) for part in zip(*values, strict=True)]
-        for name, values in found.items()
-    }
+def _print(medians: dict[str, Seconds]) -> None:
     first = next(iter(medians.values()))
-    for name, (wall, cpu) in medians.items():
+    for name, seconds in medians.items():
         print(
-            f"{name:<48}{wall:8.1f} s{cpu:8.1f} s CPU"
-            f"   x {wall / first[0]:.2f} by the clock, x {cpu / first[1]:.2f} of the CPU",
+            f"{name:<40}{seconds.wall:8.1f} s{seconds.cpu:8.1f} s CPU   "
+            f"x {seconds.wall / first.wall:.2f} by the clock, "
+            f"x {seconds.cpu / first.cpu:.2f} of the CPU",
             flush=True,
         )
 
@@ -139,34 +127,22 @@ def _until_step(command: list[str], cache: pathlib.Path) -> Seconds:
     for line in process.stderr:
         said.append(line)
         if line.startswith("step "):
-            seconds = time.monotonic() - start, _cpu_seconds(process.pid)
+            seconds = Seconds(time.monotonic() - start, turns.cpu_seconds(process.pid))
             process.send_signal(signal.SIGINT)
             process.communicate()
             return seconds
     raise SystemExit("".join(["It ended before its first row.\n", *said[-20:]]))
 
 
-def _cpu_seconds(pid: int) -> float:
-    """Of a process that still runs."""
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _compiled(names: list[str], repeats: int) -> dict[str, list[Seconds]]:
+def _compiled(names: list[str], repeats: int) -> dict[str, Seconds]:
     """Compiles the steps, in a process of its own."""
     jax.config.update("jax_compilation_cache_dir", None)
     steps = {name: Step(config_of(name)) for name in names}
-
-    def compile_one(step: Step) -> Seconds:
-        start, used = time.monotonic(), time.process_time()
-        step.lowered.compile()
-        return time.monotonic() - start, time.process_time() - used
-
     calls = {
-        f"compiling the step of {name}": lambda step=step: compile_one(step)
+        f"compiling the step of {name}": lambda step=step: turns.timed(step.lowered.compile)
         for name, step in steps.items()
     }
-    return in_turns(calls, repeats)
+    return turns.in_turns(calls, repeats)
 
 
 def _machine() -> str:

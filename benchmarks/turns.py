@@ -1,0 +1,55 @@
+"""Peers that take turns in one run, so that a machine that slows down slows all of them."""
+
+import dataclasses
+import multiprocessing
+import os
+import pathlib
+import statistics
+import time
+from collections.abc import Callable
+
+
+@dataclasses.dataclass(frozen=True)
+class Seconds:
+    """How long something took.
+
+    Attributes:
+      wall: by the clock.
+      cpu: of the CPU, of all threads, and of the processes that it has started and that still run.
+    """
+
+    wall: float
+    cpu: float
+
+
+def timed(work: Callable[[], object]) -> Seconds:
+    """Calls `work` once."""
+    wall, cpu = time.monotonic(), _cpu()
+    work()
+    return Seconds(time.monotonic() - wall, _cpu() - cpu)
+
+
+def in_turns(calls: dict[str, Callable[[], Seconds]], repeats: int) -> dict[str, Seconds]:
+    """The medians of what each call says it took."""
+    found: dict[str, list[Seconds]] = {name: [] for name in calls}
+    for _ in range(repeats):
+        for name, call in calls.items():
+            found[name].append(call())
+    return {
+        name: Seconds(
+            statistics.median(one.wall for one in values),
+            statistics.median(one.cpu for one in values),
+        )
+        for name, values in found.items()
+    }
+
+
+def cpu_seconds(pid: int) -> float:
+    """Of another process, which still runs; on Linux."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _cpu() -> float:
+    children = (child.pid for child in multiprocessing.active_children())
+    return time.process_time() + sum(cpu_seconds(pid) for pid in children if pid)
