@@ -22,7 +22,7 @@ from dtc_jax.imaging import lesions, volume
 from dtc_jax.imaging.lungs import lung_field
 from dtc_jax.imaging.volume import Volume
 
-_SCANS = (
+SCANS = (
     "chest_ct/ACRIN-NSCLC-042_half",
     "chest_ct/LIDC-IDRI-0063",
     "chest_ct/Lung_Dx-A0001",
@@ -71,7 +71,7 @@ def main() -> None:
         return
     folder = pathlib.Path(os.environ["DTC_JAX_DATA"])
     boxes = pd.read_csv(folder / "chest_ct" / "boxes.csv")
-    for scan in _SCANS:
+    for scan in SCANS:
         image = volume.read_image(folder / f"{scan}_ct.nii.gz")
         start = time.process_time()
         field = lung_field(image).array
