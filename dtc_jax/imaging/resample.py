@@ -81,15 +81,48 @@ def onto(volume: Volume, grid: Volume) -> Volume:
     Returns:
       float32, or bool for a mask, cut at one half. # [Z, Y, X] as `grid`
     """
-    sampled = ndimage.affine_transform(
-        volume.array.astype(np.float32),
-        grid.spacing_mm / volume.spacing_mm,
-        volume.index(grid.world(np.zeros(3))),
-        output_shape=grid.shape,
-        order=1,
-        mode="nearest",
-    )
-    return Volume(sampled >= 0.5 if volume.array.dtype == bool else sampled, grid.affine)
+    step, origin = grid.spacing_mm / volume.spacing_mm, volume.index(grid.world(np.zeros(3)))
+
+    def sampled(start: np.ndarray, stop: np.ndarray) -> np.ndarray:
+        return ndimage.affine_transform(
+            volume.array.astype(np.float32),
+            step,
+            origin + step * start,
+            output_shape=tuple(stop - start),
+            order=1,
+            mode="nearest",
+        )
+
+    if volume.array.dtype != bool:
+        return Volume(sampled(np.zeros(3, int), np.array(grid.shape)), grid.affine)
+    mask = np.zeros(grid.shape, bool)
+    start, stop = _reached(volume.array, step, origin, grid.shape)
+    if (stop > start).all():
+        inside = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+        mask[inside] = sampled(start, stop) >= 0.5
+    return Volume(mask, grid.affine)
+
+
+def _reached(
+    mask: np.ndarray, step: np.ndarray, origin: np.ndarray, shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The range of new voxels that the box of a mask reaches: elsewhere there is none. # [3], [3]
+
+    Args:
+      mask: bool [Z, Y, X].
+      step: old voxels a new one. # [3]
+      origin: of the new grid, among the old voxels. # [3]
+      shape: of the new grid.
+    """
+    (box,) = ndimage.find_objects(mask.view(np.uint8), 1)
+    if box is None:
+        return np.zeros(3, int), np.zeros(3, int)
+    ends = list(zip(box, mask.shape, strict=True))  # beyond the outermost voxels, they go on
+    low = np.array([side.start - 1 if side.start else -np.inf for side, _ in ends])
+    high = np.array([side.stop if side.stop < n else np.inf for side, n in ends])
+    start = np.clip(np.ceil((low - origin) / step), 0, shape).astype(int)
+    stop = np.clip(np.floor((high - origin) / step) + 1, start, shape).astype(int)
+    return start, stop
 
 
 def _grid(volume: Volume, spacing_mm: float) -> tuple[tuple[int, ...], np.ndarray, np.ndarray]:
