@@ -21,7 +21,7 @@ from dtc_jax.models import planes, winograd
 
 Form = Literal["auto", "native", "planes", "patches", "winograd"]
 
-_WINOGRAD_CHANNELS = 16  # with fewer, its sums cost what its products save
+_WINOGRAD_CHANNELS = 8  # with fewer, its sums cost what its products save
 _WINOGRAD_DEPTH = winograd.TILE - 1  # with less, the tile is mostly padding
 
 
