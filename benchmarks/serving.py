@@ -58,7 +58,7 @@ def main() -> None:
                 arrays = _arrays(one, batch)
                 answers = {kind: call(arrays) for kind, call in calls.items()}
                 prepared.append((name, batch, arrays, calls, answers))
-        print(f"\n{_machine()}; medians of {flags.repeats}", flush=True)
+        print(f"\n{machine()}; medians of {flags.repeats}", flush=True)
         for name, batch, arrays, calls, answers in prepared:
             for kind, (wall, cpu, least) in _seconds(calls, arrays, flags.repeats).items():
                 away = abs(answers[kind] - answers["jax"]).max()
@@ -149,7 +149,7 @@ def _seconds(
     }
 
 
-def _machine() -> str:
+def machine() -> str:
     """CPU, Python and the versions of the libraries that are there."""
     cpu = platform.processor() or platform.machine()
     info = pathlib.Path("/proc/cpuinfo")

@@ -1,0 +1,212 @@
+"""A training step beside PyTorch's, in one run: both networks, the paper's width and small ones.
+
+    python -m benchmarks.training [--cases=senet,senet:lidc] [--repeats=7] [--peers=eager,compile]
+
+The same networks, from `benchmarks.pytorch_networks`, on the same random crops: forward,
+cross-entropy, backward and AdamW, in float32. Ours is timed twice, as the network alone and as the
+whole step of a training with its augmentation; PyTorch's is the network alone, in the layout that
+is fastest there (channels_last_3d), eagerly and compiled. They take turns, each in a process of its
+own, since PyTorch's threads go on turning for a while and would take a core from what comes next.
+Where PyTorch is not installed there is no peer.
+"""
+
+import argparse
+import dataclasses
+import importlib.util
+import multiprocessing
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import optax
+
+from benchmarks import turns
+from benchmarks.serving import machine
+from configs import senet, vnet
+from dtc_jax.tasks import classification, registry, segmentation
+from dtc_jax.training import optimizer, parallel, state, steps
+
+Step = Callable[[], Any]
+# Name -> config, examples a step. Of the two networks of 'senet:lidc' it is the near one.
+_CASES: dict[str, tuple[Callable[[], ml_collections.ConfigDict], int]] = {
+    "senet:demo": (lambda: senet.get_config("demo"), 16),
+    "senet:lidc": (lambda: _near(senet.get_config("lidc")), 16),
+    "senet": (lambda: senet.get_config(), 2),
+    "vnet:demo": (lambda: vnet.get_config("demo"), 8),
+    "vnet": (lambda: vnet.get_config(), 2),
+}
+_PAUSE_S = 0.3  # between turns: the other's threads come to rest
+
+
+def main() -> None:
+    """Prints a row for each step: its medians, and PyTorch's best time by its own."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", default=",".join(_CASES))
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--peers", default="eager,compile")
+    flags = parser.parse_args()
+    kinds = ["the network", "with augmentation"]
+    if importlib.util.find_spec("torch") is not None:
+        kinds += [f"PyTorch, {peer}" for peer in flags.peers.split(",") if peer]
+    print(f"{machine()}; medians of {flags.repeats}\n")
+    print("| network | batch | step | first call, s | s | CPU s | ratio |\n" + "|---" * 7 + "|")
+    for case in flags.cases.split(","):
+        _compare(case, kinds, flags.repeats)
+
+
+def _compare(case: str, kinds: list[str], repeats: int) -> None:
+    steps_ = {kind: _Elsewhere(case, kind) for kind in kinds}
+    medians = turns.in_turns(dict(steps_.items()), repeats)
+    best = min((m.wall for kind, m in medians.items() if "PyTorch" in kind), default=np.nan)
+    for kind, median in medians.items():
+        print(
+            f"| {case} | {_CASES[case][1]} | {kind} | {steps_[kind].first:.1f} |"
+            f" {median.wall:.3f} | {median.cpu:.3f} | {best / median.wall:.2f} |",
+            flush=True,
+        )
+        steps_[kind].stop()
+
+
+class _Elsewhere:
+    """A step in a process of its own; calling it says how long it took there."""
+
+    def __init__(self, case: str, kind: str):
+        self._here, there = multiprocessing.Pipe()
+        context = multiprocessing.get_context("spawn")
+        self._process = context.Process(target=_serve, args=(there, case, kind), daemon=True)
+        self._process.start()
+        there.close()
+        self.first: float = self._here.recv()
+
+    def __call__(self) -> turns.Seconds:
+        time.sleep(_PAUSE_S)
+        self._here.send(True)
+        return turns.Seconds(*self._here.recv())
+
+    def stop(self) -> None:
+        self._here.send(False)
+        self._process.join()
+
+
+def _serve(connection: Connection, case: str, kind: str) -> None:
+    make, rows = _CASES[case]
+    config = make().unlock()
+    start = time.monotonic()
+    if kind == "the network":
+        call = _network(config, rows)
+    elif kind == "with augmentation":
+        call = _training(config, rows)
+    else:
+        call = _peer(config, rows, kind.removeprefix("PyTorch, "))
+    call()
+    connection.send(time.monotonic() - start)
+    while connection.recv():
+        connection.send(dataclasses.astuple(turns.timed(call)))
+
+
+def _near(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    config.unlock().update(dict(config.candidates.near))
+    config.loss.auxiliary = {}
+    return config
+
+
+def _crops(config: ml_collections.ConfigDict, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """What the network sees, [B, D, H, W, C], and what it is to say: [B] or [B, D, H, W]."""
+    rng = np.random.default_rng(0)
+    channels = 2 if config.preprocess.get("mask") == "channel" else 1
+    sides = [round(mm / config.preprocess.spacing_mm) for mm in config.preprocess.crop_mm]
+    x = rng.random((rows, *sides, channels), np.float32)
+    shape = x.shape[:-1] if config.task == "segmentation" else (rows,)
+    return x, (rng.random(shape) > 0.5).astype(np.float32)
+
+
+def _network(config: ml_collections.ConfigDict, rows: int) -> Step:
+    """Forward, cross-entropy, backward and AdamW."""
+    task = segmentation if config.task == "segmentation" else classification
+    network = task.make_network(config)
+    x, target = map(jnp.asarray, _crops(config, rows))
+    adam = optax.adamw(1e-3)
+    init = jax.jit(lambda x: network.init(jax.random.key(0), x, train=False))
+    variables = init(x)
+    params, stats = variables["params"], variables["batch_stats"]
+    keys = {"keys": jax.random.split(jax.random.key(1), rows)}  # of dropout
+    seen_by = {} if config.task == "segmentation" else keys
+
+    def step(params: Any, stats: Any, moments: Any) -> Any:
+        def loss(params: Any) -> tuple[jax.Array, Any]:
+            seen = {"params": params, "batch_stats": stats}
+            logits, new = network.apply(seen, x, train=True, mutable=["batch_stats"], **seen_by)
+            return optax.sigmoid_binary_cross_entropy(logits, target).mean(), new["batch_stats"]
+
+        grads, stats_ = jax.grad(loss, has_aux=True)(params)
+        updates, moments = adam.update(grads, moments, params)
+        return optax.apply_updates(params, updates), stats_, moments
+
+    options = {"xla_disable_hlo_passes": "cse_barrier_expander"}  # as `parallel` does on a CPU
+    compiled = jax.jit(step, donate_argnums=(0, 1, 2), compiler_options=options)
+    held = [params, stats, adam.init(params)]
+
+    def call() -> None:
+        held[:] = jax.block_until_ready(compiled(*held))
+
+    return call
+
+
+def _training(config: ml_collections.ConfigDict, rows: int) -> Step:
+    """The step of a training, from stored records: augmentation, loss, the figures of a row."""
+    task = registry.of(config).make_task(config)
+    adam = optimizer.make_optimizer(config.optimizer, total_steps=1000)
+    how = parallel.make("jit", jax.devices()[:1])
+    rng, size = np.random.default_rng(0), tuple(config.data.size_mm)
+    batch = how.shard(
+        {
+            "image": rng.integers(-1000, 400, (rows, *size)).astype(np.int16),
+            "mask": np.ones((rows, *size), np.uint8),
+            "extent": np.tile(np.array([[0, n] for n in size], np.int32), (rows, 1, 1)),
+            "label": np.arange(rows, dtype=np.float32) % 2,
+            "weight": np.ones(rows, np.float32),
+            "index": np.arange(rows, dtype=np.int32),
+            "valid": np.ones(rows, np.float32),
+        }
+    )
+    run = how.compile_train(
+        steps.make_train_step(task, adam, seed=0, ema_decay=config.train.ema_decay)
+    )
+    create = jax.jit(lambda: state.create(task, adam, seed=0, ema=config.train.ema_decay > 0))
+    held = [how.place(create())]
+
+    def call() -> None:
+        held[0], figures = run(held[0], batch)
+        jax.block_until_ready(figures)
+
+    return call
+
+
+def _peer(config: ml_collections.ConfigDict, rows: int, kind: str) -> Step:
+    """The same in PyTorch; `kind` is 'eager' or 'compile'."""
+    import torch
+
+    from benchmarks import pytorch_networks
+
+    x, target = (torch.from_numpy(array) for array in _crops(config, rows))
+    x = torch.movedim(x, -1, 1).contiguous(memory_format=torch.channels_last_3d)
+    network = pytorch_networks.make(config, x.shape[1]).to(memory_format=torch.channels_last_3d)
+    adam = torch.optim.AdamW(network.parameters(), lr=1e-3)
+    forward = torch.compile(network) if kind == "compile" else network
+
+    def call() -> None:
+        adam.zero_grad()
+        logits = forward(x)
+        torch.nn.functional.binary_cross_entropy_with_logits(logits, target).backward()
+        adam.step()
+
+    return call
+
+
+if __name__ == "__main__":
+    main()
