@@ -42,6 +42,12 @@ def _about(folder: pathlib.Path) -> dict[str, Any]:
     return dict(storage.read_json(folder / "fingerprint.json"))
 
 
+def about(config: ml_collections.ConfigDict) -> list[str]:
+    """What the lesions and classes are, as `config.data.about` says: the first of the notes."""
+    text = config.data.get("about", "")  # older runs have no such field
+    return [text] if text else []
+
+
 def build_notes(folder: pathlib.Path) -> list[str]:
     """What a reader has to know of the HU in a built dataset; also printed to stderr."""
     notes = list(_about(folder).get("notes", []))  # an older build has none

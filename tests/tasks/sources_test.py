@@ -77,7 +77,9 @@ def test_scans_without_a_lesion_are_counted_and_no_part_of_a_classifiers_data(st
     pd.concat([whole, pd.DataFrame([healthy])]).to_csv(path, index=False)
     found = senet.get_config("demo")
     found.data.update(source="manifest", manifest=str(path), folder=str(tmp_path))
+    found.data.about = "Not what the study is about."
     loaded = classification.load(found)
+    assert loaded.notes[0] == "Not what the study is about."  # before all else, also on the page
     assert len(loaded.table) == len(whole) - 1  # one has no label
     assert "h" not in set(loaded.table.patient_id)
     assert "scans without a lesion, of no use to a classifier: 1" in loaded.notes

@@ -45,10 +45,12 @@ def test_a_patient_on_two_sides_is_refused_and_a_blank_is_none(config, cubes, ki
 def test_patients_left_out_are_nowhere(config):
     whole = patch_data.load(config)
     config.data.exclude_patients = ("p03", "p11")
+    config.data.about = "Not what the study is about."
     data = patch_data.load(config)
     assert data.fingerprint == whole.fingerprint
     assert set(whole.table.patient_id) - set(data.table.patient_id) == {"p03", "p11"}
-    assert "2" in data.notes[0]
+    assert data.notes[0] == config.data.about
+    assert "2" in data.notes[1]
     assert data.table.lesion_id.tolist() == data.records.lesion_ids[data.table.position].tolist()
     config.data.exclude_patients = ("p99",)
     with pytest.raises(UsageError, match="1 patients who are not in the data"):
