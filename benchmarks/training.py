@@ -25,21 +25,13 @@ import ml_collections
 import numpy as np
 import optax
 
-from benchmarks import turns
+from benchmarks import noise_step, turns
 from benchmarks.serving import machine
-from configs import senet, vnet
-from dtc_jax.tasks import classification, registry, segmentation
-from dtc_jax.training import optimizer, parallel, state, steps
+from dtc_jax.tasks import classification, segmentation
 
 Step = Callable[[], Any]
-# Name -> config, examples a step. Of the two networks of 'senet:lidc' it is the near one.
-_CASES: dict[str, tuple[Callable[[], ml_collections.ConfigDict], int]] = {
-    "senet:demo": (lambda: senet.get_config("demo"), 16),
-    "senet:lidc": (lambda: _near(senet.get_config("lidc")), 16),
-    "senet": (lambda: senet.get_config(), 2),
-    "vnet:demo": (lambda: vnet.get_config("demo"), 8),
-    "vnet": (lambda: vnet.get_config(), 2),
-}
+# Config -> examples a step. Of the two networks of 'senet:lidc' it is the near one.
+_CASES = {"senet:demo": 16, "senet:lidc": 16, "senet": 2, "vnet:demo": 8, "vnet": 2}
 _PAUSE_S = 0.3  # between turns: the other's threads come to rest
 
 
@@ -65,7 +57,7 @@ def _compare(case: str, kinds: list[str], repeats: int) -> None:
     best = min((m.wall for kind, m in medians.items() if "PyTorch" in kind), default=np.nan)
     for kind, median in medians.items():
         print(
-            f"| {case} | {_CASES[case][1]} | {kind} | {steps_[kind].first:.1f} |"
+            f"| {case} | {_CASES[case]} | {kind} | {steps_[kind].first:.1f} |"
             f" {median.wall:.3f} | {median.cpu:.3f} | {best / median.wall:.2f} |",
             flush=True,
         )
@@ -94,8 +86,10 @@ class _Elsewhere:
 
 
 def _serve(connection: Connection, case: str, kind: str) -> None:
-    make, rows = _CASES[case]
-    config = make().unlock()
+    config, rows = noise_step.config_of(case).unlock(), _CASES[case]
+    if config.candidates:
+        config.update(dict(config.candidates.near))
+        config.loss.auxiliary = {}
     start = time.monotonic()
     if kind == "the network":
         call = _network(config, rows)
@@ -107,12 +101,6 @@ def _serve(connection: Connection, case: str, kind: str) -> None:
     connection.send(time.monotonic() - start)
     while connection.recv():
         connection.send(dataclasses.astuple(turns.timed(call)))
-
-
-def _near(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    config.unlock().update(dict(config.candidates.near))
-    config.loss.auxiliary = {}
-    return config
 
 
 def _crops(config: ml_collections.ConfigDict, rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -159,26 +147,10 @@ def _network(config: ml_collections.ConfigDict, rows: int) -> Step:
 
 def _training(config: ml_collections.ConfigDict, rows: int) -> Step:
     """The step of a training, from stored records: augmentation, loss, the figures of a row."""
-    task = registry.of(config).make_task(config)
-    adam = optimizer.make_optimizer(config.optimizer, total_steps=1000)
-    how = parallel.make("jit", jax.devices()[:1])
-    rng, size = np.random.default_rng(0), tuple(config.data.size_mm)
-    batch = how.shard(
-        {
-            "image": rng.integers(-1000, 400, (rows, *size)).astype(np.int16),
-            "mask": np.ones((rows, *size), np.uint8),
-            "extent": np.tile(np.array([[0, n] for n in size], np.int32), (rows, 1, 1)),
-            "label": np.arange(rows, dtype=np.float32) % 2,
-            "weight": np.ones(rows, np.float32),
-            "index": np.arange(rows, dtype=np.int32),
-            "valid": np.ones(rows, np.float32),
-        }
-    )
-    run = how.compile_train(
-        steps.make_train_step(task, adam, seed=0, ema_decay=config.train.ema_decay)
-    )
-    create = jax.jit(lambda: state.create(task, adam, seed=0, ema=config.train.ema_decay > 0))
-    held = [how.place(create())]
+    config.train.batch_size = rows
+    step = noise_step.Step(config)
+    run, batch = step.lowered.compile(), step.placed(step.batch())
+    held = [step.state()]
 
     def call() -> None:
         held[0], figures = run(held[0], batch)
