@@ -6,9 +6,14 @@ By default a drawn chest of 300 x 512 x 512 voxels of 1.0 x 0.7 x 0.7 mm and a s
 SE V-Net. Each stage is timed as `inference.segment` runs it; peak memory is that of the process
 up to the end of the stage. The plain loop sends one window at a time through the same network,
 blends on the host and knows nothing of the lungs: it is run for 20 windows and extrapolated.
+
+Where MONAI and PyTorch are installed, a block of 160 x 160 x 160 voxels is segmented beside MONAI's
+`sliding_window_inference`, all of it by both: the same windows, overlap, weights, batch and network
+(its weights are as random as ours). They take turns; medians of `--repeats`.
 """
 
 import argparse
+import importlib.util
 import resource
 import time
 from collections.abc import Callable
@@ -18,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks import turns
 from dtc_jax.imaging import instances
 from dtc_jax.imaging.grid import to_grid
 from dtc_jax.imaging.lungs import lung_field
@@ -30,6 +36,7 @@ from dtc_jax.networks.stitching import DeviceSums
 
 _SPACING_MM = (1.0, 0.7, 0.7)
 _PLAIN_WINDOWS = 20
+_BLOCK = 160  # voxels a side, of what is segmented beside MONAI
 
 
 def _chest(shape: list[int]) -> Volume:
@@ -69,6 +76,50 @@ def _plain(predict: Callable, image: np.ndarray, spec: windows_lib.SlidingWindow
     return (time.monotonic() - start) / _PLAIN_WINDOWS
 
 
+def _beside_monai(
+    predict: Callable, image: np.ndarray, spec: windows_lib.SlidingWindow, flags: argparse.Namespace
+) -> None:
+    """Prints a row each: the medians of ours and of MONAI's."""
+    import torch
+
+    from benchmarks import pytorch_networks
+
+    monai = importlib.import_module("monai")  # no dependency: who asks for the peer has it
+    sliding_window_inference = importlib.import_module("monai.inferers").sliding_window_inference
+    block = image[tuple(slice(_BLOCK) for _ in image.shape)]
+    everywhere = np.ones(block.shape, bool)
+    widths = tuple(flags.widths)
+    network = pytorch_networks.VNet(widths, (1,) * len(widths), kernel_size=3).eval()
+    network = network.to(memory_format=torch.channels_last_3d)
+    values = torch.from_numpy((block.astype(np.float32) + 1000) / 1400).clip(0, 1)[None, None]
+
+    def by_monai() -> None:
+        with torch.inference_mode():
+            sliding_window_inference(
+                values,
+                spec.window,
+                sw_batch_size=spec.batch,
+                predictor=lambda x: network(x)[:, None].sigmoid(),
+                overlap=spec.overlap,
+                mode="gaussian",
+            )
+
+    def ours() -> None:
+        windows_lib.sliding_window(predict, block, spec, everywhere, DeviceSums)
+
+    calls = {"ours": ours, f"MONAI {monai.__version__}": by_monai}
+    for call in calls.values():
+        call()  # compiles
+    print(f"{block.shape} voxels, PyTorch {torch.__version__}; medians of {flags.repeats}")
+    by_name = {name: lambda call=call: turns.timed(call) for name, call in calls.items()}
+    medians = turns.in_turns(by_name, flags.repeats)
+    for name, median in medians.items():
+        ratio = medians["ours"].wall / median.wall
+        print(
+            f"{name:<28}{median.wall:8.1f} s   {median.cpu:8.1f} s CPU   our time / its {ratio:.2f}"
+        )
+
+
 def main() -> None:
     """Parses the flags, runs, prints."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -76,6 +127,7 @@ def main() -> None:
     parser.add_argument("--window", type=int, default=64)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--widths", type=int, nargs="+", default=[4, 8])
+    parser.add_argument("--repeats", type=int, default=5)
     flags = parser.parse_args()
 
     spec = windows_lib.SlidingWindow((flags.window,) * 3, batch=flags.batch)
@@ -108,6 +160,8 @@ def main() -> None:
     print(
         f"plain loop: {seconds:.2f} s a window, {everywhere} windows: {seconds * everywhere:.0f} s"
     )
+    if all(importlib.util.find_spec(name) for name in ("monai", "torch")):
+        _beside_monai(predict, seen.array, spec, flags)
 
 
 if __name__ == "__main__":
