@@ -9,7 +9,7 @@ BIN := .venv/bin
 TORCH ?= torch==2.13.0
 OF_SERVER := tests/serving/server_test.py tests/export/triton_test.py
 BUILDIFIER := @bazel/buildifier@8.2.1
-# Those that need nothing but the project; the others take data or a run, see their docstrings.
+# Short ones that need no peer; the others are described in their docstrings.
 BENCHMARKS := auc_speed conv3d coverage onnx_conv3d sliding_window
 CODE := dtc_jax datasets configs launch.py
 

@@ -183,19 +183,21 @@ def _run(argv: list[str], program: Sequence[str]) -> None:
     # After the flags: JAX takes seconds to import. Looking for garbage, of which there is none,
     # would add a quarter, and later each look would go through all that was imported.
     gc.disable()
-    from dtc_jax.runs import (
-        audit,
-        evaluate,
-        export,
-        leakage,
-        pipeline,
-        report,
-        sweep,
-        train,
-    )
-
-    gc.enable()
-    gc.freeze()
+    try:
+        from dtc_jax.runs import (
+            audit,
+            evaluate,
+            export,
+            leakage,
+            pipeline,
+            report,
+            sweep,
+            train,
+        )
+    finally:
+        gc.enable()
+    if not gc.get_freeze_count():
+        gc.freeze()
     if _MODE.value == "train":
         home = _WORKDIR.value or f"runs/{config_name(argv)}"
         train.run(_CONFIG.value, home, sweep.callback(_RUNGS.value, home))

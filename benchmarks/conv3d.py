@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from dtc_jax.models import conv
+from dtc_jax.training import parallel
 
 # [B, D, H, W, C] and filters: the stages of SE-Net at the paper's width and at width 16.
 CASES = (
@@ -26,6 +27,7 @@ CASES = (
     ((16, 16, 16, 16, 16), 16),
     ((16, 8, 8, 8, 32), 32),
     ((16, 4, 4, 4, 64), 64),
+    ((16, 2, 2, 2, 64), 128),  # a plane smaller than the kernel
 )
 
 
@@ -65,7 +67,8 @@ def _jax(shape: tuple[int, ...], filters: int, form: conv.Form) -> Callable[[], 
     def loss(x: jax.Array, kernel: jax.Array) -> jax.Array:
         return (conv.conv3d(x, kernel, 1, form) ** 2).sum()
 
-    step = jax.jit(jax.grad(loss, argnums=(0, 1)))
+    options = parallel.KEEP_BARRIERS if jax.default_backend() == "cpu" else None  # as a training
+    step = jax.jit(jax.grad(loss, argnums=(0, 1)), compiler_options=options)
     jax.block_until_ready(step(x, kernel))
     return lambda: jax.block_until_ready(step(x, kernel))
 

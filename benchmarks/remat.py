@@ -16,46 +16,24 @@ from typing import Any
 import jax
 import numpy as np
 
-from configs import senet, vnet
-from dtc_jax.tasks import registry
-from dtc_jax.training import optimizer, parallel, state, steps
+from benchmarks import noise_step
 
 _SMALL = {"senet": {"width": 16}, "vnet": {"widths": (8, 16, 32), "convolutions": (1, 2, 2)}}
 _ROWS, _REPEATS = 4, 5
 
 
-def _batch(size: tuple[int, ...]) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    return {
-        "image": rng.integers(-1000, 400, (_ROWS, *size)).astype(np.int16),
-        "mask": np.ones((_ROWS, *size), np.uint8),
-        "extent": np.tile(np.array([[0, n] for n in size], np.int32), (_ROWS, 1, 1)),
-        "label": np.arange(_ROWS, dtype=np.float32) % 2,
-        "weight": np.ones(_ROWS, np.float32),
-        "index": np.arange(_ROWS, dtype=np.int32),
-        "valid": np.ones(_ROWS, np.float32),
-    }
-
-
 def _step(name: str, remat: bool, full: bool) -> tuple[Callable[[], Any], float]:
     """Runs a training step; and the MiB that it needs."""
-    config = {"senet": senet, "vnet": vnet}[name].get_config("" if full else "demo").unlock()
+    config = noise_step.config_of(name if full else f"{name}:demo").unlock()
     config.model.remat = remat
+    config.train.batch_size = _ROWS
     if not full:
         config.model.update(_SMALL[name])
-    task = registry.of(config).make_task(config)
-    adam = optimizer.make_optimizer(config.optimizer, total_steps=10)
-    how = parallel.make("jit", jax.devices()[:1])
-    create = jax.jit(lambda: state.create(task, adam, seed=0, ema=False))
-    batch = how.shard(_batch(tuple(config.data.size_mm)))
-    compiled = (
-        how.compile_train(steps.make_train_step(task, adam, seed=0))
-        .lower(how.place(create()), batch)
-        .compile()
-    )
+    step = noise_step.Step(config)
+    compiled, batch = step.lowered.compile(), step.placed(step.batch())
     memory = compiled.memory_analysis().temp_size_in_bytes / 2**20
     # The state is donated, so each step gets a new one.
-    return lambda: jax.block_until_ready(compiled(how.place(create()), batch)), memory
+    return lambda: jax.block_until_ready(compiled(step.state(), batch)), memory
 
 
 def main() -> None:

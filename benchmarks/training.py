@@ -1,4 +1,4 @@
-"""A training step beside PyTorch's, in one run: both networks, the paper's width and small ones.
+"""A training step on a CPU beside PyTorch's, in one run: both networks, paper's width and small.
 
     python -m benchmarks.training [--cases=senet,senet:lidc] [--repeats=7] [--peers=eager,compile]
 
@@ -14,6 +14,7 @@ import argparse
 import dataclasses
 import importlib.util
 import multiprocessing
+import os
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -28,6 +29,7 @@ import optax
 from benchmarks import noise_step, turns
 from benchmarks.serving import machine
 from dtc_jax.tasks import classification, segmentation
+from dtc_jax.training import parallel
 
 Step = Callable[[], Any]
 # Config -> examples a step. Of the two networks of 'senet:lidc' it is the near one.
@@ -42,6 +44,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--peers", default="eager,compile")
     flags = parser.parse_args()
+    os.environ["JAX_PLATFORMS"] = "cpu"  # of the processes; on a GPU: benchmarks.accelerator
     kinds = ["the network", "with augmentation"]
     if importlib.util.find_spec("torch") is not None:
         kinds += [f"PyTorch, {peer}" for peer in flags.peers.split(",") if peer]
@@ -135,8 +138,7 @@ def _network(config: ml_collections.ConfigDict, rows: int) -> Step:
         updates, moments = adam.update(grads, moments, params)
         return optax.apply_updates(params, updates), stats_, moments
 
-    options = {"xla_disable_hlo_passes": "cse_barrier_expander"}  # as `parallel` does on a CPU
-    compiled = jax.jit(step, donate_argnums=(0, 1, 2), compiler_options=options)
+    compiled = jax.jit(step, donate_argnums=(0, 1, 2), compiler_options=parallel.KEEP_BARRIERS)
     held = [params, stats, adam.init(params)]
 
     def call() -> None:

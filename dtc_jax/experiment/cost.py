@@ -131,7 +131,7 @@ def forward_flops(config: ml_collections.ConfigDict) -> tuple[float, float]:
     network = task.make_network(config)
     specs = task.make_preprocess(config), task.make_predict_preprocess(config)
     flops = {}
-    for spec in dict.fromkeys(specs):  # of a classifier there is one, and tracing takes a second
+    for spec in dict.fromkeys(specs):  # a classifier has only one, and tracing takes a second
         x = jax.ShapeDtypeStruct((1, *spec.shape, spec.channels), np.float32)
         variables = jax.eval_shape(lambda x: network.init(jax.random.key(0), x, train=False), x)
         forward = jax.jit(lambda v, x: network.apply(v, x, train=False)).lower(variables, x)

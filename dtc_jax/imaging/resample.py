@@ -106,7 +106,7 @@ def onto(volume: Volume, grid: Volume) -> Volume:
 def _reached(
     mask: np.ndarray, step: np.ndarray, origin: np.ndarray, shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The range of new voxels that the box of a mask reaches: elsewhere there is none. # [3], [3]
+    """The range of new voxels that the box of a mask reaches: all others are False. # [3], [3]
 
     Args:
       mask: bool [Z, Y, X].

@@ -22,12 +22,13 @@ from dtc_jax.models import planes, winograd
 Form = Literal["auto", "native", "planes", "patches", "winograd"]
 
 _WINOGRAD_CHANNELS = 8  # with fewer, its sums cost what its products save
+_PATCHES_SIDE = 16  # voxels: they take 27 times the memory of the image or more
 _WINOGRAD_DEPTH = winograd.TILE - 1  # with less, the tile is mostly padding
 
 
 def cpu_form(x: jax.Array, kernel: jax.Array, stride: int) -> Form:
     """What is fastest on a CPU, forward and backward: 'planes', 'patches' or 'winograd'."""
-    if stride == 1 and min(x.shape[2:4]) < max(kernel.shape[1:3]):
+    if stride == 1 and min(x.shape[2:4]) < kernel.shape[1] and max(x.shape[1:4]) <= _PATCHES_SIDE:
         return "patches"
     wide = min(kernel.shape[3:]) >= _WINOGRAD_CHANNELS
     precise = x.dtype == jnp.float32
@@ -41,7 +42,7 @@ def conv3d(x: jax.Array, kernel: jax.Array, stride: int = 1, form: Form = "auto"
     """'SAME' 3-D convolution.
 
     In the forms for a CPU, what is made of x is computed again for the gradient rather than kept:
-    that takes little time, and x is a third of it or less.
+    that is cheap, and x takes a third of the memory or less.
 
     Args:
       x: [B, D, H, W, C].

@@ -18,8 +18,8 @@ def conv2d(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     """2-D convolution, stride 1, fused with nothing before or after it.
 
     Its gradient turns `x` and the cotangent around in memory. Fused with the sums that make them,
-    that takes longer than the convolution itself; by barriers (which a training step keeps, see
-    `training.parallel`) the sums come first, and the turning is a plain copy.
+    that takes longer than the convolution itself; by barriers (which a training step under jit
+    keeps, see `training.parallel`) the sums come first, and the turning is a plain copy.
 
     Args:
       x: [N, H, W, C].

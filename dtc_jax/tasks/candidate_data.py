@@ -65,7 +65,7 @@ def load(config: ml_collections.ConfigDict) -> Data:
         columns=["score", "is_false", *(c for c in stored if c in table and c != "lesion_id")]
     )
     joined = table.merge(stored, on="lesion_id", validate="one_to_one")
-    return Data(joined, Records(built, cache=config.data.cache), [], sources.about(config))
+    return Data(joined, Records(built, cache=config.data.cache), [], sources.about_lesions(config))
 
 
 def _read(folder: pathlib.Path, name: str) -> pd.DataFrame:

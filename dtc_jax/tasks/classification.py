@@ -74,7 +74,7 @@ def load(config: ml_collections.ConfigDict) -> Data:
         table, flow = chosen.table, chosen.flow
     else:
         raise unknown_choice("config.data.source", config.data.source, _SOURCES)
-    notes = [*sources.about(config), *notes]
+    notes = [*sources.about_lesions(config), *notes]
     return Data(_join(table, stored), Records(built, cache=config.data.cache), flow, notes)
 
 

@@ -75,7 +75,9 @@ def load(config: ml_collections.ConfigDict) -> Data:
     kept = kept.assign(
         label=(kept.volume_mm3 > 0).astype(int), stratum=kept.patient_id.isin(large).astype(int)
     )
-    return Data(kept, Records(built, cache=fields.cache), [], [*sources.about(config), *notes])
+    return Data(
+        kept, Records(built, cache=fields.cache), [], [*sources.about_lesions(config), *notes]
+    )
 
 
 def make_params(config: ml_collections.ConfigDict) -> PatchParams:

@@ -34,15 +34,15 @@ class Data:
     @property
     def fingerprint(self) -> str:
         """Of the stored records: their contents, ids and build parameters."""
-        return str(_about(self.records.folder)["fingerprint"])
+        return str(_build_record(self.records.folder)["fingerprint"])
 
 
-def _about(folder: pathlib.Path) -> dict[str, Any]:
+def _build_record(folder: pathlib.Path) -> dict[str, Any]:
     """What the build of a dataset said of it."""
     return dict(storage.read_json(folder / "fingerprint.json"))
 
 
-def about(config: ml_collections.ConfigDict) -> list[str]:
+def about_lesions(config: ml_collections.ConfigDict) -> list[str]:
     """What the lesions and classes are, as `config.data.about` says: the first of the notes."""
     text = config.data.get("about", "")  # older runs have no such field
     return [text] if text else []
@@ -50,7 +50,7 @@ def about(config: ml_collections.ConfigDict) -> list[str]:
 
 def build_notes(folder: pathlib.Path) -> list[str]:
     """What a reader has to know of the HU in a built dataset; also printed to stderr."""
-    notes = list(_about(folder).get("notes", []))  # an older build has none
+    notes = list(_build_record(folder).get("notes", []))  # an older build has none
     for note in notes:
         print(f"{folder}: {note}.", file=sys.stderr, flush=True)
     return notes

@@ -3,8 +3,8 @@
 metrics.jsonl has one row for each log or evaluation: `step`, `epoch`, `seconds` (of training so
 far, over all restarts) and the metrics, prefixed by their split, such as `validation/auc`. Rows of
 training also have `learning_rate` (of the last step), `steps_per_second`, `examples_per_second`,
-`wait_share` (of the time, for batches), `peak_memory` (bytes) and the global norms of gradient,
-update and parameters. An experiment tracker gets the same rows.
+`wait_share` (how much of the time the devices waited for a batch, at most), `peak_memory` (bytes)
+and the global norms of gradient, update and parameters. An experiment tracker gets the same rows.
 """
 
 import json

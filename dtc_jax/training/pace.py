@@ -34,9 +34,9 @@ class Pace:
         The first step of a process compiles and is left out.
 
         Args:
-          seconds: of all.
+          seconds: of the step, reading included.
           examples: of the step.
-          waited: seconds of those until its batch had been read.
+          waited: the part of them spent on reading, if the devices had nothing left to do then.
         """
         if self._has_compiled:
             self._seconds += seconds
@@ -51,8 +51,8 @@ class Pace:
         """The pace since the last call; {} without a timed step.
 
         Returns:
-          steps_per_second, examples_per_second, and wait_share, the share of the time in which
-          there was no batch to work on.
+          steps_per_second, examples_per_second, and wait_share: at most this share of the time
+          the devices waited for a batch.
         """
         steps, examples, seconds, waited = self._steps, self._examples, self._seconds, self._waited
         self._steps, self._examples, self._seconds, self._waited = 0, 0, 0.0, 0.0

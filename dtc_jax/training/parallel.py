@@ -24,9 +24,10 @@ from dtc_jax.training.steps import PredictStep, TrainStep
 from dtc_jax.training.task import Batch, PyTree
 
 AXIS = "data"
-# On a CPU, XLA removes the barriers that `model.remat` puts around what is to be computed again
-# before it looks for common subexpressions: it would then keep the activations after all.
-_KEEP_BARRIERS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
+# On a CPU, XLA removes barriers before it looks for common subexpressions and for what to fuse. It
+# would then keep the activations that `model.remat` computes again, and fuse what
+# `models.planes.conv2d` keeps apart.
+KEEP_BARRIERS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
 
 
 class Parallel(abc.ABC):
@@ -131,7 +132,7 @@ class Jitted(Parallel):
             lambda state, batch: step(state, batch),
             donate_argnums=0,
             out_shardings=(self._replicated, self._replicated),
-            compiler_options=_KEEP_BARRIERS if self.devices[0].platform == "cpu" else None,
+            compiler_options=KEEP_BARRIERS if self.devices[0].platform == "cpu" else None,
         )
 
     def compile_predict(self, step: PredictStep) -> Callable[..., Any]:  # noqa: D102

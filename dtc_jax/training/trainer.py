@@ -143,7 +143,7 @@ class Trainer:
     def _train_step(self, log: logs.Log) -> None:
         start = time.monotonic()
         batch = next(self.train_batches)
-        waited = time.monotonic() - start
+        waited = time.monotonic() - start if _are_done(self.running[-1:]) else 0.0
         with self.profile.step(self.step + 1) as is_traced:
             self.state, metrics = self.train_step(self.state, self.parallel.shard(batch))
             if is_traced or self.clock.is_measuring:  # to its end
@@ -259,3 +259,8 @@ class Trainer:
         state = self.parallel.to_save(self.state)
         checkpoints.save(state, dataclasses.asdict(progress), progress.best_step)
         self.saved = (self.step, progress.evaluated_step)
+
+
+def _are_done(metrics: list[Any]) -> bool:
+    """Whether the devices have computed all of it."""
+    return all(x.is_ready() for x in jax.tree.leaves(metrics))

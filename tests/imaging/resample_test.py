@@ -109,3 +109,20 @@ def test_each_label_is_resampled_as_if_it_were_alone():
     even = abs(largest - 0.5) < 1e-4  # rounding decides
     assert even.mean() < 0.05
     np.testing.assert_array_equal(found.array[~even], expected[~even])
+
+
+@pytest.mark.parametrize("spacing_mm", [(1.0, 0.7, 0.7), (3.3, 1.2, 2.0), (0.5, 2.5, 0.9)])
+def test_a_mask_by_its_box_is_that_of_the_whole_grid(spacing_mm):
+    rng = np.random.default_rng(0)
+    grid = Volume(np.zeros((9, 11, 10), np.int16), np.diag([*spacing_mm, 1.0]))
+    affine = np.diag([1.5, 1.5, 1.5, 1.0])
+    affine[:3, 3] = rng.uniform(-3, 3, 3)
+    shape = (8, 9, 12)
+    masks = [np.zeros(shape, bool), np.ones(shape, bool), rng.random(shape) < 0.02]
+    for corner in ((0, 0, 0), (7, 8, 11), (3, 0, 11), (4, 4, 5)):
+        masks.append(np.zeros(shape, bool))
+        masks[-1][corner] = True
+    for mask in masks:
+        by_box = onto(Volume(mask, affine), grid)
+        whole = onto(Volume(mask.astype(np.float32), affine), grid)
+        np.testing.assert_array_equal(by_box.array, whole.array >= 0.5)

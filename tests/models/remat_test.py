@@ -13,8 +13,8 @@ from dtc_jax.training import parallel
 @pytest.mark.parametrize(
     ("network", "fields"),
     [
-        # The forms of the convolution for a CPU have barriers of their own.
         (SENet, {"width": 4, "stages": 2, "conv": "native"}),
+        (SENet, {"width": 8, "stages": 2}),
         (VNet, {"widths": (4, 8), "convolutions": (1, 2), "kernel_size": 3, "conv": "native"}),
     ],
 )
@@ -37,8 +37,9 @@ def test_the_gradient_is_the_same(network, fields):
 
     kept, again = lowered(False), lowered(True)
     barrier = "optimization_barrier"  # that keeps the compiler from undoing it
-    assert barrier not in kept.as_text()
     assert barrier in again.as_text()
+    if "conv" in fields:  # the forms of the convolution for a CPU have barriers of their own
+        assert barrier not in kept.as_text()
     arguments = variables["params"], variables["batch_stats"]
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),

@@ -44,6 +44,23 @@ def test_sums_are_those_of_the_drawn_lesions():
     )
 
 
+def test_counts_of_lesions_are_whole_numbers():
+    labels, scores, patients = _sample()
+    values = np.stack([scores > 0, labels == 1], axis=1)
+    counts = bootstrap.sums(values, labels, patients, 200, 1)  # in single precision
+    assert counts.dtype == np.float64
+    as_floats = bootstrap.sums(values.astype(float), labels, patients, 200, 1)
+    np.testing.assert_array_equal(counts, as_floats)
+
+
+def test_curves_are_the_same_whatever_the_parts(monkeypatch):
+    labels, scores, patients = _sample()
+    whole = bootstrap.curves(labels, scores, patients, 200, 3)
+    monkeypatch.setattr(bootstrap, "_CACHED", 240 * 7)
+    for parts, one in zip(bootstrap.curves(labels, scores, patients, 200, 3), whole, strict=True):
+        np.testing.assert_array_equal(parts, one)
+
+
 def test_patients_are_drawn_within_their_stratum():
     patients = np.array(["a", "a", "b", "c", "c", "d", "e", "f"])
     labels = np.array([1, 1, 1, 0, 1, 0, 0, 0])

@@ -1,5 +1,6 @@
 """What a step minimises, which numbers it draws, and what it notes."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -116,3 +117,11 @@ def test_keys_follow_the_example_and_the_step_not_the_place():
     a, b, c = draw(5, [10, 11, 12])
     assert draw(5, [12, 10, 11]) == [c, a, b]
     assert len({a, b, c, *draw(6, [10, 11, 12])}) == 6
+
+
+def test_a_first_state_is_the_same_at_either_level_of_the_compiler():
+    """Its random numbers, that is: the trainer compiles them quickly."""
+    draw = lambda: nn.initializers.he_normal()(jax.random.key(3), (3, 3, 3, 8, 16))  # noqa: E731
+    levels = [{"xla_backend_optimization_level": level} for level in (1, 3)]
+    quickly, usually = (jax.jit(draw, compiler_options=level)() for level in levels)
+    np.testing.assert_array_equal(quickly, usually)

@@ -55,7 +55,10 @@ def test_rows_of_training_have_rate_pace_and_norms(tiny, tmp_path):
         assert 0 <= row["train/wait_share"] < 1
 
 
-def test_the_share_of_waiting_is_that_of_reading(tiny, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("are_done", "share"), [(True, 9 / 10), (False, 0.0)])
+def test_reading_counts_as_waiting_where_nothing_is_left_to_compute(
+    tiny, tmp_path, monkeypatch, are_done, share
+):
     clock = [0.0]
 
     class Batches(tiny.TrainBatches):
@@ -63,13 +66,14 @@ def test_the_share_of_waiting_is_that_of_reading(tiny, tmp_path, monkeypatch):
             clock[0] += 3
             return super().__next__()
 
-    def ready(metrics):  # once the first steps have been timed, of the first of every three
+    def ready(metrics):  # called in every third step, once the first steps have been timed
         clock[0] += 1
 
     monkeypatch.setattr(trainer, "time", types.SimpleNamespace(monotonic=lambda: clock[0]))
     monkeypatch.setattr(trainer.jax, "block_until_ready", ready)
+    monkeypatch.setattr(trainer, "_are_done", lambda metrics: are_done)
     _fit(tiny, tmp_path, Batches())
-    assert [row["train/wait_share"] for row in _rows(tmp_path)][-1] == pytest.approx(9 / 10)
+    assert [row["train/wait_share"] for row in _rows(tmp_path)][-1] == pytest.approx(share)
 
 
 def test_the_time_left_is_said_once_a_step_was_measured(tiny, tmp_path, capsys, monkeypatch):
