@@ -16,10 +16,8 @@ call no faster; with `taskset -c 0` in front, on one core, they say most.
 
 import argparse
 import importlib
-import importlib.metadata
 import importlib.util
 import pathlib
-import platform
 import statistics
 import tempfile
 import time
@@ -28,6 +26,7 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
+from benchmarks import turns
 from dtc_jax import storage
 from dtc_jax.export import formats, interface, served, weights
 from dtc_jax.imaging.preprocess import preprocess
@@ -37,7 +36,6 @@ from dtc_jax.tasks.trained import Member, TrainedNetwork
 
 Call = Callable[[dict[str, np.ndarray]], np.ndarray]
 NETWORKS = ("senet:demo", "vnet:demo", "senet")  # the last has the paper's width
-_LIBRARIES = ("jax", "onnxruntime", "torch", "tensorflow-cpu", "tensorflow")
 
 
 def main() -> None:
@@ -58,7 +56,7 @@ def main() -> None:
                 arrays = _arrays(one, batch)
                 answers = {kind: call(arrays) for kind, call in calls.items()}
                 prepared.append((name, batch, arrays, calls, answers))
-        print(f"\n{machine()}; medians of {flags.repeats}", flush=True)
+        print(f"\n{turns.machine()}; medians of {flags.repeats}", flush=True)
         for name, batch, arrays, calls, answers in prepared:
             for kind, (wall, cpu, least) in _seconds(calls, arrays, flags.repeats).items():
                 away = abs(answers[kind] - answers["jax"]).max()
@@ -147,19 +145,6 @@ def _seconds(
         for kind, values in taken.items()
         for wall, cpu in [zip(*values, strict=True)]
     }
-
-
-def machine() -> str:
-    """CPU, Python and the versions of the libraries that are there."""
-    cpu = platform.processor() or platform.machine()
-    info = pathlib.Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    cores = sum(line.startswith("processor") for line in lines)
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    found = {one.metadata["Name"]: one.version for one in importlib.metadata.distributions()}
-    libraries = [f"{name} {found[name]}" for name in _LIBRARIES if name in found]
-    python = f"Python {platform.python_version()}"
-    return ", ".join([f"{cores} x {names[0] if names else cpu}", python, *libraries])
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ import importlib.util
 import multiprocessing
 import os
 import pathlib
-import platform
 import signal
 import subprocess
 import sys
@@ -60,7 +59,7 @@ def main() -> None:
     parser.add_argument("--config", default="senet:demo")
     parser.add_argument("--compile", default="senet:demo,vnet:demo")
     flags = parser.parse_args()
-    print(f"{_machine()}; medians of {flags.repeats}", flush=True)
+    print(f"{turns.machine()}; medians of {flags.repeats}", flush=True)
     with tempfile.TemporaryDirectory(prefix="start-") as folder:
         _print(turns.in_turns(_starts(flags.config, pathlib.Path(folder)), flags.repeats))
     context = multiprocessing.get_context("spawn")
@@ -143,13 +142,6 @@ def _compiled(names: list[str], repeats: int) -> dict[str, Seconds]:
         for name, step in steps.items()
     }
     return turns.in_turns(calls, repeats)
-
-
-def _machine() -> str:
-    versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib")}
-    return ", ".join(
-        [platform.machine(), f"{os.cpu_count()} cores", *(f"{n} {v}" for n, v in versions.items())]
-    )
 
 
 if __name__ == "__main__":

@@ -27,7 +27,6 @@ import numpy as np
 import optax
 
 from benchmarks import noise_step, turns
-from benchmarks.serving import machine
 from dtc_jax.tasks import classification, segmentation
 from dtc_jax.training import parallel
 
@@ -48,7 +47,7 @@ def main() -> None:
     kinds = ["the network", "with augmentation"]
     if importlib.util.find_spec("torch") is not None:
         kinds += [f"PyTorch, {peer}" for peer in flags.peers.split(",") if peer]
-    print(f"{machine()}; medians of {flags.repeats}\n")
+    print(f"{turns.machine()}; medians of {flags.repeats}\n")
     print("| network | batch | step | first call, s | s | CPU s | ratio |\n" + "|---" * 7 + "|")
     for case in flags.cases.split(","):
         _compare(case, kinds, flags.repeats)

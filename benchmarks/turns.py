@@ -1,12 +1,17 @@
 """Peers that take turns in one run, so that a machine that slows down slows all of them."""
 
 import dataclasses
+import importlib.metadata
 import multiprocessing
 import os
 import pathlib
+import platform
 import statistics
 import time
 from collections.abc import Callable
+
+_LIBRARIES = ("jax", "grain", "onnxruntime", "torch", "tensorflow-cpu", "tensorflow")
+_LIBRARIES += ("SimpleITK", "torchio", "monai")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +53,18 @@ def cpu_seconds(pid: int) -> float:
     """Of another process, which still runs; on Linux."""
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def machine() -> str:
+    """CPU, Python and the versions of the libraries that are there."""
+    cpu = platform.processor() or platform.machine()
+    info = pathlib.Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    found = {one.metadata["Name"]: one.version for one in importlib.metadata.distributions()}
+    libraries = [f"{name} {found[name]}" for name in _LIBRARIES if name in found]
+    python = f"Python {platform.python_version()}"
+    return ", ".join([f"{os.cpu_count()} x {names[0] if names else cpu}", python, *libraries])
 
 
 def _cpu() -> float:
