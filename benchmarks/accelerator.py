@@ -4,9 +4,9 @@
     python benchmarks/accelerator.py --tiny    a rehearsal on a CPU, in a minute or two
 
 Meant for some minutes on a borrowed machine: it runs in the root of the working tree without
-network and without the project installed, on JAX, Flax, Optax and SciPy, and leaves out PyTorch
-where there is none. Each row is written before the next is measured, so that a run cut off leaves
-a table. The stages, the most important first:
+internet access and without the project installed, on JAX, Flax, Optax and SciPy, and leaves out
+PyTorch where there is none. Each row is written before the next is measured, so that a run cut off
+leaves a table. The stages, the most important first:
 
   ceiling   matrix products and copies: what the machine gives
   train     training steps by network, dtype and batch, on input that is ready
@@ -22,8 +22,15 @@ the minutes the run ends, whatever it does.
 
 The peers take turns within a row; times are medians of 5 samples of many steps, waited for. `tf32`
 is float32 as GPUs multiply it by default, in both. PyTorch computes bf16 by autocast in training
-and with weights in bf16 in inference, channels last, eagerly and by `torch.compile`. TFLOP/s counts
-convolutions and matrix products, see `in_jax.forward_flops`; a step counts as three predictions.
+and with weights in bf16 in inference, channels last, eagerly and by `torch.compile`, and chooses
+cuDNN's kernels by trial. TFLOP/s counts convolutions and matrix products, see
+`in_jax.forward_flops`; a step counts as three predictions.
+
+Fair is that both have the same networks, losses, updates and inputs, which lie on the device. What
+is compiled differs: XLA compiles the whole step, `torch.compile` the network alone, without CUDA
+graphs; the loss, clipping and AdamW, a fused one, are eager. So PyTorch's small batches are bound
+by the launches of kernels, and say little of its convolutions.
+
 JAX's memory is what the compiler plans, PyTorch's the peak of a step. What is the project's own and
 what is rebuilt is said in `benchmarks/on_gpu/in_jax.py`.
 """

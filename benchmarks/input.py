@@ -9,7 +9,7 @@ and, where it is installed, by PyTorch's DataLoader from NumPy files, in as many
 has threads. All of it lies in the memory of the operating system, as the files of small studies
 do. Each gives shuffled batches on the device. Readers and the training step take turns. Printed
 are medians: records a second, seconds of the CPU for a thousand records, and how many times as
-fast as the step uses them up. A reader has its first batches ready before its clock starts.
+fast as the step uses them up. What a reader has ready is taken before its clock starts.
 Linux alone; on two cores the step of `senet` takes most of half an hour, and that of `senet:demo`
 two minutes.
 """
@@ -87,7 +87,7 @@ def _measure(name: str, folder: pathlib.Path, count: int, number: int, repeats: 
     rows = config.train.batch_size
     readers = _readers(config, step, folder, count)
     calls = {"the training step": lambda: turns.timed(train)} | {
-        reader: lambda begin=begin: _read(begin(), number, config.data.workers)
+        reader: lambda begin=begin: _read(begin(), number, 2 * config.data.workers)
         for reader, begin in readers.items()
     }
     medians = turns.in_turns(calls, repeats)
@@ -104,9 +104,9 @@ def _measure(name: str, folder: pathlib.Path, count: int, number: int, repeats: 
         )
 
 
-def _read(batches: Iterator[Any], number: int, ready: int) -> turns.Seconds:
-    """Reads so many batches, once the first ones are there."""
-    for _ in range(1 + ready):
+def _read(batches: Iterator[Any], number: int, ahead: int) -> turns.Seconds:
+    """Reads so many batches, once the first ones, as many as a reader keeps ready, are taken."""
+    for _ in range(1 + ahead):
         next(batches)
 
     def read() -> None:

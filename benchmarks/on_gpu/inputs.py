@@ -3,7 +3,8 @@
 As in a training, records of int16 HU and uint8 masks lie in the host's memory, threads stack them
 to batches, `parallel.shard` sends each to the device while the step before it runs, and they are
 augmented there. The threads are rebuilt, as Grain need not be installed: so many of them, and
-twice as many batches ahead, as `dtc_jax.training.batches` has.
+twice as many batches ahead, as `dtc_jax.training.batches` has. While another peer is timed, all of
+these get ready: they are thrown away and a step is made before a sample, which is longer than they.
 """
 
 import collections
@@ -35,19 +36,25 @@ class Reader:
     def __init__(self, pool: Sequence[dict[str, Any]], batch: int, threads: int) -> None:
         """Args: pool: the records; batch: rows; threads: 0 stacks when asked."""
         self._pool, self._batch, self._threads = pool, batch, threads
+        self.ahead = 2 * threads
         self._rng = np.random.default_rng(0)
-        self._ahead: collections.deque = collections.deque()
+        self._queue: collections.deque = collections.deque()
         self._workers = concurrent.futures.ThreadPoolExecutor(max(1, threads))
 
     def __next__(self) -> Batch:
         if not self._threads:
             return self._stacked(self._rows())
-        while len(self._ahead) <= 2 * self._threads:
-            self._ahead.append(self._workers.submit(self._stacked, self._rows()))
-        return self._ahead.popleft().result()
+        while len(self._queue) <= self.ahead:
+            self._queue.append(self._workers.submit(self._stacked, self._rows()))
+        return self._queue.popleft().result()
 
     def __iter__(self) -> "Reader":
         return self
+
+    def drain(self) -> None:
+        """Throws away what is ready, so that what comes next is read while it is waited for."""
+        for _ in range(self.ahead):
+            next(self)
 
     def _rows(self) -> np.ndarray:
         return self._rng.choice(len(self._pool), self._batch, replace=False)
@@ -74,8 +81,16 @@ def _one(session: Session, case: Case, dtype: str, batch: int) -> None:
 
     def fed(threads: int) -> Peer:
         reader = Reader(pool, batch, threads)
-        training.run([training.how.shard(next(reader))])
-        return made(lambda turns: training.run(_sent(training, reader, turns, wait=not threads)))
+
+        def run(turns: int) -> None:
+            training.run(_sent(training, reader, turns, wait=not threads))
+
+        def before() -> None:
+            reader.drain()
+            run(1)  # the threads go on meanwhile, as between any two steps
+
+        run(1)
+        return made(run, before=before, least_turns=reader.ahead + 1)
 
     makers: dict[str, Callable[[], Peer]] = {
         "step alone": lambda: made(lambda turns: training.run([there] * turns)),

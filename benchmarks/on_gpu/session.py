@@ -37,7 +37,7 @@ class Session:
     peers: tuple[str, ...]
     limit_gib: float | None = None
     ceilings: dict[str, float] = dataclasses.field(default_factory=dict)
-    _memory: dict[tuple[str, ...], tuple[int, float]] = dataclasses.field(default_factory=dict)
+    _memory: dict[tuple[str, ...], dict[int, float]] = dataclasses.field(default_factory=dict)
     _took: dict[tuple[str, str], float] = dataclasses.field(default_factory=dict)
 
     def timed(
@@ -56,9 +56,9 @@ class Session:
 
         Args:
           stage: of the table.
-          case: likewise.
-          dtype: likewise.
-          batch: likewise.
+          case: name of the network, or of what else is measured.
+          dtype: of the computation, 'bf16', 'tf32' or 'fp32'.
+          batch: rows of one turn.
           makers: the peers by name; PyTorch's begin with 'torch'.
           flops: of one turn; 0 where they are not counted.
           unit: of `amount` per second.
@@ -80,7 +80,7 @@ class Session:
             took = made.compile_s or 0.0
             self._took[stage, name] = took
             if made.peak_gib is not None:
-                self._memory[stage, case, dtype, name] = (batch, made.peak_gib)
+                self._memory.setdefault((stage, case, dtype, name), {})[batch] = made.peak_gib
             print(f"... {case} {dtype} {batch}: {name} ready after {took:.1f} s", flush=True)
         seconds = attempt(functools.partial(medians, ready, self.sizes.least_s, samples))
         if isinstance(seconds, str):
@@ -131,9 +131,11 @@ class Session:
 
     def _skip(self, stage: str, name: str, key: tuple[str, ...], batch: int) -> str:
         """Why a peer is not tried; empty if it is."""
-        before = self._memory.get(key)
-        if before is not None and self.limit_gib is not None:
-            about = before[1] * batch / before[0]
+        measured = sorted(self._memory.get(key, {}).items())[-2:]
+        if len(measured) == 2 and self.limit_gib is not None:
+            # A line through the largest two, since weights take the same of any batch.
+            (less, of_less), (more, of_more) = measured
+            about = of_more + (of_more - of_less) / (more - less) * (batch - more)
             if about > _HOPELESS * self.limit_gib:
                 return f"not tried: about {about:.0f} GiB, of {self.limit_gib:.0f}"
         needed = self._took.get((stage, name), 0.0)

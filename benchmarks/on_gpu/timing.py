@@ -24,12 +24,16 @@ class Peer:
       compile_s: seconds until the end of its first call.
       peak_gib: memory that it needs; None where that is not known.
       note: what else is to be said of it.
+      before: called before each sample, outside its time.
+      least_turns: of a sample.
     """
 
     run: Callable[[int], None]
     compile_s: float | None = None
     peak_gib: float | None = None
     note: str = ""
+    before: Callable[[], None] = lambda: None
+    least_turns: int = 1
 
 
 def attempt(make: Callable[[], T]) -> T | str:
@@ -56,7 +60,8 @@ def medians(peers: dict[str, Peer], least_s: float, samples: int = SAMPLES) -> d
     taken: dict[str, list[float]] = {}
     for name, peer in peers.items():
         once = _seconds(peer, 1)
-        turns[name] = min(_MOST_TURNS, math.ceil(least_s / once))
+        wanted = min(_MOST_TURNS, math.ceil(least_s / once))
+        turns[name] = max(wanted, peer.least_turns)
         taken[name] = [once] if turns[name] == 1 else []  # what takes long enough is a sample
     for _ in range(samples):
         for name, peer in peers.items():
@@ -66,6 +71,7 @@ def medians(peers: dict[str, Peer], least_s: float, samples: int = SAMPLES) -> d
 
 
 def _seconds(peer: Peer, turns: int) -> float:
+    peer.before()
     start = time.perf_counter()
     peer.run(turns)
     return time.perf_counter() - start

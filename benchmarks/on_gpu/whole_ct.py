@@ -3,7 +3,7 @@
 `jax` is the project's `sliding_window` with its `DeviceSums`, as `inference.segment` calls it:
 windows are cut out on the host. `jax on device` sends the scan once and cuts them there, as the
 loop in PyTorch does, and MONAI where it is installed. All compute all windows of the scan, with
-the same Gaussian weights.
+the same Gaussian weights; where MONAI computes another number of windows, its row says so.
 """
 
 import functools
@@ -188,6 +188,12 @@ def _by_monai(
 ) -> Peer:
     inferers = importlib.import_module("monai.inferers")
     predict = torch_peers.window_predictor(case, dtype, False)
+    seen = 0
+
+    def counted(windows: Any) -> Any:
+        nonlocal seen
+        seen += len(windows)
+        return predict(windows[:, 0])[:, None]
 
     def scan() -> Any:
         volume = torch_peers.volume(image)[None, None]
@@ -195,11 +201,14 @@ def _by_monai(
             volume,
             spec.window,
             spec.batch,
-            lambda windows: predict(windows[:, 0])[:, None],
+            counted,
             overlap=spec.overlap,
             mode="gaussian",
             sigma_scale=spec.sigma,
         )
         return probability[0, 0].float().cpu().numpy()
 
-    return _once(scan)
+    peer = _once(scan)
+    if seen != (ours := len(windows_lib._starts(image.shape, spec))):
+        peer.note = f"computes {seen} windows; the rate counts {ours}"
+    return peer
