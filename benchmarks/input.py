@@ -19,7 +19,6 @@ import importlib
 import importlib.metadata
 import importlib.util
 import pathlib
-import platform
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -59,9 +58,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=24)
     parser.add_argument("--repeats", type=int, default=5)
     flags = parser.parse_args()
-    libraries = [name for name in ("jax", "grain", "torch") if importlib.util.find_spec(name)]
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in libraries)
-    print(f"{platform.machine()}, {jax.default_backend()}, {versions}; medians of {flags.repeats}")
+    print(f"{turns.machine()}, {jax.default_backend()}; medians of {flags.repeats}")
     for name in flags.networks.split(","):
         with tempfile.TemporaryDirectory(prefix="input-") as folder:
             _measure(name, pathlib.Path(folder), flags.records, flags.batches, flags.repeats)
