@@ -14,6 +14,7 @@ How long a report takes is measured by `benchmarks.large_cohorts --stages=tables
 
 import argparse
 import concurrent.futures
+import functools
 import importlib.metadata
 import importlib.util
 import multiprocessing
@@ -136,11 +137,12 @@ def _until_step(command: list[str], cache: pathlib.Path) -> Seconds:
 def _compiled(names: list[str], repeats: int) -> dict[str, Seconds]:
     """Compiles the steps, in a process of its own."""
     jax.config.update("jax_compilation_cache_dir", None)
-    steps = {name: Step(config_of(name)) for name in names}
-    calls = {
-        f"compiling the step of {name}": lambda step=step: turns.timed(step.lowered.compile)
-        for name, step in steps.items()
-    }
+
+    def compiled(name: str) -> Seconds:
+        lowered = Step(config_of(name)).lowered  # anew, as it remembers what it was compiled to
+        return turns.timed(lowered.compile)
+
+    calls = {f"compiling the step of {name}": functools.partial(compiled, name) for name in names}
     return turns.in_turns(calls, repeats)
 
 
