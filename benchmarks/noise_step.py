@@ -15,9 +15,14 @@ _STEPS = 200  # of the schedule
 
 
 def config_of(name: str) -> ml_collections.ConfigDict:
-    """The configuration of a name such as 'senet:demo'."""
+    """The configuration of a name such as 'senet:demo'; ends with a message if there is none."""
     module, _, variant = name.partition(":")
-    return importlib.import_module(f"configs.{module}").get_config(variant)
+    try:
+        return importlib.import_module(f"configs.{module}").get_config(variant)
+    except ModuleNotFoundError:
+        raise SystemExit(f"There is no configs/{module}.py; try senet:demo or vnet:demo.") from None
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
 
 
 class Step:

@@ -55,7 +55,9 @@ def main() -> None:
     if "SimpleITK" in peers:
         peers["SimpleITK"].ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     print(f"{turns.machine()}; medians of {flags.repeats}", flush=True)
-    stages = flags.stages.split(",")
+    stages, choices = flags.stages.split(","), ("resampling", "crops", "lungs")
+    if wrong := set(stages) - set(choices):
+        parser.error(f"--stages: there is no {min(wrong)!r}; choose from {', '.join(choices)}.")
     if "resampling" in stages:
         scan = drawn(tuple(int(n) for n in flags.shape.split(",")))
         print(f"resampling of {' x '.join(map(str, scan.shape))} voxels, seconds a scan")

@@ -43,13 +43,18 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--peers", default="eager,compile")
     flags = parser.parse_args()
+    cases, peers = flags.cases.split(","), [peer for peer in flags.peers.split(",") if peer]
+    if wrong := set(cases) - _CASES.keys():
+        parser.error(f"--cases: there is no {min(wrong)!r}; choose from {', '.join(_CASES)}.")
+    if wrong := set(peers) - {"eager", "compile"}:
+        parser.error(f"--peers: there is no {min(wrong)!r}; choose from eager, compile.")
     os.environ["JAX_PLATFORMS"] = "cpu"  # of the processes; on a GPU: benchmarks.accelerator
     kinds = ["the network", "with augmentation"]
     if importlib.util.find_spec("torch") is not None:
-        kinds += [f"PyTorch, {peer}" for peer in flags.peers.split(",") if peer]
+        kinds += [f"PyTorch, {peer}" for peer in peers]
     print(f"{turns.machine()}; medians of {flags.repeats}\n")
     print("| network | batch | step | first call, s | s | CPU s | ratio |\n" + "|---" * 7 + "|")
-    for case in flags.cases.split(","):
+    for case in cases:
         _compare(case, kinds, flags.repeats)
 
 
