@@ -55,6 +55,9 @@ def conv3d(x: jax.Array, kernel: jax.Array, stride: int = 1, form: Form = "auto"
 
     Returns:
       [B, ceil(D / stride), ceil(H / stride), ceil(W / stride), F].
+
+    Raises:
+      UsageError: an unknown form.
     """
     if form == "auto":
         on_cpu = functools.partial(conv3d, stride=stride, form=cpu_form(x, kernel, stride))
@@ -65,12 +68,14 @@ def conv3d(x: jax.Array, kernel: jax.Array, stride: int = 1, form: Form = "auto"
             x, kernel, (stride,) * 3, "SAME", dimension_numbers=("NDHWC", "DHWIO", "NDHWC")
         )
     if form == "winograd" and stride == 1 and kernel.shape[:3] == (3, 3, 3):
-        return jax.checkpoint(winograd.conv3d)(x, kernel)
-    if form in ("planes", "winograd"):
-        return jax.checkpoint(functools.partial(planes.by_planes, stride=stride))(x, kernel)
-    if form == "patches":
-        return jax.checkpoint(functools.partial(planes.by_patches, stride=stride))(x, kernel)
-    raise unknown_choice("conv", form, get_args(Form))
+        made = winograd.conv3d
+    elif form in ("planes", "winograd"):
+        made = functools.partial(planes.by_planes, stride=stride)
+    elif form == "patches":
+        made = functools.partial(planes.by_patches, stride=stride)
+    else:
+        raise unknown_choice("conv", form, get_args(Form))
+    return jax.checkpoint(made)(x, kernel)
 
 
 class Conv3D(nn.Module):
