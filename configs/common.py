@@ -66,6 +66,12 @@ def augment(**fields: Any) -> dict[str, Any]:
         "interpolation": "linear",  # of those resampled; or 'sharp', which blurs less
         "hu_scale": 0.05,
         "visible_extent": (0.0, 0.0, 0.0),
+        "noise_grain_mm": 0.0,  # of the noise; 0 is white
+        "softer_mm": 0.0,  # reconstruction kernels
+        "sharper": 0.0,
+        "elastic_mm": 0.0,
+        "cutout": 0.0,
+        "cutout_mm": 16.0,
     } | fields
 
 
@@ -73,6 +79,7 @@ def augmentation_off() -> dict[str, Any]:
     """The fields of a sweep's variant without augmentation, by their full names."""
     triples = ("flip", "rotate_deg", "visible_extent")
     scalars = ("shift_mm", "scale", "hu_shift", "hu_scale", "noise_hu")
+    scalars += ("softer_mm", "sharper", "elastic_mm", "cutout")
     off = {f"augment.{name}": (0.0, 0.0, 0.0) for name in triples}
     return off | {f"augment.{name}": 0.0 for name in scalars}
 

@@ -66,7 +66,12 @@ def base() -> ml_collections.ConfigDict:
         "mask": "none",  # 'channel': as a second channel; 'apply': all outside it is set to 0
     }
     config.augment = common.augment(
-        rotate_deg=(15.0, 0.0, 0.0), shift_mm=2.0, scale=0.1, hu_shift=20.0, noise_hu=20.0
+        rotate_deg=(15.0, 0.0, 0.0),
+        shift_mm=2.0,
+        scale=0.1,
+        hu_shift=20.0,
+        noise_hu=20.0,
+        mixup=0.0,
     )
     config.model = {
         "width": 64,
@@ -83,6 +88,7 @@ def base() -> ml_collections.ConfigDict:
         "se_ratio": 4,
         "residual": True,
         "dropout": 0.0,
+        "stochastic_depth": 0.0,
         "measures": 0,  # hidden units that see the size, margin and density of the lesion
         "dtype": "float32",
         "conv": "auto",
@@ -148,6 +154,7 @@ def _paper(config: ml_collections.ConfigDict) -> None:
         "se_ratio": 4,
         "residual": True,
         "dropout": 0.0,  # a reading
+        "stochastic_depth": 0.0,
         "measures": 0,  # of the image alone
         "dtype": "float32",
         "conv": "auto",  # how it is computed, not what

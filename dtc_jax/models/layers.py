@@ -80,6 +80,19 @@ def dropout(x: jax.Array, keys: jax.Array, rate: float) -> jax.Array:
     return jnp.where(keep, x / (1.0 - rate), 0.0).astype(x.dtype)
 
 
+def stochastic_depth(x: jax.Array, keys: jax.Array, rate: float) -> jax.Array:
+    """Drops whole examples of a residual branch, each by its own key (Huang et al. 2016).
+
+    Args:
+      x: the branch. # [B, ...]
+      keys: [B] random keys.
+      rate: share of the examples that are set to 0; the rest is scaled up.
+    """
+    keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - rate))(keys)  # [B]
+    keep = keep.reshape(-1, *[1] * (x.ndim - 1))
+    return jnp.where(keep, x / (1.0 - rate), 0.0).astype(x.dtype)
+
+
 class SqueezeExcite(nn.Module):
     """Channel-wise gate (Hu et al. 2018): global mean, C/ratio, ReLU, C, sigmoid, scale.
 
@@ -118,6 +131,7 @@ class ResidualSEStage(nn.Module):
       dtype: of the computation.
       axis_name: see `normalization`.
       conv: see `conv3d`.
+      drop: rate of `stochastic_depth` in training; needs the shortcut.
     """
 
     features: int
@@ -132,11 +146,13 @@ class ResidualSEStage(nn.Module):
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
     conv: Form = "auto"
+    drop: float = 0.0
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool, keys: jax.Array | None = None) -> jax.Array:
         """[B, D, H, W, C] -> [B, D/w, H/w, W/w, features].
 
+        One key an example, [B], is needed in training with `drop` > 0.
         Where the shortcut is added before pooling, the map before pooling is sown as
         intermediates/before_pool. Without one, what would be added is 0.
         """
@@ -159,6 +175,10 @@ class ResidualSEStage(nn.Module):
         y = normalize(convolve(y, "2"), "2")
         if self.se:
             y = SqueezeExcite(self.se_ratio, self.dtype, name="se")(y)
+        if train and self.drop > 0:
+            if keys is None:
+                raise ValueError("stochastic depth needs one key an example: pass keys [B].")
+            y = stochastic_depth(y, keys, self.drop)
         if not self.residual:
             x = jnp.zeros_like(y)
         elif x.shape[-1] != self.features:

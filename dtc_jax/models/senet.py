@@ -52,6 +52,8 @@ class SENet(nn.Module):
       se_ratio: by how much its hidden layer is narrower.
       residual: whether the stages have a shortcut.
       dropout: rate on the pooled features.
+      stochastic_depth: share of the examples that skip the last stage's residual branch in
+        training; of stage i of n it is i/n of that. Needs the shortcuts.
       dtype: of the computation; parameters, statistics and logits are float32.
       axis_name: mapped axis over which batch statistics are averaged (pmap), or None.
       conv: form of the convolution, see `conv3d`.
@@ -78,6 +80,7 @@ class SENet(nn.Module):
     se_ratio: int = 4
     residual: bool = True
     dropout: float = 0.0
+    stochastic_depth: float = 0.0
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
     conv: Form = "auto"
@@ -92,12 +95,13 @@ class SENet(nn.Module):
         Args:
           x: [B, D, H, W, C] in [0, 1].
           train: whether batch statistics and dropout are used.
-          keys: [B] random keys; needed where train and dropout > 0.
+          keys: [B] random keys; needed in training where dropout or stochastic_depth > 0.
 
         Returns:
           [B] float32. The last feature map is sown as intermediates/features; in training the
           further outputs [B, A] are sown as ratings/ratings.
         """
+        self._check()
         seen = x
         if self.stem:
             x = Conv3D(
@@ -118,6 +122,9 @@ class SENet(nn.Module):
             stage = nn.remat(stage, static_argnums=(2,))  # `train`
         for i in range(self.stages):
             pools = i < self.stages - 1 or self.pool_last
+            stage_keys = None
+            if keys is not None and self.stochastic_depth > 0:
+                stage_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, i)
             x = stage(
                 self.width * 2**i,
                 add=self.add,
@@ -131,8 +138,9 @@ class SENet(nn.Module):
                 dtype=self.dtype,
                 axis_name=self.axis_name,
                 conv=self.conv,
+                drop=self.stochastic_depth * (i + 1) / self.stages,
                 name=f"stage{i + 1}",
-            )(x, train)  # [B, D/2, H/2, W/2, width * 2^i]
+            )(x, train, stage_keys)  # [B, D/2, H/2, W/2, width * 2^i]
         self.sow("intermediates", "features", x)
         x = x.mean(axis=(1, 2, 3), dtype=jnp.float32)  # [B, C]
         if train and self.dropout > 0:
@@ -145,3 +153,11 @@ class SENet(nn.Module):
         if self.measures:
             logit += MeasuresHead(self.measures, name="measures")(seen)
         return logit
+
+    def _check(self) -> None:
+        if not 0.0 <= self.stochastic_depth < 1.0:
+            raise ValueError(
+                f"config.model.stochastic_depth is {self.stochastic_depth}; choose 0 to below 1."
+            )
+        if self.stochastic_depth and not self.residual:
+            raise ValueError("stochastic_depth skips residual branches: set model.residual=True.")

@@ -28,11 +28,13 @@ from dtc_jax.tasks.inputs import (
     views,
 )
 from dtc_jax.tasks.sources import Data
+from dtc_jax.training import mixup
 from dtc_jax.training.augment import augment
 from dtc_jax.training.batches import Records
 from dtc_jax.training.task import Batch, LossOut, PyTree, Task
 
 _SOURCES = ("phantom", "manifest", "medmnist3d")
+_MIXUP = 64  # folded into a key whose first numbers are for the stages
 _MONITORS: Monitors = {"auc": "max", "loss": "min", "accuracy": "max"}
 
 
@@ -121,6 +123,7 @@ def make_task(config: ml_collections.ConfigDict) -> Task:
     """
     spec = make_preprocess(config)
     network, logit_of = make_network(config), make_logit(config)
+    alpha = config.augment.get("mixup", 0.0)
     rating_weights = jnp.asarray(list(ratings.auxiliary(config).values()), jnp.float32)  # [A]
 
     def init(key: jax.Array) -> tuple[PyTree, PyTree]:
@@ -137,6 +140,12 @@ def make_task(config: ml_collections.ConfigDict) -> Task:
     ) -> LossOut:
         augment_keys, dropout_keys = jax.vmap(jax.random.split, out_axes=1)(keys)  # [B], [B]
         x = jax.vmap(augmented)(augment_keys, batch["image"], batch["mask"], batch["extent"])
+        # targets [B, 1 + A] and weights [B]
+        rows = (batch.get("targets", batch["label"][:, None]), batch["valid"] * batch["weight"])
+        learned = [(rows, jnp.ones(()))]
+        if alpha > 0:
+            mixup_keys = jax.vmap(jax.random.fold_in, (0, None))(dropout_keys, _MIXUP)
+            x, learned = mixup.mixed(mixup_keys, x, rows, alpha, axis_name)
         logits, updates = network.clone(axis_name=axis_name).apply(
             {"params": params, "batch_stats": batch_stats},
             x,
@@ -144,17 +153,17 @@ def make_task(config: ml_collections.ConfigDict) -> Task:
             keys=dropout_keys,
             mutable=["batch_stats", "ratings"],
         )
-        weights = batch["valid"] * batch["weight"]
-        targets = batch.get("targets", batch["label"][:, None])  # [B, 1 + A]
-        total, weight = losses.sigmoid_cross_entropy(
-            logits,
-            targets[:, 0],
-            weights,
-            config.loss.label_smoothing,
-        )
-        if len(rating_weights):
-            (rated,) = updates["ratings"]["ratings"]  # [B, A]
-            total += losses.squared_errors(rated, targets[:, 1:], weights, rating_weights)
+        total, weight = jnp.zeros(()), jnp.zeros(())
+        for (targets, weights), share in learned:
+            entropy, counted = losses.sigmoid_cross_entropy(
+                logits, targets[:, 0], share * weights, config.loss.label_smoothing
+            )
+            total, weight = total + entropy, weight + counted
+            if len(rating_weights):
+                (rated,) = updates["ratings"]["ratings"]  # [B, A]
+                total += losses.squared_errors(
+                    rated, targets[:, 1:], share * weights, rating_weights
+                )
         correct = ((logits > 0) == (batch["label"] > 0.5)) * batch["valid"]
         metrics = {
             "loss": (total, weight),
@@ -227,8 +236,10 @@ def columns(outputs: Sequence[dict[str, np.ndarray]]) -> Columns:
 
 
 def check(config: ml_collections.ConfigDict) -> None:
-    """Raises UsageError if config.threshold, .loss or .report has an impossible value."""
+    """Raises UsageError if config.augment.mixup, .threshold, .loss or .report is impossible."""
     ratings.check(config)
+    if config.augment.get("mixup", 0.0) < 0:
+        raise UsageError(f"config.augment.mixup is {config.augment.mixup}; 0 is off.")
     if "threshold" in config:
         threshold.parse(config.threshold)
     if "report" in config:

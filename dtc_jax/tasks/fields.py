@@ -24,6 +24,14 @@ FREE = (
 LATER: dict[str, Any] = {
     "augment.thick_slices": 0.0,
     "augment.thickest_mm": 5.0,
+    "augment.noise_grain_mm": 0.0,
+    "augment.softer_mm": 0.0,
+    "augment.sharper": 0.0,
+    "augment.elastic_mm": 0.0,
+    "augment.cutout": 0.0,
+    "augment.cutout_mm": 16.0,
+    "augment.mixup": 0.0,
+    "model.stochastic_depth": 0.0,
     "predict.lesion_threshold": 0.0,
     "train.keep": "best",
 }

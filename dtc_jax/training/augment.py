@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dtc_jax.errors import unknown_choice
+from dtc_jax.errors import UsageError, unknown_choice
 from dtc_jax.imaging.preprocess import IGNORED, Preprocess, middle, offsets
+from dtc_jax.training import appearance, elastic
 
-_AIR_HU = -1000.0
 Interpolation = Literal["linear", "sharp"]
 _SHIFT = 0.21  # voxels, of shifted linear interpolation
 _TAPS = 8  # of its filter; the rest weighs less than 1e-4
@@ -39,6 +39,13 @@ class Strength(Protocol):
       hu_shift: largest shift of all intensities, either way, in HU.
       hu_scale: largest change of contrast, as a share of the distance from air.
       noise_hu: largest standard deviation of Gaussian noise.
+      noise_grain_mm: of the noise, see `appearance.noise`; 0 is white noise.
+      softer_mm: largest blur by a softer kernel, see `appearance.kernel`.
+      sharper: largest gain of a sharper one.
+      elastic_mm: largest displacement of a control point, see `elastic.displacement`; of the
+        examples that are resampled.
+      cutout: probability that a box is hidden, see `appearance.cutout`.
+      cutout_mm: its largest side.
       visible_extent: probability along each axis that the scan is taken to end anywhere between
         the lesion and its real end.
     """
@@ -53,17 +60,38 @@ class Strength(Protocol):
     hu_scale: float
     noise_hu: float
     visible_extent: Sequence[float]
+    noise_grain_mm: float
+    softer_mm: float
+    sharper: float
+    elastic_mm: float
+    cutout: float
+    cutout_mm: float
+
+
+def _of(strength: Strength, name: str) -> float:
+    """A field that runs from before it came do not have: then 0."""
+    return getattr(strength, name, 0.0)
+
+
+_NOT_NEGATIVE = ("noise_grain_mm", "softer_mm", "sharper", "elastic_mm", "cutout", "cutout_mm")
 
 
 def check(strength: Strength) -> None:
     """Refuses what no augmentation has.
 
     Raises:
-      UsageError: an unknown interpolation.
+      UsageError: an unknown interpolation, or an impossible value of a field.
     """
     interpolation = getattr(strength, "interpolation", "linear")
     if interpolation not in get_args(Interpolation):
         raise unknown_choice("config.augment.interpolation", interpolation, get_args(Interpolation))
+    for name in _NOT_NEGATIVE:
+        if _of(strength, name) < 0:
+            raise UsageError(f"config.augment.{name} is {_of(strength, name)}; 0 is off.")
+    if _of(strength, "cutout") > 1:
+        raise UsageError(
+            f"config.augment.cutout is {_of(strength, 'cutout')}; it is a probability, at most 1."
+        )
 
 
 def augment(
@@ -93,7 +121,8 @@ def augment(
     # A key of its own, so that the other draws are those of a run without it.
     lesion = mask == 1
     draws["resampled"] = jax.random.uniform(jax.random.fold_in(draw_key, 0)) < strength.resampled
-    positions = _positions(draws, image.shape, spec, strength)  # 3 × [D, H, W]
+    elastic_key = jax.random.fold_in(draw_key, 1)
+    positions = _positions(draws, elastic_key, image.shape, spec, strength)  # 3 × [D, H, W]
     seen = positions
     if any(strength.visible_extent):
         first, last = _visible(draws, lesion, extent, strength.visible_extent)
@@ -111,7 +140,8 @@ def augment(
     ignored = jax.scipy.ndimage.map_coordinates(
         (mask == IGNORED).astype(jnp.float32), positions, order=0, mode="constant"
     )
-    return _jitter(draws, noise_key, hu, strength), region, ignored > 0.5
+    hu = _appearance(draws, draw_key, noise_key, hu, strength, spec.spacing_mm)
+    return hu, region, ignored > 0.5
 
 
 def sharpened(x: jax.Array) -> jax.Array:
@@ -148,7 +178,11 @@ def _either_way(draw: jax.Array, limit: float) -> jax.Array:
 
 
 def _positions(
-    draws: dict[str, jax.Array], sides: tuple[int, ...], spec: Preprocess, strength: Strength
+    draws: dict[str, jax.Array],
+    elastic_key: jax.Array,
+    sides: tuple[int, ...],
+    spec: Preprocess,
+    strength: Strength,
 ) -> list[jax.Array]:
     """Where in a record of `sides` voxels each output voxel lies, by axis. # 3 × [D, H, W]"""
     resampled = draws["resampled"]
@@ -170,6 +204,10 @@ def _positions(
     )  # 3 × [D, H, W]
     # Sums, not a matrix product: accelerators round the factors of products to 10 bits.
     exact = [center[i] + sum(matrix[i, j] * away[j] for j in range(3)) for i in range(3)]
+    if _of(strength, "elastic_mm") > 0:
+        moved = elastic.displacement(elastic_key, spec.shape, strength.elastic_mm, spec.spacing_mm)
+        moved *= resampled / spec.record_mm
+        exact = [x + by for x, by in zip(exact, moved, strict=True)]
     if strength.resampled == 1.0:
         return exact
     return [jnp.where(resampled, position, jnp.floor(position + 0.5)) for position in exact]
@@ -203,15 +241,25 @@ def _visible(
     return first + below * room_below, last - above * room_above
 
 
-def _jitter(
-    draws: dict[str, jax.Array], noise_key: jax.Array, hu: jax.Array, strength: Strength
+def _appearance(
+    draws: dict[str, jax.Array],
+    draw_key: jax.Array,
+    noise_key: jax.Array,
+    hu: jax.Array,
+    strength: Strength,
+    spacing_mm: float,
 ) -> jax.Array:
-    """Contrast, brightness and noise, in which scanners and reconstruction kernels differ."""
-    contrast, brightness, level = draws["intensity"]
-    if strength.hu_scale > 0:
-        hu = (hu - _AIR_HU) * (1.0 + _either_way(contrast, strength.hu_scale)) + _AIR_HU
-    if strength.hu_shift > 0:
-        hu += _either_way(brightness, strength.hu_shift)
+    """In what scanners and kernels differ, and what is hidden. # [D, H, W]"""
+    softer_mm, sharper = _of(strength, "softer_mm"), _of(strength, "sharper")
+    if softer_mm > 0 or sharper > 0:
+        draw = jax.random.uniform(jax.random.fold_in(draw_key, 2))
+        hu = appearance.kernel(draw, hu, softer_mm, sharper, spacing_mm)
+    hu = appearance.jitter(draws["intensity"][:2], hu, strength.hu_scale, strength.hu_shift)
     if strength.noise_hu > 0:
-        hu += strength.noise_hu * level * jax.random.normal(noise_key, hu.shape)
+        grain_mm = _of(strength, "noise_grain_mm")
+        level = strength.noise_hu * draws["intensity"][2]
+        hu += level * appearance.noise(noise_key, hu.shape, grain_mm, spacing_mm)
+    if _of(strength, "cutout") > 0:
+        key = jax.random.fold_in(draw_key, 3)
+        hu = appearance.cutout(key, hu, strength.cutout, strength.cutout_mm, spacing_mm)
     return hu

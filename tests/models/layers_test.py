@@ -69,6 +69,14 @@ def test_dropout_draws_by_example_not_by_place():
     assert float((y == 0).mean()) == pytest.approx(0.3, abs=0.03)
 
 
+def test_stochastic_depth_drops_whole_examples_and_keeps_the_mean():
+    x, keys = jnp.ones((1000, 2, 3)), jax.random.split(jax.random.key(0), 1000)
+    y = np.asarray(layers.stochastic_depth(x, keys, 0.25))
+    assert (y == y[:, :1, :1]).all()
+    assert set(np.unique(y)) == {np.float32(0), np.float32(1 / 0.75)}
+    assert float(y.mean()) == pytest.approx(1.0, abs=0.05)
+
+
 def _init(module, x):
     """Compiled whole: op by op takes longer."""
     return jax.jit(lambda: module.init(jax.random.key(0), x, train=False))()

@@ -151,3 +151,34 @@ def test_dropout_without_keys_is_refused():
     x = jnp.zeros(SMALL)
     with pytest.raises(ValueError, match="one key an example"):
         jax.eval_shape(lambda: network.init(jax.random.key(0), x, train=True))
+
+
+@pytest.mark.parametrize("remat", [False, True])
+def test_stochastic_depth_skips_the_later_stages_more_often(remat):
+    network = SENet(width=4, stages=2, stochastic_depth=0.6, remat=remat)
+    x = jnp.tile(jax.random.uniform(jax.random.key(1), SMALL)[:1], (400, 1, 1, 1, 1))
+    variables = _init(network, x[:1])
+    keys = jax.random.split(jax.random.key(2), 400)
+
+    @jax.jit
+    def logits(keys):
+        return network.apply(variables, x, train=True, keys=keys, mutable=["batch_stats"])[0]
+
+    values, counts = np.unique(np.round(logits(keys), 4), return_counts=True)
+    assert len(values) == 4  # each of two branches there or not
+    wanted = sorted(400 * share for share in (0.7 * 0.4, 0.7 * 0.6, 0.3 * 0.4, 0.3 * 0.6))
+    np.testing.assert_allclose(sorted(counts), wanted, atol=35)
+    _apply(network, variables, x[:1])  # without keys, where nothing is trained
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"residual": False}, "set model.residual=True"),
+        ({"stochastic_depth": 1.0}, "choose 0 to below 1"),
+    ],
+)
+def test_stochastic_depth_that_cannot_be_is_refused(fields, message):
+    network = SENet(width=4, stages=1, **({"stochastic_depth": 0.5} | fields))
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros(SMALL), train=False))

@@ -122,10 +122,15 @@ def test_it_learns_eight_crops_by_heart(task, batch):
     assert float(total) / float(weight) < 0.1
 
 
+@pytest.mark.parametrize("mixed", [0.0, 0.4])
 def test_the_loss_over_a_mapped_axis_adds_up_to_that_of_the_whole_batch(
-    task, variables, loss, batch
+    config, variables, batch, mixed
 ):
     """The part that the task has in pmap; `training/parallel_test.py` has the rest."""
+    config = config.copy_and_resolve_references()
+    config.augment.mixup = mixed
+    task = classification.make_task(config)
+    loss = jax.jit(lambda batch: task.loss(*variables, batch, keys, None))
     keys = jax.random.split(jax.random.key(1), 8)
     halves = jax.tree.map(lambda x: x.reshape(2, 4, *x.shape[1:]), (batch, keys))
     part = jax.vmap(lambda b, k: task.loss(*variables, b, k, "rows"), axis_name="rows")
@@ -141,3 +146,26 @@ def test_the_loss_over_a_mapped_axis_adds_up_to_that_of_the_whole_batch(
             got.batch_stats,
             whole.batch_stats,
         )
+
+
+def test_a_mixed_example_is_held_against_the_labels_of_both(config, variables, batch):
+    """With one picture for all rows, mixing changes the targets alone."""
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        config.augment.update(flip=(0.0,) * 3, shift_mm=0.0, hu_scale=0.0, hu_shift=0.0)
+    batch = jax.tree.map(np.copy, batch)
+    batch["image"][:] = batch["image"][0]
+    keys = jax.random.split(jax.random.key(1), 8)
+    plain = classification.make_task(config).loss(*variables, batch, keys, None)
+    config.augment.mixup = 0.5
+    got = classification.make_task(config).loss(*variables, batch, keys, None)
+    logits = {}
+    for label in (0.0, 1.0):
+        alike = batch | {"label": np.full(8, label, np.float32)}
+        logits[label] = float(
+            classification.make_task(config).loss(*variables, alike, keys, None).sum
+        )
+    assert float(got.weight) == pytest.approx(8.0, rel=1e-6)
+    # Half of the labels are 1, each next to a 0: on the whole the loss stays between both.
+    assert float(got.sum) != float(plain.sum)
+    assert min(logits.values()) < float(got.sum) < max(logits.values())

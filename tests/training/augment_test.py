@@ -32,6 +32,12 @@ class Strength:
     hu_scale: float = 0.0
     noise_hu: float = 0.0
     visible_extent: tuple = (0.0, 0.0, 0.0)
+    noise_grain_mm: float = 0.0
+    softer_mm: float = 0.0
+    sharper: float = 0.0
+    elastic_mm: float = 0.0
+    cutout: float = 0.0
+    cutout_mm: float = 6.0
 
 
 def _record(seed=0):
