@@ -78,8 +78,10 @@ def augment(**fields: Any) -> dict[str, Any]:
 def augmentation_off() -> dict[str, Any]:
     """The fields of a sweep's variant without augmentation, by their full names."""
     triples = ("flip", "rotate_deg", "visible_extent")
-    scalars = ("shift_mm", "scale", "hu_shift", "hu_scale", "noise_hu")
-    scalars += ("softer_mm", "sharper", "elastic_mm", "cutout")
+    scalars = (
+        *("shift_mm", "scale", "elastic_mm", "hu_shift", "hu_scale", "noise_hu"),
+        *("softer_mm", "sharper", "cutout"),
+    )
     off = {f"augment.{name}": (0.0, 0.0, 0.0) for name in triples}
     return off | {f"augment.{name}": 0.0 for name in scalars}
 

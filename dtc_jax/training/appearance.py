@@ -63,9 +63,7 @@ def jitter(draws: jax.Array, hu: jax.Array, hu_scale: float, hu_shift: float) ->
     return hu
 
 
-def noise(
-    key: jax.Array, shape: tuple[int, int, int], grain_mm: float, spacing_mm: float
-) -> jax.Array:
+def noise(key: jax.Array, shape: tuple[int, ...], grain_mm: float, spacing_mm: float) -> jax.Array:
     """Gaussian noise with mean 0 and standard deviation 1, white or as a CT makes it.
 
     Filtered back-projection leaves noise with the power f * A(f)^2 at the frequency f in the plane
