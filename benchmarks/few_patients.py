@@ -4,11 +4,11 @@ r"""How good is a network that learns from few patients, beside hand-made featur
       [--fields="FIELD=VALUE;FIELD=VALUE"]
 
 A phantom cohort of 480 patients is generated and built in FOLDER once (1400 for five cohorts of
-240, or one of 960, with --phantom=1400). 140 of its patients are the test. Each small cohort is drawn from the others without overlap, 9 of 51 patients for validation;
-the network of `configs/senet.py:demo`, with the fields given, and the baseline `features` learn
-from it alone and are tested on the same 140 patients. AUC is also given by size, since a lesion of
-few voxels is a task of its own. About a minute a cohort of 51 on two quiet cores, after 15 minutes
-for the phantom.
+240, or one of 960, with --phantom=1400). 140 of its patients are the test. Each small cohort is
+drawn from the others without overlap, 9 of 51 patients for validation; the network of
+`configs/senet.py:demo`, with the fields given, and the baseline `features` learn from it alone and
+are tested on the same 140 patients. AUC is also given by size, since a lesion of few voxels is a
+task of its own. About a minute a cohort of 51 on two quiet cores, after 15 minutes for the phantom.
 """
 
 import argparse
