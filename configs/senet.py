@@ -27,6 +27,11 @@ nodules: the same for own nodules, which have a label and no ratings.
     python launch.py --config=configs/senet.py:nodules --config.data.manifest=CSV
     Not measured. It takes as long as lidc for as many nodules.
 
+start: one of these networks on a phantom cohort of 1400 patients, as a start for lidc, nodules or
+diagnosis.
+    python launch.py --config=configs/senet.py:start
+    python launch.py --config=configs/senet.py:lidc --config.init_from=runs/senet-start
+
 diagnosis: the same for metastases of other cancers against other nodules, with four ratings of the
 readers learned beside the class.
     python -m benchmarks.diagnosis_manifest DATA FOLDER
@@ -219,6 +224,19 @@ def _lidc(config: ml_collections.ConfigDict) -> None:
     )
 
 
+def _start(config: ml_collections.ConfigDict) -> None:
+    _nodules(config)
+    config.candidates = {}
+    config.combine = "best"
+    config.data.update(source="phantom", about="")
+    # Another seed than that of the cohorts that are judged elsewhere.
+    config.data.phantom.update(patients=1400, external_patients=0, seed=1000)
+    config.selection.draw_cohorts = ("primary",)
+    config.split.folds = 0
+    config.preprocess.crop_mm = (32, 32, 32)
+    config.model.width = 16
+
+
 def _diagnosis(config: ml_collections.ConfigDict) -> None:
     _nodules(config)
     config.data.about = (
@@ -249,6 +267,7 @@ _VARIANTS = {
     "demo": _demo,
     "lidc": _lidc,
     "nodules": _nodules,
+    "start": _start,
     "diagnosis": _diagnosis,
     "adrenal": _adrenal,
 }
