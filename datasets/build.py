@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dtc_jax import progress, storage
+from dtc_jax.crops import processes
 from dtc_jax.errors import InputError, UsageError, unknown_choice
 
 # Imported by name: worker processes import this file, and do not need TFDS.
@@ -64,6 +65,7 @@ def build(
         raise unknown_choice("the dataset", name, NAMES)
     from datasets import prepare
 
+    processes.refuse_unguarded_script()
     module = importlib.import_module(f"{__package__}.{name}.{name}_dataset_builder")
     data_dir = pathlib.Path(data_dir)
     with storage.no_space_is_an_input_error(data_dir):

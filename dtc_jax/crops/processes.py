@@ -6,6 +6,7 @@ import itertools
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -48,6 +49,19 @@ def ordered_map(function: Callable[[T], R], items: Sequence[T], processes: int =
         yield function(item)
 
 
+def refuse_unguarded_script() -> None:
+    """Ends a worker process that has begun to run the caller's script a second time.
+
+    A fresh process imports the script that started it. Where that script does its work without
+    asking for its name, the worker would wait for the lock of the process that waits for it.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # as multiprocessing asks
+        sys.exit(
+            "A worker process has started your script again. Put what the script does below "
+            "if __name__ == '__main__': and run it again."
+        )
+
+
 def _in_processes(function: Callable[[T], R], items: Sequence[T], processes: int) -> Iterator[R]:
     # Fresh processes: forking one in which JAX's threads run can hang.
     context = multiprocessing.get_context("spawn")
@@ -63,8 +77,8 @@ def _in_processes(function: Callable[[T], R], items: Sequence[T], processes: int
             yield result
     except concurrent.futures.process.BrokenProcessPool as error:
         raise InputError(
-            "a worker process was killed, most likely because memory ran out; use fewer processes "
-            "(--num-processes)."
+            "a worker process has said above why it ended, or was killed, most likely because memory "
+            "ran out; then use fewer processes (--num-processes)."
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

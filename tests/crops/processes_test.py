@@ -69,3 +69,24 @@ def _alive(pid):
             return file.read().split()[2] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_script_that_workers_would_run_again_ends_with_what_to_do(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import math\n"
+        "from dtc_jax.crops import processes\n"
+        "processes.refuse_unguarded_script()\n"
+        "processes._ALONE_SECONDS = -1\n"
+        "print(list(processes.ordered_map(math.sqrt, [1.0, 4.0], 2)))\n"
+    )
+    command = [sys.executable, str(script)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode
+    assert "below if __name__ == '__main__':" in ended.stderr
+    assert "said above why it ended" in ended.stderr
+    text = script.read_text().splitlines()
+    guarded = ["if __name__ == '__main__':", *(f"    {line}" for line in text[2:])]
+    script.write_text("\n".join([*text[:2], *guarded]))
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout == "[1.0, 2.0]\n"
