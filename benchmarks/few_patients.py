@@ -1,14 +1,16 @@
 r"""How good is a network that learns from few patients, beside hand-made features of the same ones?
 
     python -m benchmarks.few_patients FOLDER [--patients=51] [--cohorts=2] [--phantom=480] \
-      [--fields="FIELD=VALUE;FIELD=VALUE"]
+      [--fields="FIELD=VALUE;FIELD=VALUE"] [--table=CSV] [--name=NAME]
 
 A phantom cohort of 480 patients is generated and built in FOLDER once (1400 for five cohorts of
 240, or one of 960, with --phantom=1400). 140 of its patients are the test. Each small cohort is
 drawn from the others without overlap, 9 of 51 patients for validation; the network of
 `configs/senet.py:demo`, with the fields given, and the baseline `features` learn from it alone and
 are tested on the same 140 patients. AUC is also given by size, since a lesion of few voxels is a
-task of its own. About a minute a cohort of 51 on two quiet cores, after 15 minutes for the phantom.
+task of its own. With --table each cohort becomes a row at the end of a CSV, from which
+`docs/learning_curve_picture.py` draws the learning curve. About a minute a cohort of 51 on two
+quiet cores, after 15 minutes for the phantom.
 """
 
 import argparse
@@ -80,6 +82,16 @@ def _tried(config: ml_collections.ConfigDict, data: Data, rows: pd.DataFrame) ->
     return scored.assign(features=baselines.scores("features", inputs, labels, train))
 
 
+def _add(path: pathlib.Path, name: str, patients: int, figures: tuple[float, ...]) -> None:
+    """A row for the network and one for `features`, at the end of the table `path`."""
+    sizes = ("auc", "auc_small", "auc_large")
+    rows = [
+        {"patients": patients, "name": who, **dict(zip(sizes, values, strict=True))}
+        for who, values in ((name, figures[:3]), ("features", figures[3:]))
+    ]
+    pd.DataFrame(rows).to_csv(path, mode="a", header=not path.exists(), index=False)
+
+
 def main() -> None:
     """Prints a line a cohort, and the means."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -90,6 +102,8 @@ def main() -> None:
     parser.add_argument(
         "--fields", default="", help="such as train.epochs=80;augment.resampled=0.0"
     )
+    parser.add_argument("--table", type=pathlib.Path, help="a CSV to which rows are added")
+    parser.add_argument("--name", default="network", help="of the network in that table")
     given = parser.parse_args()
     environment.prepare()
     config = _config(given.folder, given.phantom, given.fields)
@@ -99,6 +113,8 @@ def main() -> None:
         scored = _tried(config, data, rows)
         figures.append((*_auc(scored, "score"), *_auc(scored, "features")))
         print("cohort", *(f"{value:.3f}" for value in figures[-1]), flush=True)
+        if given.table:
+            _add(given.table, given.name, given.patients, figures[-1])
     mean = np.mean(figures, axis=0)
     for name, values in (("network", mean[:3]), ("features", mean[3:])):
         all_, small, large = values
