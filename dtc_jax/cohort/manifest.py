@@ -25,7 +25,6 @@ An image may also be a folder of DICOM files, of which the largest axial CT seri
 """
 
 import difflib
-import functools
 import math
 import pathlib
 import re
@@ -35,7 +34,7 @@ import numpy as np
 import pandas as pd
 
 from dtc_jax import csv_reader
-from dtc_jax.cohort import persons, selection
+from dtc_jax.cohort import manifest_paths, persons, selection
 from dtc_jax.csv_reader import Problem, TableError
 from dtc_jax.statistics.predictions_table import SPLITS
 from dtc_jax.storage import PathLike
@@ -56,7 +55,7 @@ _NUMBERS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "pixel_mm": ("a positive number", lambda x: x > 0),
     "slice_mm": ("a positive number", lambda x: x > 0),
 }
-_PATHS = ("image", "mask", "lungs", "ignore")
+PATHS = ("image", "mask", "lungs", "ignore")
 _OF_A_SCAN = {  # columns whose value all rows of a scan share, and what they name
     "lungs": "mask of the lungs",
     "ignore": "mask of what to ignore",
@@ -97,7 +96,7 @@ def read_manifest(
     """
     path = pathlib.Path(path)
     cells, problems = csv_reader.read_cells(path, "the manifest", each="lesion")
-    cells = _unify_spelling(cells, path.parent.resolve())
+    cells = manifest_paths.unify_spelling(cells, PATHS, path.parent.resolve())
     cells = persons.unify(cells)
     if "lesion_id" not in cells:
         cells = cells.rename(columns={id_column: "lesion_id"})
@@ -108,7 +107,7 @@ def read_manifest(
     if problems + invalid:
         raise TableError(path, problems + invalid)
     root = path.parent.resolve()
-    for column in [c for c in _PATHS if c in cells]:
+    for column in [c for c in PATHS if c in cells]:
         cells[column] = [str(root / name) if name else "" for name in cells[column]]
     absent = pd.Series("", cells.index, dtype=str)
     columns = dict.fromkeys((*REQUIRED, *_OPTIONAL, *cells))
@@ -148,29 +147,9 @@ def validate(table: pd.DataFrame, folder: PathLike) -> list[Problem]:
     if {"mask", "box_mm"} <= present:
         for row in table.index[(table["mask"] != "") & (table.box_mm != "")]:
             problems.append(Problem(row, "box_mm", "the lesion has a mask too; delete one."))
-    for column in sorted({*_PATHS} & present):
-        problems += _path_problems(table[column], column, pathlib.Path(folder))
+    for column in sorted({*PATHS} & present):
+        problems += manifest_paths.problems(table[column], column, pathlib.Path(folder))
     return sorted(problems, key=lambda problem: (problem.row, _COLUMNS.index(problem.column)))
-
-
-def _unify_spelling(table: pd.DataFrame, root: pathlib.Path) -> pd.DataFrame:
-    """`table` with one spelling per file, the first one: a.nii and ./a.nii are one scan.
-
-    Otherwise a scan could have two patients, or be in two splits.
-    """
-    first: dict[pathlib.Path, str] = {}
-
-    @functools.cache  # many lesions share a scan
-    def spelled(name: str) -> str:
-        if not name or pathlib.Path(name).is_absolute():  # an absolute path is refused later
-            return name
-        try:
-            return first.setdefault((root / name).resolve(), name)
-        except (OSError, RuntimeError, ValueError):  # refused later, too
-            return name
-
-    columns = [column for column in _PATHS if column in table]
-    return table.assign(**{column: table[column].map(spelled) for column in columns})
 
 
 def _needs_no_mask(table: pd.DataFrame, problem: Problem) -> bool:
@@ -250,30 +229,6 @@ def _inconsistent(
         for row in cells.index[cells != cells.iloc[0]]:
             first = f"row {cells.index[0]} has {cells.iloc[0]!r} for the same {owner} {name!r}"
             yield Problem(row, column, f"is {cells[row]!r}, but {first}; {advice}")
-
-
-def _path_problems(cells: pd.Series, column: str, folder: pathlib.Path) -> Iterator[Problem]:
-    root = folder.resolve()
-    anywhere = root == pathlib.Path("/")
-
-    @functools.cache  # many lesions share a scan
-    def problem(name: str) -> str:
-        path = root / name
-        try:
-            if (
-                not anywhere and pathlib.Path(name).is_absolute()
-            ) or not path.resolve().is_relative_to(root):
-                return (
-                    "is outside the folder of the manifest; move the file into it, without a link."
-                )
-            exists = path.is_file() or (column == "image" and path.is_dir())
-            return "" if exists else f"no such file in {folder}; check the name."
-        except (OSError, RuntimeError):  # too long a name, a loop of links
-            return "the path is not valid; check the name."
-
-    for row, name in cells[cells != ""].items():
-        if message := problem(name):
-            yield Problem(row, column, f"{name!r}: {message}")
 
 
 def parse_box(text: str) -> np.ndarray:

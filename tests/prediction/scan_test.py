@@ -142,37 +142,6 @@ def test_an_answer_that_is_there_is_not_computed_again(predict, answered, chests
     assert (answered / "run.json").read_bytes() == before
 
 
-def test_an_out_among_the_files_of_a_scan_is_refused(predict, chests, tmp_path, capsys):
-    ct = save_slices(make_slices(volume.read_image(chests / "2.nii.gz")), tmp_path / "ct")
-    (tmp_path / "alias").symlink_to(ct)
-    (tmp_path / "scans.csv").write_text("image\nct\n")
-    before = sorted(ct.iterdir())
-    for scans in (f"--scan={tmp_path / 'alias'}", f"--scans={tmp_path / 'scans.csv'}"):
-        for out in (ct, ct / "out", tmp_path / "alias" / "deep" / "out"):
-            assert predict(scans, f"--out={out}") == 2
-            assert f"--out={out}: is inside " in capsys.readouterr().err
-    assert sorted(ct.iterdir()) == before
-    assert predict(f"--scan={ct}", f"--out={tmp_path / 'ct-out'}") == 0
-    assert predict(f"--scan={ct}", f"--out={tmp_path / 'ct-out'}") == 0
-    assert "nothing was computed again" in capsys.readouterr().out
-
-
-def test_an_out_below_a_file_is_refused(predict, chests, tmp_path, capsys):
-    (tmp_path / "thesis.txt").write_text("mine")
-    (tmp_path / "scans.csv").write_text(f"image\n{chests / '2.nii.gz'}\n")
-    for scans in (f"--scan={chests / '2.nii.gz'}", f"--scans={tmp_path / 'scans.csv'}"):
-        assert predict(scans, f"--out={tmp_path / 'thesis.txt' / 'out'}") == 1
-        assert "there is a file in place of a folder" in capsys.readouterr().err
-    assert (tmp_path / "thesis.txt").read_text() == "mine"
-
-
-def test_a_run_json_of_something_else_is_no_answer(predict, chests, tmp_path, capsys):
-    for content in ('{"made": "elsewhere"}', '{"kind": "prediction"}', "[]"):
-        (tmp_path / "run.json").write_text(content)
-        assert predict(f"--scan={chests / '0.nii.gz'}", f"--out={tmp_path}") == 1
-        assert "its run.json is not that of a predicted scan" in capsys.readouterr().err
-
-
 def test_the_lungs_that_are_given_are_used(predict, chests, tmp_path, capsys):
     scan = volume.read_image(chests / "0.nii.gz")
     half = np.zeros(scan.shape, bool)
@@ -220,46 +189,6 @@ def test_without_highdicom_the_answer_is_there_and_says_so(
     assert "highdicom is not installed" in capsys.readouterr().out
     assert not (tmp_path / "out" / "lesions.dcm").exists()
     assert (tmp_path / "out" / "lesions.nii.gz").is_file()
-
-
-def test_networks_that_are_swapped_or_do_not_fit_are_refused(
-    call, segmenter, classifier, chests, tmp_path, capsys
-):
-    arguments = ("--mode=predict", f"--scan={chests / '0.nii.gz'}", f"--out={tmp_path / 'out'}")
-    swapped = (f"--segmenter={classifier.workdir}", f"--classifier={segmenter.workdir}")
-    assert call(*arguments, *swapped) == 1
-    assert "contains the run of a classifier" in capsys.readouterr().err
-    shutil.copytree(segmenter.workdir, tmp_path / "other")
-    config = _json(tmp_path / "other" / "config.json")
-    config["model"]["widths"] = [4, 16]
-    (tmp_path / "other" / "config.json").write_text(json.dumps(config))
-    fits = f"--classifier={classifier.workdir}"
-    assert call(*arguments, f"--segmenter={tmp_path / 'other'}", fits) == 1
-    assert "is of another network than its config.json" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ([], "needs --out"),
-        (["--out=o"], "--scan=PATH for one scan, or --scans=CSV"),
-        (["--out=o", "--scan=a", "--scans=b"], "--scan=PATH for one scan, or --scans=CSV"),
-        (["--out=o", "--scan=a"], "--segmenter=DIR and --classifier=DIR"),
-        (["--out=o", "--scan=a", "--segmenter=s", "--classifier=c", "--mask=m"], "--review=CSV"),
-        (["--out=o", "--scans=a", "--segmenter=s", "--classifier=c", "--lungs=m"], "columns"),
-        (["--out=o", "--scan=a", "--lesions=m"], "--lesions needs --classifier"),
-        (["--out=o", "--scan=a", "--lesions=m", "--segmenter=s"], "omit --scans, --segmenter"),
-        (["--out=o", "--scan=a", "--threshold=0.3"], "the threshold of --classifier"),
-        (["--out=o", "--review=r", "--segmenter=s"], "for one predicted scan"),
-        (["--out=o", "--scan=a", "--workdir=w"], "--segmenter and --classifier"),
-    ],
-)
-def test_wrong_use_is_said(call, arguments, words, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert call("--mode=predict", *arguments) == 2
-    assert words in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
 
 
 def test_outlined_lesions_are_classified_without_a_segmenter(

@@ -1,63 +1,11 @@
 """Augmentation read back from ramps: trilinear sampling of a ramp gives the sampled position."""
 
-import dataclasses
-import functools
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import ndimage
 
-from dtc_jax.errors import UsageError
 from dtc_jax.imaging import preprocess
-from dtc_jax.training import augment as augment_lib
-from dtc_jax.training.augment import augment
-
-SIDES = (30, 32, 34)
-SPEC = preprocess.Preprocess(crop_mm=(10, 12, 14))
-WHOLE = jnp.array([[0, n] for n in SIDES], jnp.int32)
-KEYS = jax.random.split(jax.random.key(7), 64)
-
-
-@dataclasses.dataclass(frozen=True)
-class Strength:
-    flip: tuple = (0.0, 0.0, 0.0)
-    rotate_deg: tuple = (0.0, 0.0, 0.0)
-    shift_mm: float = 0.0
-    scale: float = 0.0
-    resampled: float = 1.0
-    interpolation: str = "linear"
-    hu_shift: float = 0.0
-    hu_scale: float = 0.0
-    noise_hu: float = 0.0
-    visible_extent: tuple = (0.0, 0.0, 0.0)
-    noise_grain_mm: float = 0.0
-    softer_mm: float = 0.0
-    sharper: float = 0.0
-    elastic_mm: float = 0.0
-    cutout: float = 0.0
-    cutout_mm: float = 6.0
-
-
-def _record(seed=0):
-    rng = np.random.default_rng(seed)
-    image = rng.integers(-1000, 400, SIDES, np.int16)
-    mask = np.zeros(SIDES, np.uint8)
-    mask[12:18, 13:20, 14:21] = rng.integers(0, 2, (6, 7, 7))
-    return image, mask
-
-
-@functools.partial(jax.jit, static_argnames=("spec", "strength"))
-def _variants(keys, image, mask, extent, spec, strength):
-    return jax.vmap(lambda key: augment(key, image, mask, extent, spec, strength))(keys)
-
-
-def _augment(image, mask, strength, extent=WHOLE, spec=SPEC, keys=KEYS):
-    """Variants of one example, image and mask, [K, D, H, W] each."""
-    image, mask = jnp.asarray(image), jnp.asarray(mask)
-    found = _variants(keys, image, mask, extent, spec, strength)
-    return tuple(np.asarray(x) for x in found[:2])
+from tests.training.augmented import KEYS, SIDES, SPEC, WHOLE, Strength, augmented, record, variants
 
 
 def _transforms(strength):
@@ -67,9 +15,9 @@ def _transforms(strength):
         shape = [n if a == axis else 1 for a in range(3)]
         ramp = np.broadcast_to(np.arange(n).reshape(shape), SIDES)
         stripes = np.uint8(ramp % 2)
-        shown, region = _augment(100 * stripes.astype(np.int16), stripes, strength)
+        shown, region = augmented(100 * stripes.astype(np.int16), stripes, strength)
         np.testing.assert_allclose(shown / 100, region, atol=1e-4)  # image and mask move together
-        hu, _ = _augment(np.int16(100 * ramp), stripes, strength)
+        hu, _ = augmented(np.int16(100 * ramp), stripes, strength)
         positions.append(hu.reshape(len(KEYS), -1) / 100)
     offsets = np.stack(
         np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in SPEC.shape), indexing="ij"), axis=-1
@@ -91,9 +39,9 @@ def _transforms(strength):
     ],
 )
 def test_without_strength_it_is_the_crop_of_preprocess(crop_mm, spacing_mm, grid):
-    image, mask = _record()
+    image, mask = record()
     spec = preprocess.Preprocess(crop_mm=crop_mm, spacing_mm=spacing_mm, grid=grid)
-    hu, region = _augment(image, mask, Strength(), spec=spec, keys=KEYS[:1])
+    hu, region = augmented(image, mask, Strength(), spec=spec, keys=KEYS[:1])
     expected = preprocess.crop(image, spec, np)
     np.testing.assert_allclose(hu[0], expected, rtol=1e-4, atol=1e-3)
     expected = preprocess.crop(mask, spec, np, edge=False)
@@ -101,10 +49,10 @@ def test_without_strength_it_is_the_crop_of_preprocess(crop_mm, spacing_mm, grid
 
 
 def test_flips_mirror_the_crop_along_their_axes():
-    image, mask = _record()
-    hu, region = _augment(image, mask, Strength(flip=(1.0, 0.0, 1.0)), keys=KEYS[:1])
-    for got, record in ((hu[0], image), (region[0], mask)):
-        crop = preprocess.crop(record, SPEC, np)
+    image, mask = record()
+    hu, region = augmented(image, mask, Strength(flip=(1.0, 0.0, 1.0)), keys=KEYS[:1])
+    for got, stored in ((hu[0], image), (region[0], mask)):
+        crop = preprocess.crop(stored, SPEC, np)
         np.testing.assert_allclose(got, crop[::-1, :, ::-1], atol=1e-3)
     matrix, _ = _transforms(Strength(flip=(0.5, 0.5, 0.0)))
     signs = np.sign(np.diagonal(matrix, axis1=1, axis2=2))
@@ -155,9 +103,9 @@ def test_everything_together_is_a_similarity():
 
 
 def test_jitter_is_affine_in_hu_about_air_and_leaves_the_mask_alone():
-    image, mask = _record()
-    plain, plain_mask = _augment(image, mask, Strength(), keys=KEYS[:1])
-    hu, region = _augment(image, mask, Strength(hu_shift=30.0, hu_scale=0.1))
+    image, mask = record()
+    plain, plain_mask = augmented(image, mask, Strength(), keys=KEYS[:1])
+    hu, region = augmented(image, mask, Strength(hu_shift=30.0, hu_scale=0.1))
     np.testing.assert_array_equal(region, np.broadcast_to(plain_mask, region.shape))
     fits = np.array([np.polyfit(plain.ravel() + 1000, x.ravel() + 1000, 1) for x in hu])  # [K, 2]
     contrast, shift = fits.T
@@ -170,9 +118,9 @@ def test_jitter_is_affine_in_hu_about_air_and_leaves_the_mask_alone():
 
 
 def test_noise_is_white_and_gaussian_with_a_level_up_to_its_strength():
-    image, mask = _record()
-    plain, _ = _augment(image, mask, Strength(), keys=KEYS[:1])
-    hu, _ = _augment(image, mask, Strength(noise_hu=25.0))
+    image, mask = record()
+    plain, _ = augmented(image, mask, Strength(), keys=KEYS[:1])
+    hu, _ = augmented(image, mask, Strength(noise_hu=25.0))
     noise = hu - plain  # [K, D, H, W]
     level = noise.std(axis=(1, 2, 3))
     assert 20 < level.max() <= 26
@@ -189,7 +137,7 @@ def test_the_scan_seems_to_end_between_the_lesion_and_its_real_end():
     mask[13:16, 13:20, 14:21] = 1
     extent = jnp.array([[4, 27], [0, 32], [0, 34]], jnp.int32)
     spec = preprocess.Preprocess(crop_mm=(30, 4, 4))
-    hu, region = _augment(ramp, mask, Strength(visible_extent=(1.0, 1.0, 1.0)), extent, spec)
+    hu, region = augmented(ramp, mask, Strength(visible_extent=(1.0, 1.0, 1.0)), extent, spec)
     column = hu[:, :, 2, 2] / 100  # [K, 30]
     first, last = column[:, 0], column[:, -1]
     for ends, low, high in ((first, 4, 13), (last, 15, 26)):
@@ -203,85 +151,40 @@ def test_the_scan_seems_to_end_between_the_lesion_and_its_real_end():
 
 def test_half_the_scans_keep_their_extent_at_probability_one_half():
     ramp = np.broadcast_to(100 * np.arange(30, dtype=np.int16).reshape(30, 1, 1), SIDES)
-    _, mask = _record()
+    _, mask = record()
     spec = preprocess.Preprocess(crop_mm=(30, 4, 4))
-    hu, _ = _augment(ramp, mask, Strength(visible_extent=(0.5, 0.5, 0.5)), spec=spec)
+    hu, _ = augmented(ramp, mask, Strength(visible_extent=(0.5, 0.5, 0.5)), spec=spec)
     kept = (hu[:, 0, 2, 2] == 0) & (hu[:, -1, 2, 2] == 2900)
     assert 20 < kept.sum() < 44  # of 64
 
 
 def test_an_axis_without_the_chance_keeps_its_ends():
     ramp = np.broadcast_to(100 * np.arange(32, dtype=np.int16).reshape(1, 32, 1), SIDES)
-    _, mask = _record()
+    _, mask = record()
     spec = preprocess.Preprocess(crop_mm=(4, 32, 4))
-    hu, _ = _augment(ramp, mask, Strength(visible_extent=(1.0, 0.0, 1.0)), spec=spec)
+    hu, _ = augmented(ramp, mask, Strength(visible_extent=(1.0, 0.0, 1.0)), spec=spec)
     np.testing.assert_array_equal(hu[:, 2, :, 2], np.tile(ramp[0, :, 0], (64, 1)))
 
 
 @pytest.mark.parametrize("tight", [True, False])
 def test_there_is_nothing_to_hide_in_a_tight_box_or_without_a_mask(tight):
-    image, _ = _record()
+    image, _ = record()
     mask = np.full(SIDES, int(tight), np.uint8)
-    hu, _ = _augment(image, mask, Strength(visible_extent=(1.0, 1.0, 1.0)), keys=KEYS[:4])
+    hu, _ = augmented(image, mask, Strength(visible_extent=(1.0, 1.0, 1.0)), keys=KEYS[:4])
     crop = preprocess.crop(image, SPEC, np)
     np.testing.assert_allclose(hu, np.broadcast_to(crop, hu.shape), atol=1e-3)
 
 
 def test_a_variant_depends_on_its_own_key_alone():
-    image, mask = _record()
+    image, mask = record()
     strength = Strength(
         (0.5, 0.5, 0.5),
         *((15.0, 0.0, 0.0), 2.0, 0.1, 1.0, "sharp", 20.0, 0.05, 20.0, (0.5, 0.0, 0.0)),
     )
-    some, _ = _augment(image, mask, strength, keys=KEYS[:4])
-    others, _ = _augment(image, mask, strength, keys=KEYS[jnp.array([9, 2, 8, 7])])
+    some, _ = augmented(image, mask, strength, keys=KEYS[:4])
+    others, _ = augmented(image, mask, strength, keys=KEYS[jnp.array([9, 2, 8, 7])])
     np.testing.assert_allclose(some[2], others[1], atol=1e-3)
     assert np.abs(some[2] - some[1]).max() > 1
-
-
-def test_examples_that_are_not_resampled_keep_their_voxels():
-    image, mask = _record()
-    strength = Strength(
-        flip=(0.5, 0.5, 0.5), rotate_deg=(20.0, 20.0, 20.0), shift_mm=4.0, scale=0.1, resampled=0.5
-    )
-    hu, region = _augment(image, mask, strength)
-    known = np.isin(hu, image).reshape(len(KEYS), -1).mean(axis=1)
-    assert set(np.unique(region[known == 1])) <= {0.0, 1.0}
-    assert 0.3 < (known == 1).mean() < 0.7
-    assert len({one.tobytes() for one in hu[known == 1]}) > 10  # flips and shifts are left
-    assert np.median(known[known < 1]) < 0.5
-
-
-@pytest.mark.parametrize(("interpolation", "share"), [("linear", 0.54), ("sharp", 1.0)])
-def test_sharp_interpolation_keeps_the_noise_of_what_is_stored(interpolation, share):
-    image = np.random.default_rng(0).normal(-600, 30, SIDES).astype(np.int16)
-    strength = Strength(
-        *((0.5, 0.5, 0.5), (20.0, 20.0, 20.0), 4.0, 0.1), interpolation=interpolation
-    )
-    hu, _ = _augment(image, np.zeros(SIDES, np.uint8), strength)
-    assert np.sqrt(hu.var(axis=(1, 2, 3)).mean()) == pytest.approx(share * 30, rel=0.05)
-    smooth = ndimage.gaussian_filter(image.astype(float), 0.6)  # noise of neighbours goes together
-    hu, _ = _augment(np.rint(smooth).astype(np.int16), np.zeros(SIDES, np.uint8), strength)
-    kept = np.sqrt(hu.var(axis=(1, 2, 3)).mean()) / smooth.std()
-    assert 0.5 < kept < 0.8 if interpolation == "linear" else kept == pytest.approx(1, abs=0.05)
-
-
-def test_sharp_interpolation_gives_ramps_and_voxels_as_they_are():
-    z, y, x = np.indices(SIDES)
-    ramp = (10 * z - 7 * y + 3 * x).astype(np.int16)
-    strength = Strength(rotate_deg=(20.0, 20.0, 20.0), shift_mm=4.0)
-    mask = np.zeros(SIDES, np.uint8)
-    linear, _ = _augment(ramp, mask, strength)
-    sharp, _ = _augment(ramp, mask, dataclasses.replace(strength, interpolation="sharp"))
-    np.testing.assert_allclose(sharp, linear, atol=0.05)
-    image, mask = _record()
-    plain, _ = _augment(image, mask, Strength(), keys=KEYS[:1])
-    again, _ = _augment(image, mask, Strength(interpolation="sharp"), keys=KEYS[:1])
-    np.testing.assert_allclose(again, plain, atol=0.1)
-    beyond = preprocess.Preprocess(crop_mm=(40, 40, 40))
-    plain, _ = _augment(image, mask, Strength(), spec=beyond, keys=KEYS[:1])
-    again, _ = _augment(image, mask, Strength(interpolation="sharp"), spec=beyond, keys=KEYS[:1])
-    np.testing.assert_allclose(again, plain, atol=0.2)  # of 1400 HU from voxel to voxel
 
 
 def test_shifts_are_in_millimetres_on_any_grid():
@@ -289,36 +192,23 @@ def test_shifts_are_in_millimetres_on_any_grid():
     moved = {}
     for spacing_mm in (1.0, 2.0):
         spec = preprocess.Preprocess((8 * spacing_mm,) * 3, spacing_mm, grid="scan")
-        hu, _ = _augment(ramp, np.zeros(SIDES, np.uint8), Strength(shift_mm=4.0), spec=spec)
+        hu, _ = augmented(ramp, np.zeros(SIDES, np.uint8), Strength(shift_mm=4.0), spec=spec)
         moved[spacing_mm] = (hu.mean(axis=(1, 2, 3)) / 100 - 14.5) * spacing_mm
     np.testing.assert_allclose(moved[1.0], moved[2.0], atol=1e-2)
     assert 3 < np.abs(moved[1.0]).max() <= 4.01
 
 
-def test_an_unknown_interpolation_is_refused():
-    with pytest.raises(UsageError, match=r"config\.augment\.interpolation is 'cubic'"):
-        augment_lib.check(Strength(interpolation="cubic"))
-
-
-def test_the_share_that_is_resampled_does_not_change_what_is_drawn():
-    image, mask = _record()
-    every = _augment(image, mask, Strength(rotate_deg=(20.0, 0.0, 0.0), scale=0.1))[0]
-    some = _augment(image, mask, Strength(rotate_deg=(20.0, 0.0, 0.0), scale=0.1, resampled=0.5))[0]
-    same = [np.array_equal(a, b) for a, b in zip(every, some, strict=True)]
-    assert 0.3 < np.mean(same) < 0.7
-
-
 def test_what_is_ignored_moves_along_and_is_no_lesion():
-    image, mask = _record()
+    image, mask = record()
     marked = np.where(mask == 1, np.uint8(1), np.uint8(0))
     marked[:, :, SIDES[2] // 2 + 1] = preprocess.IGNORED
     strength = Strength(flip=(0.0, 0.0, 1.0))
     extent = jnp.asarray(WHOLE)
-    _, region, ignored = _variants(
+    _, region, ignored = variants(
         KEYS[:1], jnp.asarray(image), jnp.asarray(marked), extent, SPEC, strength
     )
-    _, plain = _augment(image, np.uint8(marked == 1), strength, keys=KEYS[:1])
+    _, plain = augmented(image, np.uint8(marked == 1), strength, keys=KEYS[:1])
     np.testing.assert_array_equal(region, plain)
-    _, moved = _augment(image, np.uint8(marked == preprocess.IGNORED), strength, keys=KEYS[:1])
+    _, moved = augmented(image, np.uint8(marked == preprocess.IGNORED), strength, keys=KEYS[:1])
     np.testing.assert_array_equal(ignored, moved > 0.5)
     assert moved.any()
