@@ -1,7 +1,7 @@
 r"""What does each item of the augmentation do? On validation patients, so that no test is used up.
 
-    DTC_JAX_DATA=DIR python -m benchmarks.trials FOLDER [--folds=5] [--only=NAME,NAME] \
-      [--start=RUN]
+    DTC_JAX_DATA=DIR python -m benchmarks.trials FOLDER [--folds=5] [--first=5] \
+      [--only=NAME,NAME] [--start=RUN]
 
 The network with the near field of view of `configs/senet.py:lidc` is trained once for each trial
 and each fold, and judged after its last epoch on the fold's validation patients, who choose
@@ -114,6 +114,7 @@ def main() -> None:
     )
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0, help="only so many folds; 0 for all")
     parser.add_argument("--only", default=",".join(TRIALS), help="names of trials beside base")
     parser.add_argument("--start", default="", help="a run, for the trial 'start'")
     given = parser.parse_args()
@@ -126,7 +127,8 @@ def main() -> None:
     base = _base(given.folds)
     data = classification.load(base)
     every = classification.split(base, data.table)
-    for fold, rows in every.groupby("fold"):
+    count = given.first or given.folds
+    for fold, rows in list(every.groupby("fold"))[:count]:
         for name in wanted:
             file = given.folder / name / f"{fold:02d}.csv"
             if file.exists():
@@ -138,13 +140,15 @@ def main() -> None:
             shutil.rmtree(training)
             print(f"fold {fold} {name}: cross-entropy {_entropy(scored).mean():.4f}", flush=True)
     found = {
-        name: pd.concat(pd.read_csv(file) for file in sorted((given.folder / name).glob("*.csv")))
+        name: pd.concat(
+            pd.read_csv(given.folder / name / f"{fold:02d}.csv") for fold in range(count)
+        )
         for name in wanted
     }
     first = found["base"]
     print(
         f"{len(first)} validation rows, {first.lesion_id.nunique()} nodules of "
-        f"{first.patient_id.nunique()} patients, {given.folds} folds"
+        f"{first.patient_id.nunique()} patients, {count} of {given.folds} folds"
     )
     print(_table(found).to_string(index=False))
 
