@@ -33,6 +33,7 @@ from dtc_jax.tasks.sources import Data
 _TESTED, _SEED = 140, 1000
 _VALIDATION_SHARE = 9 / 51
 _SMALL_MM = 8.0
+Cohort = dict[str, int]  # of which phantom, how many patients, which of them
 
 
 def _config(folder: pathlib.Path, pool: int, fields: str) -> ml_collections.ConfigDict:
@@ -82,11 +83,11 @@ def _tried(config: ml_collections.ConfigDict, data: Data, rows: pd.DataFrame) ->
     return scored.assign(features=baselines.scores("features", inputs, labels, train))
 
 
-def _add(path: pathlib.Path, name: str, patients: int, figures: tuple[float, ...]) -> None:
+def _add(path: pathlib.Path, name: str, cohort: Cohort, figures: tuple[float, ...]) -> None:
     """A row for the network and one for `features`, at the end of the table `path`."""
     sizes = ("auc", "auc_small", "auc_large")
     rows = [
-        {"patients": patients, "name": who, **dict(zip(sizes, values, strict=True))}
+        {**cohort, "name": who, **dict(zip(sizes, values, strict=True))}
         for who, values in ((name, figures[:3]), ("features", figures[3:]))
     ]
     pd.DataFrame(rows).to_csv(path, mode="a", header=not path.exists(), index=False)
@@ -109,12 +110,13 @@ def main() -> None:
     config = _config(given.folder, given.phantom, given.fields)
     data = classification.load(config)
     figures = []
-    for rows in _splits(data.table, given.patients, given.cohorts):
+    for number, rows in enumerate(_splits(data.table, given.patients, given.cohorts)):
         scored = _tried(config, data, rows)
         figures.append((*_auc(scored, "score"), *_auc(scored, "features")))
         print("cohort", *(f"{value:.3f}" for value in figures[-1]), flush=True)
         if given.table:
-            _add(given.table, given.name, given.patients, figures[-1])
+            cohort = {"phantom": given.phantom, "patients": given.patients, "cohort": number}
+            _add(given.table, given.name, cohort, figures[-1])
     mean = np.mean(figures, axis=0)
     for name, values in (("network", mean[:3]), ("features", mean[3:])):
         all_, small, large = values

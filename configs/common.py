@@ -80,7 +80,7 @@ def augmentation_off() -> dict[str, Any]:
     triples = ("flip", "rotate_deg", "visible_extent")
     scalars = (
         *("shift_mm", "scale", "elastic_mm", "hu_shift", "hu_scale", "noise_hu"),
-        *("softer_mm", "sharper", "cutout"),
+        *("noise_grain_mm", "softer_mm", "sharper", "cutout"),
     )
     off = {f"augment.{name}": (0.0, 0.0, 0.0) for name in triples}
     return off | {f"augment.{name}": 0.0 for name in scalars}

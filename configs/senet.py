@@ -31,6 +31,7 @@ start: one of these networks on a phantom cohort of 1400 patients, as a start fo
 diagnosis.
     python launch.py --config=configs/senet.py:start
     python launch.py --config=configs/senet.py:lidc --config.init_from=runs/senet-start
+    Not measured.
 
 diagnosis: the same for metastases of other cancers against other nodules, with four ratings of the
 readers learned beside the class.
@@ -230,7 +231,7 @@ def _start(config: ml_collections.ConfigDict) -> None:
     config.candidates = {}
     config.combine = "best"
     config.data.update(source="phantom", about="")
-    # Another seed than that of the cohorts that are judged elsewhere.
+    # Another seed than that of the other variants' cohorts.
     config.data.phantom.update(patients=1400, external_patients=0, seed=1000)
     config.selection.draw_cohorts = ("primary",)
     config.split.folds = 0

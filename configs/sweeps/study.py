@@ -35,7 +35,7 @@ def get_sweep() -> dict[str, Any]:
             "norm": {"grid": {"model.norm": ("instance", "group")}},
             "crop": {"grid": {"preprocess.crop_mm": ((16, 32, 32), (48, 64, 64))}},
             "mask": {"grid": {"preprocess.mask": ("channel", "apply")}},
-            "augmentation-off": common.augmentation_off(),
+            "augmentation-off": common.augmentation_off() | {"augment.mixup": 0.0},
             "mirror-off": {"predict.mirror": False},
             "class-weights-off": {"loss.class_weight": "none"},
             "label-smoothing": {"loss.label_smoothing": 0.1},

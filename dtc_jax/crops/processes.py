@@ -77,8 +77,8 @@ def _in_processes(function: Callable[[T], R], items: Sequence[T], processes: int
             yield result
     except concurrent.futures.process.BrokenProcessPool as error:
         raise InputError(
-            "a worker process has said above why it ended, or it was killed, most likely because "
-            "memory ran out; then use fewer processes (--num-processes)."
+            "a worker process ended: see its message above. If there is none, it was probably "
+            "killed because memory ran out; use fewer processes (--num-processes)."
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

@@ -14,6 +14,7 @@ import pandas as pd
 
 from dtc_jax import storage
 from dtc_jax.cohort import splits
+from dtc_jax.crops import processes
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.tasks import fields
 
@@ -107,6 +108,7 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
     Raises:
       InputError: another process has it.
     """
+    processes.refuse_unguarded_script()
     with storage.no_space_is_an_input_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / _LOCK).open("a")

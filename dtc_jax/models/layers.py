@@ -81,7 +81,7 @@ def dropout(x: jax.Array, keys: jax.Array, rate: float) -> jax.Array:
 
 
 def stochastic_depth(x: jax.Array, keys: jax.Array, rate: float) -> jax.Array:
-    """Drops whole examples of a residual branch, each by its own key (Huang et al. 2016).
+    """Drops whole examples of a residual branch, by their keys (Huang et al. 2016). # [B, ...]
 
     Args:
       x: the branch. # [B, ...]

@@ -156,8 +156,6 @@ class SENet(nn.Module):
 
     def _check(self) -> None:
         if not 0.0 <= self.stochastic_depth < 1.0:
-            raise ValueError(
-                f"config.model.stochastic_depth is {self.stochastic_depth}; choose 0 to below 1."
-            )
+            raise ValueError(f"stochastic_depth is {self.stochastic_depth}; choose 0 to below 1.")
         if self.stochastic_depth and not self.residual:
             raise ValueError("stochastic_depth skips residual branches: set model.residual=True.")

@@ -236,10 +236,8 @@ def columns(outputs: Sequence[dict[str, np.ndarray]]) -> Columns:
 
 
 def check(config: ml_collections.ConfigDict) -> None:
-    """Raises UsageError if config.augment.mixup, .threshold, .loss or .report is impossible."""
+    """Raises UsageError if config.threshold, .loss or .report has an impossible value."""
     ratings.check(config)
-    if config.augment.get("mixup", 0.0) < 0:
-        raise UsageError(f"config.augment.mixup is {config.augment.mixup}; 0 is off.")
     if "threshold" in config:
         threshold.parse(config.threshold)
     if "report" in config:

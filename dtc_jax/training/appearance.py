@@ -1,6 +1,6 @@
 """How the same tissue looks on another scanner: kernel, contrast, brightness, noise; and cutout.
 
-Each function changes the HU of one window on the network's grid, after it was cropped.
+Each function changes the HU of one crop on the network's grid.
 """
 
 import jax
@@ -15,7 +15,7 @@ _SMALLEST_SIGMA = 0.1  # voxels; the weight of the next voxel is then 2e-22
 def kernel(
     draw: jax.Array, hu: jax.Array, softer_mm: float, sharper: float, spacing_mm: float
 ) -> jax.Array:
-    """HU as by a softer or a sharper reconstruction kernel, which acts within the axial plane.
+    """HU as by a softer or a sharper reconstruction kernel, within the axial plane. # [D, H, W]
 
     Args:
       draw: in [0, 1). Below one half the kernel is softer, above it is sharper, most so at the end.
@@ -47,7 +47,7 @@ def _gaussian(n: int, sigma: jax.Array) -> jax.Array:
 
 
 def jitter(draws: jax.Array, hu: jax.Array, hu_scale: float, hu_shift: float) -> jax.Array:
-    """Another contrast and brightness.
+    """Another contrast and brightness. # [D, H, W]
 
     Args:
       draws: in [0, 1), of the contrast and of the brightness. # [2]
@@ -64,7 +64,7 @@ def jitter(draws: jax.Array, hu: jax.Array, hu_scale: float, hu_shift: float) ->
 
 
 def noise(key: jax.Array, shape: tuple[int, ...], grain_mm: float, spacing_mm: float) -> jax.Array:
-    """Gaussian noise with mean 0 and standard deviation 1, white or as a CT makes it.
+    """Gaussian noise, mean 0 and standard deviation 1, white or as of a CT. # [D, H, W]
 
     Filtered back-projection leaves noise with the power f * A(f)^2 at the frequency f in the plane
     (Riederer, Pelc and Chesler 1978): the ramp takes away what is coarse, the kernel A what is
@@ -90,9 +90,10 @@ def noise(key: jax.Array, shape: tuple[int, ...], grain_mm: float, spacing_mm: f
 def cutout(
     key: jax.Array, hu: jax.Array, chance: float, largest_mm: float, spacing_mm: float
 ) -> jax.Array:
-    """Hides a box behind the mean of the window (DeVries and Taylor 2017).
+    """Hides a box behind the mean of the crop (DeVries and Taylor 2017). # [D, H, W]
 
-    Its sides are drawn one by one up to `largest_mm`, its middle from the whole window.
+    Its sides are drawn one by one up to `largest_mm`, and are at least a voxel; its middle is drawn
+    from the whole crop, so that a part of the box may lie outside.
 
     Args:
       key: of the draw.
@@ -105,6 +106,7 @@ def cutout(
     hidden = drawn[0] < chance
     for axis, n in enumerate(hu.shape):
         at = np.arange(n).reshape([n if a == axis else 1 for a in range(3)])
-        side, middle = drawn[1 + axis] * largest_mm / spacing_mm, drawn[4 + axis] * n - 0.5
+        side = jnp.maximum(drawn[1 + axis] * largest_mm / spacing_mm, 1.0)
+        middle = drawn[4 + axis] * n - 0.5
         hidden &= jnp.abs(at - middle) <= side / 2
     return jnp.where(hidden, hu.mean(), hu)

@@ -31,9 +31,9 @@ class Strength(Protocol):
       rotate_deg: largest angle about each axis, either way.
       shift_mm: largest shift along each axis, either way.
       scale: largest logarithm of the zoom: 0.1 is by a factor of up to exp(0.1) either way.
-      resampled: share of the examples that are rotated, zoomed and shifted by parts of a voxel. The
-        others are flipped and shifted by whole voxels, so that they stay as sharp as the voxels
-        that are predicted from, which interpolation blurs.
+      resampled: share of the examples that are rotated, zoomed, elastically deformed and shifted by
+        parts of a voxel. The others are flipped and shifted by whole voxels, so that they stay as
+        sharp as the voxels that are predicted from, which interpolation blurs.
       interpolation: of HU, 'linear', which blurs: of white noise 54 % of its standard deviation are
         left on average; or 'sharp', which leaves all of it on average, see `sharpened`.
       hu_shift: largest shift of all intensities, either way, in HU.
@@ -42,8 +42,7 @@ class Strength(Protocol):
       noise_grain_mm: of the noise, see `appearance.noise`; 0 is white noise.
       softer_mm: largest blur by a softer kernel, see `appearance.kernel`.
       sharper: largest gain of a sharper one.
-      elastic_mm: largest displacement of a control point, see `elastic.displacement`; of the
-        examples that are resampled.
+      elastic_mm: largest displacement of a control point, see `elastic.displacement`.
       cutout: probability that a box is hidden, see `appearance.cutout`.
       cutout_mm: its largest side.
       visible_extent: probability along each axis that the scan is taken to end anywhere between
@@ -68,12 +67,16 @@ class Strength(Protocol):
     cutout_mm: float
 
 
-def _of(strength: Strength, name: str) -> float:
-    """A field that runs from before it came do not have: then 0."""
+_COARSEST_MM = 5.0
+_NOT_NEGATIVE = (
+    *("noise_grain_mm", "softer_mm", "sharper", "elastic_mm", "cutout", "cutout_mm"),
+    "mixup",  # of a classifier, see `mixup`
+)
+
+
+def _value(strength: Strength, name: str) -> float:
+    """The value of a field; 0 in runs that are older than the field."""
     return getattr(strength, name, 0.0)
-
-
-_NOT_NEGATIVE = ("noise_grain_mm", "softer_mm", "sharper", "elastic_mm", "cutout", "cutout_mm")
 
 
 def check(strength: Strength) -> None:
@@ -86,12 +89,28 @@ def check(strength: Strength) -> None:
     if interpolation not in get_args(Interpolation):
         raise unknown_choice("config.augment.interpolation", interpolation, get_args(Interpolation))
     for name in _NOT_NEGATIVE:
-        if _of(strength, name) < 0:
-            raise UsageError(f"config.augment.{name} is {_of(strength, name)}; 0 is off.")
-    if _of(strength, "cutout") > 1:
-        raise UsageError(
-            f"config.augment.cutout is {_of(strength, 'cutout')}; it is a probability, at most 1."
-        )
+        if _value(strength, name) < 0:
+            raise UsageError(f"config.augment.{name} is {_value(strength, name)}; 0 is off.")
+    for name, largest, why in (
+        ("cutout", 1.0, "as it is a probability"),
+        ("elastic_mm", elastic.LARGEST_MM, "as it could fold the image"),
+        ("noise_grain_mm", _COARSEST_MM, "as no CT has coarser noise"),
+    ):
+        if _value(strength, name) > largest:
+            raise UsageError(
+                f"config.augment.{name} is {_value(strength, name)}; give at most {largest:g}, "
+                f"{why}."
+            )
+    for name, needed in (
+        ("noise_grain_mm", "noise_hu"),
+        ("elastic_mm", "resampled"),
+        ("cutout", "cutout_mm"),
+    ):
+        if _value(strength, name) > 0 and not _value(strength, needed) > 0:
+            raise UsageError(
+                f"config.augment.{name} does nothing where config.augment.{needed} is 0; set it "
+                f"above 0, or {name} to 0."
+            )
 
 
 def augment(
@@ -204,7 +223,7 @@ def _positions(
     )  # 3 × [D, H, W]
     # Sums, not a matrix product: accelerators round the factors of products to 10 bits.
     exact = [center[i] + sum(matrix[i, j] * away[j] for j in range(3)) for i in range(3)]
-    if _of(strength, "elastic_mm") > 0:
+    if _value(strength, "elastic_mm") > 0:
         moved = elastic.displacement(elastic_key, spec.shape, strength.elastic_mm, spec.spacing_mm)
         moved *= resampled / spec.record_mm
         exact = [x + by for x, by in zip(exact, moved, strict=True)]
@@ -249,17 +268,17 @@ def _appearance(
     strength: Strength,
     spacing_mm: float,
 ) -> jax.Array:
-    """In what scanners and kernels differ, and what is hidden. # [D, H, W]"""
-    softer_mm, sharper = _of(strength, "softer_mm"), _of(strength, "sharper")
+    """Applies kernel, contrast, noise and cutout. # [D, H, W]"""
+    softer_mm, sharper = _value(strength, "softer_mm"), _value(strength, "sharper")
     if softer_mm > 0 or sharper > 0:
         draw = jax.random.uniform(jax.random.fold_in(draw_key, 2))
         hu = appearance.kernel(draw, hu, softer_mm, sharper, spacing_mm)
     hu = appearance.jitter(draws["intensity"][:2], hu, strength.hu_scale, strength.hu_shift)
     if strength.noise_hu > 0:
-        grain_mm = _of(strength, "noise_grain_mm")
+        grain_mm = _value(strength, "noise_grain_mm")
         level = strength.noise_hu * draws["intensity"][2]
         hu += level * appearance.noise(noise_key, hu.shape, grain_mm, spacing_mm)
-    if _of(strength, "cutout") > 0:
+    if _value(strength, "cutout") > 0:
         key = jax.random.fold_in(draw_key, 3)
         hu = appearance.cutout(key, hu, strength.cutout, strength.cutout_mm, spacing_mm)
     return hu

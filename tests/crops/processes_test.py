@@ -84,7 +84,7 @@ def test_a_script_that_workers_would_run_again_ends_with_what_to_do(tmp_path):
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode
     assert "below if __name__ == '__main__':" in ended.stderr
-    assert "said above why it ended" in ended.stderr
+    assert "see its message above" in ended.stderr
     text = script.read_text().splitlines()
     guarded = ["if __name__ == '__main__':", *(f"    {line}" for line in text[2:])]
     script.write_text("\n".join([*text[:2], *guarded]))

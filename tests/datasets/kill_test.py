@@ -78,3 +78,20 @@ def test_two_builds_at_once_build_once(config, tmp_path):
 def _made(folder: pathlib.Path) -> pathlib.Path:
     folder.mkdir()
     return folder
+
+
+def test_an_unguarded_script_is_told_so_and_does_not_wait_for_itself(config, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import json\n"
+        "import sys\n"
+        "from datasets import build\n"
+        "from dtc_jax.crops import processes\n"
+        "processes._ALONE_SECONDS = -1\n"
+        "build.build('lesion_crops', json.loads(sys.argv[1]), sys.argv[2], workers=2)\n"
+    )
+    command = [sys.executable, str(script), json.dumps(config), str(tmp_path / "data")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode
+    assert "below if __name__ == '__main__':" in ended.stderr
+    assert "waiting" not in ended.stderr

@@ -10,7 +10,7 @@ from configs import senet
 from dtc_jax.imaging.preprocess import preprocess
 from dtc_jax.statistics import roc
 from dtc_jax.tasks import classification
-from dtc_jax.training import parallel, state, steps
+from dtc_jax.training import mixup, parallel, state, steps
 
 
 @pytest.fixture(scope="module")
@@ -149,23 +149,27 @@ def test_the_loss_over_a_mapped_axis_adds_up_to_that_of_the_whole_batch(
 
 
 def test_a_mixed_example_is_held_against_the_labels_of_both(config, variables, batch):
-    """With one picture for all rows, mixing changes the targets alone."""
+    """With one picture for all rows, mixing changes the targets alone: labels 0 and 1 in turn."""
     config = config.copy_and_resolve_references()
     with config.unlocked():
         config.augment.update(flip=(0.0,) * 3, shift_mm=0.0, hu_scale=0.0, hu_shift=0.0)
-    batch = jax.tree.map(np.copy, batch)
-    batch["image"][:] = batch["image"][0]
+        config.augment.update(mixup=0.5)
+    batch = batch | {"image": np.broadcast_to(batch["image"][:1], batch["image"].shape)}
     keys = jax.random.split(jax.random.key(1), 8)
-    plain = classification.make_task(config).loss(*variables, batch, keys, None)
-    config.augment.mixup = 0.5
-    got = classification.make_task(config).loss(*variables, batch, keys, None)
-    logits = {}
-    for label in (0.0, 1.0):
-        alike = batch | {"label": np.full(8, label, np.float32)}
-        logits[label] = float(
-            classification.make_task(config).loss(*variables, alike, keys, None).sum
-        )
+    loss = classification.make_task(config).loss
+    of_label = [
+        float(loss(*variables, batch | {"label": np.full(8, y, np.float32)}, keys, None).sum) / 8
+        for y in (0.0, 1.0)
+    ]
+    got = loss(*variables, batch, keys, None)
+    dropout_keys = jax.vmap(jax.random.split, out_axes=1)(keys)[1]
+    mixup_keys = jax.vmap(jax.random.fold_in, (0, None))(dropout_keys, classification._MIXUP)
+    _, ((_, own), _) = mixup.mixed(mixup_keys, np.zeros((8, 1)), np.zeros(8), 0.5, None)
+    own = np.asarray(own)
+    assert 0.5 <= own.min() < 0.9
+    wanted = sum(
+        share * of_label[int(y)] + (1 - share) * of_label[1 - int(y)]
+        for share, y in zip(own, batch["label"], strict=True)
+    )
+    assert float(got.sum) == pytest.approx(wanted, rel=1e-5)
     assert float(got.weight) == pytest.approx(8.0, rel=1e-6)
-    # Half of the labels are 1, each next to a 0: on the whole the loss stays between both.
-    assert float(got.sum) != float(plain.sum)
-    assert min(logits.values()) < float(got.sum) < max(logits.values())

@@ -1,15 +1,18 @@
 """Kernels, noise and hidden boxes against NumPy and SciPy, and against what they promise."""
 
+import dataclasses
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from configs import senet
+from configs import common, senet
 from dtc_jax.errors import UsageError
-from dtc_jax.imaging.preprocess import Preprocess
 from dtc_jax.training import appearance, augment, elastic
+from tests.training.augmented import KEYS, SPEC, WHOLE, Strength, augmented
 
 SPACING_MM = 0.8
 KEY = jax.random.key(3)
@@ -96,25 +99,14 @@ def test_control_points_moved_alike_move_everything_alike(monkeypatch):
     np.testing.assert_allclose(moved, 1.5, rtol=1e-5)
 
 
-def _augmented(image, mask, **changed):
-    """Of one record with everything off but `changed`. # [K, D, H, W] twice"""
-    strength = senet.get_config().augment.copy_and_resolve_references()
-    off = {name: (0.0,) * 3 if isinstance(old, tuple) else 0.0 for name, old in strength.items()}
-    off |= {"interpolation": "linear", "resampled": 1.0, "cutout_mm": 6.0}
-    strength.update(off | changed)
-    spec = Preprocess(crop_mm=(10, 12, 14))
-    extent = jnp.array([[0, n] for n in image.shape], jnp.int32)
-    one = lambda key: augment.augment(key, image, mask, extent, spec, strength)[:2]  # noqa: E731
-    return jax.jit(jax.vmap(one))(jax.random.split(KEY, 16))
-
-
 def test_elastic_deformation_moves_image_and_mask_together_where_it_is_resampled():
     stripes = jnp.asarray(np.arange(30 * 32 * 34).reshape(30, 32, 34) % 2, jnp.uint8)
-    hu, region = _augmented(jnp.int16(100) * stripes, stripes, elastic_mm=2.0)
+    image = jnp.int16(100) * stripes
+    hu, region = augmented(image, stripes, Strength(elastic_mm=2.0))
     np.testing.assert_allclose(hu / 100, region, atol=1e-4)
-    plain, _ = _augmented(jnp.int16(100) * stripes, stripes)
+    plain, _ = augmented(image, stripes, Strength())
     assert (np.abs(hu - plain).max(axis=(1, 2, 3)) > 10).all()
-    kept, _ = _augmented(jnp.int16(100) * stripes, stripes, elastic_mm=2.0, resampled=0.0)
+    kept, _ = augmented(image, stripes, Strength(elastic_mm=2.0, resampled=0.0))
     np.testing.assert_allclose(kept, plain, atol=1e-3)
 
 
@@ -124,20 +116,54 @@ def test_elastic_deformation_moves_image_and_mask_together_where_it_is_resampled
 def test_each_change_of_the_appearance_is_switched_on_by_its_field_and_spares_the_mask(hu, change):
     image = jnp.asarray(np.tile(hu, (8, 2, 2))[:30, :32, :34], jnp.int16)
     mask = (image > 100).astype(jnp.uint8)
-    plain, region = _augmented(image, mask)
-    changed, same = _augmented(image, mask, **change)
+    plain, region = augmented(image, mask, Strength())
+    changed, same = augmented(image, mask, Strength(**change))
     np.testing.assert_array_equal(same, region)
-    assert (np.abs(changed - plain) > 1).any(axis=(1, 2, 3)).sum() >= 5
+    assert (np.abs(changed - plain) > 1).any(axis=(1, 2, 3)).sum() >= 20
     if "noise_hu" in change:
-        grain, _ = _augmented(image, mask, noise_grain_mm=0.5, **change)
+        grain, _ = augmented(image, mask, Strength(noise_grain_mm=0.5, **change))
         wanted, got = (np.std(x - plain, axis=(1, 2, 3)) for x in (changed, grain))
         np.testing.assert_allclose(got, wanted, rtol=0.2)  # as strong, of another grain
         assert np.abs(grain - changed).max() > 5
 
 
-@pytest.mark.parametrize(("field", "value"), [("softer_mm", -1.0), ("cutout", 1.5)])
-def test_impossible_strengths_are_refused_by_name(field, value):
+def test_strengths_of_runs_older_than_the_fields_are_those_without_them(hu):
+    old = senet.get_config().augment.copy_and_resolve_references().to_dict()
+    new = dataclasses.asdict(Strength())
+    for field in ("noise_grain_mm", "softer_mm", "sharper", "elastic_mm", "cutout", "cutout_mm"):
+        assert old.pop(field) == (16.0 if field == "cutout_mm" else 0.0)
+        new.pop(field)
+    del old["mixup"]
+    assert {*old} == {*new}
+    augment.check(types.SimpleNamespace(**old))
+    image = jnp.asarray(np.tile(hu, (8, 2, 2))[:30, :32, :34], jnp.int16)
+    mask = (image > 100).astype(jnp.uint8)
+    bare = types.SimpleNamespace(**new)
+    got = augment.augment(KEYS[0], image, mask, WHOLE, SPEC, bare)[0]
+    np.testing.assert_allclose(got, augmented(image, mask, Strength())[0][0], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"softer_mm": -1.0}, "softer_mm is -1.0; 0 is off"),
+        ({"mixup": -0.2}, "mixup is -0.2; 0 is off"),
+        ({"cutout": 1.5}, "cutout is 1.5; give at most 1, as it is a probability"),
+        ({"elastic_mm": 6.0}, "elastic_mm is 6.0; give at most 4.8, as it could fold the image"),
+        ({"noise_grain_mm": 90.0}, "noise_grain_mm is 90.0; give at most 5, as no CT"),
+        ({"noise_grain_mm": 0.5, "noise_hu": 0.0}, "nothing where config.augment.noise_hu is 0"),
+        ({"elastic_mm": 2.0, "resampled": 0.0}, "nothing where config.augment.resampled is 0"),
+        ({"cutout": 0.5, "cutout_mm": 0.0}, "nothing where config.augment.cutout_mm is 0"),
+    ],
+)
+def test_impossible_strengths_are_refused_by_name(changed, message):
     strength = senet.get_config().augment.copy_and_resolve_references()
-    strength[field] = value
-    with pytest.raises(UsageError, match=rf"config\.augment\.{field} is {value}"):
+    strength.update(changed)
+    with pytest.raises(UsageError, match=rf"config\.augment\..*{message}"):
         augment.check(strength)
+
+
+def test_the_fields_that_switch_augmentation_off_are_all_but_those_that_are_no_strength():
+    off = {name.removeprefix("augment.") for name in common.augmentation_off()} | {"mixup"}
+    others = {"resampled", "interpolation", "cutout_mm"}
+    assert off | others == {*senet.get_config().augment}
