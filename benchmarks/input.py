@@ -1,7 +1,7 @@
 """Crops from the disk to the device: does reading keep up with the training step?
 
     python -m benchmarks.input [--networks=senet:demo,senet] [--records=256] [--batches=24]
-      [--repeats=5]
+      [--repeats=5] [--steps=2]
 
 Records of noise, which hardly compress, of the size that the configuration stores: read by Grain
 from the built files, once decoded each time and once from memory, as in each epoch but the first;
@@ -10,11 +10,16 @@ has threads. All of it lies in the memory of the operating system, as the files 
 do. Each gives shuffled batches on the device. Readers and the training step take turns. Printed
 are medians: records a second, seconds of the CPU for a thousand records, and how many times as
 fast as the step uses them up. What a reader has ready is taken before its clock starts.
+
+Then the training step itself, `--steps` of them in a turn: on one batch that is ready, fed by Grain
+from the host, and fed with the numbers of its rows in a set that is kept on the device
+(`config.data.on_device`).
 Linux alone; on two cores the step of `senet` takes most of half an hour, and that of `senet:demo`
 two minutes.
 """
 
 import argparse
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -30,9 +35,9 @@ import numpy as np
 from benchmarks import large_records, turns
 from benchmarks.noise_step import Step, config_of
 from dtc_jax.training import batches as batches_lib
+from dtc_jax.training import resident
 from dtc_jax.training.batches import Records, View
-
-_STEPS = 2  # in a turn
+from dtc_jax.training.task import Batch
 
 
 class NumpyFiles:
@@ -57,48 +62,79 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=256)
     parser.add_argument("--batches", type=int, default=24)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=2)
     flags = parser.parse_args()
     print(f"{turns.machine()}, {jax.default_backend()}; medians of {flags.repeats}")
     for name in flags.networks.split(","):
         with tempfile.TemporaryDirectory(prefix="input-") as folder:
-            _measure(name, pathlib.Path(folder), flags.records, flags.batches, flags.repeats)
+            _measure(name, pathlib.Path(folder), flags)
 
 
-def _measure(name: str, folder: pathlib.Path, count: int, number: int, repeats: int) -> None:
+def _measure(name: str, folder: pathlib.Path, flags: argparse.Namespace) -> None:
     """Prints the rows of a network."""
-    config = config_of(name)
+    config, count, number = config_of(name), flags.records, flags.batches
     sides = tuple(config.data.size_mm)
     large_records.build(folder / "data", count, sides)
     step = Step(config)
-    compiled = step.lowered.compile()
-    state = step.state()
-    batch = step.placed(step.batch())
-    state, _ = jax.block_until_ready(compiled(state, batch))
-
-    def train() -> None:
-        nonlocal state
-        for _ in range(_STEPS):
-            state, _ = compiled(state, batch)
-        jax.block_until_ready(state)
-
     rows = config.train.batch_size
+    trainings = _trainings(config, step, folder, count, flags.steps)
     readers = _readers(config, step, folder, count)
-    calls = {"the training step": lambda: turns.timed(train)} | {
+    calls = {name: lambda train=train: turns.timed(train) for name, train in trainings.items()} | {
         reader: lambda begin=begin: _read(begin(), number, 2 * config.data.workers)
         for reader, begin in readers.items()
     }
-    medians = turns.in_turns(calls, repeats)
-    of_step = medians["the training step"]
-    used = _STEPS * rows / of_step.wall
+    medians = turns.in_turns(calls, flags.repeats)
+    used = flags.steps * rows / medians["the training step"].wall
     print(f"{name}: records of {' x '.join(map(str, sides))} voxels, batches of {rows}")
     for reader, seconds in medians.items():
-        done = rows * (_STEPS if seconds is of_step else number)
+        done = rows * (flags.steps if reader in trainings else number)
         print(
-            f"  {reader:<34}{done / seconds.wall:9.1f} records/s"
+            f"  {reader:<42}{done / seconds.wall:9.1f} records/s"
             f"{1000 * seconds.cpu / done:9.2f} s CPU for 1000"
             f"   x {done / seconds.wall / used:.1f} of the step",
             flush=True,
         )
+
+
+def _trainings(
+    config: ml_collections.ConfigDict, step: Step, folder: pathlib.Path, count: int, steps: int
+) -> dict[str, Callable[[], None]]:
+    """What makes so many training steps, by what feeds them; each is compiled."""
+    records, state = Records(folder / "data", cache=True), step.state()
+    view = View(np.arange(count), np.arange(count) % 2, np.ones(count))
+    for i in range(count):
+        records[i]  # decoded once
+    ready = step.placed(step.batch())
+    feeds: dict[str, Callable[[], Batch]] = {"the training step": lambda: ready}
+    for name, on_device in (("host", resident.NEVER), ("set on the device", resident.ALWAYS)):
+        made = resident.train_batches(
+            records,
+            view,
+            config.train.batch_size,
+            config.seed,
+            config.data.workers,
+            (0, 1),
+            on_device=on_device,
+        )
+        kept = resident.placed(made, step.parallel, print)
+        feeds[f"the step, fed from the {name}"] = lambda made=made, kept=kept: (
+            step.placed(next(made)) | kept
+        )
+
+    def train(compiled: Callable[..., Any], feed: Callable[[], Batch], number: int) -> None:
+        nonlocal state
+        for _ in range(number):
+            state, _ = compiled(state, feed())
+        jax.block_until_ready(state)
+
+    trainings, compiled = {}, {}
+    for name, feed in feeds.items():
+        kind = "set" in (batch := feed())
+        if kind not in compiled:
+            compiled[kind] = step.lowered_for(batch).compile()
+        train(compiled[kind], feed, 1)
+        trainings[name] = functools.partial(train, compiled[kind], feed, steps)
+    return trainings
 
 
 def _read(batches: Iterator[Any], number: int, ahead: int) -> turns.Seconds:

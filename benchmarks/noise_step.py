@@ -1,6 +1,7 @@
 """The training step of a configuration on a batch of noise: to compile it, or to time it."""
 
 import importlib
+from typing import Any
 
 import jax
 import ml_collections
@@ -30,6 +31,7 @@ class Step:
 
     Attributes:
       lowered: the step, (state, batch) -> (state, metrics); its state is donated.
+      parallel: places what it is given.
     """
 
     def __init__(self, config: ml_collections.ConfigDict):
@@ -41,18 +43,22 @@ class Step:
             lambda: state_lib.create(task, schedule, seed=config.seed, ema=ema > 0)
         )
         self._config = config
-        self._parallel = parallel.make(config.parallel)
+        self.parallel = parallel.make(config.parallel)
         step = steps.make_train_step(task, schedule, seed=config.seed, ema_decay=ema)
-        compiled = self._parallel.compile_train(step)
-        self.lowered = compiled.lower(jax.eval_shape(self._create), self.batch())
+        self._step = self.parallel.compile_train(step)
+        self.lowered = self.lowered_for(self.batch())
+
+    def lowered_for(self, batch: Batch) -> Any:
+        """The step for batches of another kind, such as rows of a set on the devices."""
+        return self._step.lower(jax.eval_shape(self._create), batch)
 
     def state(self) -> state_lib.TrainState:
         """A first one, on the devices."""
-        return self._parallel.place(jax.device_get(self._create()))
+        return self.parallel.place(jax.device_get(self._create()))
 
     def placed(self, batch: Batch) -> Batch:
         """A batch on the devices."""
-        return self._parallel.shard(batch)
+        return self.parallel.shard(batch)
 
     def batch(self) -> Batch:
         """Noise in the range of HU, on the host."""

@@ -38,6 +38,7 @@ def data(**fields: Any) -> dict[str, Any]:
         "about": "",  # what the lesions and classes are, where they are not those of the study
         "workers": 2,  # reading threads
         "cache": True,  # keep the decoded records in memory, 2 GiB at the most
+        "on_device": "auto",  # keep a small training set on the devices; or 'always', 'never'
         "phantom": {"patients": 120, "external_patients": 16, "seed": 0},
     } | fields
 

@@ -10,7 +10,7 @@ from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.errors import UsageError, unknown_choice
 from dtc_jax.experiment import hard_negatives
 from dtc_jax.tasks import inputs, registry
-from dtc_jax.training import augment, hosts, optimizer, parallel, tracker
+from dtc_jax.training import augment, hosts, optimizer, parallel, resident, tracker
 
 _AT_LEAST_ONE = (
     *("train.batch_size", "train.evaluate_every_epochs", "train.checkpoint_every_epochs"),
@@ -86,6 +86,7 @@ def _check(config: ml_collections.ConfigDict) -> None:
         raise UsageError(
             f"config.train.ensemble is {inputs.networks(config)}; it must be at least 1."
         )
+    _check_on_device(config)
     hard_negatives.check(config)
     augment.check(config.augment)
     optimizer.make_optimizer(config.optimizer, total_steps=1)
@@ -114,6 +115,17 @@ def _check(config: ml_collections.ConfigDict) -> None:
     except (TypeError, ValueError, ZeroDivisionError) as error:
         text = " ".join(str(error).split())
         raise UsageError(f"config.preprocess, config.model: {text[:300]}") from error
+
+
+def _check_on_device(config: ml_collections.ConfigDict) -> None:
+    on_device = config.data.get("on_device", resident.AUTO)
+    if on_device not in resident.CHOICES:
+        raise unknown_choice("config.data.on_device", on_device, resident.CHOICES)
+    if on_device == resident.ALWAYS and hard_negatives.rounds(config):
+        raise UsageError(
+            "config.data.on_device is 'always', but config.train.hard_negatives replaces rows of "
+            "the batches on the host; set it to 'auto', or hard_negatives.rounds to 0."
+        )
 
 
 def _check_keep(config: ml_collections.ConfigDict) -> None:

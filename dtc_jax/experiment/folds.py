@@ -17,7 +17,7 @@ from dtc_jax.tasks import fields as fields_lib
 from dtc_jax.tasks import inputs, registry
 from dtc_jax.tasks.sources import Data
 from dtc_jax.tasks.trained import Member
-from dtc_jax.training import batches, hosts, loop, optimizer, predictions, tracker
+from dtc_jax.training import batches, hosts, loop, optimizer, predictions, resident, tracker
 from dtc_jax.training.result import FitResult, Initial, OnEvaluation
 from dtc_jax.training.task import Batch, Task
 
@@ -124,13 +124,14 @@ def fit(
     validated = split[split.split == "validation"]
     every = steps_per_epoch * config.train.evaluate_every_epochs
     view = _view(rows, task.weights(config, rows), task.targets(config, rows))
-    stored = batches.train_batches(
+    stored = resident.train_batches(
         data.records,
         view,
         config.train.batch_size,
         config.seed,
         config.data.workers,
         hosts.rank(),
+        on_device=_on_device(config),
     )
 
     def train(train_batches: Any, stop_at: int | None = None) -> FitResult:
@@ -162,6 +163,13 @@ def fit(
     if not hard_negatives.rounds(config):
         return train(stored)
     return hard_negatives.fit(config, rows, stored, steps_per_epoch, train, folder)
+
+
+def _on_device(config: ml_collections.ConfigDict) -> str:
+    """`config.data.on_device`; rows that give way to hard negatives do so on the host."""
+    if hard_negatives.rounds(config):
+        return resident.NEVER
+    return config.data.get("on_device", resident.AUTO)
 
 
 def _shared(config: ml_collections.ConfigDict) -> dict[str, Any]:

@@ -32,6 +32,7 @@ _ADDED: dict[str, Any] = fields.LATER | {
     "model.measures": 0,
     "data.about": "",
     "data.border_share": 0.0,
+    "data.on_device": "never",
     "data.other_per_scan": 0,
     "combine": "best",
     "loss.graded": "",

@@ -13,7 +13,7 @@ OF_SCANS = (
 )
 # How, not what, to compute: they may change when a run is resumed.
 FREE = (
-    *("data.about", "data.cache", "data.folder", "data.workers", "split.file"),
+    *("data.about", "data.cache", "data.folder", "data.on_device", "data.workers", "split.file"),
     *("parallel", "train.log_every_steps", "train.profile_steps", "train.tracker"),
     *("model.remat", "write_report"),
     *OF_SCANS,

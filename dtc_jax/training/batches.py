@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import grain.python as grain
@@ -101,8 +101,8 @@ class View:
         return len(self.positions)
 
 
-class _Examples:
-    """A view as a random-access source of Grain."""
+class Examples:
+    """The examples of a view, by their row in it."""
 
     def __init__(self, records: Records, view: View):
         self._records, self._view = records, view
@@ -111,6 +111,7 @@ class _Examples:
         return len(self._view)
 
     def __getitem__(self, i: int) -> dict[str, Any]:
+        """One row of a batch, see `task`; `index` is its position in the records."""
         position = int(self._view.positions[i])
         targets = self._view.targets
         further = {} if targets is None else {"targets": targets[i].astype(np.float32)}
@@ -152,11 +153,42 @@ def train_batches(
       workers: reading threads; 0 reads in the calling thread. The batches do not depend on it.
       rank: of this process.
     """
-    examples = _Examples(records, view)
+    examples = Examples(records, view)
+    stack = lambda rows: _stacked([examples[i] for i in rows])  # noqa: E731
+    return _shuffled(stack, len(view), batch_size, seed, workers, rank)
+
+
+def train_rows(
+    count: int, batch_size: int, seed: int, workers: int = 2, rank: Rank = (0, 1)
+) -> Any:
+    """The batches of `train_batches` as the rows of the view: {"row": int32 [B]}.
+
+    The order is the same, and so is the state, so that either goes on where the other stood.
+
+    Args:
+      count: of the examples.
+      batch_size: see `train_batches`, as for the others.
+      seed: of the order.
+      workers: threads.
+      rank: of this process.
+    """
+    number = lambda rows: {"row": rows.astype(np.int32)}  # noqa: E731
+    return _shuffled(number, count, batch_size, seed, workers, rank)
+
+
+def _shuffled(
+    make: Callable[[np.ndarray], Batch],
+    count: int,
+    batch_size: int,
+    seed: int,
+    workers: int,
+    rank: Rank,
+) -> Any:
+    """What `make` makes of the rows of this process in each batch, without end."""
     own = _own_rows(batch_size, rank)
-    dataset = grain.MapDataset.range(len(view)).seed(seed).shuffle()
-    dataset = dataset.batch(batch_size, drop_remainder=True)  # [B], numbers of examples
-    dataset = dataset.map(lambda numbers: _stacked([examples[i] for i in numbers[own]]))
+    dataset = grain.MapDataset.range(count).seed(seed).shuffle()
+    dataset = dataset.batch(batch_size, drop_remainder=True)  # [B], rows of the view
+    dataset = dataset.map(lambda rows: make(rows[own]))
     dataset = dataset.repeat(reseed_each_epoch=True)
     options = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=2 * workers)
     return iter(dataset.to_iter_dataset(options))
@@ -169,7 +201,7 @@ def eval_batches(
 
     Of several processes each has its rows of every batch, and as many batches as the others.
     """
-    examples = _Examples(records, view)
+    examples = Examples(records, view)
     for start in range(0, len(view), batch_size):
         own = range(start, start + batch_size)[_own_rows(batch_size, rank)]
         rows = [examples[i] for i in own if i < len(view)]

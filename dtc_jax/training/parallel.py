@@ -86,7 +86,7 @@ class Parallel(abc.ABC):
         """Predictions of one global batch on the host. # [B, ...]"""
 
     def _check_rows(self, batch: Batch) -> None:
-        rows, devices = len(batch["valid"]) * self._processes, len(self.devices)
+        rows, devices = rows_of(batch) * self._processes, len(self.devices)
         if rows % devices:
             raise UsageError(
                 f"config.train.batch_size, config.predict.batch_size: {rows} rows cannot be "
@@ -184,6 +184,11 @@ class Mapped(Parallel):
 
     def rows(self, predictions: dict[str, jax.Array]) -> dict[str, np.ndarray]:  # noqa: D102
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), jax.device_get(predictions))
+
+
+def rows_of(batch: Batch) -> int:
+    """How many rows a host batch has."""
+    return len(next(iter(batch.values())))
 
 
 def make(kind: str, devices: Sequence[jax.Device] | None = None) -> Parallel:

@@ -30,6 +30,23 @@ def example_keys(seed: int, step: jax.Array, index: jax.Array) -> jax.Array:
     return jax.vmap(lambda i: jax.random.fold_in(step_key, i))(index)
 
 
+def gathered(batch: Batch) -> Batch:
+    """A batch whose rows are in a set on the devices, with them; any other as it is.
+
+    Args:
+      batch: {"row": int32 [B], "set": arrays [N, ...]}, see `resident`, or arrays [B, ...].
+
+    Returns:
+      Arrays [B, ...].
+    """
+    if "set" not in batch:
+        return batch
+    take = lambda x: x.at[batch["row"]].get(mode="promise_in_bounds")  # noqa: E731
+    # The barrier keeps the compiler from joining this to what follows, which it might then round
+    # in another way than for a batch from the host.
+    return jax.lax.optimization_barrier(jax.tree.map(take, batch["set"]))
+
+
 def make_train_step(
     task: Task,
     optimizer: optax.GradientTransformation,
@@ -46,6 +63,9 @@ def make_train_step(
     d' = min(d, (1 + t) / (10 + t)) lets it leave the random start quickly (as in TensorFlow's
     ExponentialMovingAverage). A loss or gradient that is not finite is noted in the state.
 
+    The rows of a batch that names those of a set on the devices are taken from it first, see
+    `gathered`.
+
     With `accumulate` A > 1 the rows go through the network in A parts of B / A, one after another,
     and their sums are added up: the same step in less memory, from the same random numbers. Batch
     normalisation alone sees the parts: each is normalised by its own statistics, and the running
@@ -55,6 +75,8 @@ def make_train_step(
     def train_step(
         state: state_lib.TrainState, batch: Batch, axis_name: str | None = None
     ) -> tuple[state_lib.TrainState, Metrics]:
+        batch = gathered(batch)
+
         def over_devices(sums: PyTree) -> PyTree:
             return sums if axis_name is None else jax.lax.psum(sums, axis_name)
 

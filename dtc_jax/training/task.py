@@ -9,6 +9,8 @@ A batch is a dict of arrays of one global batch of B examples:
   number in the data set, from which its random numbers come), valid float32 [B] (0 for the rows
   that pad the last batch of an evaluation). In training, where the task has further targets, also
   targets float32 [B, T], NaN where unknown.
+Where the training set is kept on the devices, a batch is row int32 [B] until the step has taken
+these rows from it, see `resident`.
 """
 
 import dataclasses

@@ -21,6 +21,7 @@ from dtc_jax.training import (
     pace,
     predictions,
     profiling,
+    resident,
     result,
     steps,
 )
@@ -120,6 +121,9 @@ class Trainer:
     ) -> None:
         """Runs to the end or to a signal; what it has done by then is safely on the disk."""
         agreement = hosts.Agreement(self.parallel.mesh)
+        self.kept: Batch = {}
+        if self.step < self.stop_at:
+            self.kept = resident.placed(self.train_batches, self.parallel, log.say)
         with jax.transfer_guard("disallow"):
             while True:
                 if self.step % self.log_every == 0 or self.step == self.total_steps:
@@ -145,17 +149,18 @@ class Trainer:
         batch = next(self.train_batches)
         waited = time.monotonic() - start if _are_done(self.running[-1:]) else 0.0
         with self.profile.step(self.step + 1) as is_traced:
-            self.state, metrics = self.train_step(self.state, self.parallel.shard(batch))
+            placed = self.parallel.shard(batch) | self.kept
+            self.state, metrics = self.train_step(self.state, placed)
             if is_traced or self.clock.is_measuring:  # to its end
                 jax.block_until_ready(metrics)
         self.running.append(metrics)
         if len(self.running) > 2:  # or the host would queue batches without end, deaf to signals
             jax.block_until_ready(self.running[-3])
         was_measuring = self.clock.is_measuring
-        examples = len(batch["valid"]) * hosts.count()
+        examples = parallel_lib.rows_of(batch) * hosts.count()
         self.clock.add(time.monotonic() - start, examples, waited)
         self.step += 1
-        self.recent[self.step] = batch["index"]
+        self.recent[self.step] = resident.index(self.train_batches, batch)
         log.advance(self.step)
         left = self.stop_at - self.step
         if was_measuring and not self.clock.is_measuring and left > 0:

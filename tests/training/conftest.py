@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 
+from dtc_jax.training import resident
 from dtc_jax.training import task as task_lib
 
 ROWS = 24  # examples; three batches an epoch
@@ -122,6 +123,19 @@ class TrainBatches:
         self.position = state["position"]
 
 
+class TrainRows(TrainBatches):
+    """The same, as rows of the set of all examples."""
+
+    def __next__(self):
+        return {"row": super().__next__()["index"]}
+
+
+def kept(train_rows):
+    """The batches of `TrainRows`, with the set."""
+    examples = [{name: values[0] for name, values in rows([i]).items()} for i in range(ROWS)]
+    return resident.Resident(examples, np.arange(ROWS), train_rows)
+
+
 def validation_batches():
     """Ten examples in two batches of eight, the second padded."""
     yield rows(np.arange(8))
@@ -131,12 +145,14 @@ def validation_batches():
 
 
 class Tiny:
-    """Everything above: task, optimizer, rows, TrainBatches, validation_batches."""
+    """Everything above: task, optimizer, rows, batches of training and validation."""
 
     task = task_lib.Task(_init, _loss, _predict, _summarize, monitor="loss", mode="min")
     optimizer = optax.adam(optax.cosine_decay_schedule(0.01, 100))
     rows = staticmethod(rows)
     TrainBatches = TrainBatches
+    TrainRows = TrainRows
+    kept = staticmethod(kept)
     validation_batches = staticmethod(validation_batches)
 
 

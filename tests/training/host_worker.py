@@ -1,7 +1,8 @@
 """One of several processes that train the tiny network together; started by hosts_test.py.
 
-    python -m tests.training.host_worker COORDINATOR WORKDIR COUNT NUMBER SIGNALLED AT SIGNAL
+    python -m tests.training.host_worker COORDINATOR WORKDIR COUNT NUMBER KEPT SIGNALLED AT SIGNAL
 
+KEPT: 1 for a training set that is kept on the devices.
 SIGNALLED: number of the process that gets the signal of number SIGNAL while it makes batch AT; -1
 for none. With COUNT 1 the process is an ordinary one. Prints what became of it, a line of JSON.
 """
@@ -14,7 +15,7 @@ import jax
 import numpy as np
 
 from dtc_jax.errors import Stopped
-from dtc_jax.training import hosts, loop
+from dtc_jax.training import hosts, loop, parallel
 from tests.training import conftest
 
 
@@ -31,24 +32,31 @@ class OwnRows:
 
 def own_rows(batch):
     number, count = hosts.rank()
-    size = len(batch["valid"]) // count
+    size = parallel.rows_of(batch) // count
     return {name: rows[number * size : (number + 1) * size] for name, rows in batch.items()}
 
 
 def main(
-    coordinator: str, workdir: pathlib.Path, count: int, number: int, signalled: int, *at: int
+    coordinator: str,
+    workdir: pathlib.Path,
+    count: int,
+    number: int,
+    is_kept: int,
+    signalled: int,
+    *at: int,
 ) -> None:
     if count > 1:
         hosts.join(coordinator, count, number)
     tiny = conftest.Tiny
-    made = tiny.TrainBatches(*at) if number == signalled else tiny.TrainBatches()
+    kind = tiny.TrainRows if is_kept else tiny.TrainBatches
+    made = OwnRows(kind(*at) if number == signalled else kind())
     said: dict[str, object] = {"devices": jax.device_count(), "processes": jax.process_count()}
     try:
         with hosts.ended_together():
             fitted = loop.fit(
                 tiny.task,
                 tiny.optimizer,
-                OwnRows(made),
+                tiny.kept(made) if is_kept else made,
                 lambda: map(own_rows, tiny.validation_batches()),
                 workdir,
                 seed=5,

@@ -15,9 +15,9 @@ pytestmark = pytest.mark.extras
 TOLERANCE = {"rtol": 1e-3, "atol": 1e-5}
 
 
-def _start(workdir, count, *, devices=1, signalled=-1, at=0, number=signal.SIGTERM):
+def _start(workdir, count, *, devices=1, kept=0, signalled=-1, at=0, number=signal.SIGTERM):
     def worker(address, i):
-        fields = (workdir, count, i, signalled, at, int(number))
+        fields = (workdir, count, i, kept, signalled, at, int(number))
         return ("-m", "tests.training.host_worker", address, *fields)
 
     return processes.start(count, worker, devices=devices)
@@ -83,6 +83,14 @@ def test_two_processes_without_a_stop_give_what_one_gives(tmp_path, alone):
         assert said["best"] == pytest.approx(alone[1]["best"], rel=1e-3)
     assert both[0]["values"] == both[1]["values"]
     assert len(_rows(tmp_path)) == len(_rows(alone[0]))  # process 0 alone writes them
+
+
+def test_a_set_on_the_devices_gives_two_processes_the_same_bits_as_the_host(tmp_path):
+    host = _run(tmp_path / "host", 2)
+    stopped = _run(tmp_path / "kept", 2, kept=1, signalled=1, at=6)
+    assert all("after step 9 of 12" in said["stopped"] for said in stopped)
+    assert _run(tmp_path / "kept", 2, kept=1) == host
+    assert _rows(tmp_path / "kept") == _rows(tmp_path / "host")
 
 
 @pytest.mark.parametrize("killed", [0, 1])
