@@ -237,6 +237,7 @@ def _start(config: ml_collections.ConfigDict) -> None:
     config.split.folds = 0
     config.preprocess.crop_mm = (32, 32, 32)
     config.model.width = 16
+    config.train.epochs = 10  # about 2000 steps
 
 
 def _diagnosis(config: ml_collections.ConfigDict) -> None:
