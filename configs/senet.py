@@ -20,7 +20,7 @@ with a near and a far field of view, decide together. They learn the readers' me
 further ratings of the training nodules beside the class; image and mask are all they are given.
     DTC_JAX_DATA=DIR python launch.py --config=configs/senet.py:lidc
     66 CPU minutes. 690 nodules of 399 patients: AUC .936 (.915–.953), accuracy .862; `features`
-    .934 (.912–.951), accuracy .849. With --config.train.ensemble=3, which takes three times as long,
+    .934 (.912–.951), accuracy .849. With --config.train.ensemble=3, in three times the time,
     AUC .940 (.919–.955), accuracy .861. With --config.split.folds=10, which takes 25 quiet minutes,
     AUC .938 (.916–.954), accuracy .870; `features` .938, accuracy .841.
 
