@@ -20,6 +20,7 @@ from dtc_jax.experiment import report
 from dtc_jax.statistics import predictions_table, study
 from dtc_jax.training import pace
 
+MEMORY = "peak memory, GB"
 _PER_PATIENT = 5
 _PREDICTED = [
     *("patient_id", "lesion_id", "label", "score", "run", "cohort", "split", "fold"),
@@ -29,11 +30,9 @@ _PREDICTED = [
 
 def run(folder: pathlib.Path, sizes: list[int]) -> None:
     """Prints seconds of CPU time by size, and the exponent of their growth, by size."""
-    context = multiprocessing.get_context("spawn")
     found: dict[int, dict[str, float]] = {}
     for size in sizes:
-        with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
-            found[size] = pool.submit(_measure, folder / str(size), size).result()
+        found[size] = measured(folder / str(size), size)
         shown = ", ".join(f"{name} {value:.2f}" for name, value in found[size].items())
         print(f"{size} lesions: {shown}", flush=True)
     print(f"| CPU seconds | {' | '.join(f'{n} lesions' for n in sizes)} | growth |")
@@ -43,6 +42,18 @@ def run(folder: pathlib.Path, sizes: list[int]) -> None:
         power = np.log(values[-1] / values[-2]) / np.log(sizes[-1] / sizes[-2])
         cells = " | ".join(f"{value:.2f}" for value in values)
         print(f"| {name} | {cells} | n^{power:.2f} |", flush=True)
+
+
+def measured(folder: pathlib.Path, lesions: int) -> dict[str, float]:
+    """CPU seconds of each stage, and `MEMORY`, of so many lesions in a process of their own.
+
+    Args:
+      folder: a new one.
+      lesions: five a patient.
+    """
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
+        return pool.submit(_measure, folder, lesions).result()
 
 
 def _measure(folder: pathlib.Path, lesions: int) -> dict[str, float]:
@@ -65,7 +76,7 @@ def _measure(folder: pathlib.Path, lesions: int) -> dict[str, float]:
     )
     timed("statistics", lambda: study.study(predictions))
     timed("report, its statistics included", lambda: report.write([predictions], folder / "report"))
-    return seconds | {"peak memory, GB": pace.peak_memory() / 1e9}
+    return seconds | {MEMORY: pace.peak_memory() / 1e9}
 
 
 def _timed(seconds: dict[str, float], name: str, work: Callable[[], Any]) -> Any:

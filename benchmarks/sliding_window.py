@@ -16,7 +16,7 @@ import argparse
 import importlib.util
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -120,6 +120,28 @@ def _beside_monai(
         )
 
 
+def untrained(
+    spec: windows_lib.SlidingWindow, widths: Sequence[int]
+) -> tuple[Preprocess, Callable[[Any], Any]]:
+    """What a small SE V-Net sees, and its probabilities of a batch of windows in HU.
+
+    Args:
+      spec: the windows.
+      widths: of the network.
+    """
+    window = Preprocess(crop_mm=spec.window, grid="scan", antialias="gaussian")
+    network = VNet(widths=tuple(widths), convolutions=(1,) * len(widths), kernel_size=3)
+    variables = network.init(jax.random.key(0), jnp.zeros((1, 16, 16, 16, 1)), train=False)
+
+    @jax.jit
+    def predict(hu: jax.Array) -> jax.Array:
+        logits = network.apply(variables, normalize(hu, None, window, jnp), train=False)
+        assert isinstance(logits, jax.Array)  # apply may return a pair, but not this one
+        return jax.nn.sigmoid(logits)
+
+    return window, predict
+
+
 def main() -> None:
     """Parses the flags, runs, prints."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -131,16 +153,7 @@ def main() -> None:
     flags = parser.parse_args()
 
     spec = windows_lib.SlidingWindow((flags.window,) * 3, batch=flags.batch)
-    window = Preprocess(crop_mm=spec.window, grid="scan", antialias="gaussian")
-    network = VNet(widths=tuple(flags.widths), convolutions=(1,) * len(flags.widths), kernel_size=3)
-    variables = network.init(jax.random.key(0), jnp.zeros((1, 16, 16, 16, 1)), train=False)
-
-    @jax.jit
-    def predict(hu: jax.Array) -> jax.Array:
-        logits = network.apply(variables, normalize(hu, None, window, jnp), train=False)
-        assert isinstance(logits, jax.Array)  # apply may return a pair, but not this one
-        return jax.nn.sigmoid(logits)
-
+    window, predict = untrained(spec, flags.widths)
     image = _timed("drawing", lambda: _chest(flags.shape))
     lungs = _timed("lung field", lambda: lung_field(image))
     seen = _timed("resampling to 1 mm", lambda: to_grid(image, window))

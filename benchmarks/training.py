@@ -101,7 +101,7 @@ def _serve(connection: Connection, case: str, kind: str) -> None:
     if kind == "the network":
         call = _network(config, rows)
     elif kind == "with augmentation":
-        call = _training(config, rows)
+        call = training_step(config, rows)
     else:
         call = _peer(config, rows, kind.removeprefix("PyTorch, "))
     call()
@@ -151,8 +151,16 @@ def _network(config: ml_collections.ConfigDict, rows: int) -> Step:
     return call
 
 
-def _training(config: ml_collections.ConfigDict, rows: int) -> Step:
-    """The step of a training, from stored records: augmentation, loss, the figures of a row."""
+def training_step(config: ml_collections.ConfigDict, rows: int) -> Step:
+    """The step of a training, from stored records: augmentation, loss, the figures of a row.
+
+    Args:
+      config: of the training.
+      rows: of the batch, which is on the devices.
+
+    Returns:
+      Makes a step and waits for it; compiled.
+    """
     config.train.batch_size = rows
     step = noise_step.Step(config)
     run, batch = step.lowered.compile(), step.placed(step.batch())
