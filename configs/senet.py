@@ -32,8 +32,8 @@ start: one of these networks on a phantom cohort of 1400 patients, as a start fo
 diagnosis.
     python launch.py --config=configs/senet.py:start
     python launch.py --config=configs/senet.py:lidc --config.init_from=runs/senet-start
-    15 min for the phantom and 13 on one core. 1122 lesions: AUC .933 (.916–.947), `features` .937. On
-    validation nodules of lidc the start changes nothing.
+    15 min for the phantom and 13 on one core. 1122 lesions: AUC .933 (.916–.947), `features` .937.
+    On validation nodules of lidc the start changes nothing.
 
 diagnosis: the same for metastases of other cancers against other nodules, with four ratings of the
 readers learned beside the class.
