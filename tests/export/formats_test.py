@@ -45,7 +45,7 @@ def test_onnx_gives_the_same_numbers_with_every_option(drawn, make, number):
 @pytest.mark.parametrize(
     ("kind", "options", "free"),
     [
-        (senet_lib.SENet, SENETS, {"dropout", "ratings", *HOW}),
+        (senet_lib.SENet, SENETS, {"dropout", "ratings", "stochastic_depth", *HOW}),
         (vnet_lib.VNet, VNETS, {"widths", *HOW}),
     ],
 )
