@@ -1,6 +1,7 @@
 """A build that is killed leaves no dataset, and the next one clears up after it."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -91,7 +92,10 @@ def test_an_unguarded_script_is_told_so_and_does_not_wait_for_itself(config, tmp
         "build.build('lesion_crops', json.loads(sys.argv[1]), sys.argv[2], workers=2)\n"
     )
     command = [sys.executable, str(script), json.dumps(config), str(tmp_path / "data")]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    there = os.environ | {"PYTHONPATH": str(pathlib.Path(__file__).parents[2])}
+    ended = subprocess.run(
+        command, env=there, capture_output=True, text=True, timeout=120, check=False
+    )
     assert ended.returncode
     assert "below if __name__ == '__main__':" in ended.stderr
     assert "waiting" not in ended.stderr
