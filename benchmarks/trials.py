@@ -68,8 +68,8 @@ def _base(count: int) -> ml_collections.ConfigDict:
     with config.unlocked():
         config.candidates = {}
         config.combine = "best"
-        for section, fields in near.items():
-            config[section].update(fields)
+        for section, values in near.items():
+            config[section].update(values)
         config.split.folds = count
         config.train.keep = "last"
     return config

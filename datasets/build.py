@@ -60,6 +60,7 @@ def build(
     Raises:
       UsageError: an unknown name or field.
       InputError: invalid input, or a full disk.
+      SystemExit: this is a worker process that runs the script of its parent once more.
     """
     if name not in NAMES:
         raise unknown_choice("the dataset", name, NAMES)

@@ -108,6 +108,7 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
 
     Raises:
       InputError: another process has it.
+      SystemExit: this is a worker process that runs the script of its parent once more.
     """
     processes.refuse_unguarded_script()
     with storage.no_space_is_an_input_error(folder):

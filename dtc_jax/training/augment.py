@@ -67,7 +67,7 @@ class Strength(Protocol):
     cutout_mm: float
 
 
-_COARSEST_MM = 5.0
+_COARSEST_MM = 5.0  # of `noise_grain_mm`
 _NOT_NEGATIVE = (
     *("noise_grain_mm", "softer_mm", "sharper", "elastic_mm", "cutout", "cutout_mm"),
     "mixup",  # of a classifier, see `mixup`

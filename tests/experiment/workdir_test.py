@@ -95,6 +95,26 @@ def test_a_second_process_is_refused_until_the_first_has_ended_however_it_ends(t
         assert free == folder
 
 
+UNGUARDED = """
+import math, pathlib, sys
+from dtc_jax.crops import processes
+from dtc_jax.experiment import workdir
+processes._ALONE_SECONDS = -1
+with workdir.locked(pathlib.Path(sys.argv[1])):
+    print(list(processes.ordered_map(math.sqrt, [1.0, 4.0], 2)))
+"""
+
+
+def test_a_worker_that_runs_an_unguarded_script_again_is_told_so_before_the_lock(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED)
+    command = [sys.executable, str(script), str(tmp_path / "run")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode
+    assert "below if __name__ == '__main__':" in ended.stderr
+    assert "another process works in it" not in ended.stderr
+
+
 def test_a_run_from_before_there_was_a_second_task_is_a_classification(tmp_path):
     config = senet.get_config("demo")
     workdir.claim(tmp_path / "run", config)

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from dtc_jax.training import resident
+from dtc_jax.training import loop, resident
 from dtc_jax.training import task as task_lib
 
 ROWS = 24  # examples; three batches an epoch
@@ -144,8 +144,30 @@ def validation_batches():
     yield tail
 
 
+def fit(workdir, train_batches=None, validation=None, **changes):
+    """Twelve steps, four epochs, on one device; `changes` are arguments of `loop.fit`."""
+    settings = {
+        "seed": 5,
+        "total_steps": 12,
+        "steps_per_epoch": 3,
+        "evaluate_every": 4,
+        "log_every": 3,
+        "checkpoint_every": 5,
+        "ema_decay": 0.9,
+        "devices": jax.devices()[:1],
+    }
+    return loop.fit(
+        changes.pop("task", Tiny.task),
+        Tiny.optimizer,
+        train_batches or TrainBatches(),
+        validation or validation_batches,
+        workdir,
+        **{**settings, **changes},
+    )
+
+
 class Tiny:
-    """Everything above: task, optimizer, rows, batches of training and validation."""
+    """Everything above: task, optimizer, rows, batches of training and validation, a run."""
 
     task = task_lib.Task(_init, _loss, _predict, _summarize, monitor="loss", mode="min")
     optimizer = optax.adam(optax.cosine_decay_schedule(0.01, 100))
@@ -154,6 +176,7 @@ class Tiny:
     TrainRows = TrainRows
     kept = staticmethod(kept)
     validation_batches = staticmethod(validation_batches)
+    fit = staticmethod(fit)
 
 
 @pytest.fixture(scope="session")

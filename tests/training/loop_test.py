@@ -10,28 +10,7 @@ import numpy as np
 import pytest
 
 from dtc_jax.errors import InputError, Stopped
-from dtc_jax.training import checkpoint, loop, result, state
-
-SETTINGS = {
-    "seed": 5,
-    "total_steps": 12,
-    "steps_per_epoch": 3,
-    "evaluate_every": 4,
-    "log_every": 3,
-    "checkpoint_every": 5,
-    "ema_decay": 0.9,
-}
-
-
-def _fit(tiny, workdir, batches=None, validation=None, **changes):
-    return loop.fit(
-        changes.pop("task", tiny.task),
-        tiny.optimizer,
-        batches or tiny.TrainBatches(),
-        validation or tiny.validation_batches,
-        workdir,
-        **{**SETTINGS, "devices": jax.devices()[:1], **changes},
-    )
+from dtc_jax.training import checkpoint, result, state
 
 
 def _last_state(tiny, workdir, ema=True):
@@ -61,7 +40,7 @@ def _assert_same_run(tiny, workdir, reference, ema=True):
 @pytest.fixture(scope="module")
 def uninterrupted(tiny, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("uninterrupted")
-    return workdir, _fit(tiny, workdir)
+    return workdir, tiny.fit(workdir)
 
 
 def test_a_run_learns_and_reports(tiny, uninterrupted):
@@ -95,43 +74,43 @@ def test_the_best_network_is_the_average_that_was_evaluated(tiny, uninterrupted)
 def test_stopped_and_resumed_is_bit_identical(tiny, tmp_path, uninterrupted, signal_at):
     former = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Stopped, match=rf"after step {signal_at + 1} of 12; .*same command"):
-        _fit(tiny, tmp_path, tiny.TrainBatches(signal_at=signal_at))
+        tiny.fit(tmp_path, tiny.TrainBatches(signal_at=signal_at))
     assert signal.getsignal(signal.SIGTERM) is former
-    _fit(tiny, tmp_path)
+    tiny.fit(tmp_path)
     _assert_same_run(tiny, tmp_path, uninterrupted[0])
 
 
 def test_interrupted_again_and_again(tiny, tmp_path, uninterrupted):
     for signal_at in (2, 3, 8):
         with pytest.raises(Stopped, match="SIGINT"):
-            _fit(tiny, tmp_path, tiny.TrainBatches(signal_at=signal_at, number=signal.SIGINT))
-    _fit(tiny, tmp_path)
+            tiny.fit(tmp_path, tiny.TrainBatches(signal_at=signal_at, number=signal.SIGINT))
+    tiny.fit(tmp_path)
     _assert_same_run(tiny, tmp_path, uninterrupted[0])
 
 
 def test_a_kill_goes_back_to_the_last_checkpoint(tiny, tmp_path, uninterrupted):
     with pytest.raises(KeyError, match="killed"):
-        _fit(tiny, tmp_path, tiny.TrainBatches(break_at=9))  # rows up to 9, saved at 8
+        tiny.fit(tmp_path, tiny.TrainBatches(break_at=9))  # rows up to 9, saved at 8
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 9, "tr')  # torn
-    _fit(tiny, tmp_path)
+    tiny.fit(tmp_path)
     _assert_same_run(tiny, tmp_path, uninterrupted[0])
 
 
 def test_a_clock_that_is_set_back_changes_nothing(tiny, tmp_path, uninterrupted, monkeypatch):
     with pytest.raises(Stopped):
-        _fit(tiny, tmp_path, tiny.TrainBatches(signal_at=6))
+        tiny.fit(tmp_path, tiny.TrainBatches(signal_at=6))
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() - 10 * 365 * 86400)
-    _fit(tiny, tmp_path)
+    tiny.fit(tmp_path)
     _assert_same_run(tiny, tmp_path, uninterrupted[0])
 
 
 def test_a_damaged_newest_checkpoint_costs_only_time(tiny, tmp_path, uninterrupted):
     with pytest.raises(Stopped):
-        _fit(tiny, tmp_path, tiny.TrainBatches(signal_at=9))
+        tiny.fit(tmp_path, tiny.TrainBatches(signal_at=9))
     shutil.rmtree(tmp_path / "checkpoints" / "10" / "model")
-    _fit(tiny, tmp_path)
+    tiny.fit(tmp_path)
     _assert_same_run(tiny, tmp_path, uninterrupted[0])
 
 
@@ -146,9 +125,9 @@ def test_a_signal_during_an_evaluation_neither_loses_nor_repeats_it(tiny, tmp_pa
             yield batch
 
     with pytest.raises(Stopped, match="after step 8"):
-        _fit(tiny, tmp_path, validation=validation)
+        tiny.fit(tmp_path, validation=validation)
     assert [r["step"] for r in _rows(tmp_path) if "validation/loss" in r] == [4]
-    _fit(tiny, tmp_path, validation=validation)
+    tiny.fit(tmp_path, validation=validation)
     assert len(passes) == 4  # 4, 8 cut off, 8, 12
     _assert_same_run(tiny, tmp_path, uninterrupted[0])
 
@@ -161,7 +140,7 @@ def test_a_finished_run_returns_at_once(tiny, tmp_path, uninterrupted):
     def untouched():
         raise AssertionError("nothing is left to evaluate")
 
-    again = _fit(tiny, workdir, tiny.TrainBatches(break_at=0), validation=untouched)
+    again = tiny.fit(workdir, tiny.TrainBatches(break_at=0), validation=untouched)
     jax.tree.map(np.testing.assert_array_equal, again.params, uninterrupted[1].params)
     assert again.best_metrics == uninterrupted[1].best_metrics
     assert (workdir / "metrics.jsonl").read_bytes() == before
@@ -183,17 +162,16 @@ def test_early_stopping_counts_evaluations_and_survives_a_stop(tiny, tmp_path):
     task = _rising(tiny)
     settings = {"evaluate_every": 2, "patience": 3, "task": task, "ema_decay": 0.0}
     with pytest.raises(Stopped):
-        _fit(tiny, tmp_path, tiny.TrainBatches(signal_at=6), **settings)
-    fitted = _fit(tiny, tmp_path, **settings)
+        tiny.fit(tmp_path, tiny.TrainBatches(signal_at=6), **settings)
+    fitted = tiny.fit(tmp_path, **settings)
     assert (fitted.best_step, fitted.best_metrics) == (4, {"loss": 0.4})  # a tie is not better
     assert fitted.history[-1]["step"] == 10  # three evaluations after step 4
-    assert _fit(tiny, tmp_path, **settings).best_step == 4
+    assert tiny.fit(tmp_path, **settings).best_step == 4
 
 
 def test_a_loss_that_is_not_finite_names_step_and_remedy(tiny, tmp_path):
     with pytest.raises(InputError, match=r"not finite at step 8 of 12.*learning_rate") as caught:
-        _fit(
-            tiny,
+        tiny.fit(
             tmp_path,
             tiny.TrainBatches(poison_at=7),
             evaluate_every=6,
@@ -215,15 +193,15 @@ def test_a_monitor_that_is_not_finite_is_refused(tiny, tmp_path):
     fields = {f: getattr(tiny.task, f) for f in ("init", "loss", "predict", "monitor", "mode")}
     task = type(tiny.task)(summarize=lambda predictions: {"loss": float("nan")}, **fields)
     with pytest.raises(InputError, match=r"validation/loss is nan at step 4.*both classes"):
-        _fit(tiny, tmp_path, task=task)
+        tiny.fit(tmp_path, task=task)
 
 
 @pytest.mark.parametrize(("parallel", "count"), [("jit", 8), ("pmap", 2)])
 def test_resumed_on_many_devices(tiny, tmp_path, uninterrupted, parallel, count):
     settings = {"parallel": parallel, "devices": jax.devices()[:count]}
     with pytest.raises(Stopped):
-        _fit(tiny, tmp_path, tiny.TrainBatches(signal_at=6), **settings)
-    fitted = _fit(tiny, tmp_path, **settings)
+        tiny.fit(tmp_path, tiny.TrainBatches(signal_at=6), **settings)
+    fitted = tiny.fit(tmp_path, **settings)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5),
         fitted.params,
@@ -238,19 +216,19 @@ def test_a_callback_sees_each_evaluation_and_may_end_the_training_for_good(tiny,
         seen.append(evaluated)
         return evaluated.step >= 8
 
-    fitted = _fit(tiny, tmp_path, on_evaluation=end)
+    fitted = tiny.fit(tmp_path, on_evaluation=end)
     assert [report.step for report in seen] == [4, 8]
     assert all(report.total_steps == 12 for report in seen)
     assert seen[0].is_best
     assert seen[0].metrics["n"] == 10
     assert max(row["step"] for row in fitted.history) == 8
-    again = _fit(tiny, tmp_path, on_evaluation=end)  # and is not asked again
+    again = tiny.fit(tmp_path, on_evaluation=end)  # and is not asked again
     assert len(seen) == 2
     assert again.best_step == fitted.best_step
 
 
 def test_a_callback_that_ends_nothing_changes_nothing(tiny, uninterrupted, tmp_path):
-    _fit(tiny, tmp_path, on_evaluation=lambda evaluated: False)
+    tiny.fit(tmp_path, on_evaluation=lambda evaluated: False)
     _assert_same_run(tiny, tmp_path, uninterrupted[0])
 
 
@@ -259,7 +237,7 @@ def test_a_run_starts_from_given_weights_and_resumes_from_its_own(tiny, tmp_path
         return jax.tree.map(np.zeros_like, params), batch_stats
 
     short = {"evaluate_every": 1, "ema_decay": 0.0}
-    _fit(tiny, tmp_path, initial=initial, total_steps=1, **short)
+    tiny.fit(tmp_path, initial=initial, total_steps=1, **short)
     current, _ = _last_state(tiny, tmp_path, ema=False)
     kernel = current.params["Dense_0"]["kernel"]
     np.testing.assert_array_equal(kernel, 0)  # behind a layer of zeros no gradient reaches it
@@ -267,4 +245,4 @@ def test_a_run_starts_from_given_weights_and_resumes_from_its_own(tiny, tmp_path
     def never(params, batch_stats):
         raise AssertionError("a resumed run has weights of its own")
 
-    _fit(tiny, tmp_path, initial=never, total_steps=2, **short)
+    tiny.fit(tmp_path, initial=never, total_steps=2, **short)

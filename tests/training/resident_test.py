@@ -11,19 +11,10 @@ from configs import vnet
 from dtc_jax.errors import InputError, Stopped, UsageError
 from dtc_jax.experiment import checks
 from dtc_jax.runs import train
-from dtc_jax.training import batches, checkpoint, loop, parallel, resident, state, steps
+from dtc_jax.training import batches, checkpoint, parallel, resident, state, steps
 
 WAYS = [(kind, count) for kind in ("jit", "pmap") for count in (1, 2, 8)]
 SIDES = (2, 3, 4)
-SETTINGS = {
-    "seed": 5,
-    "total_steps": 12,
-    "steps_per_epoch": 3,
-    "evaluate_every": 4,
-    "log_every": 3,
-    "checkpoint_every": 5,
-    "ema_decay": 0.9,
-}
 
 
 def _joined(one, other):
@@ -168,27 +159,16 @@ def test_a_set_that_does_not_fit_is_refused_by_name(view, monkeypatch):
         resident.placed(made, parallel.make("jit"), lambda line: None)
 
 
-def _fit(tiny, workdir, train_batches, **changes):
-    return loop.fit(
-        tiny.task,
-        tiny.optimizer,
-        train_batches,
-        tiny.validation_batches,
-        workdir,
-        **{**SETTINGS, "devices": jax.devices()[:1], **changes},
-    )
-
-
 @pytest.mark.parametrize("kind", ["jit", "pmap"])
 def test_a_run_that_is_stopped_twice_changes_between_the_two(tiny, tmp_path, capsys, kind):
-    wanted = _fit(tiny, tmp_path / "host", tiny.TrainBatches(), parallel=kind)
+    wanted = tiny.fit(tmp_path / "host", tiny.TrainBatches(), parallel=kind)
     assert "is kept" not in capsys.readouterr().err
     with pytest.raises(Stopped, match="after step 4 of 12"):
-        _fit(tiny, tmp_path / "run", tiny.kept(tiny.TrainRows(signal_at=3)), parallel=kind)
+        tiny.fit(tmp_path / "run", tiny.kept(tiny.TrainRows(signal_at=3)), parallel=kind)
     with pytest.raises(Stopped, match="after step 8 of 12"):
-        _fit(tiny, tmp_path / "run", tiny.TrainBatches(signal_at=7), parallel=kind)
+        tiny.fit(tmp_path / "run", tiny.TrainBatches(signal_at=7), parallel=kind)
     capsys.readouterr()
-    got = _fit(tiny, tmp_path / "run", tiny.kept(tiny.TrainRows()), parallel=kind)
+    got = tiny.fit(tmp_path / "run", tiny.kept(tiny.TrainRows()), parallel=kind)
     said = capsys.readouterr().err
     assert said.count("The training set (24 examples, 0.0 MB) is kept on the device.") == 1
     jax.tree.map(np.testing.assert_array_equal, got.params, wanted.params)
@@ -206,7 +186,7 @@ def test_a_loss_that_is_not_finite_names_the_examples(tiny, tmp_path):
     made = tiny.kept(tiny.TrainRows())
     made.examples[7]["label"] = np.float32(np.nan)
     with pytest.raises(InputError, match=r"not finite at step [123] of 12.*lesion 7[,:]"):
-        _fit(tiny, tmp_path, made, name_of="lesion {}".format)
+        tiny.fit(tmp_path, made, name_of="lesion {}".format)
 
 
 def test_a_training_from_files_is_the_same_bit_for_bit(classifier, tmp_path):
