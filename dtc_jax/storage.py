@@ -44,11 +44,15 @@ def no_space_is_an_input_error(path: PathLike) -> Iterator[None]:
                 f"{path}: cannot be written. Choose a folder with write permission."
             ) from error
         if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
-            raise InputError(
-                f"{path}: cannot be written: there is a file in place of a folder, or a folder in "
-                "place of a file. Choose another name."
-            ) from error
+            raise _obstructed(path) from error
         raise
+
+
+def _obstructed(path: PathLike) -> InputError:
+    return InputError(
+        f"{path}: cannot be written: there is a file in place of a folder, or a folder or a device "
+        "in place of a file. Choose another name."
+    )
 
 
 @contextlib.contextmanager
@@ -100,9 +104,12 @@ def atomic(path: PathLike) -> Iterator[pathlib.Path]:
     The temporary name keeps every suffix of `path`, since libraries derive the format from it.
 
     Raises:
-      InputError: the disk is full, the folder cannot be written, or a file obstructs the path.
+      InputError: the disk is full, the folder cannot be written, or something else than a file
+        obstructs the path: a folder, or a device such as /dev/null.
     """
     target = pathlib.Path(path)
+    if target.exists() and not target.is_file():
+        raise _obstructed(target)
     with no_space_is_an_input_error(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         folder = _scratch(target.parent)
@@ -116,8 +123,15 @@ def atomic(path: PathLike) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: PathLike) -> Iterator[pathlib.Path]:
-    """Yields a temporary folder beside `path`, which replaces `path` only if the block succeeds."""
+    """Yields a temporary folder beside `path`, which replaces `path` only if the block succeeds.
+
+    Raises:
+      InputError: the disk is full, the folder cannot be written, or there is something else than a
+        folder at the path.
+    """
     target = pathlib.Path(path)
+    if target.exists() and not target.is_dir():
+        raise _obstructed(target)
     with no_space_is_an_input_error(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = _scratch(target.parent)

@@ -174,3 +174,23 @@ def test_any_folder_has_a_plain_path_to_it(tmp_path):
     assert storage.plain_path(odd) == plain  # one link, however often
     (tmp_path / "plain").mkdir()
     assert storage.plain_path(tmp_path / "plain") == tmp_path / "plain"
+
+
+@pytest.mark.parametrize("atomic", [storage.atomic, storage.atomic_folder])
+def test_a_device_is_not_replaced(tmp_path, atomic):
+    device = tmp_path / "null"
+    os.mkfifo(device)
+    with pytest.raises(InputError, match="null: cannot be written"), atomic(device):
+        pass
+    assert _names(device) == ["null"]
+    assert device.is_fifo()
+
+
+def test_a_file_is_not_replaced_by_a_folder_nor_a_folder_by_a_file(folder):
+    file = folder / "old"
+    with pytest.raises(InputError, match="old: cannot be written"):
+        _replace(file)
+    with pytest.raises(InputError, match="answer: cannot be written"), storage.atomic(folder):
+        pass
+    assert file.read_text() == "1"
+    assert _names(folder) == ["answer", "old"]
