@@ -97,7 +97,10 @@ def unpaired(
 ) -> Difference:
     """Two cohorts without common patients, each (labels [N], scores [N], patients [N] or None).
 
-    The quantile is normal, or Welch and Satterthwaite's t if patients repeat.
+    The quantile is normal, or Welch and Satterthwaite's t if patients repeat. If the variance of
+    one of them is zero (AUC of 1) or undefined, the interval is made of those of both AUCs (square
+    and add: Newcombe, Statistics in Medicine 1998), and there is no test: few lesions that are
+    ordered without an error do not say that the AUC is known.
     """
     areas, variances, degrees, lesions, counts = [], [], [], 0, []
     for labels, scores, patients in (first, second):
@@ -112,14 +115,28 @@ def unpaired(
         lesions += len(labels)
         counts.append(None if patients is None else count)
     patient_count = None if None in counts else sum(filter(None, counts))
+    if not all(variance > roc.NO_VARIANCE for variance in variances):
+        alone = [roc.auc_interval(*cohort) for cohort in (first, second)]
+        return _squared_and_added(*alone, lesions, patient_count)
     total = sum(variances)
-    if min(degrees) == math.inf or not total > 0:
+    if min(degrees) == math.inf:
         return _difference(
             areas[0] - areas[1], total, math.inf, lesions, patient_count, "delong, unpaired"
         )
     welch = total**2 / sum(v**2 / d for v, d in zip(variances, degrees, strict=True))
     name = f"obuchowski, unpaired, t({welch:.1f})"
     return _difference(areas[0] - areas[1], total, welch, lesions, patient_count, name)
+
+
+def _squared_and_added(
+    first: Estimate, second: Estimate, n: int, patients: int | None
+) -> Difference:
+    """The difference of two independent estimates from their intervals; without P."""
+    value = first.value - second.value
+    low = value - math.hypot(first.value - first.low, second.high - second.value)
+    high = value + math.hypot(first.high - first.value, second.value - second.low)
+    name = "newcombe, square and add" if math.isfinite(low + high) else "none: one class only"
+    return Difference(Estimate(value, low, high, n, patients, name), math.nan, math.nan, math.inf)
 
 
 def holm(p: np.ndarray) -> np.ndarray:

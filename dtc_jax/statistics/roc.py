@@ -12,6 +12,8 @@ from scipy import optimize, stats
 
 from dtc_jax.statistics.estimate import Z_95, Estimate
 
+NO_VARIANCE = 1e-12  # of an AUC: up to here it is rounding
+
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
     """Area under the ROC curve; ties count one half. NaN if a class is absent.
@@ -178,7 +180,7 @@ def auc_interval(
         moved = deviations(labels, scores, patient, count)
         variance, degrees = small_sample(labels, patient, *moved)
         quantile, name = stats.t.ppf(0.975, degrees), f"obuchowski, logit, t({degrees:.1f})"
-    if not variance > 1e-12 or not 0 < area < 1:
+    if not variance > NO_VARIANCE or not 0 < area < 1:
         low, high = _newcombe(area, *units)
         return Estimate(area, low, high, len(labels), patient_count, "newcombe")
     center, half = math.log(area / (1 - area)), quantile * math.sqrt(variance) / (area * (1 - area))

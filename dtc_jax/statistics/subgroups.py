@@ -102,7 +102,8 @@ def interaction(
     contrast = np.eye(top, top + 1) - np.eye(top, top + 1, 1)  # each level minus the next
     shift = contrast @ contributions
     covariance = fewest / (fewest - 1) * shift @ shift.T
-    if np.linalg.matrix_rank(covariance, hermitian=True) < top:
+    known = (contributions**2).sum(axis=1) < roc.NO_VARIANCE  # an AUC of 1 of few, by chance
+    if known.any() or np.linalg.matrix_rank(covariance, hermitian=True) < top:
         return result | {"note": "no test: an AUC has no variance"}
     difference = contrast @ areas
     wald = float(difference @ np.linalg.solve(covariance, difference))

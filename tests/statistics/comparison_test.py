@@ -83,6 +83,21 @@ def test_perfect_cohorts_and_single_patients_have_no_p():
     assert found.non_inferiority(0.05) == {"margin": 0.05, "p": None, "holds": None}
 
 
+def test_a_small_cohort_without_an_error_is_not_known_exactly():
+    labels, first, _, _ = _sample(9)
+    known = (labels, first, None)
+    perfect = (np.repeat([0, 1], 3), np.array([0.1, 0.2, 0.3, 0.7, 0.8, 0.9]), np.arange(6))
+    found = comparison.unpaired(known, perfect)
+    a, b = roc.auc_interval(*known), roc.auc_interval(*perfect)
+    assert (found.estimate.value, b.value) == (pytest.approx(a.value - 1), 1)
+    assert found.estimate.low == pytest.approx(a.value - 1 - (a.value - a.low))
+    assert found.estimate.high == pytest.approx(a.value - 1 + np.hypot(a.high - a.value, 1 - b.low))
+    assert found.estimate.high > 0.1  # six lesions show no difference
+    assert np.isnan(found.p)
+    assert found.non_inferiority(0.05)["holds"] is None
+    assert comparison.unpaired(perfect, perfect).estimate.low < -0.3
+
+
 def test_unpaired_error_is_the_root_of_both_variances():
     labels, first, second, _ = _sample(9)
     found = comparison.unpaired((labels, first, None), (labels, second, None))

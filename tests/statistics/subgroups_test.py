@@ -99,6 +99,16 @@ def test_interaction_rejects_as_often_as_it_says_and_finds_a_difference():
     assert np.mean([_p(seed, 2.5) < 0.05 for seed in range(50)]) > 0.8
 
 
+def test_no_interaction_is_tested_where_a_level_has_no_error():
+    rng = np.random.default_rng(0)
+    labels = np.arange(120) % 2
+    scores = labels + rng.normal(size=120)
+    small = np.arange(120) >= 108
+    scores[small] = 9 * labels[small] + rng.random(12)
+    found = subgroups.interaction(labels, scores, np.arange(120), [~small, small])
+    assert (found["p"], found["note"]) == (None, "no test: an AUC has no variance")
+
+
 def test_no_interaction_is_tested_on_a_handful_of_patients():
     table = _table()
     table.patient_id = np.where(table.center == "a", "P1", table.patient_id)
