@@ -20,7 +20,7 @@ Map = Callable[[np.ndarray], np.ndarray]
 METHODS = ("platt", "temperature", "isotonic")
 PREVALENCES = np.arange(1, 20) / 20
 _BINS = 10
-_SEPARATED = 20.0  # classes are separated if a coefficient of the log odds exceeds it
+_STEPS, _HALVINGS, _CLOSE = 200, 40, 1e-10  # of Newton's method
 
 
 def log_odds(scores: np.ndarray) -> np.ndarray:
@@ -175,9 +175,9 @@ def _coefficient(
     n, count = len(labels), len(names)
     if len(np.unique(labels)) < 2 or (design.shape[1] == 2 and _is_constant(design[:, 0])):
         return Estimate(math.nan, math.nan, math.nan, n, count, "none: one class or one score")
-    beta, bread = _logistic(design, labels, offset)
-    if not np.abs(beta).max() < _SEPARATED:
+    if design.shape[1] == 2 and _are_separated(design[labels == 0, 0], design[labels == 1, 0]):
         return Estimate(math.nan, math.nan, math.nan, n, count, "none: the classes are separated")
+    beta, bread = _logistic(design, labels, offset)
     if count < 2:
         return Estimate(float(beta[0]), math.nan, math.nan, n, count, "none: one patient")
     residual = labels - special.expit(design @ beta + offset)
@@ -194,16 +194,37 @@ def _is_constant(x: np.ndarray) -> bool:
     return bool(np.ptp(x) <= 1e-6 * max(1.0, np.abs(x).max()))
 
 
+def _are_separated(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether some value lies between two classes, so that no slope is steep enough."""
+    return bool(first.max() <= second.min() or second.max() <= first.min())
+
+
 def _logistic(
     design: np.ndarray, targets: np.ndarray, offset: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Unpenalized logistic regression by Newton's method: coefficients and inverse information."""
-    beta = np.zeros(design.shape[1])
-    for _ in range(100):
-        p = special.expit(design @ beta + offset)
-        information = design.T @ (design * (p * (1 - p) + 1e-12)[:, None])
-        step = np.linalg.solve(information, design.T @ (targets - p))
-        beta = beta + np.clip(step, -2, 2)  # far from the optimum a full step overshoots
-        if np.abs(step).max() < 1e-10 or np.abs(beta).max() > _SEPARATED:
+    """Unpenalized logistic regression by Newton's method: coefficients and inverse information.
+
+    Args:
+      design: [N, K]; its scale is of no account, as scores may lie close together.
+      targets: [N] in [0, 1].
+      offset: [N] of the log odds.
+    """
+    scale = np.sqrt((design**2).mean(axis=0))
+    x = design / scale
+
+    def loss(beta: np.ndarray) -> float:
+        logit = x @ beta + offset
+        return float((np.logaddexp(0, logit) - targets * logit).sum())
+
+    beta = np.zeros(x.shape[1])
+    for _ in range(_STEPS):
+        p = special.expit(x @ beta + offset)
+        information = x.T @ (x * (p * (1 - p) + 1e-12)[:, None])
+        step = np.linalg.solve(information, x.T @ (targets - p))
+        # Far from the optimum a full step overshoots.
+        sizes = (0.5**i for i in range(_HALVINGS))
+        size = next((s for s in sizes if loss(beta + s * step) <= loss(beta)), 0.0)
+        beta = beta + size * step
+        if np.abs(size * step).max() < _CLOSE * (1 + np.abs(beta).max()):
             break
-    return beta, np.linalg.inv(information)
+    return beta / scale, np.linalg.inv(information) / np.outer(scale, scale)

@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from sklearn import isotonic, metrics
+from scipy import special
+from sklearn import isotonic, linear_model, metrics
 
 from dtc_jax.statistics import calibration
 
@@ -103,6 +104,25 @@ def test_platt_and_temperature_undo_what_was_done():
     assert platt["ece"] < before["ece"] / 2
     assert temperature["slope"]["value"] == pytest.approx(1, abs=0.15)
     assert platt["brier"]["value"] < temperature["brier"]["value"] < before["brier"]["value"]
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.05, 1e-3])
+def test_scores_that_lie_close_together_are_spread_as_far_as_they_must_be(scale):
+    rng = np.random.default_rng(0)
+    logit = rng.normal(size=400)
+    labels = (rng.random(400) < special.expit(3 * logit)).astype(int)
+    scores = special.expit(scale * logit)
+    expected = linear_model.LogisticRegression(C=1e12, tol=1e-10, max_iter=10000)
+    probability = expected.fit(logit[:, None], labels).predict_proba(logit[:, None])[:, 1]
+    found = calibration.fit("platt", labels, scores)(scores)
+    assert metrics.brier_score_loss(labels, found) == pytest.approx(
+        metrics.brier_score_loss(labels, probability), abs=1e-4
+    )
+    slope = calibration.slope(labels, scores, np.arange(400))
+    assert slope.value == pytest.approx(expected.coef_[0, 0] / scale, rel=1e-4)
+    assert slope.low < 3 / scale < slope.high
+    temperature = calibration.fit("temperature", labels, scores)(scores)
+    assert metrics.brier_score_loss(labels, temperature) < 0.13
 
 
 def test_temperature_keeps_a_half_and_separated_classes_do_no_harm():
