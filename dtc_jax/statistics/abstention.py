@@ -30,7 +30,8 @@ def risk_coverage(
 
     Args:
       labels: [N] 0 or 1.
-      scores: [N] probabilities of 1.
+      scores: [N] probabilities of 1. Of those that are equally certain, each is decided in part, so
+        that the order of the lesions makes no difference.
       thresholds: [N]; a score at or above is a positive decision.
       patients: [N] patient ids.
       resamples: of the patient bootstrap; the set of decided lesions is fixed.
@@ -43,22 +44,20 @@ def risk_coverage(
     labels, scores = np.asarray(labels), np.asarray(scores, dtype=np.float64)
     thresholds = np.asarray(thresholds, dtype=np.float64)
     certainty = np.abs(calibration.log_odds(scores) - calibration.log_odds(thresholds))
-    rank = np.empty(len(labels), dtype=np.int64)
-    rank[np.argsort(-certainty, kind="stable")] = np.arange(len(labels))
     wrong = (scores >= thresholds) != (labels == 1)
-    kept = rank[:, None] < np.maximum(1, np.round(COVERAGES * len(labels)))  # [N, coverages]
+    wanted = np.maximum(1, np.round(COVERAGES * len(labels)))
+    kept = _kept(certainty, wanted)
 
     def share(hits: np.ndarray, among: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):
-            return (kept & hits[:, None] & among[:, None]).sum(0) / (kept & among[:, None]).sum(0)
+            return (kept * (hits & among)[:, None]).sum(0) / (kept * among[:, None]).sum(0)
 
-    counts = np.hstack([kept & wrong[:, None], kept])
+    counts = np.hstack([kept * wrong[:, None], kept])
     drawn = bootstrap.sums(counts, labels, patients, resamples, seed)
     with np.errstate(invalid="ignore"):
         samples = drawn[:, : len(COVERAGES)] / drawn[:, len(COVERAGES) :]
     low, high = bootstrap.band(samples)
     error = {"value": share(wrong, np.ones_like(wrong)), "low": low, "high": high}
-    running = np.cumsum(wrong[np.argsort(rank)]) / np.arange(1, len(labels) + 1)
     return {
         "risk_coverage": {
             "coverage": COVERAGES.tolist(),
@@ -66,8 +65,22 @@ def risk_coverage(
             "sensitivity": plain_list(share(~wrong, labels == 1)),
             "specificity": plain_list(share(~wrong, labels == 0)),
         },
-        "aurc": plain(float(running.mean())),
+        "aurc": plain(_mean_over_coverages(certainty, wrong)),
     }
+
+
+def _kept(certainty: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The part of each lesion among so many of the most certain ones. # [N], [K] -> [N, K]"""
+    _, level, size = np.unique(-certainty, return_inverse=True, return_counts=True)
+    before = np.cumsum(size) - size
+    return np.clip((wanted - before[level, None]) / size[level, None], 0, 1)
+
+
+def _mean_over_coverages(certainty: np.ndarray, wrong: np.ndarray) -> float:
+    """The error among the n most certain lesions, its mean over n = 1 to N."""
+    _, level, size = np.unique(-certainty, return_inverse=True, return_counts=True)
+    shares = np.repeat(np.bincount(level, wrong) / size, size)  # most certain lesions first
+    return float((np.cumsum(shares) / np.arange(1, len(wrong) + 1)).mean())
 
 
 @dataclasses.dataclass(frozen=True)

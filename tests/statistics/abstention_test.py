@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import special
 
 from dtc_jax.statistics import abstention
 
@@ -23,6 +24,26 @@ def test_certainty_is_the_distance_from_the_threshold():
     found = abstention.risk_coverage(labels, scores, np.full(2, 0.1), np.arange(2), 200, 0)
     assert found["risk_coverage"]["error"]["value"][0] == 0  # .5 is far above .1
     assert found["risk_coverage"]["error"]["value"][-1] == 0.5
+
+
+def test_the_order_of_lesions_that_are_equally_certain_makes_no_difference():
+    rng = np.random.default_rng(0)
+    labels, scores = rng.integers(0, 2, 60), rng.random(60).round(1)
+    drawn = []
+    for order in (rng.permutation(60) for _ in range(2000)):
+        wrong = ((scores >= 0.5) != (labels == 1))[order]
+        certain = np.argsort(
+            -np.abs(special.logit(scores[order].clip(1e-6, 1 - 1e-6))), kind="stable"
+        )
+        drawn.append((np.cumsum(wrong[certain]) / np.arange(1, 61)).mean())
+    for order in (np.arange(60), np.arange(60)[::-1]):
+        found = abstention.risk_coverage(
+            labels[order], scores[order], np.full(60, 0.5), order, 200, 0
+        )
+        assert found["aurc"] == pytest.approx(np.mean(drawn), abs=0.002)
+        assert found["risk_coverage"]["error"]["value"][-1] == pytest.approx(
+            np.mean((scores >= 0.5) != (labels == 1))
+        )
 
 
 def _patients(rng: np.random.Generator, count: int):
