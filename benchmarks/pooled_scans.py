@@ -48,7 +48,8 @@ def _pooled(runs: list[pathlib.Path], name: str) -> pd.DataFrame:
             sys.exit(
                 f"{path}: no such file; evaluate {run} with --mode=evaluate --scans=CSV first."
             )
-        parts.append(pd.read_csv(path).assign(run=run.name))
+        part = pd.read_csv(path).assign(run=run.name)
+        parts.append(part.assign(scan_id=run.name + "/" + part.scan_id))
     return pd.concat(parts, ignore_index=True)
 
 

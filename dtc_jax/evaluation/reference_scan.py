@@ -21,6 +21,19 @@ Region = tuple[tuple[slice, ...], np.ndarray]  # of `volume.read_regions`
 
 
 @dataclasses.dataclass(frozen=True)
+class Box:
+    """A lesion without a mask.
+
+    Attributes:
+      voxels: of the scan whose middle lies in the box.
+      diameter_mm: the longer side of the box in the axial plane, as it was given.
+    """
+
+    voxels: tuple[slice, ...]
+    diameter_mm: float
+
+
+@dataclasses.dataclass(frozen=True)
 class ReferenceScan:
     """A scan of a manifest as it was read, and what is known of its lesions.
 
@@ -34,7 +47,7 @@ class ReferenceScan:
         are to be found.
       name: of the scan, for messages.
       view: 'scan', or 'cube'.
-      boxes: voxels of lesions without a mask, by their id.
+      boxes: lesions without a mask, by their id.
       ignored: what counts neither as lesion nor as background, bool; None if there is nothing.
       series: which DICOM series it is, and why; '' where it is no DICOM.
     """
@@ -46,7 +59,7 @@ class ReferenceScan:
     lungs: Volume | None
     name: str
     view: str = "scan"
-    boxes: dict[str, tuple[slice, ...]] = dataclasses.field(default_factory=dict)
+    boxes: dict[str, Box] = dataclasses.field(default_factory=dict)
     ignored: Volume | None = None
     series: str = ""
 
@@ -76,7 +89,7 @@ def read(rows: pd.DataFrame) -> ReferenceScan:
         drawn = None if pd.isna(first.lungs) else lungs.given_or_found(image, first.lungs)
         ignored = None if pd.isna(first.ignore) else volume.read_mask(first.ignore, image)
         boxes = {
-            row.lesion_id: box_voxels(image, manifest.parse_box(row.box_mm))
+            row.lesion_id: _box(image, manifest.parse_box(row.box_mm))
             for row in rows.dropna(subset="box_mm").itertuples()
         }
     except InputError as error:
@@ -88,6 +101,11 @@ def read(rows: pd.DataFrame) -> ReferenceScan:
     return ReferenceScan(
         image, truth, ids, shared, drawn, first.image, first["view"], boxes, ignored, series
     )
+
+
+def _box(image: Volume, ends_mm: np.ndarray) -> Box:
+    sides_mm = ends_mm[:, 1] - ends_mm[:, 0]  # along x, y, z
+    return Box(box_voxels(image, ends_mm), float(sides_mm[:2].max()))
 
 
 def _numbered(regions: Sequence[Region], ids: Sequence[str], like: Volume) -> Volume:
@@ -159,7 +177,7 @@ def compare(
 def _by_box(scan: ReferenceScan, candidates: pd.DataFrame) -> tuple[pd.DataFrame, set[int]]:
     """The lesions known by their box, and the numbers of the findings whose middle lies in one.
 
-    Their diameter is the longer side of the box in the axial plane, and their Dice is NaN.
+    Their Dice is NaN.
     """
     rows, hits = [], set[int]()
     middles = (
@@ -168,14 +186,14 @@ def _by_box(scan: ReferenceScan, candidates: pd.DataFrame) -> tuple[pd.DataFrame
         - 1
     ) / 2  # [N, 3]
     for name, box in scan.boxes.items():
-        first, stop = (np.array([getattr(side, end) for side in box]) for end in ("start", "stop"))
+        ends = ([getattr(side, end) for side in box.voxels] for end in ("start", "stop"))
+        first, stop = map(np.array, ends)
         inside = ((middles > first - 1) & (middles < stop)).all(axis=1)
         hits |= set(candidates.lesion_id[inside])
-        sides_mm = (stop - first) * scan.image.spacing_mm
         rows.append(
             {
                 "lesion_id": name,
-                "diameter_mm": float(sides_mm[1:].max()),
+                "diameter_mm": box.diameter_mm,
                 "volume_mm3": np.nan,
                 "dice": np.nan,
                 "is_found": bool(inside.any()),

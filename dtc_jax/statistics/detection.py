@@ -29,11 +29,11 @@ def detection(
     """Figures of a segmenter on scans with reference masks.
 
     Args:
-      scans: one row per scan: patient_id; dice, surface_dice and hausdorff_95_mm (NaN if
+      scans: one row per scan: patient_id, scan_id; dice, surface_dice and hausdorff_95_mm (NaN if
         undefined); found_mm3 and true_mm3, the volumes of both masks; where lesions are known by
         their boxes alone, all but found_mm3 are NaN.
-      lesions: one row per true lesion: patient_id, diameter_mm, dice (NaN if it is known by its box
-        alone), is_found and score (NaN if it was not found).
+      lesions: one row per true lesion: patient_id, scan_id, diameter_mm, dice (NaN if it is known
+        by its box alone), is_found and score (NaN if it was not found).
       candidates: one row per found lesion: patient_id, score, is_false.
       rounding: of diameters to the groups of the study, see `subgroups.diameter_groups`.
       resamples: of the bootstrap.
@@ -41,8 +41,9 @@ def detection(
 
     Returns:
       JSON values without NaN. Scans without a true lesion have no Dice: they are counted, as are
-      those with a finding, and contribute only to false positives. A scan whose lesions were all
-      missed has Dice 0 and no Hausdorff distance, and is counted as well.
+      those with a finding, and contribute only to false positives. Scans whose lesions were all
+      missed are counted as well; where nothing was found, Dice is 0 and there is no Hausdorff
+      distance.
     """
     bootstrap_args = {"resamples": resamples, "seed": seed}
     empty = (scans.true_mm3 == 0).to_numpy()
@@ -55,7 +56,7 @@ def detection(
         "lesions": len(lesions),
         "empty_scans": int(empty.sum()),
         "empty_scans_with_finding": int((scans.found_mm3[empty] > 0).sum()),
-        "scans_all_missed": int((with_lesions.found_mm3 == 0).sum()),
+        "scans_all_missed": int((~with_lesions.scan_id.isin(lesions.scan_id[hits])).sum()),
         "dice": _mean_of_known(with_lesions, "dice", **bootstrap_args),
         "surface_dice": _mean_of_known(with_lesions, "surface_dice", **bootstrap_args),
         "hausdorff_95_mm": _mean_of_known(with_lesions, "hausdorff_95_mm", **bootstrap_args),
@@ -113,7 +114,7 @@ def threshold_for(false: np.ndarray, scores: np.ndarray, allowed: float) -> floa
       scores: of all findings. # [M]
       allowed: how many false ones, over all scans.
     """
-    count = int(allowed)
+    count = math.floor(allowed + 1e-9)  # 1.4 x 45 is a little less than 63
     if len(false) <= count:
         return 0.0
     first_too_many = np.sort(false)[::-1][count]

@@ -37,9 +37,9 @@ def choose(labels: np.ndarray, scores: np.ndarray, rule: str) -> float:
     between[-1] = points[-1]  # the lowest score: all positive
     candidates = np.append(np.nextafter(points[1], np.inf), between)  # [K+1]: none, ..., all
     if name == "sensitivity":
-        return float(candidates[np.argmax(tpr >= target)])
+        return float(candidates[np.argmax(tpr >= target - 1e-12)])
     if name == "specificity":
-        return float(candidates[np.flatnonzero(1 - fpr >= target)[-1]])
+        return float(candidates[np.flatnonzero(1 - fpr >= target - 1e-12)[-1]])
     prevalence = np.mean(labels) if name == "accuracy" else 0.5
     gain = prevalence * tpr + (1 - prevalence) * (1 - fpr)
     return float(candidates[np.argmax(gain >= gain.max() - 1e-12)])

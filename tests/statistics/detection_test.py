@@ -17,7 +17,8 @@ def _tables(seed=0, patients=30) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFra
     scans, lesions, candidates = [], [], []
     for patient in (f"p{i}" for i in range(patients)):
         skill = rng.uniform(0.2, 0.9)
-        for _ in range(rng.integers(1, 3)):
+        for number in range(rng.integers(1, 3)):
+            scan = f"{patient}-{number}"
             n = rng.integers(0, 6)
             is_found = rng.random(n) < skill
             scores = np.where(is_found, rng.uniform(0.5, 1, n).round(2), np.nan)
@@ -25,7 +26,7 @@ def _tables(seed=0, patients=30) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFra
             diameters = rng.uniform(2, 14, n)
             for values in zip(diameters, dice, is_found, scores, strict=True):
                 row = dict(zip(("diameter_mm", "dice", "is_found", "score"), values, strict=True))
-                lesions.append({"patient_id": patient, **row})
+                lesions.append({"patient_id": patient, "scan_id": scan, **row})
             candidates += [(patient, score, False) for score in scores[is_found]]
             false = rng.uniform(0.5, 0.95, rng.poisson(1.5)).round(2)
             candidates += [(patient, score, True) for score in false]
@@ -34,6 +35,7 @@ def _tables(seed=0, patients=30) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFra
             scans.append(
                 {
                     "patient_id": patient,
+                    "scan_id": scan,
                     "dice": np.nan if undefined else rng.uniform() * is_found.any(),
                     "surface_dice": np.nan if undefined else rng.uniform() * is_found.any(),
                     "hausdorff_95_mm": rng.uniform(1, 9) if n and found_mm3 else np.nan,
@@ -66,6 +68,8 @@ def test_figures_are_those_counted_by_hand():
     assert sum(one["n"] for one in groups) == len(lesions)
     nine = lesions[(lesions.diameter_mm >= 8.5) & (lesions.diameter_mm < 9.5)]
     assert groups[1]["value"] == pytest.approx(nine.is_found.mean())
+    missed = [not lesions.is_found[lesions.scan_id == scan].any() for scan in full.scan_id]
+    assert found["scans_all_missed"] == sum(missed) > (full.found_mm3 == 0).sum()
     json.dumps(found, allow_nan=False)
 
 
@@ -103,6 +107,13 @@ def test_a_threshold_that_is_copied_as_it_is_printed_keeps_the_same_findings():
     above_all = detection_lib.threshold_for(false, scores, 0)
     assert above_all > 1  # none below 1 keeps the last false one out
     assert detection_lib.threshold_for(false, scores, 4) == 0
+
+
+@pytest.mark.parametrize(("rate", "scans"), [(1.4, 45), (2.3, 50), (4.1, 30), (4.6, 25)])
+def test_a_rate_a_scan_that_gives_a_whole_number_allows_as_many(rate, scans):
+    false = np.linspace(0.001, 0.999, 200)
+    threshold = detection_lib.threshold_for(false, false, rate * scans)
+    assert (false >= threshold).sum() == round(rate * scans)
 
 
 def test_intervals_are_those_of_drawing_whole_patients():

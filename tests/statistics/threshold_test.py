@@ -27,6 +27,12 @@ def test_no_cut_is_better(rule, seed):
     assert score_of(labels, scores >= chosen) == pytest.approx(best)
 
 
+def test_a_target_that_is_a_whole_number_of_lesions_takes_no_more():
+    negative, positive = np.arange(100) / 200, np.linspace(0.001, 1, 50)
+    labels, scores = np.repeat([0, 1], [100, 50]), np.append(negative, positive)
+    assert (negative < threshold.choose(labels, scores, "specificity:0.93")).sum() == 93
+
+
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("target", [0.0, 0.5, 0.9, 1.0])
 def test_asked_sensitivity_and_specificity_are_reached_and_not_overdone(target, seed):
