@@ -3,10 +3,10 @@
 Continuous columns have mean (SD) and Welch's t test (analysis of variance for more than two
 groups), or median [quartiles] and the Kruskal-Wallis rank test if the skewness of a group exceeds
 1. Where two groups are compared, the P values of Welch's and of Student's t test are given as well,
-skewed or not, since studies rarely say which one is theirs. Categories have the chi-square test, or
-Fisher's exact test if an expected count is below 5. Patients are compared as patients. P values of
-lesions treat them as independent, as the study did.
-A column with a single value is left out.
+skewed or not, since studies rarely say which one is theirs. Categories have Pearson's chi-square
+test, without Yates's correction, or Fisher's exact test if an expected count is below 5. Patients
+are compared as patients. P values of lesions treat them as independent, as the study did. A column
+with a single value is left out.
 """
 
 import warnings
@@ -102,6 +102,7 @@ def _part(
     for column in categories:
         rows[column] = rows[column].map(_level, na_action="ignore").astype(object)
     compared = len(order) > 1
+    tests = {c: _exact if _is_sparse(rows, c) else _chi_square for c in categories}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # groups too small for a test have no P
         made = TableOne(
@@ -113,7 +114,7 @@ def _part(
             order={"group": order},
             pval=compared,
             htest_name=compared,
-            htest={c: _exact for c in categories if _is_sparse(rows, c)} if compared else None,
+            htest=tests if compared else None,
             include_null=False,
             missing=True,
             overall=True,
@@ -168,7 +169,17 @@ def _exact(*counts: Sequence[int]) -> float:
     return float((as_rare + 1) / (_DRAWS + 1))
 
 
-_exact.__name__ = "Fisher's exact"  # its name in the table
+def _chi_square(*counts: Sequence[int]) -> float:
+    """P of Pearson's test; TableOne's own corrects tables of 2 by 2 (Yates)."""
+    table = np.array(counts)
+    table = table[table.sum(axis=1) > 0][:, table.sum(axis=0) > 0]
+    if min(table.shape) < 2:
+        return float("nan")
+    return float(stats.chi2_contingency(table, correction=False).pvalue)
+
+
+_exact.__name__ = "Fisher's exact"  # their names in the table
+_chi_square.__name__ = "Chi-squared"
 
 
 def _level(value: object) -> str:
