@@ -63,7 +63,7 @@ class CtPatchesConfig(cohorts.CohortConfig):
 class Builder(records.RecordBuilder):
     """One TFDS split, `patches`; splits of patients are joined when reading."""
 
-    VERSION = tfds.core.Version("2.1.0")
+    VERSION = tfds.core.Version("2.1.1")
     BUILDER_CONFIGS = (
         CtPatchesConfig(name="phantom", phantom={}, description="The default phantom cohort."),
         CtPatchesConfig(name="manifest", description="The scans of a manifest."),

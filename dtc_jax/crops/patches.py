@@ -22,6 +22,7 @@ from dtc_jax.crops.extraction import Note, Record, Scan
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.imaging import ct, grid, lesions, lungs, volume
 from dtc_jax.imaging.preprocess import IGNORED, Preprocess
+from dtc_jax.imaging.resample import resample_mask
 
 # Columns of lesions.csv: the voxel in the middle; diameter and volume of the lesion there on the
 # scan's grid, NaN and 0 elsewhere; volume of all lesion in the patch on the network's grid.
@@ -192,12 +193,15 @@ def opened(
       InputError: what is to be ignored cannot be read or does not fit the scan.
     """
     ignored = _ignored(scan, image)
-    every = np.any([mask.array for mask in masks], axis=0) if masks else np.zeros(image.shape, bool)
-    boxes = [lesions.bounding_box(mask.array) for mask in masks]
-    lesion = grid.lesions_to_grid(volume.Volume(every, image.affine), boxes, params.spec)
+    numbered = np.zeros(image.shape, np.uint16)
+    largest_first = sorted(range(len(masks)), key=lambda i: masks[i].array.sum(), reverse=True)
+    for i in largest_first:  # so that none vanishes in a larger one
+        numbered[masks[i].array] = i + 1
+    every = numbered > 0
+    lesion = grid.lesions_to_grid(volume.Volume(numbered, image.affine), params.spec)
     target, known = lesion.array.astype(np.uint8), every
     if ignored is not None:
-        target[grid.lesions_to_grid(ignored, (), params.spec).array & ~lesion.array] = IGNORED
+        target[resample_mask(ignored, params.spacing_mm).array & ~lesion.array] = IGNORED
         known = every | ignored.array
     seen = grid.to_grid(image, params.spec)
     return OpenScan(scan, image, known, seen, volume.Volume(target, seen.affine), params)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+from scipy import ndimage
 
 from dtc_jax.imaging import lesions
 from dtc_jax.imaging.preprocess import Preprocess
@@ -31,28 +32,26 @@ def to_grid(scan: Volume, spec: Preprocess) -> Volume:
     return Volume(whole_hu(seen.array), seen.affine)
 
 
-def lesions_to_grid(mask: Volume, boxes: Sequence[tuple[slice, ...]], spec: Preprocess) -> Volume:
+def lesions_to_grid(numbered: Volume, spec: Preprocess) -> Volume:
     """The mask of a scan's lesions on the network's grid; see `to_grid`.
 
-    A voxel belongs to it if half of what is interpolated there does. A lesion too small to have a
-    voxel of the grid gets the one nearest to its middle.
+    A voxel belongs to it if half of what is interpolated there does, whichever lesion that is. A
+    lesion too small to have a voxel of its own gets the one nearest to its middle, whatever lies
+    beside it.
 
     Args:
-      mask: bool, all lesions, on the scan's grid.
-      boxes: the smallest around each lesion.
+      numbered: instance mask of the lesions, on the scan's grid.
       spec: `spacing_mm` counts.
 
     Returns:
       bool [Z, Y, X].
     """
-    seen = resample_mask(mask, spec.spacing_mm)
-    for box in boxes:
-        place = nearest(seen, lesions.middle_mm(mask, box))
-        sides_mm = np.array([side.stop - side.start for side in box]) * mask.spacing_mm
-        reach = np.ceil(sides_mm / spec.spacing_mm / 2)  # all of the lesion lies within
-        near = lesions.padded(tuple(slice(i, i + 1) for i in place), reach, seen.shape)
-        if not seen.array[near].any():
-            seen.array[place] = True
+    seen = resample_mask(Volume(numbered.array > 0, numbered.affine), spec.spacing_mm)
+    own = np.unique(resample_mask(numbered, spec.spacing_mm).array)
+    boxes = ndimage.find_objects(numbered.array.astype(np.int32))
+    for number, box in enumerate(boxes, start=1):
+        if box is not None and number not in own:
+            seen.array[nearest(seen, lesions.middle_mm(numbered, box))] = True
     return seen
 
 

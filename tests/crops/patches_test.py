@@ -66,8 +66,9 @@ def test_patches_are_windows_of_the_scans_grid_about_lesions_and_hide_no_neighbo
         away = seen.index(one["center_mm"]) - seen.index(measures.center_mm)
         assert np.abs(away).max() <= 0.501  # voxels
         assert one["diameter_mm"] == pytest.approx(measures.diameter_mm)
-        box = lesions.bounding_box(mask.array)
-        alone = grid.lesions_to_grid(mask, [box], params.spec)
+        alone = grid.lesions_to_grid(
+            volume.Volume(mask.array.astype(np.uint8), mask.affine), params.spec
+        )
         assert (one["mask"] >= grid.window(alone.array, place, shape, fill=0)[0]).all()
     target = resample_mask(every, spacing_mm)
     for one in found:

@@ -60,15 +60,24 @@ def test_its_own_spacing_changes_no_voxel_and_large_values_stay_in_range():
 
 @pytest.mark.parametrize("size", [1, 5])
 def test_a_lesion_smaller_than_a_voxel_of_the_grid_keeps_one(size):
-    mask = Volume(np.zeros((40, 40, 40), bool), np.eye(4))
+    mask = Volume(np.zeros((40, 40, 40), np.uint8), np.eye(4))
     boxes = [tuple(slice(i, i + size) for i in (11, 17, 30)), tuple(slice(2, 4) for _ in range(3))]
-    for box in boxes:
-        mask.array[box] = True
-    seen = grid.lesions_to_grid(mask, boxes, _spec(8.0))
+    for number, box in enumerate(boxes, start=1):
+        mask.array[box] = number
+    seen = grid.lesions_to_grid(mask, _spec(8.0))
     assert seen.array.dtype == bool
     for box in boxes:
         assert seen.array[grid.nearest(seen, lesions.middle_mm(mask, box))]
     assert seen.array.sum() == len(boxes)
+
+
+def test_a_small_lesion_keeps_a_voxel_beside_a_large_one():
+    numbered = np.zeros((40, 40, 40), np.uint8)
+    numbered[16:29, 16:29, 16:29], numbered[21, 21, 10] = 1, 2
+    seen = grid.lesions_to_grid(Volume(numbered, np.eye(4)), _spec(4.0))
+    alone = grid.lesions_to_grid(Volume((numbered == 1).astype(np.uint8), np.eye(4)), _spec(4.0))
+    (added,) = np.argwhere(seen.array & ~alone.array)
+    assert np.abs(seen.world(added) - np.array([21, 21, 10])).max() <= 2
 
 
 def test_between_two_voxels_the_lower_is_the_nearest_whatever_rounding_does():
