@@ -116,7 +116,10 @@ def _data(
 def _figures(metrics: Mapping[str, Any]) -> Iterator[str]:
     """A table a cohort: estimates of the test split with 95 % intervals and n, by network."""
     yield "Of the test split, with 95 % intervals; the baselines see no more than simple measures."
-    columns = {"network": metrics["network"], **metrics["baselines"]}
+    columns = {"network": metrics["network"]}
+    if metrics.get("network_where_centred", metrics["network"]) != metrics["network"]:
+        columns["network, lesion in the middle"] = metrics["network_where_centred"]
+    columns |= metrics["baselines"]
     for cohort, by_split in metrics["network"].items():
         test = by_split.get("test", {})
         names = [name for name, value in test.items() if _is_estimate(value)]

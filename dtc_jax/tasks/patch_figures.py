@@ -1,6 +1,7 @@
 """The figures of a segmenter: Dice of held-out patches beside its baselines, and their slices."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import ml_collections
 import numpy as np
@@ -42,13 +43,16 @@ def evaluate(
       rows: all patches with fold, split and the columns of the task.
       run: its name, for the table.
     """
-    baselines = dice_baselines.predict(data.records, rows, config.preprocess.spacing_mm)
+    spec = network.task.make_predict_preprocess(config)
+    baselines = dice_baselines.predict(data.records, rows, spec)
     table = (
         rows.assign(run=run).reindex(columns=persons.with_others(_COLUMNS, rows)).join(baselines)
     )
     rule = make_rule(config.split)
+    centred = dice.metrics(table.assign(dice=table.dice.where(table.dice_ball.notna())))
     figures = {
         "network": dice.metrics(table),
+        "network_where_centred": centred,
         "baselines": {name: dice.metrics(table, name) for name in baselines},
         "split": rule.describe(rows),
         "candidates": network.candidates,
@@ -57,10 +61,22 @@ def evaluate(
     return Evaluation(
         figures,
         {CASES: table},
-        summary(figures, network.task.words.network, _head, _line, _empty),
+        summary(_shown(figures), network.task.words.network, _head, _line, _empty),
         curves=("loss", "dice"),
         slices=_slices(data, network, rows),
     )
+
+
+def _shown(figures: dict[str, Any]) -> dict[str, Any]:
+    """With the network on the patches of the baselines below it, where those are not all."""
+    network, centred = figures["network"], figures["network_where_centred"]
+    numbers = [
+        [of["test"]["dice"]["n"] for of in one.values() if "test" in of]
+        for one in (network, centred)
+    ]
+    if numbers[0] == numbers[1]:
+        return figures
+    return figures | {"baselines": {"lesion in middle": centred, **figures["baselines"]}}
 
 
 def _slices(data: Data, network: TrainedNetwork, rows: pd.DataFrame) -> list[Outlined]:
@@ -95,7 +111,7 @@ def _head(test: Figures) -> str:
 
 def _line(row: Figures) -> str:
     figure, median = estimate(row["dice"]), row["median_dice"]
-    return figure if median is None else f"{figure}, {median:.3f}"
+    return figure if median is None else f"{figure}, {median:.3f}, n = {row['dice']['n']}"
 
 
 def _empty(test: Figures) -> Iterator[str]:

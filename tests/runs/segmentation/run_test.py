@@ -9,6 +9,7 @@ import pytest
 from configs import vnet
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.experiment import checks
+from dtc_jax.imaging.preprocess import IGNORED, Preprocess
 from dtc_jax.runs import evaluate, train
 from dtc_jax.tasks import dice_baselines, patch_data
 from tests.cubes import SIDE
@@ -103,13 +104,26 @@ def test_baselines_are_fitted_on_the_training_patches_of_their_fold(spacing_mm):
             "diameter_mm": [8.0, 8.0, 12.0, np.nan] * 2,
         }
     )
-    found = dice_baselines.predict(records, rows, spacing_mm)
+    spec = Preprocess((SIDE * spacing_mm,) * 3, spacing_mm, grid="scan")
+    found = dice_baselines.predict(records, rows, spec)
     smaller = 2 * masks[0].sum() / (masks[0].sum() + masks[2].sum())
     np.testing.assert_allclose(
         found.dice_ball, [1, 1, smaller, np.nan, smaller, smaller, 1, np.nan]
     )
     np.testing.assert_allclose(found.dice_bright[[0, 1, 4, 5, 6]], 1.0)
     assert found.dice_bright[[3, 7]].isna().all()
+
+
+def test_baselines_are_compared_where_the_network_is():
+    axes = np.arange(SIDE) - (SIDE - 1) // 2
+    apart = np.sqrt(sum(np.meshgrid(axes**2, axes**2, axes**2, indexing="ij")))
+    mask = (apart <= 4).astype(np.uint8)
+    mask[0], mask[:, :, 20:22] = 1, IGNORED  # a lesion that the network does not see
+    image = np.where((mask > 0) & (apart < 12), -350, -850)
+    rows = pd.DataFrame({"position": [0], "fold": 0, "split": "train", "diameter_mm": 8.0})
+    spec = Preprocess((SIDE - 6.0,) * 3, grid="scan")
+    found = dice_baselines.predict([{"mask": mask, "image": image}], rows, spec)
+    np.testing.assert_allclose(found.to_numpy(), 1.0)
 
 
 def test_patches_are_stored_on_the_grid_of_the_network(config):
