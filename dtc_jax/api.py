@@ -41,7 +41,6 @@ if TYPE_CHECKING:  # what trains needs JAX, and prediction from bundles does wit
     from dtc_jax.tasks.definition import Evaluation
 
 CONFIGS = ("senet", "vnet", "candidates", "pipeline")
-_MOST_LESIONS = 2**16 - 1
 _NO_NUMBERS = Slices(0, (), "none: the scan was given in memory")
 
 
@@ -195,14 +194,14 @@ def predict(
     """
     if (lesions is None) == (networks.segmenter is None):
         raise UsageError("give the lesions, or networks with a segmenter that finds them.")
-    outlined = None if lesions is None else _on_grid("lesions", lesions, scan)
-    if outlined is not None and outlined.array.max() > _MOST_LESIONS:
-        raise InputError(f"lesions has numbers above {_MOST_LESIONS}; number them from 1.")
-    if outlined is not None:
-        outlined = Volume(outlined.array.astype(np.uint16), scan.affine)
+    outlined = None
+    if lesions is not None:
+        outlined = in_memory.read_lesions("lesions", _given(lesions), scan)
     field = None
     if lungs is not None:
-        given = _on_grid("lungs", lungs, scan)
+        given = in_memory.read_mask("lungs", _given(lungs), scan)
+        if not given.array.any():
+            raise InputError("lungs is empty; set at least one voxel, or omit it.")
         field = Volume(given.array != 0, scan.affine)
     else:
         try:
@@ -213,12 +212,8 @@ def predict(
     return answer_lib.of_scan(networks, scan, field, outlined, _NO_NUMBERS, answer_lib.Clock())
 
 
-def _on_grid(name: str, mask: npt.ArrayLike | Volume, scan: Volume) -> Volume:
-    given = mask if isinstance(mask, Volume) else np.asarray(mask)
-    numbers = in_memory.read_mask(name, given, scan)
-    if not numbers.array.any():
-        raise InputError(f"{name} is empty; set at least one voxel, or omit it.")
-    return numbers
+def _given(mask: npt.ArrayLike | Volume) -> np.ndarray | Volume:
+    return mask if isinstance(mask, Volume) else np.asarray(mask)
 
 
 def write_report(

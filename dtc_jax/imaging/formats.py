@@ -64,6 +64,8 @@ def canonical(
 
 def _check_voxels(path: PathLike, affine: np.ndarray, shape: tuple[int, ...]) -> None:
     """Refuses voxels of impossible size, and those that are no cuboids: a gantry tilt."""
+    if not np.isfinite(affine).all():
+        raise InputError(f"{path}: its affine has values that are NaN or infinite; fix the header.")
     sides_mm = np.linalg.norm(affine[:3, :3], axis=0)
     if sides_mm.min() < _SIDES_MM[0] or sides_mm.max() > _SIDES_MM[1]:
         size = " × ".join(f"{side:.3g}" for side in sides_mm)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 import nibabel as nib
 import numpy as np
 
-from dtc_jax.errors import UsageError
-from dtc_jax.imaging import ct, formats, volume
+from dtc_jax.errors import InputError, UsageError
+from dtc_jax.imaging import ct, formats, nifti, volume
 from dtc_jax.imaging.volume import Volume
 
+_MOST_LESIONS = 65535  # in a mask
 Image = np.ndarray | nib.spatialimages.SpatialImage | Volume
 
 
@@ -22,7 +23,8 @@ def read_ct(image: Image, spacing_mm: Sequence[float] | None = None) -> Volume:
       spacing_mm: of an array: distance of neighbouring voxels along z, y, x.
 
     Raises:
-      InputError: it cannot be a CT in HU, see `ct.read`.
+      InputError: it cannot be a CT in HU, see `ct.read`; or the header of a NIfTI image is one that
+        is refused in a file as well.
       UsageError: it is of another kind or rank, or an array without its spacing.
     """
     scan = _read("the scan", image, spacing_mm)
@@ -46,6 +48,20 @@ def read_mask(name: str, mask: Image, like: Volume) -> Volume:
         found = Volume(found.array, like.affine)
     volume.check_same_grid(name, found, like)
     return Volume(volume.whole_numbers(name, found.array), like.affine)
+
+
+def read_lesions(name: str, mask: Image, like: Volume) -> Volume:
+    """A mask of numbered lesions on the grid of a scan, uint16; see `read_mask`.
+
+    Raises:
+      InputError: as `read_mask`; or it is empty, or has numbers above 65535.
+    """
+    numbers = read_mask(name, mask, like)
+    if not numbers.array.any():
+        raise InputError(f"{name} is empty; set at least one voxel.")
+    if numbers.array.max() > _MOST_LESIONS:
+        raise InputError(f"{name} has numbers above {_MOST_LESIONS}; number the lesions from 1.")
+    return Volume(numbers.array.astype(np.uint16), like.affine)
 
 
 def refuse_mixture(name: str, mask: Image, scan: Image) -> None:
@@ -80,17 +96,42 @@ def _read(name: str, image: Image, spacing_mm: Sequence[float] | None) -> Volume
     if isinstance(image, Volume):
         return image
     if isinstance(image, nib.spatialimages.SpatialImage):
-        array, affine = np.asanyarray(image.dataobj), image.affine
+        array, affine = np.asanyarray(image.dataobj), _affine(name, image)
     elif isinstance(image, np.ndarray):
-        if spacing_mm is None or np.shape(spacing_mm) != (3,):
-            raise UsageError(f"{name}: is an array; give spacing_mm=(z, y, x) with it.")
-        array, affine = image.T, np.diag([*reversed([float(x) for x in spacing_mm]), 1.0])
+        array, affine = image.T, np.diag([*reversed(_checked_spacing(name, spacing_mm)), 1.0])
     else:
         raise UsageError(
             f"{name}: is a {type(image).__name__}; give an array [Z, Y, X] or an image of nibabel."
         )
     if array.ndim != 3 or not array.size:
         raise UsageError(f"{name}: has the shape {array.shape}; three axes with voxels are needed.")
+    if array.dtype.kind not in "biuf":
+        raise UsageError(f"{name}: has values of type {array.dtype}; give numbers, such as int16.")
     if array.dtype == bool:
         array = array.astype(np.uint8)
     return volume.of_axes(*formats.canonical(name, array, affine))
+
+
+def _affine(name: str, image: nib.spatialimages.SpatialImage) -> np.ndarray:
+    """In mm; of a NIfTI image by the rules for a file. # [4, 4]"""
+    if isinstance(image, nib.Nifti1Pair):
+        return nifti.checked_geometry(name, image.header.copy())
+    if image.affine is None:
+        raise UsageError(f"{name}: is an image without an affine; give it one.")
+    return image.affine
+
+
+def _checked_spacing(name: str, spacing_mm: Sequence[float] | None) -> list[float]:
+    """Along z, y, x, in mm."""
+    if spacing_mm is None or np.shape(spacing_mm) != (3,):
+        raise UsageError(f"{name}: is an array; give spacing_mm=(z, y, x) with it.")
+    try:
+        sides = [float(side) for side in spacing_mm]
+    except (TypeError, ValueError):
+        sides = []
+    if not sides or not all(0 < side < np.inf for side in sides):
+        raise UsageError(
+            f"{name}: spacing_mm is {tuple(spacing_mm)}; give three distances above 0 in mm. An axis "
+            "that runs the other way is turned in the array, not by a sign."
+        )
+    return sides

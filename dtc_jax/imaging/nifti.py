@@ -39,7 +39,7 @@ def load(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
     try:
         # Unchecked: nibabel would silently replace a spacing of 0 by 1, and of -2 by 2.
         header = header_class.from_fileobj(io.BytesIO(data), check=False)
-        affine = _checked_geometry(path, header)
+        affine = checked_geometry(path, header)
         _check_content(path, header, len(data))
         array = header.raw_data_from_fileobj(io.BytesIO(data))
         slope, intercept = header.get_slope_inter()
@@ -71,8 +71,12 @@ def _damaged(path: PathLike, reason: object) -> InputError:
     return InputError(f"{path}: is damaged or truncated ({text}); copy it again from its source.")
 
 
-def _checked_geometry(path: PathLike, header: nib.Nifti1Header) -> np.ndarray:
-    """The affine of a 3-D header. # [4, 4]"""
+def checked_geometry(path: PathLike, header: nib.Nifti1Header) -> np.ndarray:
+    """The affine of a 3-D header, in mm. # [4, 4]
+
+    Raises:
+      InputError: it is of another rank, or does not say where its voxels are; names `path`.
+    """
     shape = header.get_data_shape()
     if len(shape) != 3:
         advice = "stack its slices" if len(shape) < 3 else "save one of its volumes"

@@ -75,7 +75,7 @@ class Network:
           spacing_mm: of an array: distance of neighbouring voxels along z, y, x.
 
         Raises:
-          InputError: the scan is no CT in HU, or the mask is on another grid or no mask.
+          InputError: the scan is no CT in HU, or the mask is empty, on another grid or no mask.
           UsageError: the network is a segmenter, an array has no spacing, or the mask is an array
             and the scan is an image.
         """
@@ -83,7 +83,7 @@ class Network:
             raise UsageError("this network is a segmenter; call segment, or load a classifier.")
         in_memory.refuse_mixture("the mask", mask, volume)
         scan = in_memory.read_ct(volume, spacing_mm)
-        numbers = in_memory.read_mask("the mask", mask, scan)
+        numbers = in_memory.read_lesions("the mask", mask, scan)
         lesions = []
         for one in classify(self._used, scan, numbers, heat=True):
             assert one.heat is not None  # it was asked for
