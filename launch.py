@@ -32,7 +32,12 @@ from ml_collections import config_flags
 
 from dtc_jax import progress
 from dtc_jax.command_line import config_name, parse
-from dtc_jax.errors import InputError, Stopped, no_memory_is_an_input_error
+from dtc_jax.errors import (
+    InputError,
+    Stopped,
+    a_long_name_is_an_input_error,
+    no_memory_is_an_input_error,
+)
 from dtc_jax.runs import flag_checks
 from dtc_jax.sweep import lifeline
 
@@ -152,7 +157,8 @@ def main(
         if _CONFIG.value is not None:
             of_network = "config.segmenter (or classifier)"
             advice += _OR_LESS.format(of_network if _MODE.value == "pipeline" else "config")
-        with no_memory_is_an_input_error(f"--mode={_MODE.value}", advice):
+        no_memory = no_memory_is_an_input_error(f"--mode={_MODE.value}", advice)
+        with a_long_name_is_an_input_error(), no_memory:
             _run(argv, program)
     except (InputError, Stopped) as error:
         print(f"{name}: {error}", file=sys.stderr)

@@ -52,3 +52,16 @@ def no_memory_is_an_input_error(what: str, advice: str) -> Iterator[None]:
             raise
         detail = f" ({text[:200]})" if text else ""
         raise InputError(f"{what} does not fit into memory{detail}. {advice}") from error
+
+
+@contextlib.contextmanager
+def a_long_name_is_an_input_error() -> Iterator[None]:
+    """Turns a path that no file system takes into an `InputError`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise InputError(
+            f"{error.filename}: the name is too long; choose a shorter one."
+        ) from error

@@ -68,8 +68,7 @@ def _one(
             folder_lib.check_own(folder)
             answer = scan_lib.predict(local, predictors, folder, keep_identity)
     except _failures() as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        text = _unnamed(text, local or request)
+        text = _message(error, local or request)
         if local is None and scan_lib.is_answered(request, predictors, folder, keep_identity):
             # The archive is not there, which says nothing against the answer.
             return row | _done_before(folder, f"was done before; not compared again: {text}")
@@ -89,15 +88,20 @@ def _failures() -> tuple[type[Exception], ...]:
     return (InputError, OSError, *([jax.errors.JaxRuntimeError] if jax else []))
 
 
-def _unnamed(text: str, request: Request) -> str:
-    """A message without the paths of a scan, which may identify the patient.
+def _message(error: Exception, request: Request) -> str:
+    """What went wrong, without the paths of a scan, which may identify the patient.
 
     The table is passed on more often than what the terminal shows.
     """
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror.lower()}. Check the path and its permissions."
     named = [(request.path, "the scan"), (request.lungs, "the lungs")]
+    named += [(request.lesions, "the mask of its lesions")]
     for path, name in sorted(named, key=lambda pair: -len(pair[0])):  # longest first
-        text = text.replace(path, name) if path else text
-    return text
+        for written in (path, repr(path)[1:-1]):
+            text = text.replace(written, name) if path else text
+    return " ".join(text.split()) or type(error).__name__  # blanks of a path have gone with it
 
 
 def _done_before(folder: pathlib.Path, message: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 import pathlib
 import re
 from collections.abc import Callable, Iterator
@@ -220,6 +221,6 @@ def single(path: PathLike, series: str | None, lungs: PathLike, lesions: PathLik
       InputError: there is no such file or folder.
     """
     for name in (path, lungs, lesions):
-        if name and not pathlib.Path(name).exists():
+        if name and not os.path.exists(name):  # which a name that is too long does not raise
             raise InputError(f"{name}: no such file or folder.")
     return Request(str(path), series=series, lungs=str(lungs), lesions=str(lesions))

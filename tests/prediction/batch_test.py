@@ -76,6 +76,18 @@ def test_a_message_names_no_file_whose_path_begins_as_that_of_the_scan(predict, 
     assert message.startswith("the lungs: ")
 
 
+@pytest.mark.parametrize(
+    "name", ["DOE  JANE.nii", "DOE\N{NO-BREAK SPACE}JANE.nii", "DOE\tJANE.nii"]
+)
+def test_a_message_names_no_file_whatever_blanks_its_name_has(predict, tmp_path, capsys, name):
+    (tmp_path / name).write_bytes(b"no scan")
+    pd.DataFrame({"image": [name]}).to_csv(tmp_path / "scans.csv", index=False)
+    assert predict(f"--scans={tmp_path / 'scans.csv'}", f"--out={tmp_path / 'out'}") == 1
+    (message,) = _table(tmp_path / "out").message
+    assert message.startswith("the scan: ")
+    assert "JANE" not in (tmp_path / "out" / "scans.csv").read_text()
+
+
 def test_a_scan_too_large_for_the_accelerator_does_not_stop_the_rest(predict, scans, monkeypatch):
     segment, seen = answer_lib.segment, []
 

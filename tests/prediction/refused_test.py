@@ -37,6 +37,17 @@ def test_an_out_below_a_file_is_refused(predict, chests, tmp_path, capsys):
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
+def test_a_name_that_no_file_system_takes_is_refused(predict, chests, tmp_path, capsys):
+    long = "a" * 400
+    assert predict(f"--scan={tmp_path / long}.nii", f"--out={tmp_path / 'out'}") == 1
+    assert "no such file or folder" in capsys.readouterr().err
+    assert predict(f"--scan={chests / '2.nii.gz'}", f"--out={tmp_path / long}") == 1
+    assert "the name is too long; choose a shorter one" in capsys.readouterr().err
+    (tmp_path / "scans.csv").write_text(f"image\n{long}.nii\n")
+    predict(f"--scans={tmp_path / 'scans.csv'}", f"--out={tmp_path / 'out'}")
+    assert "Errno" not in capsys.readouterr().err
+
+
 def test_a_run_json_of_something_else_is_no_answer(predict, chests, tmp_path, capsys):
     for content in ('{"made": "elsewhere"}', '{"kind": "prediction"}', "[]"):
         (tmp_path / "run.json").write_text(content)
