@@ -131,7 +131,7 @@ def _checked_spacing(name: str, spacing_mm: Sequence[float] | None) -> list[floa
         sides = []
     if not sides or not all(0 < side < np.inf for side in sides):
         raise UsageError(
-            f"{name}: spacing_mm is {tuple(spacing_mm)}; give three distances above 0 in mm. An axis "
-            "that runs the other way is turned in the array, not by a sign."
+            f"{name}: spacing_mm is {tuple(spacing_mm)}; give three distances above 0 in mm. Turn "
+            "an axis that runs the other way in the array."
         )
     return sides

@@ -117,7 +117,7 @@ def unpaired(
     patient_count = None if None in counts else sum(filter(None, counts))
     if not all(variance > roc.NO_VARIANCE for variance in variances):
         alone = [roc.auc_interval(*cohort) for cohort in (first, second)]
-        return _squared_and_added(*alone, lesions, patient_count)
+        return _squared_and_added(alone[0], alone[1], lesions, patient_count)
     total = sum(variances)
     if min(degrees) == math.inf:
         return _difference(

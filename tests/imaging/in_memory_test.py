@@ -61,7 +61,7 @@ def test_the_header_of_an_image_counts_as_that_of_a_file_does():
     plain = nib.MGHImage(hu.T.astype(np.float32), AFFINE)
     np.testing.assert_allclose(in_memory.read_ct(plain).spacing_mm, (5, 0.7, 0.8), rtol=1e-6)
     for affine in (None, np.full((4, 4), np.nan)):
-        with pytest.raises((InputError, UsageError), match="the scan: .* affine"):
+        with pytest.raises((InputError, UsageError), match=r"the scan: .* affine"):
             in_memory.read_ct(nib.spatialimages.SpatialImage(hu.T, affine))
 
 
