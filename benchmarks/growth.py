@@ -1,15 +1,17 @@
 """How time grows with what is computed, in one table and one picture of log-log panels.
 
     python -m benchmarks.growth --picture=growth.png [--table=growth.csv] [--repeats=5]
-      [--stages=batch,width,side,volume,lesions] [--tiny]
+      [--stages=batch,width,side,volume,patients,lesions] [--tiny]
 
 - `batch`, `width`, `side`: a training step of `senet:demo`, compiled and on a batch that is ready,
   by examples of the batch, channels of the first stage and side of the crop (here without
   pooling in the last stage, which would leave nothing of 16 voxels).
 - `volume`: sliding windows of 64 voxels a side over a block, all of it, by a small SE V-Net. They
   overlap by half, so a block of twice the side has more than eight times the windows.
+- `patients`: the phantom is generated, in small scans, and its crops are built, see
+  `large_cohorts --stages=beam`; once for each size, in seconds of the CPU.
 - `lesions`: manifest, split, statistics and report, see `large_cohorts --stages=tables`; in seconds
-  of the CPU, the others by the clock.
+  of the CPU. The others are by the clock.
 
 Each row, a median of `--repeats`, is written as soon as it is measured; a table that is there keeps
 its rows of other stages. The exponent is the slope of log time by log size, between the two largest
@@ -31,7 +33,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from benchmarks import large_tables, noise_step, sliding_window, training, turns
+from benchmarks import large_beam, large_tables, noise_step, sliding_window, training, turns
 from dtc_jax import storage
 from dtc_jax.inference import sliding_window as windows_lib
 from dtc_jax.networks.stitching import DeviceSums
@@ -41,7 +43,9 @@ _LEAST_S = 0.2  # of a sample; shorter steps are repeated in it
 _MARGIN_MM = 8  # of a stored crop around what the network sees
 _WINDOW, _TINY_WINDOW = 64, 16
 _WIDTHS, _WINDOWS = (4, 8), 4  # of the V-Net, and in a batch
+_CPU = "CPU seconds"
 _HEIGHT, _WIDTH = 2.4, 2.5  # of a panel, in inches
+_WITHIN = 2  # so many curves have their legend within the panel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +57,8 @@ class Stage:
       power: exponent of what is computed.
       sizes: from the smallest; those of `--tiny` are `tiny`.
       measure: (folder, size, repeats, whether it is a rehearsal) -> seconds by name.
+      unit: of what is measured.
+      repeats: how often, whatever is asked for; None for as often as that.
     """
 
     axis: str
@@ -60,6 +66,8 @@ class Stage:
     sizes: tuple[int, ...]
     tiny: tuple[int, ...]
     measure: Callable[[pathlib.Path, int, int, bool], dict[str, float]]
+    unit: str = "seconds"
+    repeats: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +128,13 @@ def _volume(_: pathlib.Path, voxels: int, repeats: int, tiny: bool) -> dict[str,
     return {"sliding windows": _median(call, repeats)}
 
 
+def _patients(folder: pathlib.Path, patients: int, repeats: int, tiny: bool) -> dict[str, float]:
+    """Generating and building, in this process's children."""
+    found = large_beam.measured(folder / "data", patients, [large_beam.WITHOUT_BEAM])
+    names = {large_beam.GENERATING: "scans generated", large_beam.WITHOUT_BEAM: "crops built"}
+    return {names[name]: used.cpu_seconds for name, used in found}
+
+
 def _lesions(folder: pathlib.Path, lesions: int, repeats: int, tiny: bool) -> dict[str, float]:
     """Manifest, split, statistics and report."""
     found = []
@@ -163,7 +178,8 @@ _STAGES = {
         tuple(n**3 for n in (16, 24)),
         _volume,
     ),
-    "lesions": Stage("lesions", 1, (100, 1000, 10_000, 100_000), (100, 200), _lesions),
+    "patients": Stage("patients", 1, (20, 200, 2000), (4, 8), _patients, _CPU, repeats=1),
+    "lesions": Stage("lesions", 1, (100, 1000, 10_000, 100_000), (100, 200), _lesions, _CPU),
 }
 
 
@@ -195,6 +211,7 @@ def main() -> None:
 
 def _measured(name: str, repeats: int, tiny: bool) -> Iterator[Row]:
     stage = _STAGES[name]
+    repeats = stage.repeats or repeats
     for size in stage.tiny if tiny else stage.sizes:
         with tempfile.TemporaryDirectory(prefix="growth-") as folder:
             found = stage.measure(pathlib.Path(folder), size, repeats, tiny)
@@ -254,7 +271,7 @@ def _draw(rows: Sequence[Row], path: pathlib.Path) -> None:
     """A panel for each stage: what is computed, and what would grow as its operations do."""
     shown = [stage for stage in _STAGES if _curves(rows, stage)]
     cells = len(shown) + ("lesions" in shown)  # the last, whose legend takes a cell
-    columns = min(cells, 3)
+    columns = min(cells, 4)
     lines = math.ceil(cells / columns)
     with drawing.style():
         drawn = drawing.new(height=_HEIGHT * lines, width=_WIDTH * columns)
@@ -279,10 +296,10 @@ def _panel(axis: Any, name: str, curves: dict[str, tuple[np.ndarray, np.ndarray]
     axis.set_yticks([t for t in ticks if low <= t <= high])
     axis.set_yticklabels([f"{t:g}" for t in ticks if low <= t <= high])
     axis.set_xlabel(stage.axis)
-    axis.set_ylabel("CPU seconds" if name == "lesions" else "seconds")
-    beside = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0)}
-    legend = axis.legend(**(beside if len(curves) > 1 else {}))
-    legend.set_in_layout(len(curves) == 1)  # what is beside the panel takes the next cell
+    axis.set_ylabel(stage.unit)
+    few = len(curves) <= _WITHIN
+    legend = axis.legend(**({} if few else {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0)}))
+    legend.set_in_layout(few)  # what is beside the panel takes the next cell
 
 
 def _short(size: int) -> str:

@@ -1,11 +1,13 @@
 """The stage `beam` of `large_cohorts`."""
 
+import dataclasses
 import json
 import pathlib
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -13,36 +15,66 @@ import numpy as np
 _PHANTOM = {"external_patients": 0, "matrix": (28, 38, 52), "spacing_mm": (4.0, 3.0, 3.0)}
 _SIZE_MM = (24, 24, 24)
 _ALL_CORES = "direct_num_workers=0,direct_running_mode=multi_processing"
+GENERATING, WITHOUT_BEAM = "generating", "building without Beam"
 _BUILDS = {
     "building by Beam": ["--use_beam"],
     "building by Beam, a process a core": [f"--beam_pipeline_options={_ALL_CORES}"],
-    "building without Beam": [],
+    WITHOUT_BEAM: [],
 }
 _LOOK_SECONDS = 0.25
 _TICKS = 100  # a second, of the times in /proc; fixed on Linux
+
+
+@dataclasses.dataclass(frozen=True)
+class Used:
+    """What a command and the processes that it started have used.
+
+    Attributes:
+      seconds: by the clock.
+      cpu_seconds: of all of them.
+      peak_bytes: the most memory of all of them at once.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: float
 
 
 def run(folder: pathlib.Path, sizes: list[int]) -> None:
     """Prints seconds, busy cores and the peak of memory of generating and of building, by size."""
     print("| patients | | s | busy cores | peak memory, GB |\n|---|---|---|---|---|", flush=True)
     for patients in sizes:
-        phantom = _PHANTOM | {"patients": patients}
-        config = json.dumps({"phantom": phantom, "size_mm": _SIZE_MM})
-        data = folder / str(patients)
-        code = (
-            "import json, sys; from dtc_jax.cohort import phantom\n"
-            "phantom.generate_in(sys.argv[1], phantom.PhantomSpec(**json.loads(sys.argv[2])))"
-        )
-        command = [sys.executable, "-c", code, str(data), json.dumps(phantom)]
-        print(f"| {patients} | generating | {_measured(command)} |", flush=True)
-        command = [sys.executable, "-m", "datasets.build", "lesion_crops", f"--config={config}"]
-        for name, flags in _BUILDS.items():
-            shown = _measured([*command, f"--data_dir={data}", "--overwrite", *flags])
-            print(f"| {patients} | {name} | {shown} |", flush=True)
+        for name, used in measured(folder / str(patients), patients):
+            cells = (
+                f"{used.seconds:.0f} | {used.cpu_seconds / used.seconds:.1f} |"
+                f" {used.peak_bytes / 1e9:.2f}"
+            )
+            print(f"| {patients} | {name} | {cells} |", flush=True)
 
 
-def _measured(command: list[str]) -> str:
-    """Seconds, CPU seconds a second, and the most memory of the process and its descendants."""
+def measured(
+    data: pathlib.Path, patients: int, builds: Iterable[str] = tuple(_BUILDS)
+) -> Iterator[tuple[str, Used]]:
+    """Generates a phantom of so many patients in `data` and builds its crops.
+
+    Args:
+      data: a new folder.
+      patients: in small scans.
+      builds: the ways to build, of `_BUILDS`.
+    """
+    phantom = _PHANTOM | {"patients": patients}
+    config = json.dumps({"phantom": phantom, "size_mm": _SIZE_MM})
+    code = (
+        "import json, sys; from dtc_jax.cohort import phantom\n"
+        "phantom.generate_in(sys.argv[1], phantom.PhantomSpec(**json.loads(sys.argv[2])))"
+    )
+    yield GENERATING, _used([sys.executable, "-c", code, str(data), json.dumps(phantom)])
+    command = [sys.executable, "-m", "datasets.build", "lesion_crops", f"--config={config}"]
+    for name in builds:
+        yield name, _used([*command, f"--data_dir={data}", "--overwrite", *_BUILDS[name]])
+
+
+def _used(command: list[str]) -> Used:
     start = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr is not None
@@ -58,8 +90,7 @@ def _measured(command: list[str]) -> str:
     reader.join()
     if process.returncode:
         raise SystemExit(f"{' '.join(command[:4])} failed: {b''.join(said)[-500:].decode()}")
-    seconds = time.monotonic() - start
-    return f"{seconds:.0f} | {np.sum([*cpu.values()]) / seconds:.1f} | {peak / 1e9:.2f}"
+    return Used(time.monotonic() - start, float(np.sum([*cpu.values()])), peak)
 
 
 def _tree(root: int) -> dict[int, tuple[float, float]]:

@@ -39,7 +39,7 @@ _PLAIN_WINDOWS = 20
 _BLOCK = 160  # voxels a side, of what is segmented beside MONAI
 
 
-def _chest(shape: list[int]) -> Volume:
+def chest(shape: list[int]) -> Volume:
     """A trunk with two lungs and noise of 30 HU. # [Z, Y, X] int16"""
     z, y, x = np.ix_(*(np.linspace(-1, 1, n, dtype=np.float32) for n in shape))
     hu = np.full(shape, -1000, np.int16)
@@ -154,7 +154,7 @@ def main() -> None:
 
     spec = windows_lib.SlidingWindow((flags.window,) * 3, batch=flags.batch)
     window, predict = untrained(spec, flags.widths)
-    image = _timed("drawing", lambda: _chest(flags.shape))
+    image = _timed("drawing", lambda: chest(flags.shape))
     lungs = _timed("lung field", lambda: lung_field(image))
     seen = _timed("resampling to 1 mm", lambda: to_grid(image, window))
     field = _timed("field at 1 mm", lambda: onto(lungs, seen))

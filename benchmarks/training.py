@@ -7,7 +7,9 @@ cross-entropy, backward and AdamW, in float32. Ours is timed twice, as the netwo
 whole step of a training with its augmentation; PyTorch's is the network alone, in the layout that
 is fastest there (channels_last_3d), eagerly and compiled. They take turns, each in a process of its
 own, since PyTorch's threads go on turning for a while and would take a core from what comes next.
-Where PyTorch is not installed there is no peer.
+Memory is the most that a process takes in its turns, above what it took with the libraries loaded
+and before the network was made; what compiling took is not in it. Where PyTorch is not installed
+there is no peer.
 """
 
 import argparse
@@ -37,7 +39,7 @@ _PAUSE_S = 0.3  # between turns: the other's threads come to rest
 
 
 def main() -> None:
-    """Prints a row for each step: its medians, and PyTorch's best time by its own."""
+    """Prints a row for each step: its medians, its memory, and PyTorch's best time by its own."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", default=",".join(_CASES))
     parser.add_argument("--repeats", type=int, default=7)
@@ -53,7 +55,8 @@ def main() -> None:
     if importlib.util.find_spec("torch") is not None:
         kinds += [f"PyTorch, {peer}" for peer in peers]
     print(f"{turns.machine()}; medians of {flags.repeats}\n")
-    print("| network | batch | step | first call, s | s | CPU s | ratio |\n" + "|---" * 7 + "|")
+    titles = ["network", "batch", "step", "first call, s", "s", "CPU s", "memory, MiB", "ratio"]
+    print(f"| {' | '.join(titles)} |\n" + "|---" * len(titles) + "|")
     for case in cases:
         _compare(case, kinds, flags.repeats)
 
@@ -65,14 +68,20 @@ def _compare(case: str, kinds: list[str], repeats: int) -> None:
     for kind, median in medians.items():
         print(
             f"| {case} | {_CASES[case]} | {kind} | {steps_[kind].first:.1f} |"
-            f" {median.wall:.3f} | {median.cpu:.3f} | {best / median.wall:.2f} |",
+            f" {median.wall:.3f} | {median.cpu:.3f} | {steps_[kind].peak / 2**20:.0f} |"
+            f" {best / median.wall:.2f} |",
             flush=True,
         )
         steps_[kind].stop()
 
 
 class _Elsewhere:
-    """A step in a process of its own; calling it says how long it took there."""
+    """A step in a process of its own; calling it says how long it took there.
+
+    Attributes:
+      first: seconds of the first call.
+      peak: bytes of memory in the turns so far.
+    """
 
     def __init__(self, case: str, kind: str):
         self._here, there = multiprocessing.Pipe()
@@ -81,11 +90,13 @@ class _Elsewhere:
         self._process.start()
         there.close()
         self.first: float = self._here.recv()
+        self.peak = 0
 
     def __call__(self) -> turns.Seconds:
         time.sleep(_PAUSE_S)
         self._here.send(True)
-        return turns.Seconds(*self._here.recv())
+        seconds, self.peak = self._here.recv()
+        return turns.Seconds(*seconds)
 
     def stop(self) -> None:
         self._here.send(False)
@@ -97,7 +108,9 @@ def _serve(connection: Connection, case: str, kind: str) -> None:
     if config.candidates:
         config.update(dict(config.candidates.near))
         config.loss.auxiliary = {}
-    start = time.monotonic()
+    if kind.startswith("PyTorch"):
+        importlib.import_module("benchmarks.pytorch_networks")
+    memory, start = turns.Memory(), time.monotonic()
     if kind == "the network":
         call = _network(config, rows)
     elif kind == "with augmentation":
@@ -106,8 +119,9 @@ def _serve(connection: Connection, case: str, kind: str) -> None:
         call = _peer(config, rows, kind.removeprefix("PyTorch, "))
     call()
     connection.send(time.monotonic() - start)
+    memory.forget()
     while connection.recv():
-        connection.send(dataclasses.astuple(turns.timed(call)))
+        connection.send((dataclasses.astuple(turns.timed(call)), memory.peak()))
 
 
 def _crops(config: ml_collections.ConfigDict, rows: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,8 @@
 """Peers that take turns in one run, so that a machine that slows down slows all of them."""
 
+import ctypes
 import dataclasses
+import gc
 import importlib.metadata
 import multiprocessing
 import os
@@ -47,6 +49,32 @@ def in_turns(calls: dict[str, Callable[[], Seconds]], repeats: int) -> dict[str,
         )
         for name, values in found.items()
     }
+
+
+class Memory:
+    """The memory of this process; on Linux with glibc.
+
+    Attributes:
+      at_start: bytes in use when it was made.
+    """
+
+    def __init__(self) -> None:
+        self.at_start = _memory("VmRSS")
+
+    def forget(self) -> None:
+        """Gives back what is free, and begins the peak anew: without what compiling took."""
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
+        pathlib.Path("/proc/self/clear_refs").write_text("5")
+
+    def peak(self) -> int:
+        """The most bytes in use since, more than `at_start`."""
+        return _memory("VmHWM") - self.at_start
+
+
+def _memory(name: str) -> int:
+    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) * 2**10
 
 
 def cpu_seconds(pid: int) -> float:
