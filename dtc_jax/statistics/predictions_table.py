@@ -29,6 +29,7 @@ _TEXT_COLUMNS = ("patient_id", "lesion_id", "run", "cohort", "split", "sex", "ce
 _MEASURES = ("diameter_mm", "age")
 _NUMBERS = ("label", "score", "threshold", "decision", "fold", *_MEASURES)
 _EMPTY = ("", "nan", "NaN", "NA", "N/A", "null", "None")
+_FOLDS = 2**31  # more of them are a mistake, and would not fit into an integer
 _WHOLE = {"label": (0, 1), "decision": (0, 1), "fold": None}
 
 
@@ -57,12 +58,19 @@ def check(table: pd.DataFrame) -> pd.DataFrame:
     """Returns a copy with defaults filled in and every cell checked.
 
     Args:
-      table: see the module's docstring; cells are text or numbers. Errors name rows by the index.
+      table: see the module's docstring; cells are text or numbers. Errors name rows by the index,
+        or by their position if it repeats, as in tables that were glued together.
 
     Raises:
-      InputError: a column is missing, a cell is invalid, a lesion occurs twice, a patient is in two
-        cohorts or has two spellings, or a lesion is in two splits or has two labels.
+      InputError: a column is missing or occurs twice, a cell is invalid, a lesion occurs twice, a
+        patient is in two cohorts or has two spellings, or a lesion is in two splits or has two
+        labels.
     """
+    if not table.columns.is_unique:
+        twice = table.columns[table.columns.duplicated()][0]
+        raise InputError(f"the column {twice!r} occurs twice; delete or rename one of them.")
+    if not table.index.is_unique:
+        table = table.reset_index(drop=True)
     missing = [name for name in REQUIRED if name not in table]
     if missing:
         raise InputError(
@@ -84,8 +92,13 @@ def check(table: pd.DataFrame) -> pd.DataFrame:
     for name, choices in _WHOLE.items():
         if name in table:
             values = table[name]
-            valid = values.isin(choices) if choices else (values >= 0) & (values % 1 == 0)
-            expected = "0 (RAI-avid) or 1 (RAI-refractory)" if choices else "a whole number"
+            whole = values.between(0, _FOLDS, inclusive="left") & (values % 1 == 0)
+            valid = values.isin(choices) if choices else whole
+            expected = (
+                "0 (RAI-avid) or 1 (RAI-refractory)"
+                if choices
+                else f"a whole number from 0 to {_FOLDS - 1}"
+            )
             _refuse(table, values.notna() & ~valid, name, f"is not {expected}.")
     for name, meaning in (("score", "probability of RAI-refractory"), ("threshold", "threshold")):
         if name in table:
