@@ -7,12 +7,15 @@
 | score | required | probability of 1, in [0, 1]; empty: not scored, skipped and counted |
 | run, cohort, split, fold | | default: the name of the file (`read`), 'primary', 'test', 0 |
 | threshold, decision | | default: see `complete` |
-| diameter_mm, age, sex, center | | if known |
+| diameter_mm, age | | if known; above 0 up to 500 mm, 0 to 130 years |
+| sex, center | | if known |
 
 Further columns are kept.
 """
 
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,8 +29,12 @@ KEY = ("run", "cohort", "split", "fold", "patient_id", "lesion_id")
 _DEFAULTS = {"run": "model", "cohort": "primary", "split": "test", "fold": "0"}
 SPLITS = ("train", "validation", "test")
 _TEXT_COLUMNS = ("patient_id", "lesion_id", "run", "cohort", "split", "sex", "center")
-_MEASURES = ("diameter_mm", "age")
-_NUMBERS = ("label", "score", "threshold", "decision", "fold", *_MEASURES)
+# The valid measures of a lesion and its patient, as text and as a condition (number or Series).
+MEASURES: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "diameter_mm": ("a number of mm above 0 and up to 500", lambda x: (x > 0) & (x <= 500)),
+    "age": ("a number of years from 0 to 130", lambda x: (x >= 0) & (x <= 130)),
+}
+_NUMBERS = ("label", "score", "threshold", "decision", "fold", *MEASURES)
 _EMPTY = ("", "nan", "NaN", "NA", "N/A", "null", "None")
 _FOLDS = 2**31  # more of them are a mistake, and would not fit into an integer
 _WHOLE = {"label": (0, 1), "decision": (0, 1), "fold": None}
@@ -105,10 +112,10 @@ def check(table: pd.DataFrame) -> pd.DataFrame:
             outside = table[name].notna() & ~table[name].between(0, 1)
             _refuse(table, outside, name, f"is outside [0, 1]; it must be a {meaning}.")
     _refuse(table, ~table.split.isin(SPLITS), "split", f"is not one of {', '.join(SPLITS)}.")
-    for name in _MEASURES:
+    for name, (expected, is_valid) in MEASURES.items():
         if name in table:
-            valid = table[name].isna() | (np.isfinite(table[name]) & (table[name] >= 0))
-            _refuse(table, ~valid, name, "is not a number of at least 0.")
+            wrong = table[name].notna() & ~is_valid(table[name])
+            _refuse(table, wrong, name, f"is not {expected}; leave it empty if unknown.")
     _refuse_contradictions(table)
     return table.astype({"fold": int})
 

@@ -90,6 +90,13 @@ def test_the_tables_own_threshold_goes_first_then_the_given_one(tmp_path):
         (f"{HEADER},fold\nP1,a,1,0.9,inf\n", "row 2, fold: inf is not a whole number from 0 to"),
         (f"{HEADER},fold\nP1,a,1,0.9,2147483648\n", "row 2, fold: 2.14748e+09 is not a whole"),
         (f"{HEADER},diameter_mm\nP1,a,1,0.9,-1\n", "row 2, diameter_mm: -1 is"),
+        (f"{HEADER},diameter_mm\nP1,a,1,0.9,0\n", "above 0 and up to 500; leave it empty"),
+        (f"{HEADER},diameter_mm\nP1,a,1,0.9,1e300\n", "row 2, diameter_mm: 1e+300 is not"),
+        (f"{HEADER},diameter_mm\nP1,a,1,0.9,inf\n", "row 2, diameter_mm: inf is not"),
+        (
+            f"{HEADER},age\nP1,a,1,0.9,19480312\n",
+            "row 2, age: 1.94803e+07 is not a number of years",
+        ),
         (f"{HEADER}\nP1,a,1,0.9\nP2,a,0,0.1,7\n", "row 3: has 5 cells, but"),
         (b"\xff\xfe" + HEADER.encode("utf-16-le"), "is not UTF-8"),
         (f"{HEADER}\nP1,a,1,0.5\n".encode() + b"M\xfcller,a,1,0.5\n", "is not UTF-8"),
