@@ -13,7 +13,7 @@ All numbers are text, since ".800" is more precise than 0.8:
 """
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import yaml
@@ -35,23 +35,44 @@ _OPTIONAL = {
     "counts": ("p",),
     "comparisons": ("p",),
 }
+_TEXTS = ("name", "first", "second")
+_LISTS = ("parts", "groups", "rows")
+
+
+class _Loader(yaml.BaseLoader):
+    """Keeps every number as printed, since .800 is more precise than .8, and loses no entry."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Refuses a key that occurs twice; YAML would keep the last one."""
+        seen = set[Hashable]()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable) and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} occurs twice", key_node.start_mark
+                )
+            if isinstance(key, Hashable):  # or PyYAML itself refuses it
+                seen.add(key)
+        return super().construct_mapping(node, deep)
 
 
 def read(path: pathlib.Path) -> Any:
     """Reads the YAML file; every number stays text.
 
     Raises:
-      InputError: the file is missing, cannot be read or is not YAML.
+      InputError: the file is missing, cannot be read or is not YAML, or a key occurs twice in one
+        of its mappings.
     """
     try:
-        # BaseLoader keeps every number as printed: .800 is more precise than .8.
-        return yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError as error:
         raise InputError("no such file.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError("cannot be read; give the path of a YAML file in UTF-8.") from error
     except yaml.YAMLError as error:
         raise InputError(f"is not valid YAML ({' '.join(str(error).split())}).") from error
+    except RecursionError as error:
+        raise InputError("is nested too deeply; see configs/claims/dtc_study.yaml.") from error
 
 
 def recompute(claims: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,10 +86,10 @@ def recompute(claims: Mapping[str, Any]) -> dict[str, Any]:
       claims the recomputed figures.
 
     Raises:
-      InputError: names the claim that has a wrong or missing field.
+      InputError: names the claim that has a wrong or missing field, or the name of another one.
     """
     _check(claims)
-    tables = {str(claim["name"]): rate_tables.table(claim) for claim in claims.get("tables", [])}
+    tables = {claim["name"]: rate_tables.table(claim) for claim in claims.get("tables", [])}
     result: dict[str, Any] = {
         "title": str(claims.get("title", "")),
         "sums": [_sum(claim) for claim in claims.get("sums", [])],
@@ -97,10 +118,20 @@ def _check(claims: Any) -> None:
             raise unknown_choice("the kind of a claim", kind, ["title", *_REQUIRED])
         if not isinstance(entries, list) or not all(isinstance(e, Mapping) for e in entries):
             raise InputError(f"{kind} must be a list of mappings.")
+        named = set[str]()
         for i, claim in enumerate(entries):
             missing = [field for field in _REQUIRED[kind] if field not in claim]
             if missing:
                 raise InputError(f"{kind}[{i}] needs {', '.join(missing)}.")
+            for fields, kind_of_field, type_ in ((_TEXTS, "text", str), (_LISTS, "a list", list)):
+                for field in fields:
+                    if not isinstance(claim.get(field, type_()), type_):
+                        raise InputError(f"{kind}[{i}].{field} must be {kind_of_field}.")
+            if claim["name"] in named:
+                raise InputError(
+                    f"{kind}[{i}] has the name {claim['name']!r} of another one; rename one."
+                )
+            named.add(claim["name"])
             allowed = [*_REQUIRED[kind], *_OPTIONAL[kind]]
             for field in claim:
                 if field not in allowed:

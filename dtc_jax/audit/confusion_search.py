@@ -10,6 +10,7 @@ from dtc_jax.errors import InputError
 from dtc_jax.statistics.rates import Confusion
 
 RATES = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "f1")
+_MAX_OF_A_CLASS = 50_000_000  # takes some seconds and GB
 _MAX_PAIRS = 200_000_000  # takes some seconds
 _CHUNK = 1_000_000
 
@@ -34,8 +35,8 @@ def search(
 
     Args:
       rates: the printed ones, by name.
-      positives: numbers of positive lesions to try.
-      negatives: numbers of negative lesions to try.
+      positives: numbers of positive lesions to try; not empty.
+      negatives: numbers of negative lesions to try; not empty.
       at_most: total number of lesions.
 
     Returns:
@@ -59,13 +60,13 @@ def _fitting(
     rates: Mapping[str, Printed], positives: range, negatives: range, at_most: int
 ) -> list[Confusion]:
     """The matrices that fit all rates: candidates for each class first, then their pairs."""
+    of_a_class = max(map(_candidates, (positives, negatives)))
+    if of_a_class > _MAX_OF_A_CLASS:  # before there is an array of them
+        raise _too_many(of_a_class)
     tp, fn = _right_and_wrong(positives, rates.get("sensitivity"))
     tn, fp = _right_and_wrong(negatives, rates.get("specificity"))
     if len(tp) * len(tn) > _MAX_PAIRS:
-        raise InputError(
-            f"{len(tp) * len(tn):.0e} confusion matrices are too many to search; give `positives` "
-            "and `negatives`, or a smaller `at_most`."
-        )
+        raise _too_many(len(tp) * len(tn))
     matrices = []
     step = max(1, _CHUNK // max(len(tn), 1))
     for start in range(0, len(tp), step):
@@ -78,6 +79,18 @@ def _fitting(
         picked = [np.broadcast_to(x, fits.shape)[fits].tolist() for x in cells]
         matrices += [Confusion(*counts) for counts in zip(*picked, strict=True)]
     return matrices
+
+
+def _candidates(sizes: range) -> int:
+    """How many pairs of right and wrong decisions classes of these sizes have."""
+    return (sizes[-1] + sizes[0] + 2) * len(sizes) // 2
+
+
+def _too_many(count: int) -> InputError:
+    return InputError(
+        f"{count:.0e} confusion matrices are too many to search; give `positives` and `negatives`, "
+        "or a smaller `at_most`."
+    )
 
 
 def _right_and_wrong(sizes: range, rate: Printed | None) -> tuple[np.ndarray, np.ndarray]:

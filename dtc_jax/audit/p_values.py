@@ -28,16 +28,20 @@ def of_means(claim: Mapping[str, Any]) -> dict[str, Any]:
       claim: {name, groups: [{mean, sd, n}, {mean, sd, n}], p}.
     """
     groups = claim["groups"]
-    if not isinstance(groups, list) or len(groups) != 2:
+    if len(groups) != 2 or not all(isinstance(group, Mapping) for group in groups):
         raise InputError(f"{claim['name']}: `groups` must be a list of two, each {{mean, sd, n}}.")
     sizes, centers, corners = [], [], []
     for i, group in enumerate(groups):
         named = {"name": f"{claim['name']}, groups[{i}]", **group}
         sizes.append(printed.whole(named, "n"))
+        if sizes[-1] < 2:
+            raise InputError(f"{named['name']}.n: {sizes[-1]} must be at least 2.")
         for field in ("mean", "sd"):
             figure = Printed.parse(group.get(field, ""), f"{named['name']}.{field}")
             low = figure.value - figure.half
             centers.append(figure.value)
+            if field == "sd" and figure.value <= 0:
+                raise InputError(f"{named['name']}.sd: {figure.text!r} must be above 0.")
             corners.append((max(0, low) if field == "sd" else low, figure.value + figure.half))
     # Means that may be equal may have any P up to 1.
     overlap = corners[0][0] <= corners[2][1] and corners[2][0] <= corners[0][1]
@@ -57,6 +61,8 @@ def of_counts(claim: Mapping[str, Any]) -> dict[str, Any]:
     Args:
       claim: {name, rows: [[...], [...]], p}.
     """
+    if not all(isinstance(row, list) for row in claim["rows"]):
+        raise InputError(f"{claim['name']}: `rows` must be a list of lists.")
     rows = [
         [printed.whole({"cell": cell, "name": claim["name"]}, "cell") for cell in row]
         for row in claim["rows"]

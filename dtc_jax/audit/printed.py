@@ -2,12 +2,15 @@
 
 import dataclasses
 import decimal
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from dtc_jax.errors import InputError
+
+_MOST_DIGITS = 9  # of a number of lesions or patients
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Printed:
         except decimal.InvalidOperation as error:
             raise InputError(f"{field}: {words!r} is not a number.") from error
         exponent = value.as_tuple().exponent
-        if not isinstance(exponent, int):
+        if not isinstance(exponent, int) or exponent > 300 or math.isinf(float(value)):
             raise InputError(f"{field}: {words!r} is not a finite number.")
         scale = 0.01 if words.endswith("%") else 1.0
         return cls(words, float(value) * scale, 0.5 * 10.0**exponent * scale, below)
@@ -87,9 +90,13 @@ def whole(claim: Mapping[str, Any], field: str) -> int:
     """The whole number `field` of a claim.
 
     Raises:
-      InputError: it is not a whole number.
+      InputError: it is not a whole number, or has more than nine digits.
     """
     text = str(claim.get(field, "")).strip()
-    if not text.isdecimal():
-        raise InputError(f"{claim['name']}.{field}: {text!r} is not a whole number.")
+    if not text.isdecimal() or len(text) > _MOST_DIGITS:
+        shown = text if len(text) <= 20 else f"{text[:20]}..."
+        raise InputError(
+            f"{claim['name']}.{field}: {shown!r} is not a whole number of at most {_MOST_DIGITS} "
+            "digits."
+        )
     return int(text)

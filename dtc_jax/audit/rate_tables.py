@@ -21,6 +21,9 @@ def table(claim: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
       claim: an entry of `tables`, see `claims`.
+
+    Raises:
+      InputError: a field is wrong or missing, or too many matrices could fit; names the claim.
     """
     at_most = printed.whole(claim, "at_most") if "at_most" in claim else None
     sizes = [
@@ -28,12 +31,19 @@ def table(claim: Mapping[str, Any]) -> dict[str, Any]:
     ]
     if at_most is None and None in sizes:
         raise InputError(f"{claim['name']}: give `positives` and `negatives`, or `at_most`.")
+    if at_most is not None and at_most < 2:
+        raise InputError(
+            f"{claim['name']}.at_most: {at_most} must be at least 2, one of each label."
+        )
     ranges = [range(1, at_most or 0) if size is None else range(size, size + 1) for size in sizes]
     figures = {
         name: printed.figure(claim, name) for name in confusion_search.RATES if name in claim
     }
     limit = at_most if at_most is not None else sum(filter(None, sizes))
-    matrices, left_out = confusion_search.search(figures, ranges[0], ranges[1], limit)
+    try:
+        matrices, left_out = confusion_search.search(figures, ranges[0], ranges[1], limit)
+    except InputError as error:
+        raise InputError(f"{claim['name']}: {error}") from error
     result: dict[str, Any] = {
         "name": claim["name"],
         "matrices": [vars(matrix) for matrix in matrices[:_LISTED]],
@@ -126,6 +136,8 @@ def _auc(
     interval = printed.interval(claim, "auc")
     if interval:
         ends = [end.value for end in interval]
+        if ends[0] >= ends[1]:
+            raise InputError(f"{claim['name']}.auc: `low` must be below `high`.")
         result["printed_interval"] = ends
         result["printed_se"] = (ends[1] - ends[0]) / (2 * Z_95)
         if not ends[0] <= area.value <= ends[1]:

@@ -36,7 +36,7 @@ import pandas as pd
 from dtc_jax import csv_reader
 from dtc_jax.cohort import manifest_paths, persons, selection
 from dtc_jax.csv_reader import Problem, TableError
-from dtc_jax.statistics.predictions_table import SPLITS
+from dtc_jax.statistics.predictions_table import MEASURES, SPLITS
 from dtc_jax.storage import PathLike
 
 REQUIRED = ("patient_id", "lesion_id", "image", "mask")
@@ -47,8 +47,7 @@ _WORDS = {"split": SPLITS, "uptake": selection.UPTAKES, "view": VIEWS}
 _NUMBERS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "mask_label": ("a whole number of at least 1", lambda x: x >= 1 and x == int(x)),
     "label": ("0 (RAI-avid) or 1 (RAI-refractory)", lambda x: x in (0, 1)),
-    "diameter_mm": ("a positive number", lambda x: x > 0),
-    "age": ("a number of years from 0 to 130", lambda x: 0 <= x <= 130),
+    **MEASURES,
     "scan_order": ("a number (a date as YYYYMMDD)", lambda x: True),
     "kvp": ("a positive number", lambda x: x > 0),
     "tube_current_ma": ("a positive number", lambda x: x > 0),

@@ -29,6 +29,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     Raises:
       UsageError: names the field.
     """
+    _check_filled(config, "config")
     registry.of(config)
     if not make_rule(config.split).has_validation:
         _check_without_validation(config)
@@ -37,11 +38,21 @@ def check(config: ml_collections.ConfigDict) -> None:
         raise unknown_choice("config.combine", combine, ("best", "mean"))
     for name, variant in inputs.variants(config).items():
         try:
+            _check_filled(variant, "config")
             _check(variant)
         except UsageError as error:
             if not name:
                 raise
             raise UsageError(f"config.candidates.{name}: {error}") from error
+
+
+def _check_filled(fields: ml_collections.ConfigDict, name: str) -> None:
+    """Refuses None, which ml_collections accepts in place of any value."""
+    for field, value in fields.items():
+        if isinstance(value, ml_collections.ConfigDict):
+            _check_filled(value, f"{name}.{field}")
+        elif value is None:
+            raise UsageError(f"{name}.{field} is None; give it a value.")
 
 
 def _check_without_validation(config: ml_collections.ConfigDict) -> None:
@@ -69,8 +80,9 @@ def _check(config: ml_collections.ConfigDict) -> None:
             "config.init_from gives the weights."
         )
     for field in _TRIPLES:
-        if len(_value(config, field)) != 3:
-            raise UsageError(f"config.{field} is {_value(config, field)}; give it for z, y and x.")
+        value = _value(config, field)
+        if len(value) != 3 or not all(isinstance(number, (int, float)) for number in value):
+            raise UsageError(f"config.{field} is {value}; give numbers for z, y and x.")
     if config.train.log_every_steps < 0:
         raise UsageError("config.train.log_every_steps must be at least 1, or 0 for once an epoch.")
     if config.train.get("profile_steps", 0) < 0:
@@ -112,7 +124,7 @@ def _check(config: ml_collections.ConfigDict) -> None:
     try:
         task = definition.make_task(config)
         jax.eval_shape(task.init, jax.random.key(0))
-    except (TypeError, ValueError, ZeroDivisionError) as error:
+    except (OverflowError, TypeError, ValueError, ZeroDivisionError) as error:
         text = " ".join(str(error).split())
         raise UsageError(f"config.preprocess, config.model: {text[:300]}") from error
 
@@ -151,6 +163,8 @@ def _check_model(config: ml_collections.ConfigDict, hints: dict[str, typing.Any]
         if origin is tuple and args[-1] is not Ellipsis and len(value) != len(args):
             raise UsageError(f"config.model.{field} is {value}; give it for z, y and x.")
         numbers = value if origin is tuple else [value] if hint is int else []
+        if any(type(number) is not int for number in numbers):
+            raise UsageError(f"config.model.{field} is {value}; give whole numbers.")
         least = 0 if field in _MAY_BE_NONE else 1
         if any(number < least for number in numbers):
             raise UsageError(f"config.model.{field} is {value}; it must be at least {least}.")

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from dtc_jax import storage
+from dtc_jax.errors import InputError, UsageError
 from dtc_jax.experiment import artefacts
 from dtc_jax.report import study_report
 from dtc_jax.report.report_run import Artefacts
-from dtc_jax.statistics import predictions_table
+from dtc_jax.statistics import predictions_table, tables
 from dtc_jax.statistics.study import Settings, study
 
 
@@ -35,9 +36,13 @@ def write(
       The page.
 
     Raises:
-      InputError: a table is not as it must be; names the place.
+      InputError: a table is not as it must be, or no row of any has both a label and a score; names
+        the place. Nothing is written.
+      UsageError: no table is given.
     """
-    tables: list[pd.DataFrame] = []
+    if not len(predictions):
+        raise UsageError("no table of predictions is given; give at least one.")
+    read: list[pd.DataFrame] = []
     by_run: dict[str, Artefacts] = {}
     for given in predictions:
         if isinstance(given, pd.DataFrame):
@@ -46,9 +51,18 @@ def write(
             table = predictions_table.read(given)
             beside = left or artefacts.read(pathlib.Path(given))
         by_run |= {run: beside for run in table.run.unique() if run not in by_run}
-        tables.append(table)
-    complete = predictions_table.complete(pd.concat(tables, ignore_index=True), threshold)
-    config = by_run[complete.run.iloc[0]].config or {} if len(complete) else {}
+        read.append(table)
+    complete = predictions_table.complete(pd.concat(read, ignore_index=True), threshold)
+    if tables.usable(complete).empty:
+        names = [
+            f"table {i}" if isinstance(given, pd.DataFrame) else str(given)
+            for i, given in enumerate(predictions, start=1)
+        ]
+        raise InputError(
+            f"{', '.join(names)}: no row has both a label and a score, so there is nothing to "
+            "report; fill in both columns."
+        )
+    config = by_run[complete.run.iloc[0]].config or {}
     figures = study(complete, Settings(threshold=threshold, **config.get("report", {})))
     page = study_report.write(complete, figures, by_run, out)
     for note in figures["notes"]:

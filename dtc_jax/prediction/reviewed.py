@@ -54,6 +54,7 @@ def apply(
         raise InputError(f"{folder}: is a review itself; give the folder of the prediction.")
     folder_lib.check_own(folder / FOLDER)
     inputs = _read(folder, decisions, mask)
+    labels = review.read_labels(decisions)  # here, so that it is refused before a network runs
     source = requests.read(scan, series) if scan else None
     if source and source.fingerprint() != before["scan"]["fingerprint"]:
         raise InputError(f"{scan}: is not the scan that was predicted into {folder}.")
@@ -74,7 +75,6 @@ def apply(
     )
     clock.lap("classify and heat maps")
     changed = changes.table(inputs, answer.table)
-    labels = review.read_labels(decisions)
     rows, ignored = manifest_rows.make(before["scan"], answer, changed, labels)
     record = {
         "kind": "review",

@@ -10,8 +10,11 @@ def characteristics(run: ReportRun) -> page.Section:
     figures = []
     flow = run.artefacts.metrics.get("flow", [])
     for cohort, rows in run.rows.groupby("cohort", sort=False):
+        rows = rows[rows.label.notna()]
+        if rows.empty:  # a note counts them
+            continue
         steps = [step for step in flow if step["cohort"] == cohort]
-        drawn = flowchart.draw(steps, rows[rows.label.notna()])
+        drawn = flowchart.draw(steps, rows)
         notes = [
             f"Note: {step['reason']} ({step['lesions']})."
             for step in steps
@@ -20,7 +23,6 @@ def characteristics(run: ReportRun) -> page.Section:
         caption = " ".join([f"Flowchart, {cohort} cohort.", *notes])
         figures.append(run.output.figure(f"{cohort}-flowchart", drawn, caption))
         lesions = rows.drop_duplicates(["patient_id", "lesion_id"])
-        lesions = lesions[lesions.label.notna()]
         if "diameter_mm" in lesions and lesions.diameter_mm.notna().any():
             measured = lesions[lesions.diameter_mm.notna()]
             mean, sd = measured.diameter_mm.mean(), measured.diameter_mm.std()

@@ -116,6 +116,8 @@ def discrimination(run: ReportRun) -> page.Section:
         drawn = roc_plots.roc(section, _baseline_curves(run, cohort))
         figures.append(run.output.figure(f"{cohort}-roc", drawn, caption))
         figures += by_size.figures(run, cohort, section)
+    if not details:
+        return page.Section("Discrimination", tables=[table_2(run)])
     table = run.output.table(
         "auc-details",
         pd.DataFrame(details),

@@ -91,9 +91,9 @@ class ReportRun:
         return {str(name): tables.metrics(rows) for name, rows in groups}
 
     def tested(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """The cohorts that have test lesions, each with its SECTION."""
+        """The cohorts that have test lesions with label and score, each with its SECTION."""
         for cohort, by_split in self.sections.items():
-            if "test" in by_split:
+            if "test" in by_split and by_split["test"]["lesions"]:
                 yield cohort, by_split["test"]
 
     def baselines(self, cohort: str, split: str = "test") -> dict[str, Mapping[str, Any]]:

@@ -1,13 +1,16 @@
 """The whole report: statistics.json, tables, figures and report.html in one folder."""
 
+import contextlib
 import dataclasses
+import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
 from dtc_jax import storage
+from dtc_jax.errors import InputError
 from dtc_jax.report import (
     cohort,
     decision_curves,
@@ -20,6 +23,7 @@ from dtc_jax.report import (
 )
 from dtc_jax.report.report_run import Artefacts, OutputFolder, ReportRun
 
+_PAGE = "report.html"
 _CHAPTERS = (
     performance.discrimination,
     performance.subgroups,
@@ -49,9 +53,47 @@ def write(
       predictions: of `statistics.predictions_table.complete`, of one or several runs.
       statistics: their figures, of `statistics.study`.
       artefacts: the other files of a run, by its name; may be empty.
-      folder: gets statistics.json, tables/, figures/ and report.html.
+      folder: gets statistics.json, tables/, figures/ and report.html; all of them, or none if
+        something fails. What else is in it stays.
+
+    Raises:
+      InputError: the folder cannot be written, or something is in the way of a file.
     """
-    output = OutputFolder(pathlib.Path(folder))
+    with _all_or_nothing(pathlib.Path(folder)) as partial:
+        _write(predictions, statistics, artefacts, OutputFolder(partial))
+    return pathlib.Path(folder) / _PAGE
+
+
+@contextlib.contextmanager
+def _all_or_nothing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields a folder whose files are moved into `folder`, the page last, if the block succeeds."""
+    if not folder.exists():
+        with storage.atomic_folder(folder) as partial:
+            yield partial
+        return
+    with storage.atomic(folder / _PAGE) as page_path:  # in a temporary folder of its own
+        yield page_path.parent
+        made = [path for path in sorted(page_path.parent.rglob("*")) if path.is_file()]
+        moves = {path: folder / path.relative_to(page_path.parent) for path in made}
+        del moves[page_path]
+        for target in moves.values():  # before the first of them is moved
+            is_free = target.is_file() or not target.exists()
+            if not is_free or (target.parent.exists() and not target.parent.is_dir()):
+                raise InputError(
+                    f"{target}: cannot be written: something else than a file, or a file in place "
+                    "of its folder, is there; delete it, or choose another folder."
+                )
+        for path, target in moves.items():
+            target.parent.mkdir(exist_ok=True)
+            os.replace(path, target)
+
+
+def _write(
+    predictions: pd.DataFrame,
+    statistics: Mapping[str, Any],
+    artefacts: Mapping[str, Artefacts],
+    output: OutputFolder,
+) -> None:
     several = len(statistics["runs"]) > 1
     runs = [
         ReportRun(
@@ -84,9 +126,7 @@ def write(
         sections=chapters if several else [*chapters[1:], chapters[0]],
     )
     storage.write_json(output.path / "statistics.json", statistics)
-    path = output.path / "report.html"
-    storage.write_text(path, html)
-    return path
+    storage.write_text(output.path / _PAGE, html)
 
 
 def _rows(predictions: pd.DataFrame, lesions: pd.DataFrame | None) -> pd.DataFrame:

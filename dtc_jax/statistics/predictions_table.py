@@ -7,12 +7,15 @@
 | score | required | probability of 1, in [0, 1]; empty: not scored, skipped and counted |
 | run, cohort, split, fold | | default: the name of the file (`read`), 'primary', 'test', 0 |
 | threshold, decision | | default: see `complete` |
-| diameter_mm, age, sex, center | | if known |
+| diameter_mm, age | | if known; above 0 up to 500 mm, 0 to 130 years |
+| sex, center | | if known |
 
 Further columns are kept.
 """
 
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,9 +29,14 @@ KEY = ("run", "cohort", "split", "fold", "patient_id", "lesion_id")
 _DEFAULTS = {"run": "model", "cohort": "primary", "split": "test", "fold": "0"}
 SPLITS = ("train", "validation", "test")
 _TEXT_COLUMNS = ("patient_id", "lesion_id", "run", "cohort", "split", "sex", "center")
-_MEASURES = ("diameter_mm", "age")
-_NUMBERS = ("label", "score", "threshold", "decision", "fold", *_MEASURES)
+# The valid measures of a lesion and its patient, as text and as a condition (number or Series).
+MEASURES: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "diameter_mm": ("a number of mm above 0 and up to 500", lambda x: (x > 0) & (x <= 500)),
+    "age": ("a number of years from 0 to 130", lambda x: (x >= 0) & (x <= 130)),
+}
+_NUMBERS = ("label", "score", "threshold", "decision", "fold", *MEASURES)
 _EMPTY = ("", "nan", "NaN", "NA", "N/A", "null", "None")
+_FOLDS = 2**31  # more of them are a mistake, and would not fit into an integer
 _WHOLE = {"label": (0, 1), "decision": (0, 1), "fold": None}
 
 
@@ -57,12 +65,19 @@ def check(table: pd.DataFrame) -> pd.DataFrame:
     """Returns a copy with defaults filled in and every cell checked.
 
     Args:
-      table: see the module's docstring; cells are text or numbers. Errors name rows by the index.
+      table: see the module's docstring; cells are text or numbers. Errors name rows by the index,
+        or by their position if it repeats, as in tables that were glued together.
 
     Raises:
-      InputError: a column is missing, a cell is invalid, a lesion occurs twice, a patient is in two
-        cohorts or has two spellings, or a lesion is in two splits or has two labels.
+      InputError: a column is missing or occurs twice, a cell is invalid, a lesion occurs twice, a
+        patient is in two cohorts or has two spellings, or a lesion is in two splits or has two
+        labels.
     """
+    if not table.columns.is_unique:
+        twice = table.columns[table.columns.duplicated()][0]
+        raise InputError(f"the column {twice!r} occurs twice; delete or rename one of them.")
+    if not table.index.is_unique:
+        table = table.reset_index(drop=True)
     missing = [name for name in REQUIRED if name not in table]
     if missing:
         raise InputError(
@@ -84,18 +99,23 @@ def check(table: pd.DataFrame) -> pd.DataFrame:
     for name, choices in _WHOLE.items():
         if name in table:
             values = table[name]
-            valid = values.isin(choices) if choices else (values >= 0) & (values % 1 == 0)
-            expected = "0 (RAI-avid) or 1 (RAI-refractory)" if choices else "a whole number"
+            whole = values.between(0, _FOLDS, inclusive="left") & (values % 1 == 0)
+            valid = values.isin(choices) if choices else whole
+            expected = (
+                "0 (RAI-avid) or 1 (RAI-refractory)"
+                if choices
+                else f"a whole number from 0 to {_FOLDS - 1}"
+            )
             _refuse(table, values.notna() & ~valid, name, f"is not {expected}.")
     for name, meaning in (("score", "probability of RAI-refractory"), ("threshold", "threshold")):
         if name in table:
             outside = table[name].notna() & ~table[name].between(0, 1)
             _refuse(table, outside, name, f"is outside [0, 1]; it must be a {meaning}.")
     _refuse(table, ~table.split.isin(SPLITS), "split", f"is not one of {', '.join(SPLITS)}.")
-    for name in _MEASURES:
+    for name, (expected, is_valid) in MEASURES.items():
         if name in table:
-            valid = table[name].isna() | (np.isfinite(table[name]) & (table[name] >= 0))
-            _refuse(table, ~valid, name, "is not a number of at least 0.")
+            wrong = table[name].notna() & ~is_valid(table[name])
+            _refuse(table, wrong, name, f"is not {expected}; leave it empty if unknown.")
     _refuse_contradictions(table)
     return table.astype({"fold": int})
 

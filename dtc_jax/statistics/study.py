@@ -188,7 +188,9 @@ def _notes(runs: dict[str, Any]) -> list[str]:
 def _remarks(figures: dict[str, Any]) -> list[str]:
     """Warnings about a SECTION."""
     remarks = []
-    if not figures["positives"] or not figures["negatives"]:
+    if not figures["lesions"]:
+        remarks.append("no lesion has both a label and a score, so there are no figures.")
+    elif not figures["positives"] or not figures["negatives"]:
         remarks.append("all lesions have the same label, so there is no AUC.")
     if figures["leaked_patients"]:
         remarks.append(

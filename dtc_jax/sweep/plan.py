@@ -1,4 +1,4 @@
-"""What a sweep tries: the sweep file, read, checked, and spelled out as trials.
+"""What a sweep tries: the sweep file, checked and spelled out as trials.
 
 A sweep file is Python with a function `get_sweep()` that returns plain data:
 
@@ -14,9 +14,7 @@ A sweep file is Python with a function `get_sweep()` that returns plain data:
 
 import dataclasses
 import itertools
-import pathlib
 import re
-import runpy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -25,9 +23,9 @@ import ml_collections
 from dtc_jax import storage
 from dtc_jax.errors import UsageError, unknown_choice
 from dtc_jax.experiment import checks
+from dtc_jax.sweep import sweep_file
 from dtc_jax.tasks.overrides import overridden
 
-_KEYS = ("variants", "base", "seeds", "folds", "common", "margin")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _MARGIN = 0.05
 # All variants are tested on the same examples, or they could not be compared in pairs. The size of
@@ -83,7 +81,7 @@ def make(config: ml_collections.ConfigDict, path: storage.PathLike) -> Plan:
     Raises:
       UsageError: the file is none, or a key, name, field or value in it is wrong; names it.
     """
-    sweep = _read(path)
+    sweep = sweep_file.read(path)
     variants = dict(_variants(sweep["variants"], path))
     base = sweep.get("base")
     if base not in variants:
@@ -97,7 +95,7 @@ def make(config: ml_collections.ConfigDict, path: storage.PathLike) -> Plan:
     margin = sweep.get("margin", config.get("report", {}).get("margin", _MARGIN))
     if not isinstance(margin, float) or not 0 < margin < 1:
         raise UsageError(f"{path}: margin is {margin!r}; it must be between 0 and 1.")
-    seeds = _seeds(sweep.get("seeds", (config.seed,)), path)
+    seeds = sweep.get("seeds", (config.seed,))
     trials = []
     for name, fields in variants.items():
         what = f"{path}: variant {name}"
@@ -108,31 +106,6 @@ def make(config: ml_collections.ConfigDict, path: storage.PathLike) -> Plan:
             raise UsageError(f"{what}: {error}") from error
         trials += [Trial(name, seed, overridden(changed, {"seed": seed}, what)) for seed in seeds]
     return Plan(base, margin, variants, tuple(trials))
-
-
-def _read(path: storage.PathLike) -> dict[str, Any]:
-    if not pathlib.Path(path).is_file():
-        raise UsageError(f"--sweep={path}: no such file; give one of those in configs/sweeps/.")
-    try:
-        sweep = runpy.run_path(str(path))["get_sweep"]()
-    except KeyError as error:
-        raise UsageError(f"{path}: has no function get_sweep(); see docs/sweeps.md.") from error
-    except Exception as error:  # whatever the file raises
-        raise UsageError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
-    if not isinstance(sweep, Mapping):
-        raise UsageError(f"{path}: get_sweep() must return a dict; see docs/sweeps.md.")
-    for key in sweep:
-        if key not in _KEYS:
-            raise unknown_choice(f"{path}: a key", key, _KEYS)
-    if not sweep.get("variants"):
-        raise UsageError(f"{path}: names no variants; see docs/sweeps.md.")
-    return dict(sweep)
-
-
-def _seeds(seeds: Any, path: storage.PathLike) -> tuple[int, ...]:
-    if not seeds or len(set(seeds)) < len(seeds) or any(not isinstance(s, int) for s in seeds):
-        raise UsageError(f"{path}: seeds is {seeds!r}; give different whole numbers.")
-    return tuple(seeds)
 
 
 def _variants(

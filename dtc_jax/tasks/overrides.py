@@ -10,7 +10,9 @@ from dtc_jax.errors import UsageError
 
 
 def overridden(
-    config: ml_collections.ConfigDict, fields: Mapping[str, Any], what: str
+    config: ml_collections.ConfigDict,
+    fields: Mapping[str, Any] | ml_collections.ConfigDict,
+    what: str,
 ) -> ml_collections.ConfigDict:
     """A copy of `config` with other `fields`.
 
@@ -20,10 +22,15 @@ def overridden(
       what: whose fields they are, for the message.
 
     Raises:
-      UsageError: the configuration does not have such a field, or has one of another type.
+      UsageError: the configuration does not have such a field, or has one of another type; or
+        `fields` is something else than values by names.
     """
+    if not isinstance(fields, (Mapping, ml_collections.ConfigDict)):
+        raise UsageError(f"{what} is {fields!r}; give values by the names of their fields.")
     changed = config.copy_and_resolve_references()
     for name, value in fields.items():
+        if not isinstance(name, str):
+            raise UsageError(f"{what}: {name!r} cannot be the name of a field; give text.")
         for part in reversed(name.split(".")):
             value = {part: value}
         try:

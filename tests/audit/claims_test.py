@@ -13,6 +13,8 @@ from dtc_jax.audit.printed import Printed
 from dtc_jax.errors import InputError
 
 CLAIMS = pathlib.Path(__file__).parents[2] / "configs/claims/dtc_study.yaml"
+TABLE = {"name": "x", "positives": "9", "negatives": "9"}
+GROUP = {"mean": "8", "sd": "2", "n": "9"}
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +80,10 @@ def test_the_search_finds_exactly_what_looking_at_every_matrix_finds():
 
 
 def test_too_much_to_search_and_nothing_that_fits_are_said():
-    with pytest.raises(InputError, match="too many to search"):
-        claims.recompute({"tables": [{"name": "x", "at_most": "9999", "accuracy": ".8"}]})
+    for at_most in ("9999", "999999999"):
+        table = {"name": "x", "at_most": at_most, "accuracy": ".8"}
+        with pytest.raises(InputError, match=r"x: .* are too many to search"):
+            claims.recompute({"tables": [table]})
     table = {"name": "x", "positives": "10", "negatives": "10", "sensitivity": ".123"}
     result = claims.recompute({"tables": [table]})
     assert result["findings"] == ["x: no confusion matrix fits any of its figures."]
@@ -134,6 +138,27 @@ def test_means_that_may_be_equal_may_have_any_p():
         ({"tables": [{"name": "x", "acuracy": ".8"}]}, "Did you mean 'accuracy'"),
         ({"tables": [{"name": "x", "accuracy": ".8"}]}, "give `positives` and `negatives`"),
         ({"tables": [{"name": "x", "positives": "ten", "negatives": "1"}]}, "not a whole number"),
+        ({"tables": [{"name": "x", "positives": "9" * 20, "negatives": "1"}]}, "at most 9 digits"),
+        ({"sums": [{"name": "x", "total": "9" * 5000, "parts": []}]}, r"99\.\.\.' is not a whole"),
+        ({"tables": [{"name": "x", "at_most": "1", "ppv": ".8"}]}, "x.at_most: 1 must be at"),
+        (
+            {"tables": [{"name": "x", "positives": "9", "negatives": "9", "ppv": "1e400"}]},
+            "x.ppv: '1e400' is not a finite number",
+        ),
+        ({"sums": [{"name": "x", "total": "3", "parts": "12"}]}, r"sums\[0\].parts must be a list"),
+        ({"tables": [{"name": ["x"]}]}, r"tables\[0\].name must be text"),
+        ({"counts": [{"name": "x", "rows": ["12", "34"]}]}, "must be a list of lists"),
+        ({"means": [{"name": "x", "groups": ["a", "b"]}]}, "must be a list of two"),
+        ({"means": [{"name": "x", "groups": [GROUP, GROUP | {"n": "1"}]}]}, "1 must be at least 2"),
+        (
+            {"means": [{"name": "x", "groups": [GROUP, GROUP | {"sd": "0"}]}]},
+            "sd: '0' must be abov",
+        ),
+        (
+            {"tables": [TABLE | {"auc": {"value": ".8", "low": ".8", "high": ".8"}}]},
+            "x.auc: `low` must be below `high`",
+        ),
+        ({"tables": [TABLE, TABLE]}, r"tables\[1\] has the name 'x' of another one"),
         (
             {"tables": [{"name": "x", "positives": "9", "negatives": "9", "ppv": "much"}]},
             "x.ppv: 'much' is not a number",

@@ -10,6 +10,7 @@ import pytest
 from dtc_jax import csv_reader
 from dtc_jax.cohort import manifest, selection
 from dtc_jax.errors import InputError
+from dtc_jax.statistics import predictions_table
 
 HEADER = "patient_id,lesion_id,image,mask"
 
@@ -93,6 +94,26 @@ def test_all_problems_are_reported_at_once(folder):
         *((5, field) for field in ("mask_label", "label", "age")),
         (6, ""),
     ]
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [("diameter_mm", "0"), ("diameter_mm", "500.1"), ("diameter_mm", "1e19"), ("age", "131")],
+)
+def test_a_measure_that_none_can_have_is_refused_here_and_in_predictions(folder, column, cell):
+    rows = f"{HEADER},{column}", f"P1,L1,a.nii.gz,am.nii.gz,{cell}"
+    assert _problems(folder, *rows) == [(2, column)]
+    lesion = {"patient_id": ["P1"], "lesion_id": "L1", "label": 1, "score": 0.5, column: cell}
+    with pytest.raises(InputError, match=f"row 0, {column}"):
+        predictions_table.check(pd.DataFrame(lesion))
+
+
+@pytest.mark.parametrize(("column", "cell"), [("diameter_mm", "500"), ("age", "0"), ("age", "130")])
+def test_a_measure_at_a_limit_is_read_here_and_in_predictions(folder, column, cell):
+    rows = f"{HEADER},{column}", f"P1,L1,a.nii.gz,am.nii.gz,{cell}"
+    assert manifest.read_manifest(_write(folder, *rows))[column][0] == float(cell)
+    lesion = {"patient_id": ["P1"], "lesion_id": "L1", "label": 1, "score": 0.5, column: cell}
+    assert predictions_table.check(pd.DataFrame(lesion))[column][0] == float(cell)
 
 
 def test_a_missing_column_is_named_with_its_misspelling(folder):

@@ -204,6 +204,19 @@ def test_what_does_not_fit_is_refused_and_nothing_written(review, folder, capsys
         assert not (folder / "reviewed").exists()
 
 
+def test_a_wrong_label_is_refused_before_the_classifier_is_looked_for(
+    call, folder, tmp_path, capsys
+):
+    path = tmp_path / "labelled.csv"
+    given = ("--mode=predict", f"--out={folder}", f"--review={path}", f"--classifier={tmp_path}/no")
+    path.write_text("lesion_id,verdict,comment,reviewer,label\n1,accept,,,maybe\n2,accept,,,\n")
+    assert call(*given) == 1
+    assert "row 2: label is 'maybe'" in capsys.readouterr().err
+    path.write_text("lesion_id,verdict,comment,reviewer,label,Label\n1,,,,1,0\n2,,,,,\n")
+    assert call(*given) == 1
+    assert "column label appears twice" in capsys.readouterr().err
+
+
 def test_another_classifier_is_refused_and_a_moved_one_is_found(
     review, folder, folds, classifier, tmp_path, capsys
 ):

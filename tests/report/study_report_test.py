@@ -4,7 +4,8 @@ import re
 import pandas as pd
 import pytest
 
-from dtc_jax.report import roc_plots, study_report
+from dtc_jax.errors import InputError
+from dtc_jax.report import performance, roc_plots, study_report
 from dtc_jax.statistics import formatting, roc, subgroups
 from dtc_jax.statistics.study import Settings, study
 
@@ -87,6 +88,53 @@ def test_a_table_alone_is_enough(tmp_path, predictions):
     assert "where-the-network-looks" not in html  # there is none that could be asked
     chart = (tmp_path / "figures/primary-flowchart.svg").read_text()
     assert "in the table of predictions:" in " ".join(re.findall(r">([^<>]+)</text>", chart))
+
+
+def _files(folder):
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_report_that_fails_leaves_nothing(tmp_path, predictions, statistics, monkeypatch):
+    def fail(run):
+        raise RuntimeError("in the last chapter")
+
+    monkeypatch.setattr(study_report, "_CHAPTERS", (performance.discrimination, fail))
+    own = tmp_path / "own"
+    (own / "figures").mkdir(parents=True)
+    (own / "figures/mine.svg").write_text("mine")
+    (own / "report.html").write_text("an earlier one")
+    before = _files(own)
+    for folder in (own, tmp_path / "new"):
+        with pytest.raises(RuntimeError, match="in the last chapter"):
+            study_report.write(predictions, statistics, {}, folder)
+    assert _files(own) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]
+
+
+def test_a_report_is_written_into_a_folder_whose_other_files_stay(
+    tmp_path, predictions, statistics, monkeypatch
+):
+    monkeypatch.setattr(study_report, "_CHAPTERS", (performance.discrimination,))
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures/mine.svg").write_text("mine")
+    (tmp_path / "report.html").write_text("an earlier one")
+    page = study_report.write(predictions, statistics, {}, tmp_path)
+    assert page == tmp_path / "report.html"
+    assert "an earlier one" not in page.read_text()
+    assert (tmp_path / "figures/mine.svg").read_text() == "mine"
+    assert (tmp_path / "figures/primary-roc.svg").exists()
+    assert (tmp_path / "tables/performance.csv").exists()
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"figures", "tables", "report.html", "statistics.json"}
+
+
+def test_what_is_in_the_way_of_a_report_is_named(tmp_path, predictions, statistics, monkeypatch):
+    monkeypatch.setattr(study_report, "_CHAPTERS", (performance.discrimination,))
+    (tmp_path / "tables").write_text("a file")
+    before = _files(tmp_path)
+    with pytest.raises(InputError, match=r"tables/.*\.csv: cannot be written"):
+        study_report.write(predictions, statistics, {}, tmp_path)
+    assert _files(tmp_path) == before
 
 
 def test_one_class_is_said_to_have_no_auc(tmp_path, predictions):

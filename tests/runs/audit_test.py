@@ -51,6 +51,9 @@ def test_trailing_zeros_count(tmp_path, capsys):
         (b"tables: [", "is not valid YAML"),
         (b"\xff\xfe\x00", "cannot be read"),
         (b"", "must be a mapping"),
+        (b"sums: []\ntables: []\nsums: []\n", "the key 'sums' occurs twice .* line 3"),
+        (b"sums:\n  - {name: a, total: 1, parts: [1], total: 2}\n", "the key 'total' occurs twice"),
+        (b"tables: " + b"[" * 3000, "is nested too deeply"),
     ],
 )
 def test_files_that_are_no_claims_are_named(tmp_path, content, message):

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dtc_jax.errors import InputError
+import dtc_jax
+from dtc_jax.errors import InputError, UsageError
 from dtc_jax.experiment import artefacts
 from dtc_jax.runs import report
 
@@ -43,6 +44,46 @@ def test_a_table_that_contradicts_itself_is_refused_and_nothing_is_written(table
     with pytest.raises(InputError, match=r"bad\.csv: row 2, score"):
         report.run([tmp_path / "bad.csv"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("empty", ["label", "score"])
+def test_tables_without_a_label_or_without_a_score_are_refused(table, tmp_path, empty):
+    table.assign(**{empty: ""}).to_csv(tmp_path / "bare.csv", index=False)
+    with pytest.raises(InputError, match=r"bare\.csv: no row has both a label and a score"):
+        report.run([tmp_path / "bare.csv"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_table_and_one_without_rows_are_refused(table, tmp_path):
+    with pytest.raises(UsageError, match="no table of predictions is given"):
+        dtc_jax.write_report([], tmp_path / "out")
+    with pytest.raises(InputError, match="table 1: no row has both a label and a score"):
+        dtc_jax.write_report(table.iloc[:0], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("empty", "order"), [("label", ("both", "none")), ("score", ("none", "both"))]
+)
+def test_a_run_and_a_cohort_without_figures_are_skipped_and_counted(
+    table, tmp_path, empty, order, capsys
+):
+    (tmp_path / "config.json").write_text('{"report": {"resamples": 200}}')
+    table["diameter_mm"] = 5.0 + np.arange(90) % 9
+    there = table.assign(patient_id="Q" + table.patient_id, cohort="there", **{empty: ""})
+    table = table.assign(cohort="here")
+    both, none = pd.concat([there, table]), table.assign(**{empty: np.nan})
+    both.to_csv(tmp_path / "both.csv", index=False)
+    none.to_csv(tmp_path / "none.csv", index=False)
+    report.run([tmp_path / f"{name}.csv" for name in order], tmp_path / "out")
+    found = json.loads((tmp_path / "out/statistics.json").read_text())["runs"]
+    assert found["both"]["there"]["test"][f"without_{empty}"] == 90
+    assert found["none"]["here"]["test"]["lesions"] == 0
+    said = capsys.readouterr().out
+    assert "none, here, test: no lesion has both a label and a score" in said
+    assert f"both, there, test: 90 rows without a {empty} were skipped." in said
+    drawn = {path.stem for path in (tmp_path / "out/figures").glob("*-roc.svg")}
+    assert drawn == {"both-here-roc"}
 
 
 def test_a_runs_folder_gives_curves_baselines_and_lesions(table, tmp_path):

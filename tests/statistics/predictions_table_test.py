@@ -86,7 +86,17 @@ def test_the_tables_own_threshold_goes_first_then_the_given_one(tmp_path):
         (f"{HEADER},cohort\nP1,a,1,0.9,x\nP1,b,1,0.8,y\n", "row 3, cohort: 'y' differs from"),
         (f"{HEADER},run\nP1,a,1,0.9,x\nP1,a,0,0.8,y\n", "row 3, label: 0 differs from"),
         (f"{HEADER},threshold\nP1,a,1,0.9,1.5\n", "row 2, threshold: 1.5 is outside"),
+        (f"{HEADER},fold\nP1,a,1,0.9,0\nP2,a,0,0.1,1e300\n", "row 3, fold: 1e+300 is not a whole"),
+        (f"{HEADER},fold\nP1,a,1,0.9,inf\n", "row 2, fold: inf is not a whole number from 0 to"),
+        (f"{HEADER},fold\nP1,a,1,0.9,2147483648\n", "row 2, fold: 2.14748e+09 is not a whole"),
         (f"{HEADER},diameter_mm\nP1,a,1,0.9,-1\n", "row 2, diameter_mm: -1 is"),
+        (f"{HEADER},diameter_mm\nP1,a,1,0.9,0\n", "above 0 and up to 500; leave it empty"),
+        (f"{HEADER},diameter_mm\nP1,a,1,0.9,1e300\n", "row 2, diameter_mm: 1e+300 is not"),
+        (f"{HEADER},diameter_mm\nP1,a,1,0.9,inf\n", "row 2, diameter_mm: inf is not"),
+        (
+            f"{HEADER},age\nP1,a,1,0.9,19480312\n",
+            "row 2, age: 1.94803e+07 is not a number of years",
+        ),
         (f"{HEADER}\nP1,a,1,0.9\nP2,a,0,0.1,7\n", "row 3: has 5 cells, but"),
         (b"\xff\xfe" + HEADER.encode("utf-16-le"), "is not UTF-8"),
         (f"{HEADER}\nP1,a,1,0.5\n".encode() + b"M\xfcller,a,1,0.5\n", "is not UTF-8"),
@@ -112,6 +122,16 @@ def test_many_wrong_rows_are_counted():
     )
     with pytest.raises(InputError, match=r"row 0, score: 2 .* \(2 such rows"):
         predictions_table.check(table)
+
+
+def test_tables_that_were_glued_together_name_a_row_by_its_position():
+    half = pd.DataFrame({"patient_id": ["a"], "lesion_id": "1", "label": 1, "score": 0.5})
+    glued = pd.concat([half, half.assign(patient_id="b", score=2.0)])
+    with pytest.raises(InputError, match=r"^row 1, score: 2 is outside"):
+        predictions_table.check(glued)
+    assert predictions_table.check(glued.assign(score=0.5)).patient_id.tolist() == ["a", "b"]
+    with pytest.raises(InputError, match="the column 'score' occurs twice; delete"):
+        predictions_table.check(pd.concat([half, half[["score"]]], axis=1))
 
 
 def test_decisions_must_be_those_of_the_threshold():

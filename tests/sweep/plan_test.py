@@ -69,6 +69,13 @@ def test_variants_and_grids_are_spelled_out_in_the_order_of_the_file(make):
         ({"seeds": ()}, ["seeds is ()"]),
         ({"margin": 2.0}, ["margin is 2.0"]),
         ({"common": {"model.depth": 3}}, ["common", "depth"]),
+        ({"common": {"seed": 3}}, ["common", "'seeds'"]),
+        ({"variants": {"full": {}, "a": {"model.width": None}}}, ["variant a", "width is None"]),
+        ({"variants": {"full": {"model.width": True}}}, ["width is True; give whole numbers"]),
+        ({"variants": {"full": {"model.pool_window": (2, 2, "a")}}}, ["give whole numbers"]),
+        ({"common": {"data.size_mm": (None, 9, 9)}}, ["data.size_mm", "give numbers for z, y"]),
+        ({"variants": {"full": {"model.width": 10**40}}}, ["variant full", "config.model"]),
+        ({"variants": {"full": {}, "a": {"w": 1, "grid": {"w": (1,)}}}}, ["w is in the grid too"]),
     ],
 )
 def test_what_is_wrong_is_named(make, change, words):
@@ -79,9 +86,44 @@ def test_what_is_wrong_is_named(make, change, words):
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("variants", ["a"], "variants is ['a']; it must be a dict"),
+        ("variants", {1: {}}, "variants: 1 cannot be the name of a variant"),
+        ("variants", {"a": None}, "variant a is None; it must be a dict"),
+        ("variants", {"a": "model.se"}, "variant a is 'model.se'; it must be a dict"),
+        ("variants", {"a": {3: 1}}, "variant a: 3 cannot be the name of a field"),
+        ("variants", {"a": {"grid": ["model.width"]}}, "variant a: grid is ['model.width']"),
+        ("variants", {"a": {"grid": {}}}, "variant a: grid is empty"),
+        ("variants", {"a": {"grid": {"model.width": 8}}}, "grid, model.width is 8; give a list"),
+        ("variants", {"a": {"grid": {"model.width": ()}}}, "grid, model.width is (); give a list"),
+        ("variants", {"a": {"grid": {"model.norm": "batch"}}}, "model.norm is 'batch'; give"),
+        ("base", ["full"], "base is ['full']; give the name of a variant"),
+        ("seeds", 3, "seeds is 3; give a list"),
+        ("seeds", [[1]], "seeds is [[1]]; give a list"),
+        ("seeds", [True], "seeds is [True]; give a list"),
+        ("folds", "4", "folds is '4'; give a whole number"),
+        ("folds", None, "folds is None; give a whole number"),
+        ("common", None, "common is None; it must be a dict"),
+        ("common", ["model.se"], "common is ['model.se']; it must be a dict"),
+        (3, {}, "a key is 3; it must be one of"),
+    ],
+)
+def test_a_value_of_another_kind_is_named_by_its_key(make, key, value, words):
+    with pytest.raises(UsageError) as error:
+        make(FULL | {key: value})
+    assert "mine.py: " in str(error.value)
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("x = 1", "no function get_sweep"),
+        ("get_sweep = 1", "no function get_sweep"),
+        ("def get_sweep():\n    return {}['full']", r"get_sweep\(\) fails: KeyError: 'full'"),
+        ("def get_sweep():\n    raise SystemExit(3)", r"get_sweep\(\) fails: SystemExit: 3"),
+        ("import sys\nsys.exit(3)", "cannot be loaded: SystemExit: 3"),
         ("def get_sweep():\n    return 3", "must return a dict"),
         ("import nothing_of_that_name", "ModuleNotFoundError"),
     ],

@@ -15,6 +15,7 @@ from dtc_jax.errors import InputError
 
 COLUMNS = ("lesion_id", "verdict", "comment", "reviewer")
 VERDICTS = ("accept", "reject", "")
+_LABEL = "label"  # a column that a reader may add
 _LABELS = {"": "", "0": "0", "avid": "0", "1": "1", "refractory": "1"}
 _GUARD = re.compile("""(^|[;,\t\r\n"])'('* *)(?=[=+\\-@＝＋－＠])""")
 
@@ -35,8 +36,9 @@ def read_decisions(
       `lesion_id`.
 
     Raises:
-      InputError: the file is missing, is not a CSV or lacks a column; a lesion is unknown, missing
-        or listed twice; or a verdict is not one of the three, or rejects an added lesion.
+      InputError: the file is missing, is not a CSV, or lacks a column or has it twice; a lesion is
+        unknown, missing or listed twice; or a verdict is not one of the three, or rejects an added
+        lesion.
     """
     rows: dict[int, tuple[str, str, str]] = {}
     for place, cells in _rows(path):
@@ -77,11 +79,11 @@ def read_labels(path: storage.PathLike) -> dict[int, str]:
     table = csv_reader.read(path, "the CSV of the review page", verbatim=("comment",))
     table = table.rename(columns=str.lower)
     labels = {}
-    for row, cells in table.iterrows() if "label" in table else ():
-        label = _LABELS.get(cells["label"].lower())
+    for row, cells in table.iterrows() if _LABEL in table else ():
+        label = _LABELS.get(cells[_LABEL].lower())
         if label is None:
             raise InputError(
-                f"{path}: row {row}: label is {cells['label']!r}; it must be 1 or refractory, 0 or "
+                f"{path}: row {row}: label is {cells[_LABEL]!r}; it must be 1 or refractory, 0 or "
                 "avid, or empty."
             )
         labels[int(float(cells["lesion_id"]))] = label
@@ -92,12 +94,16 @@ def _rows(path: storage.PathLike) -> Iterator[tuple[str, dict[str, str]]]:
     """The file and the number of each row as text, and its cells by column."""
     table = csv_reader.read(path, "the CSV of the review page", verbatim=("comment",))
     table = table.rename(columns=str.lower)
-    for column in COLUMNS:
-        if list(table).count(column) != 1:
+    for column in (*COLUMNS, _LABEL):
+        count = list(table).count(column)
+        if count > 1:
             raise InputError(
-                f"{path}: row 1: column {column} "
-                f"{'appears twice' if column in table else 'is missing'}; a review needs the "
-                f"columns {', '.join(COLUMNS)}."
+                f"{path}: row 1: column {column} appears twice, in whatever case; delete one."
+            )
+        if not count and column != _LABEL:
+            raise InputError(
+                f"{path}: row 1: column {column} is missing; a review needs the columns "
+                f"{', '.join(COLUMNS)}."
             )
     for number, *cells in table[list(COLUMNS)].itertuples(name=None):
         yield f"{path}: row {number}", dict(zip(COLUMNS, cells, strict=True))
@@ -105,7 +111,7 @@ def _rows(path: storage.PathLike) -> Iterator[tuple[str, dict[str, str]]]:
 
 def _lesion(cell: str, lesion_ids: Collection[int], added: Collection[int], place: str) -> int:
     """The lesion number of a row; some programs write 3 as 3.0."""
-    match = re.fullmatch(r"\s*([0-9]+)(?:\.0+)?\s*", cell)
+    match = re.fullmatch(r"\s*([0-9]{1,9})(?:\.0+)?\s*", cell)
     if not match:
         raise InputError(f"{place}: lesion_id is {cell!r}; it must be a lesion number.")
     if int(match[1]) not in {*lesion_ids, *added}:
