@@ -8,6 +8,16 @@ from dtc_jax.errors import InputError
 _LESION = ["patient_id", "lesion_id"]
 
 
+def key(ours: pd.DataFrame, theirs: pd.DataFrame) -> list[str]:
+    """The columns by which rows of two runs are matched.
+
+    Patient and lesion; and the fold where a lesion has several rows. Otherwise folds are no part of
+    it: two runs may divide the same lesions differently.
+    """
+    several = any(rows.duplicated(_LESION).any() for rows in (ours, theirs))
+    return ["fold", *_LESION] if several else _LESION
+
+
 def notes(table: pd.DataFrame) -> list[str]:
     """A sentence for each run that shares no lesion, or not all, with the first run.
 
@@ -23,31 +33,35 @@ def notes(table: pd.DataFrame) -> list[str]:
         runs = {str(run): part for run, part in rows.groupby("run", sort=False)}
         first = str(table.run.iloc[0])
         for run in [name for name in runs if name != first and first in runs]:
-            ours, theirs = (_lesions(runs[name]) for name in (first, run))
+            rows_of = [runs[name] for name in (first, run)]
+            by = key(*rows_of)
+            ours, theirs = (_names(part, by) for part in rows_of)
             shared = ours & theirs
             where = f"{first} and {run}, {cohort}, {split}"
+            what = "lesion" if by == _LESION else "prediction of a fold"
+            shown = "lesions" if by == _LESION else "predictions of folds"
             if not shared:
-                _refuse_other_spelling(where, ours, theirs)
+                one, two = (_names(part, _LESION) for part in rows_of)
+                if not one & two:
+                    _refuse_other_spelling(where, one, two)
                 found.append(
-                    f"{where}: the runs have no lesion in common, so they are not compared; if "
+                    f"{where}: the runs have no {what} in common, so they are not compared; if "
                     "they are of the same lesions, give these the same patient_id and lesion_id."
                 )
             elif shared != ours | theirs:
                 alone = f"{len(ours - shared)} and {len(theirs - shared)}"
                 found.append(
-                    f"{where}: they are compared on the {len(shared)} lesions that both have; "
-                    f"{alone} others are in one of them alone."
+                    f"{where}: they are compared on the {len(shared)} {shown} "
+                    f"that both have; {alone} others are in one of them alone."
                 )
     return found
 
 
-def _lesions(rows: pd.DataFrame) -> set[tuple[str, str]]:
-    return set(rows[_LESION].itertuples(index=False, name=None))
+def _names(rows: pd.DataFrame, by: list[str]) -> set[tuple]:
+    return set(rows[by].itertuples(index=False, name=None))
 
 
-def _refuse_other_spelling(
-    where: str, ours: set[tuple[str, str]], theirs: set[tuple[str, str]]
-) -> None:
+def _refuse_other_spelling(where: str, ours: set[tuple], theirs: set[tuple]) -> None:
     spelled = {_bare(lesion): lesion for lesion in ours}
     for lesion in sorted(theirs):
         other = spelled.get(_bare(lesion))
@@ -60,7 +74,7 @@ def _refuse_other_spelling(
             )
 
 
-def _bare(lesion: tuple[str, str]) -> tuple[str, ...]:
+def _bare(lesion: tuple) -> tuple[str, ...]:
     """The ids as a spreadsheet or a typist could change them: 007 and 7.0 are 7."""
     keys = (patient_ids.key(name) for name in lesion)
     return tuple(

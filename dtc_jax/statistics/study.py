@@ -102,8 +102,6 @@ from dtc_jax.statistics import (
 )
 from dtc_jax.statistics.estimate import plain
 
-_LESION = ["fold", "patient_id", "lesion_id"]
-
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -233,8 +231,9 @@ def _paired(table: pd.DataFrame, margin: float) -> list[dict[str, Any]]:
     ):
         for other in others:
             ours, theirs = (rows[rows.run == run] for run in (first, other))
-            theirs = theirs[[*_LESION, "score"]].rename(columns={"score": "score_other"})
-            both = ours.merge(theirs, on=_LESION)
+            by = matching.key(ours, theirs)
+            theirs = theirs[[*by, "score"]].rename(columns={"score": "score_other"})
+            both = ours.merge(theirs, on=by)
             if both.label.nunique() < 2:
                 continue
             labels = both.label.to_numpy(np.int64)

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import metrics
 
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.statistics import bootstrap, roc, study
@@ -229,3 +230,27 @@ def test_runs_without_a_common_lesion_are_said_or_refused():
     table = _two_runs(half)
     found = study.study(table.assign(label=table.patient_id.astype(int) % 2), FAST)
     assert any("compared on the 4 lesions that both have; 4 and 4" in n for n in found["notes"])
+
+
+def test_runs_are_compared_on_all_their_lesions_however_they_are_divided_into_folds():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 60)
+    ours = pd.DataFrame(
+        {
+            "patient_id": [f"P{i}" for i in range(60)],
+            "lesion_id": "1",
+            "label": labels,
+            "score": rng.random(60),
+            "fold": np.arange(60) % 5,
+            "run": "ours",
+        }
+    )
+    theirs = ours.assign(run="theirs", score=rng.random(60), fold=0)
+    found = study.study(pd.concat([ours, theirs], ignore_index=True), FAST)
+    (compared,) = found["comparisons"]
+    assert compared["lesions"] == 60
+    assert compared["auc_second"] == pytest.approx(metrics.roc_auc_score(labels, theirs.score))
+    assert not any("compared" in note for note in found["notes"])
+    every = [ours.assign(fold=fold, score=rng.random(60)) for fold in range(3)]
+    found = study.study(pd.concat([*every, theirs], ignore_index=True), FAST)
+    assert any("compared on the 60 predictions of folds that" in note for note in found["notes"])
