@@ -33,8 +33,9 @@ def make_optimizer(config: Any, total_steps: int) -> optax.GradientTransformatio
         update = optax.adam(rate)
     else:
         update = optax.chain(
-            optax.add_decayed_weights(config.weight_decay, mask=decay_mask),
-            optax.sgd(rate, momentum=config.momentum, nesterov=True),
+            optax.trace(config.momentum, nesterov=True),
+            optax.add_decayed_weights(config.weight_decay, mask=decay_mask),  # past the momentum
+            optax.scale_by_learning_rate(rate),
         )
     if config.clip_norm > 0:
         return optax.chain(optax.clip_by_global_norm(config.clip_norm), update)

@@ -46,6 +46,17 @@ def test_without_a_gradient_only_kernels_shrink(name):
         assert float(leaf[0]) == 0
 
 
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_decay_is_not_carried_on_by_the_momentum(name):
+    made = optimizer.make_optimizer(_config(name=name, weight_decay=0.05, momentum=0.9), 50)
+    params, state, zeros = PARAMS, made.init(PARAMS), jax.tree.map(jnp.zeros_like, PARAMS)
+    for _ in range(50):
+        updates, state = made.update(zeros, state, params)
+        params = optax.apply_updates(params, updates)
+    kernel = params["conv"]["kernel"]
+    np.testing.assert_allclose(kernel, PARAMS["conv"]["kernel"] * (1 - 0.1 * 0.05) ** 50, rtol=1e-5)
+
+
 def test_in_a_network_kernels_decay_and_norms_and_biases_do_not():
     params = jax.eval_shape(
         lambda: SENet(width=4).init(jax.random.key(0), jnp.zeros((1, 32, 32, 32, 1)), train=False)
