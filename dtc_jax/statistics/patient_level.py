@@ -37,16 +37,16 @@ def patients(table: pd.DataFrame, truth: str = "any") -> pd.DataFrame:
     if truth not in TRUTHS:
         raise unknown_choice("patient_truth", truth, TRUTHS)
     columns = ["label", "score", "threshold", *(c for c in ("diameter_mm",) if c in table)]
-    lesions = table.groupby(["patient_id", "lesion_id"], sort=True)[columns].mean()
+    lesions = _mean(table.groupby(["patient_id", "lesion_id"], sort=True)[columns])
     grouped = lesions.groupby(level="patient_id")
     result = pd.DataFrame(
         {
             "label": grouped.label.max() if truth == "any" else grouped.label.min(),
             "mixed": grouped.label.nunique() > 1,
-            "threshold": grouped.threshold.mean(),
+            "threshold": _mean(grouped.threshold),
             "any": grouped.score.max(),
             "all": grouped.score.min(),
-            "mean": grouped.score.mean(),
+            "mean": _mean(grouped.score),
         }
     )
     if "diameter_mm" in table:
@@ -54,8 +54,17 @@ def patients(table: pd.DataFrame, truth: str = "any") -> pd.DataFrame:
         total = volume.groupby(level="patient_id").sum(min_count=1)
         complete = volume.notna().groupby(level="patient_id").all()
         weighted = (volume * lesions.score).groupby(level="patient_id").sum()
-        result["volume"] = (weighted / total).where(complete)
+        value = (weighted / total).clip(result["all"], result["any"])  # rounding may leave them
+        result["volume"] = value.where(complete)
     return result
+
+
+def _mean(grouped: Any) -> Any:
+    """The means of groups; of equal numbers that very number, which rounding may miss.
+
+    A score at the threshold is positive, so that the last bit of either counts.
+    """
+    return grouped.mean().clip(grouped.min(), grouped.max())
 
 
 def patient_level(

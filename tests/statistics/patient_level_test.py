@@ -71,3 +71,22 @@ def test_without_diameters_there_is_no_volume_rule_and_of_one_class_no_figures()
 def test_an_unknown_truth_is_refused():
     with pytest.raises(UsageError, match="patient_truth is 'most'"):
         patient_level.patients(_table(), "most")
+
+
+@pytest.mark.parametrize("lesions", [3, 6, 9, 11])
+@pytest.mark.parametrize("score", [0.03, 0.07, 0.57, 0.7])
+def test_a_patient_whose_lesions_are_all_at_the_threshold_is_positive(score, lesions):
+    table = pd.DataFrame(
+        {
+            "patient_id": "a",
+            "lesion_id": [str(i) for i in range(lesions)],
+            "label": 1,
+            "score": score,
+            "threshold": score,
+            "diameter_mm": np.linspace(3, 17, lesions),
+        }
+    )
+    for copies in (1, 3):
+        found = patient_level.patients(pd.concat([table] * copies))
+        for rule in patient_level.RULES:
+            assert found[rule].item() == found.threshold.item() == score
