@@ -4,7 +4,6 @@ It is written from the weights rather than traced: convolutions are in the form 
 computes fastest on a CPU, and the graph can be read.
 """
 
-import jax
 import numpy as np
 import onnx
 
@@ -14,6 +13,7 @@ from dtc_jax.export.graph import ArrayNamespace, Graph, Tensor
 from dtc_jax.export.networks import WRITERS
 from dtc_jax.export.served import Served
 from dtc_jax.imaging.preprocess import Preprocess, preprocess, uncrop
+from dtc_jax.networks import saliency
 from dtc_jax.tasks import inputs
 from dtc_jax.tasks.trained import Member, TrainedNetwork
 
@@ -102,7 +102,9 @@ def _network(
     logit, share = _mean_of_views(served, one, layers.channels_inside(x))
     if not served.heat or share is None:
         return logit, None
-    return logit, _on_record(layers.activate(share, "relu"), served.shape, spec)
+    return logit, _on_record(
+        layers.activate(share, "relu"), served.shape, spec, task.make_network(config).cell
+    )
 
 
 def _mean_of_views(served: Served, one: Member, seen: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -127,7 +129,9 @@ def _view(x: Tensor, number: int, count: int) -> Tensor:
     return x.graph.node("Gather", [apart, at], x.shape, axis=0)
 
 
-def _on_record(x: Tensor, shape: tuple[int, ...], spec: Preprocess) -> Tensor:
+def _on_record(
+    x: Tensor, shape: tuple[int, ...], spec: Preprocess, cell: tuple[int, ...]
+) -> Tensor:
     """A heat map on the grid of the record, which is finer. # [B, d, h, w] -> [B, D, H, W]
 
     It is interpolated on the network's grid, and from there on the record's. Both are linear and
@@ -136,8 +140,7 @@ def _on_record(x: Tensor, shape: tuple[int, ...], spec: Preprocess) -> Tensor:
     """
     constant, (depth, height, width) = x.graph.constant, shape
     along_z, along_y, along_x = (
-        _interpolation(old, new, out, spec)
-        for old, new, out in zip(x.shape, spec.shape, shape, strict=True)
+        _interpolation(*sizes, spec) for sizes in zip(x.shape, cell, spec.shape, shape, strict=True)
     )
     _, h, w = x.shape
     columns = x.reshaped((x.shape[0], h * w))
@@ -147,11 +150,11 @@ def _on_record(x: Tensor, shape: tuple[int, ...], spec: Preprocess) -> Tensor:
     return x.graph.node("MatMul", [x, constant(along_x.T, "to_record")], (depth, height, width))
 
 
-def _interpolation(old: int, new: int, out: int, spec: Preprocess) -> np.ndarray:
-    """`jax.image.resize` from `old` to `new` voxels and `uncrop` to `out`. # [out, old]"""
-    each = np.eye(old, dtype=np.float32)
-    finer = np.asarray(jax.image.resize(each, (old, new), "linear"))
-    return uncrop(finer[..., None, None], (out, 1, 1), spec, np)[..., 0, 0].T
+def _interpolation(old: int, cell: int, new: int, out: int, spec: Preprocess) -> np.ndarray:
+    """`saliency.stretched` from `old` places to `new` voxels, `uncrop` to `out`. # [out, old]"""
+    each = np.eye(old, dtype=np.float32)[..., None, None]
+    finer = np.asarray(saliency.stretched(each, (new, 1, 1), (cell, 1, 1)))
+    return uncrop(finer, (out, 1, 1), spec, np)[..., 0, 0].T
 
 
 def _mean(values: list[Tensor]) -> Tensor:

@@ -88,6 +88,16 @@ class SENet(nn.Module):
     ratings: int = 0
     remat: bool = False
 
+    @property
+    def cell(self) -> tuple[int, int, int]:
+        """Voxels of the input along z, y, x for which a place of the last map stands.
+
+        Of the map before its pooling, or behind it if the shortcut is added there.
+        """
+        pools = self.stages - 1 + (self.pool_last and self.add == "after_pool")
+        z, y, x = ((self.stem_stride if self.stem else 1) * n**pools for n in self.pool_window)
+        return z, y, x
+
     @nn.compact
     def __call__(self, x: jax.Array, train: bool, keys: jax.Array | None = None) -> jax.Array:
         """Logits of the positive class.

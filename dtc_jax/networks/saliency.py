@@ -10,6 +10,7 @@ is twice as fine along each axis; of a small crop the pooled one is a single pos
 """
 
 import functools
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
@@ -57,7 +58,31 @@ def heat_maps(network: SENet, params: PyTree, batch_stats: PyTree, x: jax.Array)
       [B, D, H, W] float32, from 0 on, in units of the logit.
     """
     positive = nn.relu(contributions(network, params, batch_stats, x, False))
-    return jax.image.resize(positive, x.shape[:-1], "linear")
+    return stretched(positive, x.shape[1:-1], network.cell)
+
+
+def stretched(maps: jax.Array, shape: Sequence[int], cell: Sequence[int]) -> jax.Array:
+    """Maps on the grid of the crop, by linear interpolation.
+
+    Pooling drops what is left over at the end of an axis, for which no place of the map stands: it
+    gets the values next to it.
+
+    Args:
+      maps: [B, d, h, w].
+      shape: of the crop.
+      cell: voxels along z, y, x for which a place stands, see `SENet.cell`.
+
+    Returns:
+      [B, D, H, W].
+    """
+    batch, *places = maps.shape
+    sides = [n * voxels for n, voxels in zip(places, cell, strict=True)]
+    maps = jax.image.resize(maps, (batch, *sides), "linear")
+    for axis, (side, n) in enumerate(zip(sides, shape, strict=True), start=1):
+        maps = jax.lax.slice_in_dim(maps, 0, min(side, n), axis=axis)
+        rest = [(0, n - side if i == axis and n > side else 0) for i in range(maps.ndim)]
+        maps = jnp.pad(maps, rest, mode="edge")
+    return maps
 
 
 def resemblance_to_random(

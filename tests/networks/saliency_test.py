@@ -73,6 +73,37 @@ def test_it_is_grad_cam_before_the_pooling_of_the_last_stage_too():
     assert heat.shape == x.shape[:-1]
 
 
+@pytest.mark.parametrize(("side", "cell"), [(30, 8), (32, 8), (36, 8), (31, 2), (9, 4)])
+def test_a_place_of_the_map_is_drawn_over_its_voxels(side, cell):
+    places = -(-side // cell) if cell == 2 else side // cell  # a stem goes on to the edge
+    ramp = np.arange(places) * cell + (cell - 1) / 2  # the middle of each place's voxels
+    maps = np.broadcast_to(ramp[:, None, None], (places, 1, 1))[None].astype(np.float32)
+    drawn = np.asarray(saliency.stretched(maps, (side, 1, 1), (cell, 1, 1)))[0, :, 0, 0]
+    np.testing.assert_allclose(drawn, np.clip(np.arange(side), ramp[0], ramp[-1]), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("fields", "cell"),
+    [
+        ({}, (2, 2, 2)),
+        ({"stages": 4, "stem_stride": 2, "pool_window": (1, 2, 2)}, (2, 16, 16)),
+        ({"add": "after_pool"}, (4, 4, 4)),
+        ({"add": "after_pool", "pool_last": False, "stem": False}, (2, 2, 2)),
+    ],
+)
+def test_a_place_stands_for_as_many_voxels_as_its_map_is_coarser(fields, cell):
+    network = NETWORK.clone(**fields)
+    x = jnp.zeros((1, 32, 32, 32, 1))
+
+    def places(x):
+        variables = network.init(jax.random.key(0), x, train=False)
+        params, stats = variables["params"], variables.get("batch_stats", {})
+        return saliency.contributions(network, params, stats, x, False)
+
+    found = jax.eval_shape(places, x).shape[1:]
+    assert network.cell == cell == tuple(32 // n for n in found)
+
+
 def test_contributions_add_up_to_the_logit():
     params, batch_stats, x = _drawn(NETWORK)
     params["head"]["bias"] += 0.7
