@@ -212,11 +212,17 @@ def _value_problems(cells: pd.Series, column: str) -> Iterator[Problem]:
 
 def _repeated(table: pd.DataFrame, columns: list[str], advice: str) -> Iterator[Problem]:
     filled = table[table[columns[0]] != ""]
-    for _, cells in filled.groupby(columns)[columns[0]]:
+    same = [filled[c].map(_number) if c in _NUMBERS else filled[c] for c in columns]
+    for _, cells in filled[columns[0]].groupby(same):
         for row in cells.index[1:]:
             yield Problem(
                 row, columns[0], f"{cells[row]!r} is also in row {cells.index[0]}: {advice}"
             )
+
+
+def _number(text: str) -> str:
+    """As such, however it is written: 1.0 and 01 are 1."""
+    return repr(float(text)) if _NUMBER.fullmatch(text) else text
 
 
 def _inconsistent(

@@ -13,6 +13,7 @@
 Further columns are kept.
 """
 
+import math
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -109,7 +110,9 @@ def check(table: pd.DataFrame) -> pd.DataFrame:
             _refuse(table, values.notna() & ~valid, name, f"is not {expected}.")
     for name, meaning in (("score", "probability of RAI-refractory"), ("threshold", "threshold")):
         if name in table:
-            outside = table[name].notna() & ~table[name].between(0, 1)
+            # A threshold that nothing reaches is just above a score of 1.
+            top = math.nextafter(1, 2) if name == "threshold" else 1
+            outside = table[name].notna() & ~table[name].between(0, top)
             _refuse(table, outside, name, f"is outside [0, 1]; it must be a {meaning}.")
     _refuse(table, ~table.split.isin(SPLITS), "split", f"is not one of {', '.join(SPLITS)}.")
     for name, (expected, is_valid) in MEASURES.items():

@@ -247,6 +247,15 @@ def test_a_forgotten_lesion_is_no_scan_without_one(folder, cell):
         manifest.read_manifest(path, healthy=True)
 
 
+@pytest.mark.parametrize("again", ["1", "1.0", "01", "1e0"])
+def test_a_lesion_is_one_however_its_number_is_written(folder, again):
+    rows = ("P1,L1,a.nii.gz,am.nii.gz,1", f"P1,L2,a.nii.gz,am.nii.gz,{again}")
+    assert _problems(folder, f"{HEADER},mask_label", *rows) == [(3, "mask")]
+    other = "P1,L2,a.nii.gz,am.nii.gz,2.0"
+    table = manifest.read_manifest(_write(folder, f"{HEADER},mask_label", rows[0], other))
+    assert table.mask_label.tolist() == [1, 2]
+
+
 @pytest.mark.parametrize("again", ["./a.nii.gz", "gone/../a.nii.gz", "link.nii.gz"])
 def test_a_scan_is_one_however_it_is_spelled(folder, again):
     (folder / "link.nii.gz").symlink_to(folder / "a.nii.gz")

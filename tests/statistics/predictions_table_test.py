@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from dtc_jax.errors import InputError
-from dtc_jax.statistics import predictions_table
+from dtc_jax.statistics import predictions_table, threshold
 
 HEADER = "patient_id,lesion_id,label,score"
 GOOD = f"{HEADER}\nP1,a,1,0.9\nP1,b,0,0.2\nP2,a,,0.5\nP3,a,1,\n"
@@ -132,6 +132,16 @@ def test_tables_that_were_glued_together_name_a_row_by_its_position():
     assert predictions_table.check(glued.assign(score=0.5)).patient_id.tolist() == ["a", "b"]
     with pytest.raises(InputError, match="the column 'score' occurs twice; delete"):
         predictions_table.check(pd.concat([half, half[["score"]]], axis=1))
+
+
+def test_a_threshold_that_nothing_reaches_is_read_again():
+    labels, scores = np.array([0, 1, 1, 0, 1, 0]), np.array([1.0, 0.9, 0.7, 0.6, 0.5, 0.1])
+    chosen = threshold.choose(labels, scores, "specificity:1.0")
+    assert chosen > 1
+    ids = [str(i) for i in range(6)]
+    table = pd.DataFrame({"patient_id": ids, "lesion_id": ids, "label": labels, "score": scores})
+    found = predictions_table.complete(table.assign(threshold=chosen))
+    assert (found.decision == 0).all()
 
 
 def test_decisions_must_be_those_of_the_threshold():
