@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import pathlib
@@ -71,6 +72,12 @@ def no_file_is_an_input_error(path: PathLike, wanted: str) -> Iterator[None]:
         raise InputError(f"{path}: is a folder; give the path of {wanted}.") from error
     except PermissionError as error:
         raise InputError(f"{path}: permission denied; change its permissions.") from error
+
+
+def sha256(path: PathLike) -> str:
+    """Of the contents of a file, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_plain(path: PathLike) -> bool:

@@ -24,6 +24,7 @@ from dtc_jax.report import review
 RECORD = "run.json"
 LUNGS = "lungs.nii.gz"
 _OLDER = "OLDER-ANSWER.txt"
+REVIEWED = ("scan.nii.gz", "lesions.nii.gz")  # what a review is made from, with lesions.csv
 _OWN = {
     *("scan.nii.gz", "lesions.nii.gz", "lesions.csv", "lesions.dcm", LUNGS, "heat_maps"),
     *("changes.csv", "review.html", "summary.json", RECORD, _OLDER),
@@ -57,7 +58,7 @@ def write(
     Args:
       folder: not there yet, or what is to be replaced.
       answer: to write.
-      record: of run.json; 'dicom_seg', 'seconds' and 'notice' are added.
+      record: of run.json; 'dicom_seg', 'files', 'seconds' and 'notice' are added.
       clock: of the work so far.
       title: of the review page.
       facts: of its head, after those of the answer.
@@ -95,6 +96,7 @@ def write(
         review.write_page(partial / "review.html", answer_lib.findings(answer), about)
         storage.write_json(partial / "summary.json", figures)
         volumes.result()
+        record["files"] = {name: storage.sha256(partial / name) for name in REVIEWED}
         clock.lap("write")
         record |= {"seconds": clock.seconds, "notice": NOTICE}
         storage.write_json(partial / RECORD, record)

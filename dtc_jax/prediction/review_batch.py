@@ -48,10 +48,10 @@ def apply(
     target = out / manifest_rows.FILE
     if parts:
         storage.write_table(target, manifest_rows.pooled(parts))
-    print(
-        f"{len(decisions) - len(failed)} of {len(names)} scans are reviewed now; "
-        f"{len(parts)} in all are in {target}."
-    )
+        said = f"{len(parts)} in all are in {target}."
+    else:
+        said = f"{target} is as it was before." if target.exists() else "there is no manifest yet."
+    print(f"{len(decisions) - len(failed)} of {len(names)} scans are reviewed now; {said}")
     if failed:
         raise InputError(
             f"{len(failed)} of {len(decisions)} reviews failed: {', '.join(failed)}. Correct them "

@@ -1,6 +1,5 @@
 """From a review to the final answer: who changed what, and the classifier's new answer."""
 
-import hashlib
 import pathlib
 from typing import Any
 
@@ -53,6 +52,7 @@ def apply(
     if before["kind"] != "prediction":
         raise InputError(f"{folder}: is a review itself; give the folder of the prediction.")
     folder_lib.check_own(folder / FOLDER)
+    _check_files(folder, before.get("files", {}))
     inputs = _read(folder, decisions, mask)
     labels = review.read_labels(decisions)  # here, so that it is refused before a network runs
     source = requests.read(scan, series) if scan else None
@@ -85,8 +85,8 @@ def apply(
         "keep_identity": keep_identity,
         "versions": predictors.versions(networks),
         "review": {
-            "decisions": _sha256(decisions),
-            "mask": _sha256(mask) if mask else None,
+            "decisions": storage.sha256(decisions),
+            "mask": storage.sha256(mask) if mask else None,
             "reviewers": sorted({name for name in inputs.verdicts.reviewer if name}),
             "without_reviewer": changes.nameless(changed),
         },
@@ -108,6 +108,19 @@ def apply(
     return answer
 
 
+def _check_files(folder: pathlib.Path, hashes: dict[str, str]) -> None:
+    """Refuses what is no longer as the prediction has written it; an older one did not say."""
+    for name, known in hashes.items():
+        path = folder / name
+        with storage.no_file_is_an_input_error(path, "the answer's own file"):
+            found = storage.sha256(path)
+        if found != known:
+            raise InputError(
+                f"{path}: is not as the prediction has written it. Put it back; or keep an edited "
+                f"mask elsewhere, delete {folder}, predict again, and give the mask by --mask."
+            )
+
+
 def _read(folder: pathlib.Path, decisions: storage.PathLike, mask: storage.PathLike) -> Inputs:
     image = volume.read_image(folder / "scan.nii.gz")
     old = _whole(folder / "lesions.nii.gz", image)
@@ -116,6 +129,7 @@ def _read(folder: pathlib.Path, decisions: storage.PathLike, mask: storage.PathL
     predicted = set(table.lesion_id)
     added = {number for number, _ in lesions.numbered(drawn.array)} - predicted if mask else set()
     verdicts = review.read_decisions(decisions, predicted, added)
+    review.check_same_answer(decisions, table)
     return Inputs(image, old, drawn, table, verdicts)
 
 
@@ -184,8 +198,3 @@ def _measured(inputs: Inputs, final: Volume) -> pd.DataFrame:
         accepted = inputs.verdicts.lesion_id[inputs.verdicts.verdict == "accept"]
         measured.loc[~measured.index.isin(kept) | measured.index.isin(accepted), "is_lesion"] = True
     return measured.reset_index(drop=True)
-
-
-def _sha256(path: storage.PathLike) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -51,8 +51,12 @@ def test_segment_review_classify_are_three_commands(
     reviews.mkdir()
     head = "lesion_id,verdict,comment,reviewer,label"
     (reviews / "review_s0.csv").write_text(f"{head}\n1,accept,,A,1\n2,accept,,A,avid\n")
-    (reviews / "s1.csv").write_text(f"{head}\n1,accept,,A,perhaps\n2,reject,,A,\n")
     given = ("--mode=predict", f"--out={out}", f"--review={reviews}")
+    (reviews / "s1.csv").write_text(f"{head}\n1,accept,,A,perhaps\n2,reject,,A,\n")
+    (reviews / "review_s0.csv").rename(tmp_path / "kept")
+    assert call(*given) == 1
+    assert "0 of 3 scans are reviewed now; there is no manifest yet" in capsys.readouterr().out
+    (tmp_path / "kept").rename(reviews / "review_s0.csv")
     assert call(*given) == 1
     said = capsys.readouterr()
     assert "label is 'perhaps'" in said.out

@@ -1,6 +1,6 @@
 """The page on which a reader reviews the lesions of a scan, and the reader of its decisions."""
 
-from dtc_jax.report.review.decisions import read_decisions, read_labels
+from dtc_jax.report.review.decisions import check_same_answer, read_decisions, read_labels
 from dtc_jax.report.review.finding import Finding
 from dtc_jax.report.review.overview import Overview
 from dtc_jax.report.review.overview import make as make_overview
@@ -10,6 +10,7 @@ __all__ = [
     "About",
     "Finding",
     "Overview",
+    "check_same_answer",
     "file_stem",
     "make_overview",
     "read_decisions",

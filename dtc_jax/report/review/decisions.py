@@ -15,6 +15,8 @@ from dtc_jax.errors import InputError
 
 COLUMNS = ("lesion_id", "verdict", "comment", "reviewer")
 VERDICTS = ("accept", "reject", "")
+_OF_THE_ANSWER = {"refractory_probability": 0.01, "diameter_mm": 0.1}  # and what rounding may do
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?(e-?[0-9]+)?")
 _LABEL = "label"  # a column that a reader may add
 _LABELS = {"": "", "0": "0", "avid": "0", "1": "1", "refractory": "1"}
 _GUARD = re.compile("""(^|[;,\t\r\n"])'('* *)(?=[=+\\-@＝＋－＠])""")
@@ -88,6 +90,32 @@ def read_labels(path: storage.PathLike) -> dict[int, str]:
             )
         labels[int(float(cells["lesion_id"]))] = label
     return labels
+
+
+def check_same_answer(path: storage.PathLike, lesions: pd.DataFrame) -> None:
+    """Refuses the review of another answer, by what the page says of each lesion in its CSV.
+
+    Args:
+      path: of a CSV that `read_decisions` has read; without these columns nothing is compared.
+      lesions: lesions.csv of the answer.
+
+    Raises:
+      InputError: a lesion has another diameter or probability than in the answer.
+    """
+    table = csv_reader.read(path, "the CSV of the review page", verbatim=("comment",))
+    table = table.rename(columns=str.lower)
+    known = lesions.set_index("lesion_id")
+    for column, tolerance in _OF_THE_ANSWER.items():
+        for row, cells in table.iterrows() if column in table and column in known else ():
+            lesion, text = int(float(cells["lesion_id"])), cells[column].replace(",", ".")
+            if lesion not in known.index or not _NUMBER.fullmatch(text):
+                continue
+            if not abs(float(text) - known[column][lesion]) <= tolerance:
+                raise InputError(
+                    f"{path}: row {row}: {column} of lesion {lesion} is {float(text):g}, and "
+                    f"{known[column][lesion]:g} in the answer, so this is the review of another "
+                    "one; review the page of this answer."
+                )
 
 
 def _rows(path: storage.PathLike) -> Iterator[tuple[str, dict[str, str]]]:

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from dtc_jax.errors import InputError
-from dtc_jax.report.review import read_decisions
+from dtc_jax.report.review import check_same_answer, read_decisions
 
 HEAD = "lesion_id,verdict,comment,reviewer\n"
 
@@ -82,6 +82,22 @@ def test_what_is_wrong_is_named_with_its_row(tmp_path, text, message):
         read(tmp_path, text)
     assert str(error.value).startswith(str(tmp_path / "review.csv"))
     assert message in str(error.value)
+
+
+def test_the_review_of_another_answer_is_refused(tmp_path):
+    path = tmp_path / "review.csv"
+    head = "lesion_id,verdict,comment,reviewer,refractory_probability,diameter_mm\n"
+    answer = pd.DataFrame(
+        {"lesion_id": [1, 2], "refractory_probability": [0.613, 0.2], "diameter_mm": [8.04, 12.0]}
+    )
+    path.write_text(head + '1,accept,,,"0,61",8\n2.0,reject,,,,\n9,accept,,,0.5,3\n')
+    check_same_answer(path, answer)
+    for cells, column in (("0.65,8.04", "refractory_probability"), ("0.613,9.1", "diameter_mm")):
+        path.write_text(head + f"2,accept,,,0.2,12\n1,accept,,,{cells}\n")
+        with pytest.raises(InputError, match=f"row 3: {column} of lesion 1 is .* another one"):
+            check_same_answer(path, answer)
+    path.write_text(HEAD + "1,accept,,\n2,accept,,\n")
+    check_same_answer(path, answer)
 
 
 def test_a_file_that_is_none_is_refused(tmp_path):
