@@ -9,6 +9,8 @@ from scipy import stats
 from dtc_jax.statistics import roc
 from dtc_jax.statistics.estimate import Z_95, Estimate, mean, plain
 
+_EQUAL = 1e-9  # of a standard error: up to here it is rounding
+
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
@@ -64,7 +66,10 @@ def paired(
     covariance = roc.clustered_covariance(labels, np.stack([first, second]), patient)
     variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
     patient_count = None if patients is None else count
-    if count == len(labels) or not variance > 0:
+    if not variance > roc.NO_VARIANCE and not math.isnan(variance):
+        same = np.array_equal(*(stats.rankdata(scores, axis=-1) for scores in (first, second)))
+        return _without_variance(value, same, len(labels), patient_count)
+    if count == len(labels) or math.isnan(variance):
         return _difference(value, variance, math.inf, len(labels), patient_count, "delong, paired")
     both = (roc.deviations(labels, scores, patient, count) for scores in (first, second))
     deviations = [a - b for a, b in zip(*both, strict=True)]
@@ -83,11 +88,14 @@ def paired_means(first: np.ndarray, second: np.ndarray, patients: np.ndarray) ->
       second: [N] values of the second model.
       patients: [N] patient ids.
     """
-    found = mean(np.asarray(first) - np.asarray(second), patients)
+    apart = np.asarray(first) - np.asarray(second)
+    found = mean(apart, patients)
     degrees = (found.patients or 0) - 1
     half = found.high - found.value
     variance = (half / stats.t.ppf(0.975, degrees)) ** 2 if degrees > 0 else math.nan
     name = f"paired, t({degrees}), clustered by patient"
+    if variance < _EQUAL**2:
+        return _without_variance(found.value, not apart.any(), found.n, found.patients)
     return _difference(found.value, variance, degrees, found.n, found.patients, name)
 
 
@@ -159,16 +167,17 @@ def _difference(
     if math.isnan(variance) or math.isnan(value):
         none = Estimate(value, math.nan, math.nan, n, patients, "none: too few patients of a class")
         return Difference(none, math.nan, math.nan, degrees)
-    error = math.sqrt(max(variance, 0.0))
-    if error < 1e-9:  # rounding in a difference of equal variances
-        same = abs(value) < 1e-12
-        end = value if same else math.nan
-        name = "none: the same order of lesions" if same else "none: no variance"
-        none = Estimate(value, end, end, n, patients, name)
-        return Difference(none, 1.0 if same else math.nan, 0.0 if same else math.nan, degrees)
+    error = math.sqrt(variance)
     quantile = Z_95 if degrees == math.inf else float(stats.t.ppf(0.975, degrees))
     low, high = value - quantile * error, value + quantile * error
     p = 2 * float(stats.t.sf(abs(value) / error, degrees))
     return Difference(
         Estimate(value, max(-1.0, low), min(1.0, high), n, patients, name), p, error, degrees
     )
+
+
+def _without_variance(value: float, same: bool, n: int, patients: int | None) -> Difference:
+    """Of two models that do the `same`; or of two that make no error in so few lesions, or all."""
+    end, p, error = (value, 1.0, 0.0) if same else (math.nan,) * 3
+    name = "none: the same order of lesions" if same else "none: no variance"
+    return Difference(Estimate(value, end, end, n, patients, name), p, error, math.inf)

@@ -98,6 +98,16 @@ def test_a_small_cohort_without_an_error_is_not_known_exactly():
     assert comparison.unpaired(perfect, perfect).estimate.low < -0.3
 
 
+def test_two_perfect_models_are_not_proved_alike_by_a_few_lesions():
+    labels = np.array([0, 0, 1, 1])
+    found = comparison.paired(
+        labels, np.array([0.1, 0.2, 0.8, 0.9]), np.array([0.2, 0.1, 0.9, 0.8])
+    )
+    assert (found.estimate.value, found.estimate.interval) == (0, "none: no variance")
+    assert np.isnan(found.p)
+    assert found.non_inferiority(0.05) == {"margin": 0.05, "p": None, "holds": None}
+
+
 def test_unpaired_error_is_the_root_of_both_variances():
     labels, first, second, _ = _sample(9)
     found = comparison.unpaired((labels, first, None), (labels, second, None))
