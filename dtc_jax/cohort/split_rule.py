@@ -248,6 +248,11 @@ def make_rule(split: Any) -> Rule:
     if fields["folds"] < 0:
         raise UsageError(f"config.split.folds is {fields['folds']}; it must be 0 or more.")
     if fields["folds"] > 0:
+        if fields["kind"] not in ("holdout", "kfold"):
+            raise UsageError(
+                f"config.split.kind is {fields['kind']!r}, which is one split, and "
+                f"config.split.folds is {fields['folds']}; set folds to 0, or kind to 'holdout'."
+            )
         fields["kind"] = "kfold"
     elif fields["kind"] == "kfold":
         raise UsageError("config.split.kind is 'kfold'; give config.split.folds as well.")

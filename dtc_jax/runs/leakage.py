@@ -72,7 +72,8 @@ def run(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> dict[st
 def split_by(config: ml_collections.ConfigDict, unit: str) -> ml_collections.ConfigDict:
     """`config` in cross-validation on folds of `unit`s."""
     of_unit = config.copy_and_resolve_references()
-    of_unit.split.update(unit=unit, folds=make_rule(config.split).folds or _FOLDS)
+    folds = make_rule(config.split).folds or _FOLDS
+    of_unit.split.update(unit=unit, folds=folds, kind="holdout")
     return of_unit
 
 

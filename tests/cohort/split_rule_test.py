@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dtc_jax.cohort.split_rule import Rule
+from configs import senet
+from dtc_jax.cohort.split_rule import Rule, make_rule
 from dtc_jax.errors import InputError, UsageError
 
 
@@ -75,3 +76,11 @@ def test_a_split_by_lesion_says_how_many_patients_leak():
     sides = rows.groupby("patient_id").split.agg(set)
     assert rule.describe(rows)["leaked_patients"] == sum({"train", "test"} <= s for s in sides) > 20
     assert "leaked_patients" not in Rule().describe(Rule().assign(table))
+
+
+@pytest.mark.parametrize("kind", ["temporal", "center", "column", "file", "two_part"])
+def test_folds_of_a_rule_that_gives_one_split_are_refused(kind):
+    split = senet.get_config("demo").split.unlock()
+    split.update(kind=kind, folds=2)
+    with pytest.raises(UsageError, match=f"kind is '{kind}', which is one split"):
+        make_rule(split)
