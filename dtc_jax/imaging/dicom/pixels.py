@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator
 
 import numpy as np
+import pydicom
 from pydicom import pixels
 
 from dtc_jax.errors import InputError
@@ -48,18 +49,30 @@ def _stored(path: PathLike, members: list[Slice]) -> Iterator[np.ndarray]:
     """Decodes the slices of one file. # [rows, columns] each"""
     try:
         image = files.read(members[0].file)  # given a path, iter_pixels reads no deflated file
+        if not members[0].syntax.is_compressed:
+            _check_bits(path, image)
         frames = pixels.iter_pixels(image, indices=[part.frame for part in members])
         for part, stored in zip(members, frames, strict=True):
             if stored.shape != part.shape:
                 raise ValueError("the size differs from the header")
             yield stored
-    except MemoryError:  # not a fault of the pixels
+    except (InputError, MemoryError):  # not a fault of the pixels
         raise
     except Exception as error:  # damaged pixels may raise anything
         raise InputError(
             f"{path}: the pixels of a slice of the series cannot be read (damaged, truncated or "
             "encrypted); copy the series again from its source."
         ) from error
+
+
+def _check_bits(path: PathLike, image: pydicom.Dataset) -> None:
+    """Refuses numbers in the upper bits of a word, as old formats had them: they are not moved."""
+    high, stored = image.get("HighBit"), image.get("BitsStored")
+    if high is not None and stored is not None and high != stored - 1:
+        raise InputError(
+            f"{path}: stores {stored} bits of each voxel, the highest in bit {high}, which DICOM "
+            "no longer allows; convert the series to the present standard first."
+        )
 
 
 def _check_syntaxes(path: PathLike, members: tuple[Slice, ...]) -> None:

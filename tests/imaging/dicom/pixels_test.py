@@ -176,3 +176,14 @@ def test_a_real_ct_is_the_same_as_nifti_and_as_dicom(tmp_path, make, save):
     folder = pathlib.Path(os.environ["DTC_JAX_DATA"], "lidc_ct")
     scan = volume.read_image(folder / "LIDC-IDRI-0001_ct.nii.gz")
     _same(volume.read_image(save(make(scan), tmp_path)), scan)
+
+
+def test_numbers_in_the_upper_bits_are_refused(tmp_path, ct, make, save):
+    slices = make(ct)
+    for one in slices:
+        stored = np.frombuffer(one.PixelData, "<u2")
+        one.PixelData = (stored << 4).astype("<u2").tobytes()
+        one.BitsStored, one.HighBit = 12, 15
+    save(slices, tmp_path)
+    with pytest.raises(InputError, match="stores 12 bits of each voxel, the highest in bit 15"):
+        volume.read_image(tmp_path)
