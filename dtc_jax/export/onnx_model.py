@@ -4,6 +4,7 @@ It is written from the weights rather than traced: convolutions are in the form 
 computes fastest on a CPU, and the graph can be read.
 """
 
+import jax.numpy as jnp
 import numpy as np
 import onnx
 
@@ -152,7 +153,7 @@ def _on_record(
 
 def _interpolation(old: int, cell: int, new: int, out: int, spec: Preprocess) -> np.ndarray:
     """`saliency.stretched` from `old` places to `new` voxels, `uncrop` to `out`. # [out, old]"""
-    each = np.eye(old, dtype=np.float32)[..., None, None]
+    each = jnp.eye(old, dtype=jnp.float32)[..., None, None]
     finer = np.asarray(saliency.stretched(each, (new, 1, 1), (cell, 1, 1)))
     return uncrop(finer, (out, 1, 1), spec, np)[..., 0, 0].T
 
