@@ -142,7 +142,12 @@ def _claim(out: pathlib.Path, predictors: Predictors, keep_identity: bool) -> No
         if not isinstance(former, dict) or not {"networks", "keep_identity"} <= set(former):
             raise InputError(f"{path}: does not belong to a batch; choose another --out.")
         names = dict.fromkeys([*networks, *former["networks"]])
-        different = [name for name in names if networks.get(name) != former["networks"].get(name)]
+        pairs = {name: (networks.get(name, {}), former["networks"].get(name, {})) for name in names}
+        different = [
+            name
+            for name, pair in pairs.items()
+            if not predictors_lib.agree(*({name: one} for one in pair))
+        ]
         if keep_identity != former["keep_identity"]:
             different.append("--keep_identity")
         if different:

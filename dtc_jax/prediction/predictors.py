@@ -19,6 +19,7 @@ from dtc_jax.serving import segmenter as segmenter_lib
 from dtc_jax.serving.bundle import Bundle
 from dtc_jax.storage import PathLike
 
+_THRESHOLDS, _ROUNDING = ("threshold", "lesion_threshold"), 1e-6
 _ELSEWHERE = ("workdir", "runtime", "about")  # of a description: what decides no answer
 
 
@@ -108,6 +109,23 @@ def essence(networks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         name: {key: value for key, value in description.items() if key not in _ELSEWHERE}
         for name, description in networks.items()
     }
+
+
+def agree(first: dict[str, dict[str, Any]], second: dict[str, dict[str, Any]]) -> bool:
+    """Whether two descriptions are of the same networks.
+
+    Their thresholds are chosen among the scores of validation, which another machine computes with
+    other rounding, so that evaluating a run again moves them by as much.
+    """
+    kept = [essence(networks) for networks in (first, second)]
+    thresholds = [
+        {(name, key): of.pop(key) for name, of in one.items() for key in _THRESHOLDS if key in of}
+        for one in kept
+    ]
+    near = thresholds[0].keys() == thresholds[1].keys() and all(
+        abs(value - thresholds[1][key]) <= _ROUNDING for key, value in thresholds[0].items()
+    )
+    return near and kept[0] == kept[1]
 
 
 def versions(networks: dict[str, dict[str, Any]]) -> dict[str, str]:

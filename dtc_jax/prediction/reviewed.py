@@ -139,7 +139,7 @@ def _classifier(
     """The classifier of the prediction, and what run.json says of the networks."""
     decider, description = predictors.load_classifier(workdir or _remembered(before))
     networks = before | {"classifier": description}
-    if predictors.essence(networks) != predictors.essence(before):
+    if not predictors.agree(networks, before):
         raise InputError(
             f"{description['workdir']}: is not the classifier that predicted {folder}, or has "
             "changed since; give its folder by --classifier, or predict again."

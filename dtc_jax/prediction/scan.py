@@ -176,8 +176,7 @@ def is_answered(
     record = folder_lib.read_record(folder)
     return (
         record["kind"] == "prediction"
-        and predictors_lib.essence(record["networks"])
-        == predictors_lib.essence(predictors.networks)
+        and predictors_lib.agree(record["networks"], predictors.networks)
         and record["keep_identity"] == keep_identity
         and record["scan"]["patient_id"] == request.patient_id
     )

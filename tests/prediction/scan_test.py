@@ -16,7 +16,7 @@ from dtc_jax.imaging import volume
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference import classify
 from dtc_jax.networks.classifier import make_classifier
-from dtc_jax.prediction import answer
+from dtc_jax.prediction import answer, predictors
 from tests.dicom_files import make_slices, save_slices
 
 NOTICE = "For research use only"
@@ -247,3 +247,16 @@ def test_findings_below_the_segmenters_threshold_are_folded_away(
         assert words in page
     found = dtc_jax.load(run).segment(nib.load(chests / "0.nii.gz"))
     assert found.lesions.is_lesion.tolist() == after.is_lesion.tolist()
+
+
+def test_networks_are_the_same_whatever_rounding_does_to_their_thresholds():
+    own = {"workdir": "run", "weights": "ab", "threshold": 0.5649775}
+    first = {"classifier": own, "segmenter": {"weights": "cd"}}
+    for change, same in (
+        ({"threshold": 0.5649775 + 2e-9, "workdir": "elsewhere"}, True),
+        ({"threshold": 0.565}, False),
+        ({"weights": "ac"}, False),
+    ):
+        assert predictors.agree(first, first | {"classifier": own | change}) == same
+    assert not predictors.agree(first, {"classifier": own})
+    assert not predictors.agree(first, first | {"classifier": {"weights": "ab"}})
