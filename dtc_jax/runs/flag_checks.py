@@ -5,17 +5,21 @@ from absl import flags
 from dtc_jax.command_line import usage
 
 _OF_PREDICT = (
-    "scan",
-    "series",
-    "lungs",
-    "lesions",
-    "segmenter",
-    "classifier",
-    "review",
-    "mask",
-    "send",
+    *("scan", "series", "lungs", "lesions", "segmenter", "classifier", "review", "mask", "send"),
+    "keep_identity",
 )
-_OF_SWEEP = ("sweep", "asha", "share", "cores", "ray_address", "slurm")
+_OF_SWEEP = ("sweep", "asha", "share", "cores", "ray_address", "slurm", "engine", "retries")
+_OF_OTHERS = {
+    "predictions": ("report",),
+    "claims": ("audit",),
+    "threshold": ("report", "predict"),  # which says why it takes none
+    "workdir": ("train", "evaluate", "leakage", "pipeline", "export", "predict", "sweep"),
+    "out": ("predict", "report", "audit", "export", "sweep"),
+}
+_PATHS = (
+    *("scan", "scans", "manifest", "lungs", "lesions", "segmenter", "classifier", "candidates"),
+    *("review", "mask", "send", "series", "workdir", "out", "sweep", "claims"),
+)
 _OF_SEVERAL = ("coordinator", "processes", "process_id")
 _OF_EXPORT = ("format", "member", "dtype")
 _NOT_OF_REVIEW = ("segmenter", "scans", "lungs", "lesions", "candidates")
@@ -27,13 +31,13 @@ def check(given: flags.FlagValues) -> None:
     Raises:
       UsageError: they do not; in one line.
     """
-    if given.mode != "predict":
-        for flag in _OF_PREDICT:
-            if given[flag].value is not None:
-                raise usage(f"--{flag} is for --mode=predict.")
-    for flag in _OF_SWEEP:
-        if given[flag].value is not None and given.mode != "sweep":
-            raise usage(f"--{flag} is for --mode=sweep.")
+    for flag in _PATHS:
+        if given[flag].value == "":
+            raise usage(f"--{flag} is empty; give it a value, or omit it.")
+    modes = dict.fromkeys(_OF_PREDICT, ("predict",)) | dict.fromkeys(_OF_SWEEP, ("sweep",))
+    for flag, of in (modes | _OF_OTHERS).items():
+        if given[flag].value != given[flag].default and given.mode not in of:
+            raise usage(f"--{flag} is for {' and '.join(f'--mode={mode}' for mode in of)}.")
     if given.mode != "train" or given.coordinator is None:
         for flag in _OF_SEVERAL:
             if given[flag].value is not None:
@@ -42,8 +46,6 @@ def check(given: flags.FlagValues) -> None:
         raise usage("--rungs is for a trial of --mode=sweep, in one process.")
     if given.manifest is not None and (given.mode != "evaluate" or given.scans):
         raise usage("--manifest is for --mode=evaluate of a classifier, without --scans.")
-    if given.manifest == "":
-        raise usage("--manifest is empty; give the path of a CSV.")
     if given.mode != "export" and any(given[flag].value is not None for flag in _OF_EXPORT):
         raise usage("--format, --member and --dtype are for --mode=export.")
     of_scans = given.mode == "evaluate" and given.scans
@@ -51,8 +53,6 @@ def check(given: flags.FlagValues) -> None:
         raise usage(
             "--candidates is for --mode=predict, --mode=pipeline and --mode=evaluate with --scans."
         )
-    if given.scans == "":
-        raise usage("--scans is empty; give the path of a CSV.")
     if given.mode in ("train", "leakage", "pipeline"):
         if given.config is None:
             raise usage(
