@@ -251,7 +251,7 @@ def summary(figures: dict[str, Any]) -> str:
         [
             head,
             *(
-                f"  {name:<50}{estimate(row)} (n {row['n']}){_limit(row)}"
+                f"  {name:<52}{estimate(row)} (n {row['n']}){_limit(row)}"
                 for name, row in rows.items()
             ),
         ]

@@ -235,8 +235,7 @@ def _refuse_both(
         raise InputError(
             f"config.init_from: {config.init_from} was trained or chosen on {len(both)} patients "
             f"who are in validation or test here, such as {min(both)} (equal ids count as one "
-            "patient); start from a run on other patients, or give both runs one split "
-            "(config.split.kind='file')."
+            "patient); start from a run on other patients."
         )
 
 
