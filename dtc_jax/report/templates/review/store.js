@@ -2,7 +2,7 @@
 const content = JSON.parse(document.getElementById("content").textContent);
 const store = {
   key: `dtc-jax-review-${content.key}`,
-  decisions: {}, // {lesion id: {verdict, comment, reviewer}}
+  decisions: {}, // {lesion id: {verdict, comment, reviewer}}, and label if the CSV that was read has it
   reviewer: "",
   unsaved: false, // changed since the last download
   sort: "weight",
@@ -59,14 +59,16 @@ const store = {
   },
 
   rows() {
+    const labelled = Object.values(this.decisions).some((decision) => "label" in decision);
     return content.lesions.map((lesion) => {
-      const { verdict, comment, reviewer } = this.of(lesion.id);
-      const answered = verdict || comment;
+      const { verdict, comment, reviewer, label = "" } = this.of(lesion.id);
+      const answered = verdict || comment || label;
       return {
         lesion_id: lesion.id,
         verdict,
         comment,
         reviewer: answered ? reviewer || this.reviewer.trim() : "",
+        ...(labelled ? { label } : {}),
         refractory_probability: lesion.probability ?? "",
         decision: lesion.decision,
         diameter_mm: lesion.diameter ?? "",
