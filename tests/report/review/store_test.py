@@ -88,3 +88,13 @@ def test_a_tab_that_was_told_of_nothing_erases_nothing(visit, address, tmp_path)
     expect(one.locator("#progress")).to_have_text("1 of 5 reviewed")
     table = read_decisions(download(one), range(1, 6))
     assert table.verdict.tolist() == ["", "reject", "", "", ""]
+
+
+def test_control_characters_are_not_kept(visit, address):
+    page = visit(address)
+    page.get_by_label("Reviewer").fill("Dr.\0 Übel\x1b")
+    page.get_by_label("Comment").fill("a\0 ves\x0bsel\x7f\x9f,\n\tof 7 µm 🫁")
+    page.locator("#name").click()
+    table = read_decisions(download(page), range(1, 6))
+    assert table.comment[0] == "a vessel,\n\tof 7 µm 🫁"
+    assert table.reviewer[0] == "Dr. Übel"

@@ -1,6 +1,8 @@
 // The decisions of the reader. They survive closing the tab if the browser allows local storage, which
 // all tabs of this page share: of each lesion the latest decision counts, whichever tab it was made in.
 const content = JSON.parse(document.getElementById("content").textContent);
+// Pasted text may have control characters, which make a CSV unreadable; line ends and tabs do not.
+const printable = (text) => text.replace(/[^\P{Cc}\n\r\t]/gu, "");
 const store = {
   key: `dtc-jax-review-${content.key}`,
   decisions: {}, // {lesion id: {verdict, comment, reviewer, at}}, and label if the CSV that was read has it
@@ -81,13 +83,14 @@ const store = {
   // The reviewer of a decision is whoever changed it last.
   change(id, part) {
     this.merge();
-    this.decisions[id] = { ...this.of(id), ...part, reviewer: this.reviewer.trim(), at: this.now() };
+    const decision = { ...this.of(id), ...part, reviewer: this.reviewer.trim(), at: this.now() };
+    this.decisions[id] = { ...decision, comment: printable(decision.comment) };
     this.keep();
   },
 
   rename(reviewer) {
     this.merge();
-    Object.assign(this, { reviewer, named: this.now() });
+    Object.assign(this, { reviewer: printable(reviewer), named: this.now() });
     this.keep();
   },
 
