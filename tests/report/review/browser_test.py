@@ -102,48 +102,6 @@ def test_no_comment_is_lost_and_none_is_a_formula(visit, finding, tmp_path):
         again.locator("#next").click(force=True)
 
 
-def test_a_review_goes_on_from_its_csv_and_a_wrong_one_is_refused(visit, address, tmp_path):
-    page = visit(address)
-    head = "lesion_id;verdict;comment;reviewer;refractory_probability\r\n"
-    good = head + '2;accept;"semi; colon";Dr. Übel;0,2\r\n3;Reject;;Dr. Übel;0,3\r\n'
-    for text, message in (
-        (head + "9;accept;;;\n", "row 2: there is no lesion “9” on this page"),
-        (head + "2;accept;;;\n2;reject;;;\n", "row 3: lesion 2 is listed twice"),
-        (head + "2;maybe;;;\n", "“maybe” is not a verdict"),
-        (head + "2;accept;;;0,9\n", "another scan"),
-        ("lesion_id;verdict\n2;accept\n", "column comment is missing"),
-        (good.encode("cp1252"), "not UTF-8"),
-        ("\ufeff" + good, "2 of 5 lesions reviewed"),
-    ):
-        path = tmp_path / "edited.csv"
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        page.locator("#file").set_input_files(path)
-        expect(page.locator("#message")).to_contain_text(message)
-    page.get_by_label("Reviewer").fill("Second")
-    page.keyboard.press("Escape")
-    page.keyboard.press("r")
-    table = read_decisions(download(page), range(1, 6))
-    assert table.verdict.tolist() == ["reject", "accept", "reject", "", ""]
-    assert table.comment[1] == "semi; colon"
-    assert table.reviewer.tolist() == ["Second", "Dr. Übel", "Dr. Übel", "", ""]
-
-
-def test_nothing_is_lost_by_leaving(visit, address):
-    page = visit(address)
-    asked = []
-    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
-    page.get_by_label("Reviewer").fill("Dr. Übel")
-    page.get_by_role("button", name="Reject").click()
-    page.reload()
-    assert asked == ["beforeunload"]
-    expect(page.locator("#progress")).to_have_text("1 of 5 reviewed")
-    expect(page.get_by_label("Reviewer")).to_have_value("Dr. Übel")
-    page.locator("#name").click()
-    download(page)
-    page.reload()
-    assert asked == ["beforeunload"]  # all is downloaded
-
-
 def numbers(page) -> str:
     return "".join(page.locator("#lesions .number").all_inner_texts())
 

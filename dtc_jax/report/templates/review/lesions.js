@@ -30,7 +30,7 @@ function fold(count) {
   button.setAttribute("aria-expanded", String(store.unfolded));
   button.addEventListener("click", () => {
     store.unfolded = !store.unfolded;
-    store.keep();
+    store.keepView();
     sortLesions();
     if (order.length && !order.includes(state.lesion)) choose(order[0]);
     else showLesion(state.lesion);

@@ -30,6 +30,7 @@ function decide(verdict) {
 }
 
 function download() {
+  refresh(); // another tab may have decided more
   if (Object.keys(store.decisions).length && !store.reviewer.trim()) {
     say("Enter your name as reviewer, then download.");
     find("#reviewer").focus();
@@ -40,10 +41,18 @@ function download() {
   link.download = content.file;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-  store.unsaved = false;
-  store.keep();
+  store.downloaded();
   showState();
   say(`Downloaded ${content.file}: ${store.reviewed} of ${content.lesions.length} lesions reviewed.`);
+}
+
+// Shows what has been decided in another tab.
+function refresh() {
+  store.merge();
+  const put = (field, text) => { if (field.value !== text) field.value = text; }; // or the cursor moves
+  put(find("#reviewer"), store.reviewer);
+  put(find("#comment"), store.of(state.lesion.id).comment);
+  showState();
 }
 
 async function open(file) {
@@ -105,7 +114,7 @@ find("#zoom").addEventListener("click", zoom);
 find("#opacity").addEventListener("input", (event) => setting("opacity", event.target.value / 100));
 find("#sort").addEventListener("change", () => {
   store.sort = find("#sort").value;
-  store.keep();
+  store.keepView();
   sortLesions();
   showLesion(state.lesion);
   showState();
@@ -116,10 +125,7 @@ find("#comment").addEventListener("input", (event) => {
   store.change(state.lesion.id, { comment: event.target.value });
   showState();
 });
-find("#reviewer").addEventListener("input", (event) => {
-  store.reviewer = event.target.value;
-  store.keep();
-});
+find("#reviewer").addEventListener("input", (event) => store.rename(event.target.value));
 find("#download").addEventListener("click", download);
 find("#continue").addEventListener("click", () => find("#file").click());
 find("#file").addEventListener("change", async (event) => {
@@ -127,6 +133,7 @@ find("#file").addEventListener("change", async (event) => {
   event.target.value = "";
 });
 find("#ask").addEventListener("click", () => find("#help").showModal());
+addEventListener("storage", (event) => { if (event.key === store.key) refresh(); });
 addEventListener("beforeunload", (event) => { if (store.unsaved) event.preventDefault(); });
 
 const watch = new ResizeObserver(redraw);
