@@ -1,6 +1,7 @@
 """What can be found wrong with a configuration before any data is touched."""
 
 import functools
+import math
 import typing
 
 import jax
@@ -54,12 +55,20 @@ def check(config: ml_collections.ConfigDict) -> None:
 
 
 def _check_filled(fields: ml_collections.ConfigDict, name: str) -> None:
-    """Refuses None, which ml_collections accepts in place of any value."""
+    """Refuses None, which ml_collections accepts in place of any value, NaN and infinity."""
     for field, value in fields.items():
         if isinstance(value, ml_collections.ConfigDict):
             _check_filled(value, f"{name}.{field}")
         elif value is None:
             raise UsageError(f"{name}.{field} is None; give it a value.")
+        elif not _is_finite(value):
+            raise UsageError(f"{name}.{field} is {value}; give finite numbers.")
+
+
+def _is_finite(value: typing.Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _check_candidates(candidates: ml_collections.ConfigDict) -> None:
