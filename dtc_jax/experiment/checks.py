@@ -1,6 +1,7 @@
 """What can be found wrong with a configuration before any data is touched."""
 
 import functools
+import math
 import typing
 
 import jax
@@ -9,12 +10,17 @@ import ml_collections
 from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.errors import UsageError, unknown_choice
 from dtc_jax.experiment import hard_negatives
+from dtc_jax.tasks import fields as fields_lib
 from dtc_jax.tasks import inputs, registry
 from dtc_jax.training import augment, hosts, optimizer, parallel, resident, tracker
 
 _AT_LEAST_ONE = (
     *("train.batch_size", "train.evaluate_every_epochs", "train.checkpoint_every_epochs"),
     "predict.batch_size",
+)
+_OF_ALL_CANDIDATES = (  # read before there are candidates, or after one is chosen
+    *("candidates", "combine", "data", "init_from", "report", "selection", "split", "task"),
+    *("threshold", "write_report"),
 )
 _MAY_BE_NONE = ("measures",)  # of config.model
 _TRIPLES = (  # z, y, x
@@ -36,7 +42,9 @@ def check(config: ml_collections.ConfigDict) -> None:
     combine = config.get("combine", "best")
     if combine not in ("best", "mean"):
         raise unknown_choice("config.combine", combine, ("best", "mean"))
-    for name, variant in inputs.variants(config).items():
+    variants = inputs.variants(config)
+    _check_candidates(config.candidates)
+    for name, variant in variants.items():
         try:
             _check_filled(variant, "config")
             _check(variant)
@@ -47,12 +55,31 @@ def check(config: ml_collections.ConfigDict) -> None:
 
 
 def _check_filled(fields: ml_collections.ConfigDict, name: str) -> None:
-    """Refuses None, which ml_collections accepts in place of any value."""
+    """Refuses None, which ml_collections accepts in place of any value, NaN and infinity."""
     for field, value in fields.items():
         if isinstance(value, ml_collections.ConfigDict):
             _check_filled(value, f"{name}.{field}")
         elif value is None:
             raise UsageError(f"{name}.{field} is None; give it a value.")
+        elif not _is_finite(value):
+            raise UsageError(f"{name}.{field} is {value}; give finite numbers.")
+
+
+def _is_finite(value: typing.Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _check_candidates(candidates: ml_collections.ConfigDict) -> None:
+    """Refuses fields in which candidates cannot differ, and which would be ignored in one."""
+    for name, changed in candidates.to_dict().items():
+        for field, _ in fields_lib.flat(changed):
+            if field.split(".")[0] in _OF_ALL_CANDIDATES:
+                raise UsageError(
+                    f"config.candidates.{name}: {field} is the same for all candidates; set "
+                    f"config.{field}."
+                )
 
 
 def _check_without_validation(config: ml_collections.ConfigDict) -> None:

@@ -35,17 +35,25 @@ def check_source(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Non
 
     Raises:
       InputError: it is no trained run, has several networks, no list of its patients, or no array
-        that fits.
+        that fits; or, where no epoch follows, an array here that it does not give.
     """
     source = config.get("init_from", "")
     if source and not _is_gone(source, folder):
         trained = _load(source, config)
         _seen(trained, pathlib.Path(source))
         for variant in inputs.variants(config).values():
-            if not _fit(variant, trained.members[0])["taken"]:
+            fit = _fit(variant, trained.members[0])
+            if not fit["taken"]:
                 raise InputError(
                     f"config.init_from: no array of {source} has the shape of one here; give a run "
                     "of a similar config.model, or leave the field empty."
+                )
+            if fit["random"] and variant.train.epochs == 0:
+                raise InputError(
+                    f"config.init_from: {source} does not give all weights, and with "
+                    "config.train.epochs=0 none is learned "
+                    f"({', '.join(_random(fit['random'], trained.members[0]))}); give a network of "
+                    "the same config.model, or train."
                 )
 
 
@@ -97,7 +105,7 @@ def prepare(
     _check_record(folder / RECORD, record, source)
     storage.write_json(folder / RECORD, record)
     for fit in fits.values():
-        print(_sentence(fit, name), flush=True)
+        print(_sentence(fit, member, name), flush=True)
     if _is_file(source):
         print(f"{name} does not say which patients it has seen: none must be evaluated here.")
     return lambda params, batch_stats: overlay((params, batch_stats), member)
@@ -188,13 +196,26 @@ def _fit(config: ml_collections.ConfigDict, member: Member) -> dict[str, Any]:
     return {"taken": len(wanted) - len(random), "random": random}
 
 
-def _sentence(fit: dict[str, Any], run: str) -> str:
-    text = f"start from {run}: {fit['taken']} arrays taken"
-    if fit["random"]:
-        more = len(fit["random"]) - _NAMED
-        names = ", ".join(fit["random"][:_NAMED]) + (f" and {more} more" if more > 0 else "")
-        text += f", {len(fit['random'])} start at random, since their shapes differ: {names}"
-    return text
+def _sentence(fit: dict[str, Any], member: Member, run: str) -> str:
+    parts = [f"start from {run}: {fit['taken']} arrays taken", *_random(fit["random"], member)]
+    return ", ".join(parts)
+
+
+def _random(names: list[str], member: Member) -> list[str]:
+    """What starts at random, and why: arrays that `member` has in another shape, or not at all."""
+    given = network.shapes((member.params, member.batch_stats))
+    absent = [name for name in names if name not in given]
+    differ = [name for name in names if name in given]
+    return [
+        f"{len(some)} start at random, since {why}: {_few(some)}"
+        for some, why in ((differ, "their shapes differ"), (absent, "they are absent"))
+        if some
+    ]
+
+
+def _few(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _population(config: ml_collections.ConfigDict) -> str:

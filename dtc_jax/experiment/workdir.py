@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import pathlib
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import ml_collections
@@ -16,11 +16,12 @@ from dtc_jax import storage
 from dtc_jax.cohort import splits
 from dtc_jax.crops import processes
 from dtc_jax.errors import InputError, UsageError
-from dtc_jax.tasks import fields
+from dtc_jax.tasks import fields, inputs, ratings
 
 _CONFIG = "config.json"
 _LOCK = ".lock"
 DATA = "data.json"  # what a run was started on; see `claim_data`
+_COLUMN = "column "  # in data.json, before the name of one; runs of before have none
 # Fields that later versions added, and what runs without them did.
 _ADDED: dict[str, Any] = fields.LATER | {
     "init_from": "",
@@ -206,24 +207,27 @@ def check_data(
     Args:
       folder: of the run.
       config: of the run.
-      rows: lesion_id, fold, split and label of the run's lesions.
+      rows: lesion_id, fold, split and label of the run's lesions, and the columns that config.loss
+        names.
       crops: fingerprint of the stored crops.
 
     Raises:
       InputError: the run was started on other data; names what differs.
     """
-    labels = rows.drop_duplicates("lesion_id").sort_values("lesion_id")
+    lesions = rows.drop_duplicates("lesion_id").sort_values("lesion_id")
     new = {
-        "lesions": len(labels),
+        "lesions": len(lesions),
         "split": splits.fingerprint(rows),
-        "labels": hashlib.sha256(
-            "\n".join(f"{row.lesion_id} {row.label:.0f}" for row in labels.itertuples()).encode()
-        ).hexdigest(),
+        "labels": _hash(f"{row.lesion_id} {row.label:.0f}" for row in lesions.itertuples()),
         "crops": crops,
-    }
+    } | _columns(config, lesions)
     if (folder / DATA).exists():
         old = storage.read_json(folder / DATA)
-        different = [field for field, value in new.items() if value != old.get(field)]
+        different = [
+            field
+            for field, value in new.items()
+            if value != old.get(field) and (field in old or not field.startswith(_COLUMN))
+        ]
         if different:
             raise InputError(
                 f"{folder}: contains a run on other data (different: {', '.join(different)}); the "
@@ -231,6 +235,26 @@ def check_data(
                 "delete this one to start again."
             )
     return new
+
+
+def _columns(config: ml_collections.ConfigDict, lesions: pd.DataFrame) -> dict[str, str]:
+    """A hash of each column that the training learns from or weighs by, in any candidate.
+
+    A column that is missing is as one without values; `ratings` refuses it.
+    """
+    variants = inputs.variants(config).values()
+    names = sorted({name for variant in variants for name in ratings.columns(variant)})
+    hashes = {}
+    for name in names:
+        values = lesions[name] if name in lesions else [None] * len(lesions)
+        numbers = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").astype(float)
+        pairs = zip(lesions.lesion_id, numbers, strict=True)
+        hashes[_COLUMN + name] = _hash(f"{lesion} {number!r}" for lesion, number in pairs)
+    return hashes
+
+
+def _hash(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def read_config(workdir: storage.PathLike) -> ml_collections.ConfigDict:

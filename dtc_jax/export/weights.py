@@ -4,10 +4,12 @@ A name is NUMBER/params/stage1/conv1/kernel, or NUMBER/batch_stats/…, with the
 among those that decide together. `pytorch_layout` says how each becomes a parameter of PyTorch.
 """
 
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from safetensors import SafetensorError
@@ -93,14 +95,17 @@ def read(path: storage.PathLike, config: ml_collections.ConfigDict) -> tuple[PyT
     Args:
       path: of a bundle, or with the names and layouts of PyTorch (see `pytorch_layout`, with or
         without the number of the network).
-      config: says of which network; its shapes are not compared.
+      config: says of which network; an array of another shape is returned as it is.
 
     Returns:
       params, batch_stats.
 
     Raises:
-      InputError: it is no safetensors file, has several networks, or no array of such a network.
+      InputError: it is no safetensors file, has several networks, or no array of such a network; or
+        an array is not of finite floating-point numbers, or is a negative variance.
     """
+    if pathlib.Path(path).is_dir():  # which cannot be mapped into memory
+        raise InputError(f"{path}: is a folder; give the path of a safetensors file.")
     with storage.no_file_is_an_input_error(path, "a safetensors file"):
         try:
             arrays = safetensors.load_file(path)
@@ -112,15 +117,17 @@ def read(path: storage.PathLike, config: ml_collections.ConfigDict) -> tuple[PyT
     shapes = jax.eval_shape(task.make_task(config).init, jax.random.key(0))
     tree: PyTree = {"params": {}, "batch_stats": {}}
     for name, wanted in _named([shapes]).items():
-        found = arrays.get(name)
-        if found is None:
-            torch = ".".join([*_kept(name), _LEAVES[name.rsplit("/", 1)[1]]])
-            found = arrays.get(torch, arrays.get(torch.removeprefix("0.")))
-            if found is None:
-                continue
+        torch = ".".join([*_kept(name), _LEAVES[name.rsplit("/", 1)[1]]])
+        stored = next((n for n in (name, torch, torch.removeprefix("0.")) if n in arrays), None)
+        if stored is None:
+            continue
+        found = arrays[stored]
+        _check(path, stored, found, is_variance=name.endswith("/var"))
+        if stored != name:
             axes = _axes(name, len(wanted.shape), task.network, config)
-            if found.size == np.prod(wanted.shape, dtype=int):  # 1x1x1 convolutions, slopes
-                found = found.reshape([wanted.shape[axis] for axis in axes])
+            there = [wanted.shape[axis] for axis in axes]
+            if _without_ones(found.shape) == _without_ones(there):  # 1x1x1 convolutions, slopes
+                found = found.reshape(there)
             if found.ndim == len(axes):
                 found = found.transpose(np.argsort(axes))
         *path_in, leaf = name.split("/")[1:]
@@ -134,3 +141,27 @@ def read(path: storage.PathLike, config: ml_collections.ConfigDict) -> tuple[PyT
             "the names."
         )
     return tree["params"], tree["batch_stats"]
+
+
+def _without_ones(shape: Sequence[int]) -> list[int]:
+    return [side for side in shape if side != 1]
+
+
+def _check(path: storage.PathLike, name: str, array: np.ndarray, is_variance: bool) -> None:
+    """Refuses an array that cannot be a network's, whatever its shape."""
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise InputError(
+            f"{path}: array {name} is of type {array.dtype}; give floating-point numbers."
+        )
+    with np.errstate(over="ignore"):
+        is_finite = np.isfinite(array.astype(np.float32)).all()
+    if not is_finite:
+        raise InputError(
+            f"{path}: array {name} has values that are NaN, infinite or too large for float32; "
+            "give finite ones."
+        )
+    if is_variance and (array < 0).any():
+        raise InputError(
+            f"{path}: array {name} has negative values, which no variance has; give the running "
+            "variance itself."
+        )

@@ -8,6 +8,7 @@ readers). It is mapped to [0, 1] and mixed into the label, which becomes soft. *
 are learned beside the class by regression (Caruana 1997, "Multitask learning").
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -23,14 +24,18 @@ def check(config: Any) -> None:
       UsageError: names the field.
     """
     loss = config.loss
-    low, high = loss.get("graded_range", (0.0, 1.0))
-    if low == high:
-        raise UsageError(f"config.loss.graded_range=({low}, {high}): give two different values.")
+    ends = tuple(loss.get("graded_range", (0.0, 1.0)))
+    if len(ends) != 2 or not all(map(_is_finite, ends)) or ends[0] == ends[1]:
+        raise UsageError(f"config.loss.graded_range={ends}: give two different numbers.")
     if not 0 <= loss.get("graded_share", 0.0) <= 1:
         raise UsageError(f"config.loss.graded_share={loss.graded_share}: use a value in [0, 1].")
     for name, weight in auxiliary(config).items():
-        if not weight > 0:
-            raise UsageError(f"config.loss.auxiliary.{name}={weight}: use a weight above 0.")
+        if not (_is_finite(weight) and weight > 0):
+            raise UsageError(f"config.loss.auxiliary.{name}={weight}: use a finite weight above 0.")
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def auxiliary(config: Any) -> dict[str, float]:
@@ -60,7 +65,8 @@ def targets(config: Any, training: pd.DataFrame) -> np.ndarray | None:
       column.
 
     Raises:
-      InputError: a column is missing, holds words, or has the same value everywhere.
+      InputError: a column is missing, holds words or infinity, or has no value or the same one
+        everywhere.
     """
     graded, names = config.loss.get("graded", ""), list(auxiliary(config))
     if not graded and not names:
@@ -68,19 +74,14 @@ def targets(config: Any, training: pd.DataFrame) -> np.ndarray | None:
     soft = training.label.to_numpy(np.float64)
     if graded:
         low, high = config.loss.graded_range
-        value = np.clip((_column(training, graded, "graded") - low) / (high - low), 0.0, 1.0)
+        value = _varied(training, graded, "graded")
+        value = np.clip((value - low) / (high - low), 0.0, 1.0)
         mixed = (1 - config.loss.graded_share) * soft + config.loss.graded_share * value
         soft = np.where(np.isfinite(value), mixed, soft)
     columns = [soft]
     for name in names:
-        value = _column(training, name, f"auxiliary.{name}")
-        deviation = np.nanstd(value) if np.isfinite(value).any() else 0.0
-        if not deviation > 0:
-            raise InputError(
-                f"config.loss.auxiliary.{name}: column {name} has the same value, or none, for all "
-                "training lesions; leave it out."
-            )
-        columns.append((value - np.nanmean(value)) / deviation)
+        value = _varied(training, name, f"auxiliary.{name}")
+        columns.append((value - np.nanmean(value)) / np.nanstd(value))
     return np.stack(columns, axis=1).astype(np.float32)
 
 
@@ -88,7 +89,7 @@ def weights(config: Any, training: pd.DataFrame) -> np.ndarray:
     """The weight of each training lesion, of mean 1, by `config.loss.lesion_weight`. # [N]
 
     Raises:
-      InputError: the column is missing, or a value is not a number above 0.
+      InputError: the column is missing, or a value is not a finite number above 0.
     """
     name = config.loss.get("lesion_weight", "")
     if not name:
@@ -102,12 +103,29 @@ def weights(config: Any, training: pd.DataFrame) -> np.ndarray:
     return value / value.mean()
 
 
+def _varied(training: pd.DataFrame, name: str, field: str) -> np.ndarray:
+    """`_column`, which must have two values at least."""
+    value = _column(training, name, field)
+    if len(np.unique(value[np.isfinite(value)])) < 2:
+        raise InputError(
+            f"config.loss.{field}: column {name} has the same value, or none, for all training "
+            "lesions; leave it out."
+        )
+    return value
+
+
 def _column(training: pd.DataFrame, name: str, field: str) -> np.ndarray:
     if name not in training:
         raise InputError(f"config.loss.{field}: the manifest has no column {name!r}.")
     try:
-        return training[name].to_numpy(np.float64, na_value=np.nan)
+        value = training[name].to_numpy(np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
         raise InputError(
             f"config.loss.{field}: column {name} of the manifest has values that are not numbers."
         ) from error
+    if np.isinf(value).any():
+        lesion = training.lesion_id.to_numpy()[np.isinf(value)][0]
+        raise InputError(
+            f"config.loss.{field}: {name} of lesion {lesion} is infinite; give a finite number."
+        )
+    return value

@@ -92,3 +92,30 @@ def test_how_to_combine_is_one_of_two():
     config.combine = "vote"
     with pytest.raises(UsageError, match=r"config\.combine"):
         checks.check(config)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"init_from": "runs/other"}, "init_from"),
+        ({"data": {"size_mm": (20, 20, 20)}}, r"data\.size_mm"),
+        ({"split": {"folds": 2}}, r"split\.folds"),
+        ({"selection": {"per_patient": 1}}, r"selection\.per_patient"),
+        ({"threshold": "youden"}, "threshold"),
+        ({"combine": "mean"}, "combine"),
+        ({"candidates": {"near": {"seed": 1}}}, r"candidates\.near\.seed"),
+        ({"write_report": False}, "write_report"),
+        ({"report": {"margin": 0.1}}, r"report\.margin"),
+    ],
+)
+def test_what_candidates_share_is_refused_in_one(fields, field):
+    config = senet.get_config("demo").unlock()
+    config.train.batch_size = config.predict.batch_size = 8  # the tests have eight devices
+    config.candidates = {"near": {}, "pre": {"seed": 1, "predict": {"mirror": False}}}
+    checks.check(config)
+    config.candidates = {"near": {}, "pre": {"model": {"width": 4}, **fields}}
+    said = (
+        rf"config\.candidates\.pre: {field} is the same for all candidates; set config\.{field}\.$"
+    )
+    with pytest.raises(UsageError, match=said):
+        checks.check(config)

@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
 from configs import senet, vnet
@@ -126,3 +127,24 @@ def test_a_run_from_before_there_was_a_second_task_is_a_classification(tmp_path)
     workdir.claim(tmp_path / "run", config)
     with pytest.raises(InputError, match="task: 'classification' before, 'segmentation' now"):
         workdir.claim(tmp_path / "run", vnet.get_config("demo"))
+
+
+@pytest.mark.parametrize("column", ["uptake", "margin", "weight", "texture"])
+def test_a_run_is_bound_to_the_columns_that_it_learns_from(tmp_path, column):
+    config = senet.get_config("demo").unlock()
+    config.loss.update(graded="uptake", auxiliary={"margin": 0.1}, lesion_weight="weight")
+    config.candidates = {"one": {}, "two": {"loss": {"graded": "texture"}}}
+    rows = pd.DataFrame({"lesion_id": ["b", "a"], "patient_id": ["q", "p"], "fold": 0})
+    rows = rows.assign(split="train", label=[0, 1], uptake=[1, 2], margin=[1.0, None], weight=2.0)
+    rows = rows.assign(texture=["3", ""], age=[50, 60])
+    workdir.claim_data(tmp_path, config, rows, "crops")
+    same = rows.iloc[::-1].astype({"uptake": float}).assign(age=[1, 2], texture=[None, 3.0])
+    workdir.check_data(tmp_path, config, same, "crops")
+    for changed in (rows.assign(**{column: [1.5, 2]}), rows.drop(columns=column)):
+        with pytest.raises(InputError, match=rf"on other data \(different: column {column}\)"):
+            workdir.check_data(tmp_path, config, changed, "crops")
+    path = tmp_path / workdir.DATA
+    known = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in known.items() if not k.startswith("column")}))
+    workdir.claim_data(tmp_path, config, changed, "crops")  # a run of before goes on
+    workdir.check_data(tmp_path, senet.get_config("demo"), changed, "crops")

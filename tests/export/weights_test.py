@@ -93,3 +93,65 @@ def test_files_that_cannot_be_used_are_refused(runs, study, network, tmp_path):
     with pytest.raises(InputError, match=r"several networks; export a run, or a fold, of one"):
         train.run(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def changed(arrays, name, change) -> dict[str, np.ndarray]:
+    """The arrays with another one of this name; without it where there is no change to make."""
+    others = {key: array for key, array in arrays.items() if key != name}
+    return others | ({name: np.ascontiguousarray(change(arrays[name]))} if change else {})
+
+
+def first_is(value):
+    def change(array):
+        array = array.copy()
+        array.flat[0] = value
+        return array
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("stem.weight", lambda a: a.astype(np.int32), "array stem.weight is of type int32; give"),
+        ("stem.weight", lambda a: a > 0, "array stem.weight is of type bool"),
+        ("stem.weight", first_is(np.nan), "array stem.weight has values that are NaN, infinite"),
+        ("stem.weight", first_is(-np.inf), "array stem.weight has values that are NaN, infinite"),
+        ("stem_norm.running_var", first_is(-1), "running_var has negative values, which no"),
+        (
+            "stem.weight",
+            lambda a: a.swapaxes(0, 4),
+            r"1 start at random, since their shapes differ: \S*stem\S*kernel",
+        ),
+        ("head.bias", None, r"1 start at random, since they are absent: \S*head\S*bias"),
+    ],
+)
+def test_wrong_arrays_are_refused_before_anything_is_written(
+    runs, study, network, tmp_path, name, change, words
+):
+    config = config_of(runs, study, tmp_path)
+    config.init_from = str(tmp_path / "model.safetensors")
+    save_file(changed(in_pytorch(network), name, change), config.init_from)
+    with pytest.raises(InputError, match=rf"config\.init_from: .*model\.safetensors.*{words}"):
+        train.run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_folder_of_the_name_of_a_file_is_refused(runs, study, tmp_path):
+    config = config_of(runs, study, tmp_path)
+    (tmp_path / "model.safetensors").mkdir()
+    config.init_from = str(tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match=r"is a folder; give the path of a safetensors file\."):
+        train.run(config, tmp_path / "run")
+
+
+def test_what_a_file_lacks_is_called_absent(runs, study, network, tmp_path, capsys):
+    config = config_of(runs, study, tmp_path)
+    config.init_from, config.train.epochs = str(tmp_path / "model.safetensors"), 1
+    arrays = changed(in_pytorch(network), "head.bias", None)
+    save_file(changed(arrays, "stem.weight", lambda array: array[:2]), config.init_from)
+    train.run(config, tmp_path / "run")
+    printed = capsys.readouterr().out
+    assert "1 start at random, since their shapes differ: [0]['stem']['kernel']" in printed
+    assert "1 start at random, since they are absent: [0]['head']['bias']" in printed

@@ -33,6 +33,22 @@ SERIES = "--scan=dicomweb://pacs/studies/1.2/series/3.4"
             [f"--config={CONFIG}:demo", "--config.report.patient_truth=some"],
             ["config.report.patient_truth is 'some'", "any, all"],
         ),
+        (
+            [f"--config={CONFIG}:demo", "--config.augment.noise_hu=nan"],
+            ["config.augment.noise_hu is nan; give finite numbers."],
+        ),
+        (
+            [f"--config={CONFIG}:demo", "--config.optimizer.learning_rate=inf"],
+            ["config.optimizer.learning_rate is inf"],
+        ),
+        (
+            [f"--config={CONFIG}:demo", "--config.augment.flip=(0.5,1e999,0.5)"],
+            ["config.augment.flip is (0.5, inf, 0.5)"],
+        ),
+        (
+            [f"--config={CONFIG}:demo", "--config.loss.graded_range=(1.0,)"],
+            ["config.loss.graded_range=(1.0,): give two different numbers."],
+        ),
         ([f"--config={CONFIG}:demo", "extra"], ["'extra' is not a flag"]),
         ([], ["--mode=train needs --config"]),
         (["--mode=pipeline"], ["--mode=pipeline needs --config"]),

@@ -53,6 +53,9 @@ def test_weights_have_mean_one(config, training):
     training.loc[2, "margin"] = 0
     with pytest.raises(InputError, match="margin of lesion c is not a number above 0"):
         ratings.weights(config, training)
+    training.loc[2, "margin"] = np.inf
+    with pytest.raises(InputError, match="margin of lesion c is infinite; give a finite number"):
+        ratings.weights(config, training)
 
 
 @pytest.mark.parametrize(
@@ -61,22 +64,32 @@ def test_weights_have_mean_one(config, training):
         (None, "has no column 'margin'"),
         (["low", "low", "high", "high"], "not numbers"),
         ([2.0] * 4, "the same value, or none, for all"),
+        ([0.1, 0.1, 0.1, np.nan], "the same value, or none, for all"),
+        ([np.nan] * 4, "the same value, or none, for all"),
+        ([1.0, 2.0, np.inf, 3.0], "margin of lesion c is infinite; give a finite number"),
     ],
 )
-def test_columns_that_teach_nothing_are_refused(config, training, values, words):
+@pytest.mark.parametrize("field", ["auxiliary", "graded"])
+def test_columns_that_teach_nothing_are_refused(config, training, field, values, words):
     training = training.drop(columns="margin")
     if values is not None:
         training["margin"] = values
-    with pytest.raises(InputError, match=words):
+    if field == "graded":
+        config.loss.update(graded="margin", graded_range=(1.0, 5.0))
+        config.loss.auxiliary = {}
+    with pytest.raises(InputError, match=rf"config\.loss\.{field}.*{words}"):
         ratings.targets(config, training)
 
 
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("graded_range", (5.0, 5.0), "two different values"),
+        ("graded_range", (5.0, 5.0), r"graded_range=\(5\.0, 5\.0\): give two different numbers"),
+        ("graded_range", (1,), r"graded_range=\(1,\): give two different numbers"),
+        ("graded_range", (0, np.inf), r"graded_range=\(0, inf\): give two different numbers"),
         ("graded_share", 1.5, r"in \[0, 1\]"),
-        ("auxiliary", {"margin": 0.0}, "auxiliary.margin=0.0: use a weight above 0"),
+        ("auxiliary", {"margin": 0.0}, "auxiliary.margin=0.0: use a finite weight above 0"),
+        ("auxiliary", {"margin": np.inf}, "auxiliary.margin=inf: use a finite weight above 0"),
     ],
 )
 def test_impossible_fields_are_refused(config, field, value, words):
