@@ -225,7 +225,7 @@ def test_bad_input_is_refused_before_anything_is_written(runs, tmp_path, call, c
         (empty, out, (), 1, "not the folder of a run"),
         (bare, out, (), 1, "bare"),
         (good, out, ("--format=onxx",), 2, "Did you mean 'onnx'"),
-        (good, "", (), 2, "--out=DIR"),
+        (good, "", (), 2, "--out is empty"),
         (good, out, ("--config=configs/senet.py",), 2, "omit --config"),
     ):
         assert call("--mode=export", f"--workdir={workdir}", f"--out={place}", *more) == code

@@ -1,5 +1,6 @@
-"""Reviews of a batch, and the rows of a manifest that a review becomes."""
+"""Reviews of a batch, what they are bound to, and the rows of a manifest that they become."""
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 
@@ -75,3 +76,18 @@ def test_segment_review_classify_are_three_commands(
     (reviews / "other.csv").write_text(head)
     assert call(*given) == 1
     assert "belongs to none of the batch" in capsys.readouterr().err
+
+
+def test_a_file_of_the_answer_that_has_changed_is_refused(review, folder, capsys):
+    rows = ["1,accept,,", "2,accept,,"]
+    for name in ("lesions.nii.gz", "scan.nii.gz"):
+        kept = (folder / name).read_bytes()
+        image = nib.load(folder / name)
+        array = np.asanyarray(image.dataobj).copy()
+        array[tuple(np.argwhere(array > 0)[0])] = 0
+        nib.save(nib.Nifti1Image(array, image.affine, image.header), folder / name)
+        assert review(rows) == 1
+        assert f"{name}: is not as the prediction has written it" in capsys.readouterr().err
+        assert not (folder / "reviewed").exists()
+        (folder / name).write_bytes(kept)
+    assert review(rows) == 0
