@@ -117,8 +117,7 @@ def sha256(path: storage.PathLike) -> str:
     digests = []
     try:
         for name in dicom.visible_files(path):
-            with open(name, "rb") as file:
-                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+            digests.append(storage.sha256(name))
     except OSError:
         return ""
     if os.path.isdir(path):

@@ -193,10 +193,9 @@ def opened(
       InputError: what is to be ignored cannot be read or does not fit the scan.
     """
     ignored = _ignored(scan, image)
-    numbered = np.zeros(image.shape, np.uint16)
-    largest_first = sorted(range(len(masks)), key=lambda i: masks[i].array.sum(), reverse=True)
-    for i in largest_first:  # so that none vanishes in a larger one
-        numbered[masks[i].array] = i + 1
+    boxes = [lesions.bounding_box(mask.array) for mask in masks]
+    regions = [(box, mask.array[box]) for box, mask in zip(boxes, masks, strict=True)]
+    numbered = lesions.together(regions, image.shape)
     every = numbered > 0
     lesion = grid.lesions_to_grid(volume.Volume(numbered, image.affine), params.spec)
     target, known = lesion.array.astype(np.uint8), every

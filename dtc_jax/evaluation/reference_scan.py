@@ -12,12 +12,11 @@ from dtc_jax.cohort import manifest
 from dtc_jax.crops import extraction
 from dtc_jax.errors import InputError
 from dtc_jax.imaging import agreement, ct, dicom, lungs, volume
-from dtc_jax.imaging.lesions import box_voxels
+from dtc_jax.imaging.lesions import Region, box_voxels, together
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference.segment import Segmentation, Segmenter, segment
 
 _MOSTLY = 0.5  # of a false finding that lies in what is ignored: it counts neither way
-Region = tuple[tuple[slice, ...], np.ndarray]  # of `volume.read_regions`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,15 +108,8 @@ def _box(image: Volume, ends_mm: np.ndarray) -> Box:
 
 
 def _numbered(regions: Sequence[Region], ids: Sequence[str], like: Volume) -> Volume:
-    """The regions as one instance mask; a voxel of several belongs to the smallest of them.
-
-    So their ids do not decide which one is cut, and none vanishes in a larger one.
-    """
-    array = np.zeros(like.shape, np.uint16)
-    sizes = [lesion.sum() for _, lesion in regions]
-    for i in np.argsort(sizes, kind="stable")[::-1]:
-        box, lesion = regions[i]
-        array[box][lesion] = i + 1
+    """The regions as one instance mask, see `lesions.together`; none may be covered by others."""
+    array = together(regions, like.shape)
     for number, (box, _) in enumerate(regions, start=1):
         if not (array[box] == number).any():
             raise InputError(

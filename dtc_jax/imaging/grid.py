@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from scipy import ndimage
 
 from dtc_jax.imaging import lesions
 from dtc_jax.imaging.preprocess import Preprocess
@@ -48,9 +47,8 @@ def lesions_to_grid(numbered: Volume, spec: Preprocess) -> Volume:
     """
     seen = resample_mask(Volume(numbered.array > 0, numbered.affine), spec.spacing_mm)
     own = np.unique(resample_mask(numbered, spec.spacing_mm).array)
-    boxes = ndimage.find_objects(numbered.array.astype(np.int32))
-    for number, box in enumerate(boxes, start=1):
-        if box is not None and number not in own:
+    for number, box in lesions.numbered(numbered.array):
+        if number not in own:
             seen.array[nearest(seen, lesions.middle_mm(numbered, box))] = True
     return seen
 

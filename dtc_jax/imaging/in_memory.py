@@ -8,9 +8,9 @@ import numpy as np
 
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.imaging import ct, formats, nifti, volume
+from dtc_jax.imaging.lesions import MOST
 from dtc_jax.imaging.volume import Volume
 
-_MOST_LESIONS = 65535  # in a mask
 Image = np.ndarray | nib.spatialimages.SpatialImage | Volume
 
 
@@ -59,8 +59,8 @@ def read_lesions(name: str, mask: Image, like: Volume) -> Volume:
     numbers = read_mask(name, mask, like)
     if not numbers.array.any():
         raise InputError(f"{name} is empty; set at least one voxel.")
-    if numbers.array.max() > _MOST_LESIONS:
-        raise InputError(f"{name} has numbers above {_MOST_LESIONS}; number the lesions from 1.")
+    if numbers.array.max() > MOST:
+        raise InputError(f"{name} has numbers above {MOST}; number the lesions from 1.")
     return Volume(numbers.array.astype(np.uint16), like.affine)
 
 

@@ -12,6 +12,8 @@ from scipy import ndimage, spatial
 from dtc_jax.errors import InputError
 from dtc_jax.imaging.volume import Volume
 
+MOST = 2**16 - 1  # the largest number of a lesion in a mask
+Region = tuple[tuple[slice, ...], np.ndarray]  # a box and the voxels of a lesion in it, bool
 _ROUNDING = 1e-4  # of a voxel: tolerance for arithmetic on world coordinates
 
 
@@ -41,6 +43,24 @@ class Measures:
 def components(mask: np.ndarray, connectivity: Literal[6, 18, 26] = 26) -> np.ndarray:
     """Numbers the connected components of a mask from 1. # [Z, Y, X] -> [Z, Y, X] uint"""
     return cc3d.connected_components(np.asarray(mask, np.uint8), connectivity=connectivity)
+
+
+def together(regions: Sequence[Region], shape: Sequence[int]) -> np.ndarray:
+    """One instance mask of regions, numbered from 1 in their order. # uint16 [Z, Y, X]
+
+    A voxel of several belongs to the smallest of them, so that none vanishes in a larger one, and
+    their order does not decide which one is cut.
+
+    Args:
+      regions: the box of each and its voxels, bool [d, h, w].
+      shape: of the mask.
+    """
+    array = np.zeros(shape, np.uint16)
+    sizes = [region.sum() for _, region in regions]
+    for i in np.argsort(sizes, kind="stable")[::-1]:
+        box, region = regions[i]
+        array[box][region] = i + 1
+    return array
 
 
 def numbered(mask: np.ndarray) -> list[tuple[int, tuple[slice, ...]]]:

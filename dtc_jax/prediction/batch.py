@@ -96,8 +96,11 @@ def _message(error: Exception, request: Request) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror.lower()}. Check the path and its permissions."
-    named = [(request.path, "the scan"), (request.lungs, "the lungs")]
-    named += [(request.lesions, "the mask of its lesions")]
+    named = [
+        (request.path, "the scan"),
+        (request.lungs, "the lungs"),
+        (request.lesions, "the mask of its lesions"),
+    ]
     for path, name in sorted(named, key=lambda pair: -len(pair[0])):  # longest first
         for written in (path, repr(path)[1:-1]):
             text = text.replace(written, name) if path else text

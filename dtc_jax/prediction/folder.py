@@ -26,7 +26,8 @@ LUNGS = "lungs.nii.gz"
 _OLDER = "OLDER-ANSWER.txt"
 REVIEWED = ("scan.nii.gz", "lesions.nii.gz")  # what a review is made from, with lesions.csv
 _OWN = {
-    *("scan.nii.gz", "lesions.nii.gz", "lesions.csv", "lesions.dcm", LUNGS, "heat_maps"),
+    *REVIEWED,
+    *("lesions.csv", "lesions.dcm", LUNGS, "heat_maps"),
     *("changes.csv", "review.html", "summary.json", RECORD, _OLDER),
     *(manifest_rows.FILE, manifest_rows.IGNORED),
 }

@@ -27,7 +27,6 @@ from dtc_jax.storage import PathLike
 _POINT = ("x_mm", "y_mm", "z_mm")
 COLUMNS = (*_POINT, "radius_mm", "lesion_id")
 _MOST_MM = 150.0  # radius; a larger one is in another unit
-_MOST = 2**16 - 1  # lesions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +65,8 @@ def read(path: PathLike, image: Volume) -> Outlines:
         numbers, statement = _pieces(numbers != 0)
     else:
         statement = f"given as a mask of {len(values)} numbered lesions"
-    if numbers.max() > _MOST:
-        raise InputError(f"{path}: has numbers above {_MOST}; number the lesions from 1.")
+    if numbers.max() > lesions.MOST:
+        raise InputError(f"{path}: has numbers above {lesions.MOST}; number the lesions from 1.")
     return Outlines(Volume(numbers.astype(np.uint16), image.affine), statement)
 
 
@@ -160,8 +159,8 @@ def _wrong(name: str, text: str) -> str:
     except ValueError:
         number = math.nan
     if name == "lesion_id":
-        valid = text.isdecimal() and 1 <= number <= _MOST
-        return "" if valid else f"is not a whole number from 1 to {_MOST}."
+        valid = text.isdecimal() and 1 <= number <= lesions.MOST
+        return "" if valid else f"is not a whole number from 1 to {lesions.MOST}."
     if not math.isfinite(number):
         return "is not a number of mm."
     if name == "radius_mm" and not 0 < number <= _MOST_MM:

@@ -171,10 +171,10 @@ def _whole(path: storage.PathLike, like: Volume) -> Volume:
             "chosen as its reference volume."
         ) from error
     array = np.rint(drawn.array)
-    if array.min() < 0 or array.max() >= 2**16 or np.abs(array - drawn.array).max() > 1e-3:
+    if array.min() < 0 or array.max() > lesions.MOST or np.abs(array - drawn.array).max() > 1e-3:
         raise InputError(
             f"{path}: contains values that are not lesion numbers, which are integers from 0 to "
-            f"{2**16 - 1}; export the segmentation as a labelmap."
+            f"{lesions.MOST}; export the segmentation as a labelmap."
         )
     return Volume(array.astype(np.uint16), like.affine)
 

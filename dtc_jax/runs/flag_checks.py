@@ -9,10 +9,10 @@ _OF_PREDICT = (
     "keep_identity",
 )
 _OF_SWEEP = ("sweep", "asha", "share", "cores", "ray_address", "slurm", "engine", "retries")
-_OF_OTHERS = {
+_OF_OTHERS = {  # some of these modes say themselves why they take none
     "predictions": ("report",),
     "claims": ("audit",),
-    "threshold": ("report", "predict"),  # which says why it takes none
+    "threshold": ("report", "predict"),
     "workdir": ("train", "evaluate", "leakage", "pipeline", "export", "predict", "sweep"),
     "out": ("predict", "report", "audit", "export", "sweep"),
 }

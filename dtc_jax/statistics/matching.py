@@ -6,6 +6,7 @@ from dtc_jax import patient_ids
 from dtc_jax.errors import InputError
 
 _LESION = ["patient_id", "lesion_id"]
+_WORDS = {True: ("lesion", "lesions"), False: ("prediction of a fold", "predictions of folds")}
 
 
 def key(ours: pd.DataFrame, theirs: pd.DataFrame) -> list[str]:
@@ -38,8 +39,7 @@ def notes(table: pd.DataFrame) -> list[str]:
             ours, theirs = (_names(part, by) for part in rows_of)
             shared = ours & theirs
             where = f"{first} and {run}, {cohort}, {split}"
-            what = "lesion" if by == _LESION else "prediction of a fold"
-            shown = "lesions" if by == _LESION else "predictions of folds"
+            what, several = _WORDS[by == _LESION]
             if not shared:
                 one, two = (_names(part, _LESION) for part in rows_of)
                 if not one & two:
@@ -51,7 +51,7 @@ def notes(table: pd.DataFrame) -> list[str]:
             elif shared != ours | theirs:
                 alone = f"{len(ours - shared)} and {len(theirs - shared)}"
                 found.append(
-                    f"{where}: they are compared on the {len(shared)} {shown} "
+                    f"{where}: they are compared on the {len(shared)} {several} "
                     f"that both have; {alone} others are in one of them alone."
                 )
     return found

@@ -78,8 +78,7 @@ def read_labels(path: storage.PathLike) -> dict[int, str]:
     Raises:
       InputError: a label is none: 1 or refractory, 0 or avid, or empty.
     """
-    table = csv_reader.read(path, "the CSV of the review page", verbatim=("comment",))
-    table = table.rename(columns=str.lower)
+    table = _table(path)
     labels = {}
     for row, cells in table.iterrows() if _LABEL in table else ():
         label = _LABELS.get(cells[_LABEL].lower())
@@ -102,8 +101,7 @@ def check_same_answer(path: storage.PathLike, lesions: pd.DataFrame) -> None:
     Raises:
       InputError: a lesion has another diameter or probability than in the answer.
     """
-    table = csv_reader.read(path, "the CSV of the review page", verbatim=("comment",))
-    table = table.rename(columns=str.lower)
+    table = _table(path)
     known = lesions.set_index("lesion_id")
     for column, tolerance in _OF_THE_ANSWER.items():
         for row, cells in table.iterrows() if column in table and column in known else ():
@@ -118,10 +116,15 @@ def check_same_answer(path: storage.PathLike, lesions: pd.DataFrame) -> None:
                 )
 
 
+def _table(path: storage.PathLike) -> pd.DataFrame:
+    """The cells as text, the columns in small letters."""
+    table = csv_reader.read(path, "the CSV of the review page", verbatim=("comment",))
+    return table.rename(columns=str.lower)
+
+
 def _rows(path: storage.PathLike) -> Iterator[tuple[str, dict[str, str]]]:
     """The file and the number of each row as text, and its cells by column."""
-    table = csv_reader.read(path, "the CSV of the review page", verbatim=("comment",))
-    table = table.rename(columns=str.lower)
+    table = _table(path)
     for column in (*COLUMNS, _LABEL):
         count = list(table).count(column)
         if count > 1:

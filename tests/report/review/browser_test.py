@@ -9,14 +9,9 @@ import pytest
 
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.report.review import About, make_overview, read_decisions, write_page
+from tests.downloads import download
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
-
-
-def download(page, press="d"):
-    with page.expect_download() as got:
-        page.keyboard.press(press)
-    return got.value.path()
 
 
 def test_a_review_by_mouse_comes_back(visit, address):

@@ -3,14 +3,9 @@
 import pytest
 
 from dtc_jax.report.review import read_decisions
+from tests.downloads import download
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
-
-
-def download(page, press="d"):
-    with page.expect_download() as got:
-        page.keyboard.press(press)
-    return got.value.path()
 
 
 def test_nothing_is_lost_by_leaving(visit, address):

@@ -3,17 +3,12 @@
 import pytest
 
 from dtc_jax.report.review import read_decisions, read_labels
+from tests.downloads import download
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 HEAD = "lesion_id;verdict;comment;reviewer;refractory_probability\r\n"
 REST = "1;;;;0,1\r\n4;;;;\r\n5.0;;;;"  # nothing is decided; the last line has no end
 GOOD = HEAD + '2;accept;"semi; colon";Dr. Übel;0,2\r\n3;Reject;;Dr. Übel;0,3\r\n' + REST
-
-
-def download(page, press="d"):
-    with page.expect_download() as got:
-        page.keyboard.press(press)
-    return got.value.path()
 
 
 def show(page, path, text: str | bytes, message: str):
