@@ -45,7 +45,7 @@ class Step:
         self._config = config
         self.parallel = parallel.make(config.parallel)
         step = steps.make_train_step(task, schedule, seed=config.seed, ema_decay=ema)
-        self._step = self.parallel.compile_train(step)
+        self._step = self.parallel.compile_train(lambda: step)
         self.lowered = self.lowered_for(self.batch())
 
     def lowered_for(self, batch: Batch) -> Any:

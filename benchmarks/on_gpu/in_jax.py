@@ -154,7 +154,8 @@ def training(task: Task, batch: Batch, kind: str = "jit") -> Training:
     created = jax.jit(lambda: state.create(task, adam, seed=0, ema=False))()
     placed, batch = how.place(created), how.shard(batch)
     start = time.monotonic()
-    step = how.compile_train(steps.make_train_step(task, adam, seed=0))
+    made_step = steps.make_train_step(task, adam, seed=0)
+    step = how.compile_train(lambda: made_step)
     if kind == "jit":
         step = step.lower(placed, batch).compile()
         compile_s = time.monotonic() - start

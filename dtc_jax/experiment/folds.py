@@ -1,6 +1,7 @@
 """One split of the cohort: train on it, choose among candidates on its validation, predict it."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -137,7 +138,7 @@ def fit(
     def train(train_batches: Any, stop_at: int | None = None) -> FitResult:
         return loop.fit(
             learned,
-            optimizer.make_optimizer(config.optimizer, total_steps),
+            functools.partial(optimizer.make_optimizer, config.optimizer),
             train_batches,
             None if validated.empty else lambda: _padded_batches(config, data, validated),
             folder,

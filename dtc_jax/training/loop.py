@@ -18,12 +18,12 @@ from dtc_jax.training import parallel as parallel_lib
 from dtc_jax.training.result import Initial, OnEvaluation
 from dtc_jax.training.task import Batch, Task, TrainBatches
 from dtc_jax.training.tracker import Track
-from dtc_jax.training.trainer import Trainer
+from dtc_jax.training.trainer import MakeOptimizer, Trainer
 
 
 def fit(
     task: Task,
-    optimizer: optax.GradientTransformation,
+    make_optimizer: MakeOptimizer,
     train_batches: TrainBatches,
     validation_batches: Callable[[], Iterator[Batch]] | None,
     workdir: PathLike,
@@ -51,7 +51,7 @@ def fit(
 
     Args:
       task: what to learn.
-      optimizer: with its schedule inside.
+      make_optimizer: gives, for the updates in all, the optimizer with its schedule inside.
       train_batches: endless; not touched if the run is already finished. Of several processes each
         gives its rows, in the order of the processes.
       validation_batches: gives a fresh pass over validation, whose tail may be padded; rows as in
@@ -103,7 +103,7 @@ def fit(
         interrupt.watch() as stop,
         checkpoint.Checkpoints(workdir / "checkpoints") as checkpoints,
     ):
-        run.start(checkpoints, optimizer, seed, ema_decay, accumulate, initial)
+        run.start(checkpoints, make_optimizer, seed, ema_decay, accumulate, initial)
         if not run.finished:
             progress = run.progress
             with contextlib.ExitStack() as stack:

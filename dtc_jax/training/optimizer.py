@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from dtc_jax.errors import unknown_choice
@@ -11,7 +12,7 @@ _OPTIMIZERS = ("adamw", "adam", "sgd")
 _SCHEDULES = ("cosine", "linear", "constant")
 
 
-def make_optimizer(config: Any, total_steps: int) -> optax.GradientTransformation:
+def make_optimizer(config: Any, total_steps: int | jax.Array) -> optax.GradientTransformation:
     """Clipping, then the named optimizer with its schedule and decoupled weight decay.
 
     Args:
@@ -19,7 +20,7 @@ def make_optimizer(config: Any, total_steps: int) -> optax.GradientTransformatio
         end at 0; 'constant'), warmup_fraction (of all steps, linear from 0), weight_decay (not for
         norms and biases; 'adamw' and 'sgd' alone use it), clip_norm (of the global gradient; 0 is
         off), momentum (of 'sgd').
-      total_steps: updates in all.
+      total_steps: updates in all; under jit it may be traced.
 
     Raises:
       UsageError: an unknown name.
@@ -42,21 +43,25 @@ def make_optimizer(config: Any, total_steps: int) -> optax.GradientTransformatio
     return update
 
 
-def make_schedule(config: Any, total_steps: int) -> optax.Schedule:
+def make_schedule(config: Any, total_steps: int | jax.Array) -> optax.Schedule:
     """The learning rate by step; see `make_optimizer`."""
     if config.schedule not in _SCHEDULES:
         raise unknown_choice("config.optimizer.schedule", config.schedule, _SCHEDULES)
-    peak = config.learning_rate
-    warmup = round(config.warmup_fraction * total_steps)
-    rest = max(1, total_steps - warmup)
-    after = {
-        "cosine": optax.cosine_decay_schedule(peak, rest),
-        "linear": optax.linear_schedule(peak, 0.0, rest),
-        "constant": optax.constant_schedule(peak),
+    warmup = jnp.round(config.warmup_fraction * total_steps)
+    rest = jnp.maximum(1, total_steps - warmup)
+    decay = {  # by the share of the rest that is over
+        "cosine": optax.cosine_decay_schedule(1.0, 1),
+        "linear": optax.linear_schedule(1.0, 0.0, 1),
+        "constant": optax.constant_schedule(1.0),
     }[config.schedule]
-    if not warmup:
-        return after
-    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])
+
+    def rate(count: jax.Array) -> jax.Array:
+        rise = count / jnp.maximum(1, warmup)
+        return config.learning_rate * jnp.where(
+            count < warmup, rise, decay((count - warmup) / rest)
+        )
+
+    return rate
 
 
 def decay_mask(params: Any) -> Any:

@@ -9,7 +9,7 @@ the global batch, and what is the same on every device is the same in every proc
 
 import abc
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -23,6 +23,8 @@ from dtc_jax.training import hosts
 from dtc_jax.training.steps import PredictStep, TrainStep
 from dtc_jax.training.task import Batch, PyTree
 
+Numbers = Mapping[str, jax.Array]
+NONE: Numbers = {}
 AXIS = "data"
 # On a CPU, XLA removes barriers before it looks for common subexpressions and for what to fuse. It
 # would then keep the activations that `model.remat` computes again, and fuse what
@@ -74,8 +76,13 @@ class Parallel(abc.ABC):
         """
 
     @abc.abstractmethod
-    def compile_train(self, step: TrainStep) -> Callable[..., Any]:
-        """Compiles (state, batch) -> (state, metrics); the state is donated."""
+    def compile_train(self, make: Callable[..., TrainStep]) -> Callable[..., Any]:
+        """Compiles (state, batch, numbers={}) -> (state, metrics); the state is donated.
+
+        Args:
+          make: the step, given the numbers by name. They are arguments of the program and no part
+            of it, so that trainings which differ in them alone compile it once.
+        """
 
     @abc.abstractmethod
     def compile_predict(self, step: PredictStep) -> Callable[..., Any]:
@@ -127,9 +134,12 @@ class Jitted(Parallel):
         copy = lambda tree: jax.tree.map(jnp.copy, tree)  # noqa: E731
         return jax.jit(copy, out_shardings=self._replicated)
 
-    def compile_train(self, step: TrainStep) -> Callable[..., Any]:  # noqa: D102
+    def compile_train(self, make: Callable[..., TrainStep]) -> Callable[..., Any]:  # noqa: D102
+        def train_step(state: PyTree, batch: Batch, numbers: Numbers = NONE) -> Any:
+            return make(**numbers)(state, batch)
+
         return jax.jit(
-            lambda state, batch: step(state, batch),
+            train_step,
             donate_argnums=0,
             out_shardings=(self._replicated, self._replicated),
             compiler_options=KEEP_BARRIERS if self.devices[0].platform == "cpu" else None,
@@ -175,9 +185,11 @@ class Mapped(Parallel):
         split = jax.tree.map(lambda x: x.reshape(n, len(x) // n, *x.shape[1:]), batch)
         return jax.device_put(split, self._split)  # [devices, B/devices, ...]
 
-    def compile_train(self, step: TrainStep) -> Callable[..., Any]:  # noqa: D102
-        mapped = functools.partial(step, axis_name=AXIS)
-        return jax.pmap(mapped, axis_name=AXIS, donate_argnums=0, devices=self.devices)
+    def compile_train(self, make: Callable[..., TrainStep]) -> Callable[..., Any]:  # noqa: D102
+        def train_step(state: PyTree, batch: Batch, numbers: Numbers = NONE) -> Any:
+            return make(**numbers)(state, batch, axis_name=AXIS)
+
+        return jax.pmap(train_step, axis_name=AXIS, donate_argnums=0, devices=self.devices)
 
     def compile_predict(self, step: PredictStep) -> Callable[..., Any]:  # noqa: D102
         return jax.pmap(step, axis_name=AXIS, devices=self.devices)

@@ -42,7 +42,7 @@ class TrainState:
 
 
 def create(
-    task: Task, optimizer: optax.GradientTransformation, *, seed: int, ema: bool
+    task: Task, optimizer: optax.GradientTransformation, *, seed: int | jax.Array, ema: bool
 ) -> TrainState:
     """The state before the first step; a pure function of its arguments, to be called under jit."""
     params, batch_stats = task.init(jax.random.key(seed))

@@ -20,7 +20,7 @@ TrainStep = Callable[..., tuple[state_lib.TrainState, Metrics]]
 PredictStep = Callable[[PyTree, PyTree, Batch], dict[str, jax.Array]]
 
 
-def example_keys(seed: int, step: jax.Array, index: jax.Array) -> jax.Array:
+def example_keys(seed: int | jax.Array, step: jax.Array, index: jax.Array) -> jax.Array:
     """One key an example: fold_in(fold_in(key(seed), step), index). # [B]
 
     They depend on the example's number in the data set, not on its place in the batch or on its
@@ -51,7 +51,7 @@ def make_train_step(
     task: Task,
     optimizer: optax.GradientTransformation,
     *,
-    seed: int,
+    seed: int | jax.Array,
     ema_decay: float = 0.0,
     accumulate: int = 1,
 ) -> TrainStep:

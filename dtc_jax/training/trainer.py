@@ -30,6 +30,7 @@ from dtc_jax.training import state as state_lib
 from dtc_jax.training.result import Evaluated, Initial, OnEvaluation
 from dtc_jax.training.task import Batch, Task, TrainBatches
 
+MakeOptimizer = Callable[[jax.Array], optax.GradientTransformation]
 # The first state is drawn once, in milliseconds. At XLA's usual level, its random numbers take a
 # CPU as long to compile as a step; at this one a fifth of that, and they are the same bit for bit.
 _DRAW_ONCE = {"xla_backend_optimization_level": 1}
@@ -59,7 +60,7 @@ class Trainer:
     def start(
         self,
         checkpoints: checkpoint.Checkpoints,
-        optimizer: optax.GradientTransformation,
+        make_optimizer: MakeOptimizer,
         seed: int,
         ema_decay: float,
         accumulate: int,
@@ -67,14 +68,29 @@ class Trainer:
     ) -> None:
         """Restores the newest checkpoint or makes the first state, and compiles the steps."""
 
-        def create() -> state_lib.TrainState:
+        def create(seed: jax.Array, total_steps: jax.Array) -> state_lib.TrainState:
+            optimizer = make_optimizer(total_steps)
             return state_lib.create(self.task, optimizer, seed=seed, ema=ema_decay > 0)
 
-        self.progress, self.shapes = result.Progress(), jax.eval_shape(create)
+        def make_step(seed: jax.Array, total_steps: jax.Array) -> steps.TrainStep:
+            return steps.make_train_step(
+                self.task,
+                make_optimizer(total_steps),
+                seed=seed,
+                ema_decay=ema_decay,
+                accumulate=accumulate,
+            )
+
+        # As `jax.random.key` takes a Python number.
+        numbers = {
+            "seed": np.int64(seed).astype(np.int32),
+            "total_steps": np.int32(self.total_steps),
+        }
+        self.progress, self.shapes = result.Progress(), jax.eval_shape(create, **numbers)
         restored = checkpoints.restore(self.shapes)
         if restored is None:
             options = _DRAW_ONCE if jax.default_backend() == "cpu" else None
-            drawn = jax.jit(create, compiler_options=options)()
+            drawn = jax.jit(create, compiler_options=options)(**numbers)
             state = jax.tree.map(np.array, jax.device_get(drawn))
             if initial is not None:
                 state = state_lib.started_from(state, *initial(state.params, state.batch_stats))
@@ -91,13 +107,9 @@ class Trainer:
             return
         if restored is not None:
             self.train_batches.set_state(self.progress.batches)
-        self.state = self.parallel.place(state)
+        self.state, self.numbers = self.parallel.place((state, numbers))
         self.running: list[Any] = []  # metrics of steps since the last row, still on the devices
-        self.train_step = self.parallel.compile_train(
-            steps.make_train_step(
-                self.task, optimizer, seed=seed, ema_decay=ema_decay, accumulate=accumulate
-            )
-        )
+        self.train_step = self.parallel.compile_train(make_step)
         self.predict_step = self.parallel.compile_predict(steps.make_predict_step(self.task))
 
     @property
@@ -150,7 +162,7 @@ class Trainer:
         waited = time.monotonic() - start if _are_done(self.running[-1:]) else 0.0
         with self.profile.step(self.step + 1) as is_traced:
             placed = self.parallel.shard(batch) | self.kept
-            self.state, metrics = self.train_step(self.state, placed)
+            self.state, metrics = self.train_step(self.state, placed, self.numbers)
             if is_traced or self.clock.is_measuring:  # to its end
                 jax.block_until_ready(metrics)
         self.running.append(metrics)

@@ -114,7 +114,8 @@ def _placed_start(task, optimizer, how):
 def test_it_learns_eight_crops_by_heart(task, batch):
     optimizer = optax.adam(0.02)
     how = parallel.make("jit", jax.devices()[:1])
-    train = how.compile_train(steps.make_train_step(task, optimizer, seed=0))
+    step = steps.make_train_step(task, optimizer, seed=0)
+    train = how.compile_train(lambda: step)
     now, placed = _placed_start(task, optimizer, how), how.shard(batch)
     for _ in range(40):
         now, metrics = train(now, placed)

@@ -158,7 +158,7 @@ def fit(workdir, train_batches=None, validation=None, **changes):
     }
     return loop.fit(
         changes.pop("task", Tiny.task),
-        Tiny.optimizer,
+        changes.pop("make_optimizer", lambda total_steps: Tiny.optimizer),
         train_batches or TrainBatches(),
         validation or validation_batches,
         workdir,

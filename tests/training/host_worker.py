@@ -55,7 +55,7 @@ def main(
         with hosts.ended_together():
             fitted = loop.fit(
                 tiny.task,
-                tiny.optimizer,
+                lambda total_steps: tiny.optimizer,
                 tiny.kept(made) if is_kept else made,
                 lambda: map(own_rows, tiny.validation_batches()),
                 workdir,

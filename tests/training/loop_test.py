@@ -1,16 +1,19 @@
 """A run that is stopped, killed or finished, and called again, ends as if nothing had happened."""
 
+import functools
 import json
 import shutil
 import signal
 import time
 
 import jax
+import ml_collections
 import numpy as np
 import pytest
 
+from configs import common
 from dtc_jax.errors import InputError, Stopped
-from dtc_jax.training import checkpoint, result, state
+from dtc_jax.training import checkpoint, optimizer, parallel, result, state
 
 
 def _last_state(tiny, workdir, ema=True):
@@ -246,3 +249,41 @@ def test_a_run_starts_from_given_weights_and_resumes_from_its_own(tiny, tmp_path
         raise AssertionError("a resumed run has weights of its own")
 
     tiny.fit(tmp_path, initial=never, total_steps=2, **short)
+
+
+@pytest.mark.parametrize("kind", ["jit", "pmap"])
+def test_runs_that_differ_in_seed_and_length_alone_share_a_program(
+    tiny, tmp_path, monkeypatch, kind
+):
+    way, seen = type(parallel.make(kind)), []
+    usual = way.compile_train
+
+    def compile_train(self, make):
+        compiled = usual(self, make)
+
+        def step(*arguments):
+            seen.append(compiled.lower(*arguments).as_text())
+            return compiled(*arguments)
+
+        return step
+
+    monkeypatch.setattr(way, "compile_train", compile_train)
+    fields = common.optimizer(learning_rate=0.01, warmup_fraction=0.5, weight_decay=0.1)
+    make = functools.partial(optimizer.make_optimizer, ml_collections.ConfigDict(fields))
+    rates = []
+    for seed, total_steps in ((5, 4), (6, 8)):
+        fitted = tiny.fit(
+            tmp_path / str(seed),
+            seed=seed,
+            total_steps=total_steps,
+            make_optimizer=make,
+            log_every=1,
+            parallel=kind,
+        )
+        moved = [row["train/update_norm"] for row in fitted.history if "train/update_norm" in row]
+        rates.append(moved[:2])
+    assert len(seen) == 12
+    assert len(set(seen)) == 1
+    # Nothing moves at a rate of 0; the shorter warm-up then rises faster.
+    assert rates[0][0] == rates[1][0] == 0
+    assert rates[0][1] > 1.5 * rates[1][1] > 0

@@ -13,9 +13,8 @@ TOLERANCE = {"rtol": 2e-4, "atol": 2e-6}
 
 def _train(tiny, kind, count, n_steps=4):
     how = parallel.make(kind, jax.devices()[:count])
-    train = how.compile_train(
-        steps.make_train_step(tiny.task, tiny.optimizer, seed=3, ema_decay=0.9)
-    )
+    step = steps.make_train_step(tiny.task, tiny.optimizer, seed=3, ema_decay=0.9)
+    train = how.compile_train(lambda: step)
     first = jax.jit(lambda: state.create(tiny.task, tiny.optimizer, seed=3, ema=True))()
     now = how.place(jax.device_get(first))
     batches = tiny.TrainBatches()
@@ -53,7 +52,8 @@ def test_training_moves_parameters_statistics_and_average(tiny, reference):
 @pytest.mark.parametrize("kind", ["jit", "pmap"])
 def test_donation_touches_neither_what_was_placed_nor_what_was_fetched(tiny, kind):
     how = parallel.make(kind, jax.devices()[:2])
-    train = how.compile_train(steps.make_train_step(tiny.task, tiny.optimizer, seed=3))
+    step = steps.make_train_step(tiny.task, tiny.optimizer, seed=3)
+    train = how.compile_train(lambda: step)
     created = jax.jit(lambda: state.create(tiny.task, tiny.optimizer, seed=3, ema=False))()
     host = jax.tree.map(np.array, jax.device_get(created))
     batch = how.shard(tiny.rows(np.arange(8)))

@@ -27,7 +27,7 @@ def _compiled(tiny, kind, count, accumulate):
         tiny.task, tiny.optimizer, seed=3, ema_decay=0.9, accumulate=accumulate
     )
     first = jax.jit(lambda: state.create(tiny.task, tiny.optimizer, seed=3, ema=True))()
-    return how, how.compile_train(step), how.place(jax.device_get(first))
+    return how, how.compile_train(lambda: step), how.place(jax.device_get(first))
 
 
 def _trained(tiny, train_batches, kind, count, accumulate):

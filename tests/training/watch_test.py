@@ -19,7 +19,7 @@ SCHEDULE = optax.linear_schedule(0.01, 0.0, 12)
 def _fit(tiny, workdir, batches=None, **more):
     return loop.fit(
         tiny.task,
-        optax.sgd(SCHEDULE),
+        lambda total_steps: optax.sgd(SCHEDULE),
         batches or tiny.TrainBatches(),
         tiny.validation_batches,
         workdir,
