@@ -18,6 +18,17 @@ _AT_LEAST_ONE = (
     *("train.batch_size", "train.evaluate_every_epochs", "train.checkpoint_every_epochs"),
     "predict.batch_size",
 )
+_RANGES = (  # field, least, most
+    ("optimizer.learning_rate", 0.0, math.inf),
+    ("optimizer.warmup_fraction", 0.0, 1.0),
+    ("optimizer.weight_decay", 0.0, math.inf),
+    ("optimizer.clip_norm", 0.0, math.inf),
+    ("optimizer.momentum", 0.0, 1.0),
+    ("loss.label_smoothing", 0.0, 1.0),
+    ("model.dropout", 0.0, 1.0),
+    ("train.ema_decay", 0.0, 1.0),
+    ("train.patience", 0, math.inf),
+)
 _OF_ALL_CANDIDATES = (  # read before there are candidates, or after one is chosen
     *("candidates", "combine", "data", "init_from", "report", "selection", "split", "task"),
     *("threshold", "write_report"),
@@ -110,6 +121,13 @@ def _check(config: ml_collections.ConfigDict) -> None:
         value = _value(config, field)
         if len(value) != 3 or not all(isinstance(number, (int, float)) for number in value):
             raise UsageError(f"config.{field} is {value}; give numbers for z, y and x.")
+    stored, seen = config.data.size_mm, config.preprocess.crop_mm
+    if any(side > most for side, most in zip(seen, stored, strict=True)):
+        raise UsageError(
+            f"config.preprocess.crop_mm is {seen}, which reaches beyond what is stored of the "
+            f"surroundings, config.data.size_mm of {stored}; enlarge that."
+        )
+    _check_ranges(config)
     if config.train.log_every_steps < 0:
         raise UsageError("config.train.log_every_steps must be at least 1, or 0 for once an epoch.")
     if config.train.get("profile_steps", 0) < 0:
@@ -154,6 +172,15 @@ def _check(config: ml_collections.ConfigDict) -> None:
     except (OverflowError, TypeError, ValueError, ZeroDivisionError) as error:
         text = " ".join(str(error).split())
         raise UsageError(f"config.preprocess, config.model: {text[:300]}") from error
+
+
+def _check_ranges(config: ml_collections.ConfigDict) -> None:
+    """Refuses numbers with which a training would run and learn nothing."""
+    fields = dict(fields_lib.flat(config.to_dict()))
+    for field, least, most in _RANGES:
+        if field in fields and not least <= fields[field] <= most:
+            allowed = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+            raise UsageError(f"config.{field} is {fields[field]}; it must be {allowed}.")
 
 
 def _check_on_device(config: ml_collections.ConfigDict) -> None:

@@ -86,6 +86,36 @@ def _together(config: ml_collections.ConfigDict, networks: Sequence[Member]) -> 
     return Member(config, params, batch_stats, metrics)
 
 
+def check(config: ml_collections.ConfigDict, rows: pd.DataFrame) -> None:
+    """Refuses a training that could not begin with `rows`, without touching their images.
+
+    Args:
+      config: see configs/.
+      rows: of all splits, with fold, split, label and what the manifest says of them.
+
+    Raises:
+      UsageError: the training rows of a split do not fill one batch, or a field is wrong.
+      InputError: a column that the loss wants is missing or wrong.
+    """
+    for part in inputs.variants(config).values():
+        for _, split in rows.groupby("fold"):
+            _trained_on(part, split)
+
+
+def _trained_on(
+    config: ml_collections.ConfigDict, split: pd.DataFrame
+) -> tuple[pd.DataFrame, batches.View]:
+    """The training rows of a split, and what is learned from them."""
+    rows = split[split.split == "train"]
+    if len(rows) < config.train.batch_size:
+        raise UsageError(
+            f"config.train.batch_size is {config.train.batch_size}, but there are only {len(rows)} "
+            "lesions or patches to train on; lower it."
+        )
+    task = registry.of(config)
+    return rows, _view(rows, task.weights(config, rows), task.targets(config, rows))
+
+
 def fit(
     config: ml_collections.ConfigDict,
     folder: pathlib.Path,
@@ -110,21 +140,14 @@ def fit(
     Raises:
       UsageError: the training rows do not fill one batch.
     """
-    rows = split[split.split == "train"]
-    task = registry.of(config)
-    learned = task.make_task(config)
+    rows, view = _trained_on(config, split)
+    learned = registry.of(config).make_task(config)
     if config.train.get("keep", "best") == "last":
         learned = dataclasses.replace(learned, mode="last")
     steps_per_epoch = len(rows) // config.train.batch_size
-    if steps_per_epoch == 0:
-        raise UsageError(
-            f"config.train.batch_size is {config.train.batch_size}, but there are only {len(rows)} "
-            "lesions or patches to train on; lower it."
-        )
     total_steps = steps_per_epoch * config.train.epochs
     validated = split[split.split == "validation"]
     every = steps_per_epoch * config.train.evaluate_every_epochs
-    view = _view(rows, task.weights(config, rows), task.targets(config, rows))
     stored = resident.train_batches(
         data.records,
         view,

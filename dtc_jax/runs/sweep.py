@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 import jax
 import ml_collections
+import pandas as pd
 
 from dtc_jax import storage
 from dtc_jax.errors import InputError, UsageError
-from dtc_jax.experiment import environment
+from dtc_jax.experiment import environment, folds, initial
 from dtc_jax.progress import Live
 from dtc_jax.sweep import ablation, engines, folder, halving, jobs, plan, status, table
 from dtc_jax.tasks import registry
@@ -64,7 +65,7 @@ def run(
         live.say(f"{count} trials of {len(planned.variants)} variants, {len(missing)} to do")
         record = folder.Record(home, planned.trials)
         if missing:
-            _build(planned.trials)
+            _build(home, missing)
             folder.wait(home, missing, live)
             shown = status.Status(live, planned.trials, count - len(missing))
             todo = [folder.job(home, trial, program, rungs) for trial in missing]
@@ -109,12 +110,20 @@ def _parameters(words: Sequence[str]) -> dict[str, str | int]:
     return parameters
 
 
-def _build(trials: tuple[plan.Trial, ...]) -> None:
-    """Generates and builds the data once for all trials, and refuses what is wrong with them."""
-    built = set[str]()
+def _build(home: pathlib.Path, trials: Sequence[plan.Trial]) -> None:
+    """Generates and builds the data once for all trials, and refuses what is wrong with them.
+
+    Raises:
+      InputError: a trial could not begin; names its variant.
+    """
+    rows = dict[str, pd.DataFrame]()
     for trial in trials:
-        wanted = repr((trial.config.data, trial.config.preprocess))
-        if wanted not in built:
-            built.add(wanted)
-            task = registry.of(trial.config)
-            task.split(trial.config, task.load(trial.config).table)
+        config, wanted = trial.config, repr((trial.config.data, trial.config.preprocess))
+        try:
+            initial.check_source(config, folder.workdir_of(home, trial))
+            if wanted not in rows:
+                task = registry.of(config)
+                rows[wanted] = task.split(config, task.load(config).table)
+            folds.check(config, rows[wanted])
+        except InputError as error:
+            raise type(error)(f"variant {trial.variant}: {error}") from error

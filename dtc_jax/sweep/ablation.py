@@ -121,9 +121,9 @@ def _notes(
     for name, row in variants.items():
         states = row["trials"]
         missing = [seed for seed, state in states.items() if state != "done"]
-        if missing:
-            why = states[missing[0]]
-            notes.append(f"{name}: seed {', '.join(missing)} of {len(states)}: {why}")
+        for why in dict.fromkeys(states[seed] for seed in missing):
+            seeds = [seed for seed in missing if states[seed] == why]
+            notes.append(f"{name}, seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}: {why}")
         if "compared" in row and row["compared"] < len(examples[name].rows):
             notes.append(
                 f"{name}: compared on {row['compared']} of {len(examples[name].rows)} examples, "

@@ -18,6 +18,9 @@ class Process(Protocol):
     def poll(self) -> int | None:
         """Its exit code as `Outcome` has it; None while it runs or waits for its turn."""
 
+    def has_started(self) -> bool:
+        """Whether it runs, or has run; False while it waits for its turn."""
+
     def stop(self) -> None:
         """Asks it to save its state and to end; one that waits for its turn never starts."""
 
@@ -46,7 +49,7 @@ def drive(
     Args:
       todo: in the order to start them.
       retries: how often a job that failed is started again.
-      look: called with the jobs that were started and have not ended.
+      look: called with the jobs that run.
       start: starts jobs, all at once.
       slots: how many are started at a time; None where the engine has them wait itself.
 
@@ -83,7 +86,7 @@ def drive(
                 if stop and not running:
                     raise jobs.stopped(stop.name)
                 if running:
-                    look([attempt.job for attempt in running])
+                    look([a.job for a in running if a.process.has_started()])
                     time.sleep(SECONDS)
         finally:
             for attempt in running:  # `look` has failed, or the caller has

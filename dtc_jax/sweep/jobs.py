@@ -92,7 +92,8 @@ def message(code: int, log: pathlib.Path, start: int = 0) -> str:
     if code == DONE:
         return ""
     if code < 0:
-        name = signal.Signals(-code).name
+        # A real-time signal has no name.
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
         memory = "; the machine may have run out of memory" if code == KILLED else ""
         return f"ended by {name}{memory}"
     said = []

@@ -70,6 +70,10 @@ class Child:
             self._lifeline.close()
         return code
 
+    def has_started(self) -> bool:
+        """At once."""
+        return True
+
     def wait(self) -> int:
         """Its exit code, once it has ended."""
         code = self._process.wait()

@@ -56,6 +56,9 @@ class _Remote:
             ray.kill(self._actor)  # gives back what it had
         return code
 
+    def has_started(self) -> bool:
+        return self._has_started
+
     def stop(self) -> None:
         if self._has_started:
             with contextlib.suppress(ray.exceptions.RayError):  # `poll` will say that it is gone

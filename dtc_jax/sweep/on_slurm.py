@@ -87,5 +87,8 @@ class _Task:
         except (submitit.core.utils.UncompletedJobError, submitit.core.utils.FailedJobError):
             return jobs.KILLED  # by Slurm: memory, time, a node, or scancel
 
+    def has_started(self) -> bool:
+        return self._task.paths.stdout.exists()
+
     def stop(self) -> None:
         self._task.cancel(check=False)

@@ -12,7 +12,9 @@ from dtc_jax.report.performance import non_inferiority
 from dtc_jax.statistics.formatting import estimate, number, p_value
 
 _NAME = "ablation"
-_LATEX = {"\N{MINUS SIGN}": "$-$", "–": "--", "×": r"$\times$", "%": r"\%", "_": r"\_", "<": "$<$"}
+_LATEX = {"\N{MINUS SIGN}": "$-$", "–": "--", "×": r"$\times$", "<": "$<$", ">": "$>$", "|": "$|$"}
+_LATEX |= {sign: rf"\{sign}" for sign in "%_&#${}"}
+_LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 
 
 def write(folder: pathlib.Path, figures: Mapping[str, Any]) -> pathlib.Path:
@@ -83,7 +85,7 @@ def _rows(figures: Mapping[str, Any]) -> pd.DataFrame:
 def _value(value: Any) -> str:
     if isinstance(value, (tuple, list)):
         return f"({', '.join(map(str, value))})"
-    return str(value)
+    return " ".join(str(value).split())
 
 
 def _range(single: Mapping[str, float | None]) -> str:
@@ -129,7 +131,8 @@ def _numbers(figures: Mapping[str, Any]) -> pd.DataFrame:
 
 def _markdown(rows: pd.DataFrame, notes: list[str]) -> str:
     lines = [rows.columns, ["---"] * len(rows.columns), *rows.itertuples(index=False)]
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    cells = [[cell.replace("|", r"\|") for cell in line] for line in lines]
+    text = "\n".join(f"| {' | '.join(line)} |" for line in cells)
     return text + "\n\n" + "\n".join(f"- {note}" for note in notes) + "\n"
 
 

@@ -5,8 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
+import numpy as np
 
 from dtc_jax.errors import UsageError
+
+# Their keys are the user's, so they are replaced as a whole: {} means none.
+_OF_USERS_KEYS = ("candidates", "loss.auxiliary")
 
 
 def overridden(
@@ -31,12 +35,37 @@ def overridden(
     for name, value in fields.items():
         if not isinstance(name, str):
             raise UsageError(f"{what}: {name!r} cannot be the name of a field; give text.")
-        for part in reversed(name.split(".")):
-            value = {part: value}
         try:
-            changed.update(value)
+            _update(changed, name, value)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             # ml_collections lists all fields before its suggestion.
             text = re.sub(r'Other fields present: ".*"(\n|$)', "", str(error.args[0]), flags=re.S)
             raise UsageError(f"{what} does not fit the config: {' '.join(text.split())}") from error
     return changed
+
+
+def _update(config: ml_collections.ConfigDict, name: str, value: Any) -> None:
+    """Sets the field of that full name, or those of a section."""
+    is_mapping = isinstance(value, (Mapping, ml_collections.ConfigDict))
+    section, _, field = name.rpartition(".")
+    if name in _OF_USERS_KEYS and is_mapping:
+        inner = config[section] if section else config
+        with inner.unlocked():
+            inner[field] = ml_collections.ConfigDict(_plain(dict(value)))
+    elif is_mapping and value:
+        for key, single in value.items():
+            _update(config, f"{name}.{key}", single)
+    else:
+        value = _plain(value)
+        for part in reversed(name.split(".")):
+            value = {part: value}
+        config.update(value)
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of NumPy as Python's: they are to be written as JSON, and as a literal."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_plain, value))
+    return value.item() if isinstance(value, np.generic) else value

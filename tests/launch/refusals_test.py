@@ -49,6 +49,18 @@ SERIES = "--scan=dicomweb://pacs/studies/1.2/series/3.4"
             [f"--config={CONFIG}:demo", "--config.loss.graded_range=(1.0,)"],
             ["config.loss.graded_range=(1.0,): give two different numbers."],
         ),
+        (
+            [f"--config={CONFIG}:demo", "--config.optimizer.learning_rate=-1.0"],
+            ["config.optimizer.learning_rate is -1.0; it must be at least 0."],
+        ),
+        (
+            [f"--config={CONFIG}:demo", "--config.loss.label_smoothing=3.0"],
+            ["config.loss.label_smoothing is 3.0; it must be from 0 to 1."],
+        ),
+        (
+            [f"--config={CONFIG}:demo", "--config.preprocess.crop_mm=(32,48,32)"],
+            ["config.preprocess.crop_mm is (32, 48, 32)", "config.data.size_mm of (40, 40, 40)"],
+        ),
         ([f"--config={CONFIG}:demo", "extra"], ["'extra' is not a flag"]),
         ([], ["--mode=train needs --config"]),
         (["--mode=pipeline"], ["--mode=pipeline needs --config"]),

@@ -54,7 +54,7 @@ def test_jobs_end_fail_and_are_tried_again(engine, job, tmp_path):
         "wrong": (2, 1, "exit code 2"),
         "good": (0, 1, ""),
     }
-    assert seen == set(found)
+    assert seen <= set(found)
     assert jobs[-1].log.read_text() == f"{os.getcwd()}\n"
 
 

@@ -25,6 +25,7 @@ def test_a_job_that_fails_is_tried_again_and_sinks_no_other(job, tmp_path):
             job("never", "import sys; print('launch.py: bad luck', file=sys.stderr); sys.exit(1)"),
             job("killed", "import os; os.kill(os.getpid(), 9)"),
             job("second", dies_once),
+            job("nameless", "import os; os.kill(os.getpid(), 40)"),
             job("wrong", "raise SystemExit(2)"),
             job("good", "print('fine')"),
         ]
@@ -33,12 +34,14 @@ def test_a_job_that_fails_is_tried_again_and_sinks_no_other(job, tmp_path):
         ("never", 1, 2),
         ("killed", -9, 2),
         ("second", 0, 2),
+        ("nameless", -40, 2),  # a real-time signal, which has no name in Python
         ("wrong", 2, 1),  # wrong use stays wrong
         ("good", 0, 1),
     ]
     assert outcomes[0].message == "bad luck"
     assert "SIGKILL" in outcomes[1].message
-    assert outcomes[3].message == "exit code 2"
+    assert outcomes[3].message == "ended by signal 40"
+    assert outcomes[4].message == "exit code 2"
     assert (tmp_path / "logs" / "good.log").read_text() == "fine\n"
 
 
