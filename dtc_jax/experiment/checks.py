@@ -19,14 +19,15 @@ _AT_LEAST_ONE = (
     "predict.batch_size",
 )
 _RANGES = (  # field, least, most
-    ("optimizer.learning_rate", 0.0, math.inf),
-    ("optimizer.warmup_fraction", 0.0, 1.0),
-    ("optimizer.weight_decay", 0.0, math.inf),
-    ("optimizer.clip_norm", 0.0, math.inf),
-    ("optimizer.momentum", 0.0, 1.0),
-    ("loss.label_smoothing", 0.0, 1.0),
-    ("model.dropout", 0.0, 1.0),
-    ("train.ema_decay", 0.0, 1.0),
+    *((field, 0, 10**9) for field in ("seed", "selection.seed", "data.phantom.seed")),
+    ("optimizer.learning_rate", 0, math.inf),
+    ("optimizer.warmup_fraction", 0, 1),
+    ("optimizer.weight_decay", 0, math.inf),
+    ("optimizer.clip_norm", 0, math.inf),
+    ("optimizer.momentum", 0, 1),
+    ("loss.label_smoothing", 0, 1),
+    ("model.dropout", 0, 1),
+    ("train.ema_decay", 0, 1),
     ("train.patience", 0, math.inf),
 )
 _OF_ALL_CANDIDATES = (  # read before there are candidates, or after one is chosen
@@ -179,7 +180,7 @@ def _check_ranges(config: ml_collections.ConfigDict) -> None:
     fields = dict(fields_lib.flat(config.to_dict()))
     for field, least, most in _RANGES:
         if field in fields and not least <= fields[field] <= most:
-            allowed = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+            allowed = f"at least {least}" if most == math.inf else f"from {least} to {most}"
             raise UsageError(f"config.{field} is {fields[field]}; it must be {allowed}.")
 
 

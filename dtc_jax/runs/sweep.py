@@ -67,6 +67,7 @@ def run(
         if missing:
             _build(home, missing)
             folder.wait(home, missing, live)
+            record.reopen(missing)
             shown = status.Status(live, planned.trials, count - len(missing))
             todo = [folder.job(home, trial, program, rungs) for trial in missing]
             for outcome in engine_of(todo, retries, shown.look):

@@ -60,7 +60,8 @@ def claimed(path: storage.PathLike, plan: Plan) -> Iterator[pathlib.Path]:
     if (folder / _FILE).exists():
         _check(folder, storage.read_json(folder / _FILE), new)
     elif not workdir.is_free(folder):
-        raise InputError(f"{folder}: is not empty and has no {_FILE}. Choose another --out.")
+        what = "is not empty and has no" if folder.is_dir() else "is a file, not a folder with a"
+        raise InputError(f"{folder}: {what} {_FILE}. Choose another --out.")
     with workdir.locked(folder):
         storage.remove_dead(folder)
         storage.write_json(folder / _FILE, new)
@@ -166,6 +167,12 @@ class Record:
             "seconds": f"{outcome.seconds:.0f}",
             "message": outcome.message,
         }
+        self.write()
+
+    def reopen(self, trials: Sequence[Trial]) -> None:
+        """Forgets how trials ended that are run again."""
+        for trial in trials:
+            self._rows.pop(trial.name, None)
         self.write()
 
     def write(self) -> None:

@@ -129,6 +129,11 @@ def _variants(
             for field in single:
                 if field == "seed":
                     raise UsageError(f"{path}: variant {full}: give seeds by the key 'seeds'.")
+                if field.split(".")[0] == "report":
+                    raise UsageError(
+                        f"{path}: variant {full}: {field} changes a report and not what is "
+                        "trained. Set it for all variants, under 'common'."
+                    )
                 if field.split(".")[0] in _SHARED and field not in _OWN:
                     raise UsageError(
                         f"{path}: variant {full}: with another {field} it would be tested on other "

@@ -81,11 +81,7 @@ class Trainer:
                 accumulate=accumulate,
             )
 
-        # As `jax.random.key` takes a Python number.
-        numbers = {
-            "seed": np.int64(seed).astype(np.int32),
-            "total_steps": np.int32(self.total_steps),
-        }
+        numbers = {"seed": np.int32(seed), "total_steps": np.int32(self.total_steps)}
         self.progress, self.shapes = result.Progress(), jax.eval_shape(create, **numbers)
         restored = checkpoints.restore(self.shapes)
         if restored is None:

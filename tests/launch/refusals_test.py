@@ -53,6 +53,13 @@ SERIES = "--scan=dicomweb://pacs/studies/1.2/series/3.4"
             [f"--config={CONFIG}:demo", "--config.optimizer.learning_rate=-1.0"],
             ["config.optimizer.learning_rate is -1.0; it must be at least 0."],
         ),
+        *(
+            (
+                [f"--config={CONFIG}:demo", f"--config.{field}=-1"],
+                [f"config.{field} is -1; it must be from 0 to 1000000000."],
+            )
+            for field in ("seed", "selection.seed", "data.phantom.seed")
+        ),
         (
             [f"--config={CONFIG}:demo", "--config.loss.label_smoothing=3.0"],
             ["config.loss.label_smoothing is 3.0; it must be from 0 to 1."],

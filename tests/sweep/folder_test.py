@@ -93,5 +93,9 @@ def test_how_trials_ended_is_kept_from_one_call_to_the_next(tmp_path):
     table = pd.read_csv(tmp_path / "trials.csv", keep_default_na=False).set_index("trial")
     assert table.state.to_dict() == {"full-seed0": "done", "wide-seed0": "failed"}
     assert table.attempts.astype(str).to_dict() == {"full-seed0": "1", "wide-seed0": "2"}
+    again.reopen([trial for trial in trials if trial.name == "wide-seed0"])
+    assert folder.failed(tmp_path) == {}  # while it is tried again
+    table = pd.read_csv(tmp_path / "trials.csv", keep_default_na=False).set_index("trial")
+    assert table.state.to_dict() == {"full-seed0": "done", "wide-seed0": "open"}
     again.add(Outcome("wide-seed0", 0, "", 1, 10.0))
     assert folder.failed(tmp_path) == {}

@@ -58,6 +58,7 @@ def test_variants_and_grids_are_spelled_out_in_the_order_of_the_file(make):
         ({"variants": {"full": {"model.width": 0}}}, ["variant full", "config.model.width is 0"]),
         ({"variants": {"full": {"seed": 1}}}, ["'seeds'"]),
         ({"variants": {"full": {"split.folds": 3}}}, ["split.folds", "other examples"]),
+        ({"variants": {"full": {"report.margin": 0.1}}}, ["report.margin", "'common'"]),
         ({"variants": {"full": {"data.phantom.patients": 9}}}, ["data.phantom.patients", "common"]),
         ({"variants": {"full": {}, "a/b": {}}}, ["'a/b'"]),
         (
