@@ -42,6 +42,20 @@ def test_onnx_gives_the_same_numbers_with_every_option(drawn, make, number):
     assert_same(run_onnx(one, given), one.on_cpu(*given.values()))
 
 
+@pytest.mark.parametrize("make", [classifier, segmenter])
+@pytest.mark.parametrize("norm", ["instance", "group"])
+def test_onnx_gives_the_same_numbers_of_air_whatever_the_norm(drawn, make, norm):
+    config = make(0)
+    config.model.update(norm=norm)
+    one = served.make(drawn(config))
+    given = {
+        name: np.full_like(x, -1000) if name == "image" else x * 0
+        for name, x in arrays(one, 1).items()
+    }
+    answer, expected = run_onnx(one, given), one.on_cpu(*given.values())
+    np.testing.assert_allclose(answer["probability"], expected["probability"], atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("kind", "options", "free"),
     [
