@@ -126,6 +126,11 @@ def test_fewer_bits_give_about_the_same_numbers(drawn):
     assert sum(inside) == len(kernels) > 5
 
 
+def test_weights_alone_are_not_computed_in_fewer_bits():
+    with pytest.raises(UsageError, match=r"--dtype=float16: safetensors .* float32; omit --dtype"):
+        formats.choose(["safetensors"], "float16")
+
+
 def test_safetensors_holds_every_weight_exactly(drawn):
     network = drawn(segmenter(0), members=2)
     stored = load(weights.make(network, {"task": "a test"}))
