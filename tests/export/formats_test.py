@@ -10,6 +10,7 @@ import pytest
 from jax import export
 from safetensors.numpy import load
 
+import launch
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.export import formats, networks, onnx_model, served, stablehlo, weights
 from dtc_jax.models import senet as senet_lib
@@ -156,6 +157,10 @@ def test_what_onnx_cannot_say_is_refused_by_its_field(drawn):
     config.model.dtype = "bfloat16"
     with pytest.raises(UsageError, match=r"config\.model\.dtype='bfloat16'.*--format"):
         onnx_model.check(drawn(config))
+
+
+def test_the_help_names_every_format():
+    assert all(kind in launch.flags.FLAGS["format"].help for kind in formats.FORMATS)
 
 
 def test_a_library_that_is_missing_is_named_with_its_extra(monkeypatch):
