@@ -116,7 +116,9 @@ _THRESHOLD = flags.DEFINE_float(
     "threshold", None, "Of the report's decisions where a table has none; default 0.5.", 0.0, 1.0
 )
 _FORMAT = flags.DEFINE_list(
-    "format", None, "export: stablehlo, onnx, safetensors; default all that are installed."
+    "format",
+    None,
+    "export: stablehlo, onnx, savedmodel, safetensors; default all that are installed.",
 )
 _MEMBER = flags.DEFINE_integer("member", None, "export: number of the fold whose network it is.")
 _DTYPE = flags.DEFINE_string(

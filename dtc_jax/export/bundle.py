@@ -17,17 +17,23 @@ from dtc_jax.export import card, contract, interface, served
 from dtc_jax.export import formats as formats_lib
 from dtc_jax.tasks.trained import TrainedNetwork
 
-_SUMS = "SHA256SUMS"
+_SUMS, _DESCRIPTION = "SHA256SUMS", "preprocessing.json"
 _BUNDLED = ("verify.py", "client.py")
 
 
 def check_free(out: storage.PathLike) -> None:
-    """Refuses a place that has something in it.
+    """Refuses a place that has something in it, or is in another bundle.
 
     Raises:
-      InputError: it is a file, or a folder with files.
+      InputError: it is a file, or a folder with files, or a bundle would have it in it.
     """
     path = pathlib.Path(out)
+    for parent in path.absolute().parents:
+        if (parent / _SUMS).is_file() and (parent / _DESCRIPTION).is_file():
+            raise InputError(
+                f"{path}: lies in the bundle {parent}, which would no longer be as it was made; "
+                "choose a folder outside for --out."
+            )
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: is a file; choose another --out.")
     if path.is_dir() and any(path.iterdir()):
@@ -63,7 +69,7 @@ def write(
         models = formats_lib.write(what, folder, chosen, dtype)
         precision: dict[str, Any] = {"dtype": dtype, "tolerance": formats_lib.TOLERANCES[dtype]}
         described = interface.describe(what, models, origin, precision)
-        storage.write_json(folder / "preprocessing.json", described)
+        storage.write_json(folder / _DESCRIPTION, described)
         print("cases of the contract: computing what the run answers", flush=True)
         contract.write(what, folder / "contract")
         for name in _BUNDLED:
@@ -72,7 +78,7 @@ def write(
         storage.write_text(folder / "LICENSE", _license())
         write_sums(folder)
         precision["largest_difference"] = _verify(folder, chosen)
-        storage.write_json(folder / "preprocessing.json", described)
+        storage.write_json(folder / _DESCRIPTION, described)
         storage.write_text(folder / "model_card.md", card.make(what, run, described))
         write_sums(folder)
     print(f"Everything is in {out}/ (model_card.md first).")

@@ -41,6 +41,11 @@ def choose(formats: Sequence[str] = (), dtype: str = "float32") -> tuple[str, ..
             "--dtype=bfloat16: ONNX Runtime has no convolutions in bfloat16 on a CPU; use float16, "
             "or omit onnx from --format."
         )
+    if dtype != "float32" and formats and {*formats} == {"safetensors"}:
+        raise UsageError(
+            f"--dtype={dtype}: safetensors has the weights alone, always in float32; omit --dtype, "
+            "or name a further --format."
+        )
     wanted = formats or [kind for kind in FORMATS if (kind, dtype) != ("onnx", "bfloat16")]
     missing = {
         kind: [name for name in _LIBRARIES[kind][1] if importlib.util.find_spec(name) is None]

@@ -13,15 +13,18 @@ _AXES = (
     "y to the front and x to the right (RAS+ of NIfTI, read as [x, y, z] and transposed); the axes "
     "are the scan's own, so an oblique scan stays oblique"
 )
+_ROUNDING = "to the nearest whole HU, from a half to the even one, within int16"
 _RECORD = {
     "about": "the middle of the bounding box of the lesion's mask: along each axis of the scan's "
     "voxels (first + last) / 2. It comes to lie at index (size - 1) / 2 of the crop",
     "interpolation": "linear, between the centres of the scan's voxels",
     "antialiasing": "none",
     "beyond_the_scan": "its outermost voxels go on",
-    "rounding": "to the nearest whole HU",
-    "mask": "1 inside the lesion, interpolated linearly and cut at one half, 0 beyond the scan; if "
-    "no voxel is left, the middle one, at index (size - 1) // 2, is set",
+    "rounding": _ROUNDING,
+    "mask": "1 inside the lesion and 0 outside, also in the voxels that would follow beyond the "
+    "scan; interpolated linearly, and 1 where that gives mask_from or more: a half is inside, "
+    "whatever rounding does. If no voxel is left, the middle one, at index (size - 1) // 2, is set",
+    "mask_from": 0.4999,
 }
 _ANTIALIASING = {
     "gaussian": "along an axis whose voxels are smaller than spacing_mm, linear interpolation's "
@@ -110,17 +113,22 @@ def _window(served: Served) -> dict[str, Any]:
         "antialias": spec.antialias,
         "antialiasing": _ANTIALIASING[spec.antialias],
         "beyond_the_scan": "its outermost voxels go on",
-        "rounding": "to the nearest whole HU",
+        "rounding": _ROUNDING,
+        "lungs": "of the scan; on the new grid a mask is 1 where linear interpolation gives 0.5 or "
+        "more",
+        "region": "the bounding box of the lungs on the new grid, longer at both ends of an axis "
+        "by max(side // 4, (side - length + 1) // 2) voxels, of a window's side and the box's "
+        "length, but not beyond the scan",
         "window_voxels": list(windows.window),
         "overlap": windows.overlap,
-        "window_starts": "every max(1, round(side * (1 - overlap))) voxels; the last window along "
-        "an axis ends with the scan. A scan smaller than a window is padded on both sides by its "
-        "outermost voxels",
+        "window_starts": "every max(1, round(side * (1 - overlap))) voxels from the first one of "
+        "the region; the last window along an axis ends with the region. A region that lacks "
+        "voxels for a window gets them from its outermost ones: lack // 2 before, the rest behind",
+        "windows": "those with a voxel of the lungs; where there is none, the probability is 0",
         "window_weights": "a voxel's probability is the mean over the windows that it lies in, "
         "weighted by exp(-((i - (n - 1) / 2) / (sigma * n))^2 / 2) along each axis, n being the "
         "window's side, divided by its largest value and at least 0.001",
         "sigma": windows.sigma,
-        "region": "windows with a voxel of the lungs",
         "after_the_windows": "the probability is interpolated linearly on the scan's own grid and "
         "cut at the threshold; connected pieces are lesions",
         "connectivity": instances.connectivity,

@@ -10,6 +10,8 @@ from dtc_jax.storage import PathLike, read_json
 
 FORMAT = 1  # of preprocessing.json; raised whenever an older one can no longer be used
 DESCRIPTION = "preprocessing.json"
+# Without one of these, preprocessing.json cannot be used.
+_FIELDS = {"models", "threshold", "before_the_model", "batch", "data_source", "fingerprints"}
 # What a task's network is called, and the flag that takes it; as the tasks themselves say.
 WORDS = {
     "classification": ("a classifier", "--classifier"),
@@ -57,7 +59,8 @@ def task_of(path: PathLike) -> str:
       InputError: another version of dtc-jax has written it.
     """
     described = read_json(pathlib.Path(path) / DESCRIPTION)
-    if not isinstance(described, dict) or described.get("format") != FORMAT:
+    known = isinstance(described, dict) and described.get("format") == FORMAT
+    if not known or described.get("task") not in WORDS or not described.keys() >= _FIELDS:
         raise InputError(
             f"{path}: was exported by another version of dtc-jax; export its run again."
         )

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from configs import senet, vnet
-from dtc_jax.errors import UsageError
+from dtc_jax.errors import InputError, UsageError
 from dtc_jax.experiment import network as network_lib
 from dtc_jax.export import bundle, card, formats, interface, onnx_model, served
 from dtc_jax.prediction import predictors
@@ -163,6 +163,11 @@ def test_folds_decide_together_or_one_alone(runs, tmp_path, capsys):
     with pytest.raises(UsageError, match=r"--member=2: the run has 2 networks"):
         export.run(runs / "folds", tmp_path / "third", ("onnx",), 2)
     assert not (tmp_path / "third").exists()
+
+
+def test_a_bundle_is_not_written_into_another(exported):
+    with pytest.raises(InputError, match=r"within: lies in the bundle .*choose a folder outside"):
+        bundle.check_free(exported / "weights" / "within")
 
 
 def test_a_segmenter_says_how_a_scan_is_cut_into_windows(drawn, tmp_path):

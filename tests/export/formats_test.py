@@ -10,6 +10,7 @@ import pytest
 from jax import export
 from safetensors.numpy import load
 
+import launch
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.export import formats, networks, onnx_model, served, stablehlo, weights
 from dtc_jax.models import senet as senet_lib
@@ -40,6 +41,20 @@ def test_onnx_gives_the_same_numbers_with_every_option(drawn, make, number):
     given = arrays(one, 2)
     assert one.uses_mask == (make is classifier and PREPROCESS[number % 3]["mask"] != "none")
     assert_same(run_onnx(one, given), one.on_cpu(*given.values()))
+
+
+@pytest.mark.parametrize("make", [classifier, segmenter])
+@pytest.mark.parametrize("norm", ["instance", "group"])
+def test_onnx_gives_the_same_numbers_of_air_whatever_the_norm(drawn, make, norm):
+    config = make(0)
+    config.model.update(norm=norm)
+    one = served.make(drawn(config))
+    given = {
+        name: np.full_like(x, -1000) if name == "image" else x * 0
+        for name, x in arrays(one, 1).items()
+    }
+    answer, expected = run_onnx(one, given), one.on_cpu(*given.values())
+    np.testing.assert_allclose(answer["probability"], expected["probability"], atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -112,6 +127,11 @@ def test_fewer_bits_give_about_the_same_numbers(drawn):
     assert sum(inside) == len(kernels) > 5
 
 
+def test_weights_alone_are_not_computed_in_fewer_bits():
+    with pytest.raises(UsageError, match=r"--dtype=float16: safetensors .* float32; omit --dtype"):
+        formats.choose(["safetensors"], "float16")
+
+
 def test_safetensors_holds_every_weight_exactly(drawn):
     network = drawn(segmenter(0), members=2)
     stored = load(weights.make(network, {"task": "a test"}))
@@ -137,6 +157,10 @@ def test_what_onnx_cannot_say_is_refused_by_its_field(drawn):
     config.model.dtype = "bfloat16"
     with pytest.raises(UsageError, match=r"config\.model\.dtype='bfloat16'.*--format"):
         onnx_model.check(drawn(config))
+
+
+def test_the_help_names_every_format():
+    assert all(kind in launch.flags.FLAGS["format"].help for kind in formats.FORMATS)
 
 
 def test_a_library_that_is_missing_is_named_with_its_extra(monkeypatch):

@@ -44,11 +44,16 @@ def test_a_flipped_bit_in_any_file_is_found(exported, tmp_path):
     for path in [path for path in copy.rglob("*") if path.is_file()]:
         whole = path.read_bytes()
         damaged = bytearray(whole)
-        damaged[rng.integers(len(damaged))] ^= 1
+        damaged[rng.integers(len(damaged))] ^= 0x80  # text is no longer UTF-8
         path.write_bytes(damaged)
-        with pytest.raises((verify.Failed, ValueError)):
+        with pytest.raises(verify.Failed, match=path.name):
             verify.check_files(copy)
         path.write_bytes(whole)
+    with (copy / "SHA256SUMS").open("a") as file:
+        file.write("more\n")
+    with pytest.raises(verify.Failed, match="SHA256SUMS: line"):
+        verify.check_files(copy)
+    bundle.write_sums(copy)
     (copy / "more.txt").write_text("")
     with pytest.raises(verify.Failed, match=r"more\.txt"):
         verify.check_files(copy)
@@ -65,6 +70,19 @@ def test_numbers_that_differ_are_found(exported, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["verify.py", str(copy), "--format=onnx"])
     assert verify.main() == 1
     assert "one.npz: probability differs by 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["preprocessing.json", "contract/one.npz"])
+def test_a_file_that_cannot_be_read_is_named(exported, tmp_path, capsys, monkeypatch, name):
+    copy = shutil.copytree(exported, tmp_path / "copy")
+    (copy / name).write_text("{")
+    bundle.write_sums(copy)
+    verify = bundles.load(copy / "verify.py")
+    monkeypatch.setattr(sys, "argv", ["verify.py", str(copy), "--format=onnx"])
+    assert verify.main() == 1
+    said = capsys.readouterr().err
+    assert name in said
+    assert "pickle" not in said
 
 
 def test_a_decision_flips_near_the_threshold_alone_and_in_fewer_bits(exported, tmp_path):
@@ -125,7 +143,11 @@ def test_the_client_stays_on_the_cores_that_it_may_use(exported):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("image", lambda x: x[:, :-1], r"image: is int16 \(1, 19, 20, 20\)"),
+        (
+            "image",
+            lambda x: x[:, :-1],
+            r"image: is int16 \[1, 19, 20, 20\]; give int16 \[B, 20, 20, 20\]",
+        ),
         ("image", lambda x: x.astype(np.float32), "image: is float32"),
         ("mask", lambda x: None, "mask: is missing"),
     ],
@@ -136,3 +158,32 @@ def test_the_client_refuses_other_arrays(exported, name, change, message):
     model = bundles.load(exported / "client.py").load(exported, "onnx")
     with pytest.raises(ValueError, match=message):
         model(arrays)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["image.npy"], "client.py: mask: is missing; give uint8 [B, 20, 20, 20]"),
+        (["none.npy", "mask.npy"], "none.npy: is no .npy file"),
+        (["objects.npy", "mask.npy"], "objects.npy: is no .npy file"),
+    ],
+)
+def test_the_client_says_in_one_message_what_it_cannot_use(
+    exported, tmp_path, monkeypatch, arguments, message
+):
+    arrays = dict(np.load(exported / "contract" / "one.npz"))
+    np.save(tmp_path / "image.npy", arrays["image"])
+    np.save(tmp_path / "mask.npy", arrays["mask"])
+    np.save(tmp_path / "objects.npy", np.array([{}], object))
+    program = bundles.load(exported / "client.py")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["client.py", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        program.main()
+    assert message in str(stopped.value)
+
+
+def test_the_client_refuses_what_is_no_model(exported):
+    program = bundles.load(exported / "client.py")
+    with pytest.raises(ValueError, match=r"safetensors: is no model of this bundle; it has .*onnx"):
+        program.load(exported, "safetensors")

@@ -1,5 +1,6 @@
 """The building blocks against closed forms and against the same thing written out in NumPy."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,6 +54,25 @@ def test_normalization_gives_mean_zero_and_variance_one_over_its_own_axes(kind):
         axes = (0, 1, 2, 3) if kind == "batch" else (1, 2, 3)
     np.testing.assert_allclose(y.mean(axis=axes), 0, atol=1e-4)
     np.testing.assert_allclose(y.var(axis=axes), 1, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["instance", "group"])
+@pytest.mark.parametrize("spread", [0.0, 1e-3])
+def test_a_norm_of_an_example_is_exact_where_it_is_nearly_uniform(kind, spread):
+    x = 0.7 + spread * jax.random.normal(jax.random.key(0), (1, 8, 16, 16, 8))
+    layer = layers.normalization(kind, 8, True, jnp.float32, None, "norm")
+    y, variables = layer.init_with_output(jax.random.key(0), x)
+    exact = np.asarray(x, float) - np.asarray(x, float).mean(axis=(1, 2, 3), keepdims=True)
+    exact /= np.sqrt((exact**2).mean(axis=(1, 2, 3), keepdims=True) + 1e-6)
+    np.testing.assert_allclose(y, exact, atol=1e-5)
+    flax = nn.GroupNorm(num_groups=8).init(jax.random.key(0), x)
+    assert jax.tree.map(jnp.shape, flax) == jax.tree.map(jnp.shape, variables)
+
+
+def test_groups_that_do_not_divide_the_channels_are_refused():
+    layer = layers.normalization("group", 12, True, jnp.float32, None, "norm")
+    with pytest.raises(ValueError, match="12 channels make no 8 groups"):
+        layer.init(jax.random.key(0), jnp.zeros((1, 2, 2, 2, 12)))
 
 
 def test_an_unknown_norm_is_refused():

@@ -72,3 +72,19 @@ def test_heat_maps_are_fetched_only_where_they_are_wanted(exported):
     np.testing.assert_array_equal(probability, again)
     np.testing.assert_allclose(heat, expected["heat"], atol=1e-4)
     assert asked == [["probability"], ["probability", "heat"]]
+
+
+def test_sums_that_are_no_text_are_one_clear_message(copy):
+    (copy / "SHA256SUMS").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"is not as it was made: .*SHA256SUMS has changed"):
+        bundle_lib.read(copy, "classification")
+
+
+@pytest.mark.parametrize("changed", [{"task": "detection"}, {"threshold": None}])
+def test_a_description_that_cannot_be_used_is_one_clear_message(copy, changed):
+    path = copy / "preprocessing.json"
+    described = json.loads(path.read_text()) | changed
+    path.write_text(json.dumps({k: value for k, value in described.items() if value is not None}))
+    bundle.write_sums(copy)
+    with pytest.raises(InputError, match="another version of dtc-jax; export its run again"):
+        bundle_lib.read(copy, "classification")

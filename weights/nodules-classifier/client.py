@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import pathlib
+import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -34,8 +35,19 @@ _Run = Callable[[dict[str, np.ndarray], list[str]], Answer]
 
 
 def describe(bundle: pathlib.Path) -> dict:
-    """The contents of preprocessing.json."""
-    return json.loads((bundle / "preprocessing.json").read_text(encoding="utf-8"))
+    """The contents of preprocessing.json.
+
+    Raises:
+      ValueError: it cannot be read as such.
+    """
+    path = bundle / "preprocessing.json"
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}).") from error
+    if not isinstance(described, dict) or not isinstance(described.get("models"), dict):
+        raise ValueError(f"{path}: is not that of a bundle.")
+    return described
 
 
 def load(bundle: pathlib.Path, kind: str) -> Model:
@@ -50,9 +62,12 @@ def load(bundle: pathlib.Path, kind: str) -> Model:
 
     Raises:
       ImportError: the format's runtime is not installed.
-      ValueError: the model is not in the bundle.
+      ValueError: the bundle has no such model, or it is elsewhere.
     """
     described = describe(bundle)
+    possible = [one for one in described["models"] if one in _RUNTIMES]
+    if kind not in possible:
+        raise ValueError(f"{kind}: is no model of this bundle; it has {', '.join(possible)}.")
     path = (bundle / described["models"][kind]).resolve()
     if not path.is_relative_to(bundle.resolve()):
         raise ValueError(f"preprocessing.json: the {kind} model is not in the bundle.")
@@ -127,14 +142,20 @@ def _checked(one: dict, arrays: dict[str, np.ndarray]) -> np.ndarray:
     """
     name, shape = one["name"], tuple(one["shape"][1:])
     array = arrays.get(name)
+    wanted = f"give {one['dtype']} [B, {', '.join(map(str, shape))}], see preprocessing.json."
     if array is None:
-        raise ValueError(f"{name}: is missing; give {one['dtype']} [B, {shape}].")
+        raise ValueError(f"{name}: is missing; {wanted}")
     if array.dtype != one["dtype"] or array.ndim != 4 or array.shape[1:] != shape:
-        raise ValueError(
-            f"{name}: is {array.dtype} {array.shape}; give {one['dtype']} [B, *{shape}], see "
-            "preprocessing.json."
-        )
+        raise ValueError(f"{name}: is {array.dtype} {list(array.shape)}; {wanted}")
     return array
+
+
+def _read(path: str) -> np.ndarray:
+    """An array of a file."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{path}: is no .npy file of numbers that can be read.") from error
 
 
 def main() -> None:
@@ -145,11 +166,14 @@ def main() -> None:
     parser.add_argument("--format", default="onnx", choices=tuple(_RUNTIMES))
     arguments = parser.parse_args()
     bundle = pathlib.Path(__file__).resolve().parent
-    arrays = {"image": np.load(arguments.image)}
-    if arguments.mask:
-        arrays["mask"] = np.load(arguments.mask)
-    arrays = {name: array[None] if array.ndim == 3 else array for name, array in arrays.items()}
-    found = load(bundle, arguments.format)(arrays, ["probability"])["probability"]
+    try:
+        arrays = {"image": _read(arguments.image)}
+        if arguments.mask:
+            arrays["mask"] = _read(arguments.mask)
+        arrays = {name: array[None] if array.ndim == 3 else array for name, array in arrays.items()}
+        found = load(bundle, arguments.format)(arrays, ["probability"])["probability"]
+    except (ValueError, ImportError) as error:
+        sys.exit(f"client.py: {error}")
     threshold = describe(bundle)["threshold"]["value"]
     for number, probability in enumerate(found):
         if probability.ndim:

@@ -30,9 +30,15 @@ class Failed(Exception):
 
 def check_files(bundle: pathlib.Path) -> int:
     """Holds every file against SHA256SUMS; returns how many there are."""
+    try:
+        lines = (bundle / SUMS).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failed(f"{bundle}: is no bundle, or its {SUMS} has changed ({error})") from error
     sums = {}
-    for line in (bundle / SUMS).read_text(encoding="utf-8").splitlines():
+    for number, line in enumerate(lines, start=1):
         digest, _, name = line.partition("  ")
+        if not name:
+            raise Failed(f"{SUMS}: line {number} is no sum of a file; it has changed")
         sums[name] = digest
     found = {p.relative_to(bundle).as_posix(): p for p in bundle.rglob("*") if not p.is_dir()}
     links = [name for name, path in found.items() if path.is_symlink()]
@@ -53,8 +59,11 @@ def cases(bundle: pathlib.Path) -> dict[str, tuple[dict, dict]]:
     """The contract: by name of the case the arrays of a question and those of its answer."""
     found = {}
     for path in sorted((bundle / "contract").glob("*.npz")):
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = dict(file)
+        except Exception as error:  # of a zip file, of zlib or of NumPy
+            raise Failed(f"contract/{path.name}: is no file of arrays") from error
         expected = {
             name.removeprefix("expected_"): arrays.pop(name)
             for name in [name for name in arrays if name.startswith("expected_")]
@@ -148,7 +157,7 @@ def verify(bundle: pathlib.Path, formats: list[str]) -> dict[str, float]:
       Failed: what is wrong.
     """
     print(f"{check_files(bundle)} files are as they were made")
-    described = json.loads((bundle / "preprocessing.json").read_text(encoding="utf-8"))
+    described = _client(bundle).describe(bundle)
     models, differences = described["models"], {}
     for kind in formats or models:
         if kind not in models:
