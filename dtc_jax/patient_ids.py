@@ -1,8 +1,8 @@
 """Ids of patients, and spellings that a person takes for one id.
 
 A split by patient holds only if each patient has one id. Two spellings that differ by case, blanks,
-an invisible character or the Unicode form of a letter are therefore refused rather than counted as
-two patients, and so are ids that a spreadsheet has rounded.
+an invisible character, the kind of dash or the Unicode form of a letter are therefore refused
+rather than counted as two patients, and so are ids that a spreadsheet has rounded.
 """
 
 import re
@@ -19,12 +19,20 @@ _ROUNDED = re.compile(r"[+-]?\d([.,]\d+)?E\+\d{2,}", re.IGNORECASE)
 def key(text: str) -> str:
     """The same for all spellings of an id that look alike.
 
-    Unicode's compatibility form (so that ｐ１ is p1) without invisible characters, blanks and case.
+    Unicode's compatibility form (so that ｐ１ is p1) without invisible characters, blanks and case,
+    and with one kind of dash, since programs make long ones of hyphens.
     """
     if text.isascii() and text.isprintable() and " " not in text:  # as nearly all are: none of it
         return text.casefold()
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return "".join(c for c in folded if unicodedata.category(c)[0] not in "CZ") or text
+    kept = (c for c in _with_hyphens(folded) if unicodedata.category(c)[0] not in "CZ")
+    return "".join(kept) or text
+
+
+def _with_hyphens(text: str) -> str:
+    """With a hyphen for every dash."""
+    dashes = (c == "\N{MINUS SIGN}" or unicodedata.category(c) == "Pd" for c in text)
+    return "".join("-" if is_dash else c for c, is_dash in zip(text, dashes, strict=True))
 
 
 def problems(ids: pd.Series, persons: pd.Series | None = None) -> Iterator[Problem]:
@@ -67,4 +75,6 @@ def _difference(one: str, other: str) -> str:
         return "only by upper and lower case"
     if unicodedata.normalize("NFKC", one) == unicodedata.normalize("NFKC", other):
         return "only by the Unicode form of a letter"
+    if _with_hyphens(one) == _with_hyphens(other):
+        return "only by the kind of dash"
     return "only by blanks or characters that cannot be seen"

@@ -24,6 +24,9 @@ def _problems(*ids):
         ("P 1", "P\u00a01", "only by"),
         ("P 1", "P1", "only by blanks"),
         ("P1", "\ufeffp1", "only by"),
+        ("P-1", "P\u20131", "only by the kind of dash"),
+        ("P-1", "P\u20111", "only by the kind of dash"),
+        ("P-1", "P\u22121", "only by the kind of dash"),
     ],
 )
 def test_two_spellings_of_an_id_are_refused(one, other, words):

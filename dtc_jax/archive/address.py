@@ -16,7 +16,7 @@ from dtc_jax.storage import PathLike
 
 _WEB = re.compile(r"(dicomweb|dicomwebs|https|http)://([^/\s]+)((?:/[^?#\s]*)?)", re.IGNORECASE)
 _SERIES = re.compile(r"(.*?)/studies/([0-9.]{1,64})/series/([0-9.]{1,64})/?")
-_NODE = re.compile(r"dicom://([^/:\s]+):(\d{1,5})/([^/\s\\]{1,16})", re.IGNORECASE)
+_NODE = re.compile(r"dicom://([^/:\s]+):([0-9]{1,5})/([!-.0-\[\]-~]{1,16})", re.IGNORECASE)
 _LAST_PORT = 65535
 _SCHEMES = {"dicomweb": "http", "dicomwebs": "https", "http": "http", "https": "https"}
 
@@ -84,7 +84,8 @@ def target(text: str) -> Service | Node:
         return Node(node[1], int(node[2]), node[3])
     if text.lower().startswith("dicom://"):
         raise UsageError(
-            "--send: give dicom://HOST:PORT/AET, with an AET of 16 characters at most."
+            "--send: give dicom://HOST:PORT/AET, with an AET of 16 characters at most, without "
+            "blanks or accents."
         )
     service = _service(text, "--send")
     return dataclasses.replace(service, url=service.url.partition("/studies/")[0])

@@ -7,6 +7,7 @@ import contextlib
 import http
 import os
 import pathlib
+import struct
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -26,6 +27,12 @@ TOKEN = "DTC_JAX_DICOMWEB_TOKEN"
 _TIMEOUT_S = (10.0, 120.0)  # to connect; to hear anything more
 _AS_STORED = ("application/dicom", "*")  # no other transfer syntax: nothing is decoded on the way
 _COUNT, _MODALITY = "00201209", "00080060"  # NumberOfSeriesRelatedInstances, Modality
+_STORED = "ReferencedSOPSequence"
+# What dicomweb-client and pydicom raise on a body that is not what it should be.
+_MALFORMED = (
+    *(ValueError, LookupError, TypeError, AttributeError, NotImplementedError, SyntaxError),
+    *(struct.error, InvalidDicomError),
+)
 
 
 @contextlib.contextmanager
@@ -70,12 +77,18 @@ def store(service: Service, path: pathlib.Path) -> None:
     Raises:
       InputError: the archive cannot be reached, refuses, or does not take it.
     """
-    client = _connect(service)
+    client, whole = _connect(service), pydicom.dcmread(path)
     with _told(service.host, "STOW-RS service"):
-        answer = client.store_instances([pydicom.dcmread(path)])
-    if "FailedSOPSequence" in answer and answer.FailedSOPSequence:
-        reason = answer.FailedSOPSequence[0].get("FailureReason", "none given")
-        raise InputError(f"{service.host}: has not stored the segmentation (reason {reason}).")
+        answer = client.store_instances([whole])
+        if answer.get("FailedSOPSequence"):
+            reason = answer.FailedSOPSequence[0].get("FailureReason", "none given")
+            raise InputError(f"{service.host}: has not stored the segmentation (reason {reason}).")
+        stored = {one.get("ReferencedSOPInstanceUID") for one in answer.get(_STORED, ())}
+    if whole.SOPInstanceUID not in stored:  # as where a page to sign in is the answer
+        raise InputError(
+            f"{service.host}: does not say that it has stored the segmentation; check the address, "
+            "and whether the archive has it."
+        )
 
 
 def _fetch(series: Series, folder: pathlib.Path) -> None:
@@ -158,9 +171,10 @@ def _told(host: str, what: str) -> Iterator[None]:
         raise InputError(f"{host}: the transfer has broken off; try again.") from error
     except (requests.ConnectionError, requests.Timeout) as error:
         raise InputError(
-            f"{host}: cannot be reached; check the address, and that the server is running."
+            f"{host}: cannot be reached, or has stopped answering; check the address, and that the "
+            "server is running."
         ) from error
-    except (requests.RequestException, ValueError, KeyError, InvalidDicomError) as error:
+    except (requests.RequestException, *_MALFORMED) as error:
         raise InputError(f"{host}: does not answer as DICOMweb does; check the address.") from error
 
 

@@ -33,9 +33,12 @@ def store(node: Node, path: pathlib.Path) -> None:
     entity.add_requested_context(whole.SOPClassUID, whole.file_meta.TransferSyntaxUID)
     with silent("pynetdicom"):
         opened: list[object] = []
-        link = entity.associate(
-            node.host, node.port, ae_title=node.title, evt_handlers=[(opening, opened.append)]
-        )
+        try:
+            link = entity.associate(
+                node.host, node.port, ae_title=node.title, evt_handlers=[(opening, opened.append)]
+            )
+        except OSError as error:  # no host has this name
+            raise _unreachable(name) from error
         # A node that rejects may have closed the connection before its answer was read.
         if link.is_rejected or (opened and not link.is_established and not link.rejected_contexts):
             raise InputError(
@@ -45,9 +48,7 @@ def store(node: Node, path: pathlib.Path) -> None:
         if link.rejected_contexts and not link.accepted_contexts:
             raise InputError(f"{name}: takes no DICOM segmentations.")
         if not link.is_established:
-            raise InputError(
-                f"{name}: cannot be reached; check the address, and that the node is running."
-            )
+            raise _unreachable(name)
         try:
             status = link.send_c_store(whole).get("Status")
         except (RuntimeError, ValueError):  # the node has closed the connection
@@ -58,6 +59,12 @@ def store(node: Node, path: pathlib.Path) -> None:
         raise InputError(f"{name}: has not answered; the segmentation may not be stored.")
     if status != _SUCCESS and status not in _WARNINGS:
         raise InputError(f"{name}: has not stored the segmentation (status {status:#06x}).")
+
+
+def _unreachable(name: str) -> InputError:
+    return InputError(
+        f"{name}: cannot be reached; check the address, and that the node is running."
+    )
 
 
 def _entity_and_opening() -> tuple[Any, Any]:

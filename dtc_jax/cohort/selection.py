@@ -91,7 +91,7 @@ class Selection:
     contradictions: list[str]
 
 
-def select(table: pd.DataFrame, rules: Any) -> Selection:
+def select(table: pd.DataFrame, rules: Any, path: str = "the manifest") -> Selection:
     """Applies the rules of the study for inclusion, exclusion and labels, then samples lesions.
 
     The evidence determines the label and overrides the label of the manifest; `contradictions` and
@@ -100,6 +100,7 @@ def select(table: pd.DataFrame, rules: Any) -> Selection:
     Args:
       table: of `manifest.read_manifest`.
       rules: per_patient, draw_cohorts and seed, see `draw`.
+      path: of the manifest, for messages.
 
     Raises:
       InputError: no lesion is left.
@@ -122,7 +123,10 @@ def select(table: pd.DataFrame, rules: Any) -> Selection:
     selected = pd.concat(parts).sort_index().reset_index(drop=True)
     if selected.empty:
         excluded = [f"{step.lesions} {step.reason}" for step in flow if step.kind == "excluded"]
-        raise InputError(f"the study excludes every lesion of the manifest: {'; '.join(excluded)}.")
+        raise InputError(
+            f"{path}: the study excludes every lesion: {'; '.join(excluded)}. Fill in or correct "
+            "the columns that say so, such as `label`."
+        )
     return Selection(selected, flow, contradictions)
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
 from dtc_jax.errors import InputError, UsageError
+from dtc_jax.statistics.formatting import count as counted
 
 _MOST_FOLDS = 20  # of which a share is drawn: fine enough for 15 %
 
@@ -36,8 +37,8 @@ def drawn(rows: pd.DataFrame, fraction: float, seed: int) -> np.ndarray:
             if rows.label[side].nunique() == rows.label[~side].nunique() == 2:
                 return side
     raise InputError(
-        f"split: lesions that are {name} are too few to draw from: {fewest} patients have one, and "
-        "each side needs one. Add patients, or choose another config.split.kind."
+        f"split: lesions that are {name} are too few to draw from: {counted(fewest, 'patient')} "
+        "with one, and each side needs one. Add patients, or choose another config.split.kind."
     )
 
 

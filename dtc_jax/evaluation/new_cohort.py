@@ -13,7 +13,7 @@ from dtc_jax.errors import InputError, UsageError
 from dtc_jax.experiment import artefacts, examples, folds, occlusion, report, workdir
 from dtc_jax.report.report_run import Artefacts
 from dtc_jax.statistics import baselines, predictions_table, study, tables
-from dtc_jax.statistics.formatting import estimate, p_value
+from dtc_jax.statistics.formatting import count, estimate, p_value
 from dtc_jax.tasks import lesion_figures
 from dtc_jax.tasks.definition import Config
 from dtc_jax.tasks.sources import Data
@@ -116,14 +116,14 @@ def _refuse_known(
     tested = persons.both(patients, persons.ids(own[own.split == "test"])) - learned
     for known, what in (
         (learned, "the run was trained or chosen on"),
-        (tested, "the run was tested on already"),
+        (tested, "the run was already tested on"),
     ):
         if known:
             names = sorted(known)
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             raise InputError(
-                f"{path}: {what} {len(names)} of its {len(patients)} patients (equal ids count as "
-                f"one patient): {', '.join(names[:_NAMED])}{more}. Delete their rows."
+                f"{path}: {what} {len(names)} of its {count(len(patients), 'patient')} (equal ids "
+                f"count as one patient): {', '.join(names[:_NAMED])}{more}. Delete their rows."
             )
 
 

@@ -111,9 +111,10 @@ def _balls(path: PathLike, image: Volume) -> Outlines:
     ]
     if problems:
         raise TableError(path, problems)
+    points = "1 point" if len(table) == 1 else f"{len(table)} points"
     statement = (
-        f"given as {len(table)} points with a radius; each stands for a ball, which is what the "
-        "axes, the volume, the density and the probability are of"
+        f"given as {points} with a radius; each stands for a ball, which is what the axes, the "
+        "volume, the density and the probability are of"
     )
     return Outlines(Volume(mask, image.affine), statement)
 
@@ -123,9 +124,10 @@ def _draw(
 ) -> bool:
     """Writes a ball into `mask`, at least the voxel at its middle; whether that is in the scan."""
     middle = np.linalg.solve(image.affine[:3, :3], center_mm - image.affine[:3, 3])  # (z, y, x)
-    nearest = np.rint(middle).astype(int)
+    nearest = np.rint(middle)
     if np.any(nearest < 0) or np.any(nearest >= image.shape):
         return False
+    nearest = nearest.astype(int)
     reach = np.ceil(radius_mm / image.spacing_mm).astype(int) + 1
     box = tuple(
         slice(max(n - r, 0), min(n + r + 1, side))
@@ -148,16 +150,13 @@ def _problems(cells: pd.DataFrame) -> Iterator[Problem]:
             if wrong := _wrong(name, text):
                 yield Problem(int(str(row)), name, f"{text!r} {wrong}")
     if "lesion_id" in cells:
-        for row in cells.index[cells.lesion_id.duplicated()]:
+        for row in cells.index[cells.lesion_id.str.lstrip("0").duplicated()]:  # 01 is 1
             yield Problem(row, "lesion_id", "another row has this number; give each its own.")
 
 
 def _wrong(name: str, text: str) -> str:
     """What is wrong with a cell; '' if nothing is."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
+    number = csv_reader.number(text)
     if name == "lesion_id":
         valid = text.isdecimal() and 1 <= number <= lesions.MOST
         return "" if valid else f"is not a whole number from 1 to {lesions.MOST}."

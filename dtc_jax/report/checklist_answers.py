@@ -1,6 +1,6 @@
 """Answers to the items of the reporting checklists, taken from a run's own files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -14,6 +14,8 @@ from dtc_jax.statistics.formatting import count
 def answers(run: ReportRun) -> dict[str, str]:
     """Answers by keyword of checklist.csv; an unknown answer is absent."""
     texts = {**_of_data(run), **_of_figures(run)}
+    if run.artefacts.examples:
+        texts["explainability"] = "Where the network looks: heat maps (Grad-CAM) of examples"
     if run.artefacts.config is not None:
         texts |= _of_config(run.artefacts.config)
         texts["initialization"] = _initialization(run)
@@ -90,7 +92,8 @@ def _of_figures(run: ReportRun) -> dict[str, str]:
     leaked = sum(section["leaked_patients"] for section in tested.values())
     splits = {split for by_split in run.sections.values() for split in by_split}
     developed = {cohort for cohort, by_split in run.sections.items() if "train" in by_split}
-    factors = {group["factor"] for section in tested.values() for group in section["subgroups"]}
+    groups = [group for section in tested.values() for group in section["subgroups"]]
+    factors = {group["factor"] for group in groups}
     recalibrated = any(
         section["calibration"] and section["calibration"]["recalibrated"]
         for section in tested.values()
@@ -110,6 +113,7 @@ def _of_figures(run: ReportRun) -> dict[str, str]:
         "rates": "Table of performance: rates with intervals and counts",
         "counts": "; ".join(f"{cohort}: {counts(section)}" for cohort, section in tested.items()),
         "subgroups": f"Forest plots by {', '.join(sorted(factors))}" if factors else "",
+        "boundaries": _boundaries(groups),
         "centers_performance": "Forest plots by centre" if "center" in factors else "",
         "threshold": f"probability of RAI-refractory; threshold: {'; '.join(sorted(sources))}",
         "recalibration": "Calibration: fitted on validation lesions only, reported next to the "
@@ -118,6 +122,27 @@ def _of_figures(run: ReportRun) -> dict[str, str]:
         else "",
         "failures": "Table of wrong decisions",
     }
+
+
+def _boundaries(groups: Sequence[Mapping[str, Any]]) -> str:
+    """Into which categories diameter and age were divided; '' if neither is known."""
+    levels: dict[str, list[str]] = {}
+    for group in groups:
+        if group["factor"] in ("diameter", "age"):
+            levels.setdefault(f"{group['factor']} ({group['note']})", []).extend(
+                level["level"] for level in group["levels"]
+            )
+    return "; ".join(f"{name}: {', '.join(dict.fromkeys(found))}" for name, found in levels.items())
+
+
+def _predictors(config: Mapping[str, Any]) -> str:
+    """What the network is given of a lesion."""
+    parts = ["the CT around the lesion"]
+    mask = config["preprocess"].get("mask", "none")
+    parts += {"channel": ["its mask"], "apply": ["within its mask"]}.get(mask, [])
+    if (config.get("model") or {}).get("measures"):
+        parts.append("measures of its size, margin and density")
+    return f"only {', '.join(parts)}"
 
 
 def _initialization(run: ReportRun) -> str:
@@ -182,7 +207,7 @@ def _of_config(config: Mapping[str, Any]) -> dict[str, str]:
         "preprocessing": f"{fields('preprocess')} (crop and spacing in mm, window in HU)"
         if config.get("preprocess")
         else "",
-        "predictors": "only the CT around the lesion" if config.get("preprocess") else "",
+        "predictors": _predictors(config) if config.get("preprocess") else "",
         "selection": fields("selection"),
         "partition": f"{kind} by {split.get('unit')}, seed {split.get('seed')}" if split else "",
         "model": fields("model"),

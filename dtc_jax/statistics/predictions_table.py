@@ -171,12 +171,10 @@ def _numbers(table: pd.DataFrame, name: str) -> pd.Series:
         return cells.astype(float)
     words = _words(cells)
     words = words.where(~words.isin(_EMPTY), "nan")
-    try:
-        return pd.Series(words.to_numpy(object).astype(float), words.index)
-    except ValueError:
-        wrong = (words != "nan") & pd.to_numeric(words, errors="coerce").isna()
-        _refuse(table.assign(**{name: words}), wrong, name, "is not a number.")
-        raise
+    numbers = words.map(csv_reader.number).astype(float)
+    wrong = numbers.isna() & (words.str.lower().str.lstrip("+-") != "nan")
+    _refuse(table.assign(**{name: words}), wrong, name, "is not a number.")
+    return numbers
 
 
 def _refuse(table: pd.DataFrame, wrong: pd.Series, column: str, message: str) -> None:

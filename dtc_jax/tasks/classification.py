@@ -72,7 +72,7 @@ def load(config: ml_collections.ConfigDict) -> Data:
         parameters = {"manifest": str(path), "size_mm": size_mm}
         built, stored = sources.build("lesion_crops", parameters, folder)
         notes += sources.build_notes(built)
-        chosen = selection.select(with_lesion, config.selection)
+        chosen = selection.select(with_lesion, config.selection, str(path))
         table, flow = chosen.table, chosen.flow
     else:
         raise unknown_choice("config.data.source", config.data.source, _SOURCES)

@@ -11,7 +11,7 @@ from dtc_jax.cohort import persons
 from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.imaging import features
 from dtc_jax.statistics import baselines, tables, threshold
-from dtc_jax.statistics.formatting import estimate
+from dtc_jax.statistics.formatting import count, estimate
 from dtc_jax.tasks import ratings
 from dtc_jax.tasks import summary as summary_lib
 from dtc_jax.tasks.definition import Evaluation
@@ -103,8 +103,8 @@ def baseline_inputs(data: Data, rows: pd.DataFrame) -> dict[str, np.ndarray]:
 
 def _head(test: Figures) -> str:
     return (
-        f"{test['lesions']} lesions of {test['patients']} patients ({test['positives']} positive), "
-        "95 % intervals"
+        f"{count(test['lesions'], 'lesion')} of {count(test['patients'], 'patient')} "
+        f"({test['positives']} positive), 95 % intervals"
     )
 
 

@@ -77,6 +77,7 @@ def test_an_address_in_a_table_is_checked_with_its_row(tmp_path):
         ("dicom://pacs/AET", "HOST:PORT/AET"),
         ("dicom://pacs:99999/AET", "HOST:PORT/AET"),
         ("dicom://pacs:104/A_TITLE_OF_TOO_MANY_LETTERS", "16 characters"),
+        ("dicom://pacs:104/RÖNTGEN", "without blanks or accents"),
         ("pacs", "no address"),
         ("dicomweb://me:SECRET@pacs/dicom-web", "into ~/.netrc"),
     ],

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from dtc_jax.archive import dicomweb
+from dtc_jax.archive import dicomweb, send
 from dtc_jax.errors import InputError
 from dtc_jax.imaging import volume
 from tests.dicom_files import make_slices
@@ -29,6 +29,10 @@ def serve():
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.do_GET()
 
             def log_message(self, *unused):
                 pass
@@ -56,16 +60,60 @@ def test_a_page_in_place_of_an_answer_is_refused(serve, temporary):
     _refused(serve(lambda path: (418, "text/plain", b"")), "refuses with status 418", temporary)
 
 
-def test_a_series_that_arrives_in_part_is_refused(serve, chests, temporary):
+def _packed(chests):
     packed = io.BytesIO()
     make_slices(volume.read_image(chests / "0.nii.gz"))[0].save_as(packed, enforce_file_format=True)
+    return packed.getvalue()
+
+
+def _series(part):
+    """Answers with one series of three slices, of which `part` is the only one sent."""
     found = [{"00080060": {"vr": "CS", "Value": ["CT"]}, "00201209": {"vr": "IS", "Value": [3]}}]
-    head = b"--part\r\nContent-Type: application/dicom\r\n\r\n"
-    body = head + packed.getvalue() + b"\r\n--part--\r\n"
+    body = b"--part\r\nContent-Type: application/dicom\r\n\r\n" + part + b"\r\n--part--\r\n"
 
     def answer(path):
         if "?" in path:
             return 200, "application/dicom+json", json.dumps(found).encode()
         return 200, 'multipart/related; type="application/dicom"; boundary=part', body
 
-    _refused(serve(answer), "has sent 1 of 3 images", temporary)
+    return answer
+
+
+def test_a_series_that_arrives_in_part_is_refused(serve, chests, temporary):
+    _refused(serve(_series(_packed(chests))), "has sent 1 of 3 images", temporary)
+
+
+@pytest.mark.parametrize("size", [20, 132, 200])
+def test_a_slice_that_is_cut_off_in_its_header_is_refused(serve, chests, temporary, size):
+    part = _packed(chests)[:size]
+    _refused(serve(_series(part)), "does not answer as DICOMweb does", temporary)
+
+
+@pytest.mark.parametrize(
+    "found", ["x", 5, [None], [[1]], [{"00080060": None}], [{"00201209": {"Value": [{}]}}]]
+)
+def test_json_of_another_shape_is_refused(serve, temporary, found):
+    text = serve(lambda path: (200, "application/dicom+json", json.dumps(found).encode()))
+    _refused(text, "does not answer as DICOMweb does", temporary)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "words"),
+    [
+        ("text/html", b"<h1>Sign in</h1>", "does not say that it has stored"),
+        ("application/dicom+json", b"{}", "does not say that it has stored"),
+        ("application/dicom+json", b"[]", "does not answer as DICOMweb does"),
+        ("application/dicom+xml", b"<a", "does not answer as DICOMweb does"),
+    ],
+)
+def test_what_is_not_known_to_be_stored_was_not_sent(serve, chests, tmp_path, kind, body, words):
+    (tmp_path / "seg.dcm").write_bytes(_packed(chests))
+    target = send.target(serve(lambda path: (200, kind, body)))
+    with pytest.raises(InputError, match=words):
+        send.send(tmp_path / "seg.dcm", target)
+
+
+def test_a_node_of_an_unknown_name_cannot_be_reached(chests, tmp_path):
+    (tmp_path / "seg.dcm").write_bytes(_packed(chests))
+    with pytest.raises(InputError, match="cannot be reached"):
+        send.send(tmp_path / "seg.dcm", send.target("dicom://no-such-host.invalid:104/PACS"))

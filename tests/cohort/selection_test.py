@@ -193,8 +193,10 @@ def test_every_lesion_is_drawn_as_often():
 
 def test_bad_rules_and_an_empty_study_are_refused():
     table = _table({"uptake": "none"}, {"uptake": "weak"})
-    with pytest.raises(InputError, match="2 indeterminate"):
-        selection.select(table, RULES)
+    with pytest.raises(
+        InputError, match=r"a\.csv: the study excludes .* 2 indeterminate.* Fill in"
+    ):
+        selection.select(table, RULES, "a.csv")
     for change, words in (
         ({"draw_cohorts": ("primry",)}, "primry, but the manifest's cohorts are primary"),
         ({"draw_cohorts": "primary"}, "give a tuple"),

@@ -92,7 +92,7 @@ def test_patients_whom_the_run_knows_are_refused_by_name(call, classifier, cohor
     table.loc[:1, "patient_id"] = tested.upper() + "\u200b"  # as another program spells it
     table.to_csv(study.parent / "spelled.csv", index=False)
     assert call(*given, f"--manifest={study.parent / 'spelled.csv'}") == 1
-    assert "the run was tested on already" in capsys.readouterr().err
+    assert "the run was already tested on 1 of its" in capsys.readouterr().err
     assert not (classifier.workdir / "cohorts" / "spelled").exists()
 
 

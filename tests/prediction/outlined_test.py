@@ -57,7 +57,7 @@ def test_a_point_with_a_radius_is_a_ball_about_its_place(tmp_path):
     for value, axis in zip(center_mm, "xyz", strict=True):
         assert ball[f"center_{axis}_mm"] == pytest.approx(value)
     assert ball["diameter_mm"] == pytest.approx(12, abs=1.5)
-    assert "1 points with a radius; each stands for a ball" in found.statement
+    assert "given as 1 point with a radius; each stands for a ball" in found.statement
 
 
 def test_small_balls_keep_their_voxels_and_rows_their_numbers(tmp_path):
@@ -76,13 +76,24 @@ def test_small_balls_keep_their_voxels_and_rows_their_numbers(tmp_path):
         (["0,0,120,0"], "row 2, radius_mm: '0' is not a radius"),
         (["0,0,120,6000"], "row 2, radius_mm: '6000' is not a radius"),
         (["0,0,120,3", "0,a,120,3"], "row 3, y_mm: 'a' is not a number"),
+        (["0,0,120,3", "0,1_0,120,3"], "row 3, y_mm: '1_0' is not a number"),
+        (["0,0,120,3", "0,0,120,٣"], "row 3, radius_mm: '٣' is not a number"),
         (["0,0,120,3", "900,0,120,3"], "row 3, x_mm: the point is outside the scan"),
+        (["0,0,120,3", "0,1e30,120,3"], "row 3, x_mm: the point is outside the scan"),
         (["0,0,120,3", "0,0,120,3"], "other lesions cover this ball"),
     ],
 )
 def test_what_is_wrong_with_points_is_said_by_row(tmp_path, rows, words):
     with pytest.raises(TableError, match=words):
         outlined.read(_csv(tmp_path, *rows), IMAGE)
+
+
+def test_one_number_in_two_spellings_is_refused(tmp_path):
+    path = _csv(tmp_path, "0,0,120,3,1", "9,0,120,3,01", head=f"{HEAD},lesion_id")
+    with pytest.raises(TableError, match="row 3, lesion_id: another row has this number"):
+        outlined.read(path, IMAGE)
+    with pytest.raises(TableError, match="'١' is not a whole number"):
+        outlined.read(_csv(tmp_path, "0,0,120,3,١", head=f"{HEAD},lesion_id"), IMAGE)
 
 
 def test_a_table_without_a_radius_is_refused(tmp_path):

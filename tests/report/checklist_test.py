@@ -1,9 +1,11 @@
 import importlib.resources
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from dtc_jax.report import checklist_answers
+from dtc_jax.report.example import Example
 from dtc_jax.report.report_run import Artefacts, OutputFolder, ReportRun
 
 
@@ -28,10 +30,40 @@ def test_every_keyword_has_an_answer_in_some_run(predictions, statistics, artefa
     rest = {"preprocess": {"mask": "none"}, "selection": {"per_patient": 5}, "model": {"width": 8}}
     rest |= {"data": {"source": "phantom"}, "loss": {"class_weight": "balanced"}}
     config = {**artefacts.config, **rest}
-    files = Artefacts(config=config, metrics=artefacts.metrics)
+    cube = np.zeros((4, 4, 4))
+    example = Example("a", "primary", 1, 0.9, 0.5, cube, cube > 0, cube, (-1000.0, 400.0))
+    files = Artefacts(config=config, metrics=artefacts.metrics, examples=(example,))
     run = ReportRun("net", rows, statistics["runs"]["net"], files, OutputFolder(tmp_path))
     keywords = {key for keys in items().answers for key in keys.split()}
     assert keywords - {"details"} <= set(checklist_answers.answers(run))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"preprocess": {"mask": "none"}}, "only the CT around the lesion"),
+        ({"preprocess": {"mask": "apply"}}, "only the CT around the lesion, within its mask"),
+        (
+            {"preprocess": {"mask": "channel"}, "model": {"measures": 16}},
+            "only the CT around the lesion, its mask, measures of its size, margin and density",
+        ),
+    ],
+)
+def test_all_that_the_network_is_given_is_a_predictor(
+    predictions, statistics, artefacts, tmp_path, fields, words
+):
+    files = Artefacts(config={**artefacts.config, **fields})
+    run = ReportRun("net", predictions, statistics["runs"]["net"], files, OutputFolder(tmp_path))
+    assert checklist_answers.answers(run)["predictors"] == words
+
+
+def test_boundaries_are_those_of_diameter_and_age(predictions, statistics, tmp_path):
+    section = statistics["runs"]["net"]
+    run = ReportRun("net", predictions, section, Artefacts(), OutputFolder(tmp_path))
+    said = checklist_answers.answers(run)["boundaries"]
+    assert "diameter (largest diameter, rounded to the nearest mm, halves up): " in said
+    assert "≥ 10 mm" in said
+    assert "< 55 years, ≥ 55 years" in said
 
 
 @pytest.mark.parametrize(

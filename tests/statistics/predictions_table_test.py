@@ -77,6 +77,7 @@ def test_the_tables_own_threshold_goes_first_then_the_given_one(tmp_path):
         (f"{HEADER}\nP1,a,1,-3\n", "it must be a probability of RAI-refractory"),
         (f"{HEADER}\nP1,a,1,inf\n", "row 2, score: inf is outside"),
         (f"{HEADER}\nP1,a,1,high\n", "row 2, score: 'high' is not a number"),
+        (f"{HEADER}\nP1,a,1,0.5_1\n", "row 2, score: '0.5_1' is not a number"),
         (f"{HEADER}\nP1,a,2,0.5\n", "row 2, label: 2 is not 0"),
         (f"{HEADER}\nP1,a,yes,0.5\n", "row 2, label: 'yes' is not a number"),
         (f"{HEADER}\n,a,1,0.5\n", "row 2, patient_id: '' is empty"),
