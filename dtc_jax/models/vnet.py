@@ -77,6 +77,8 @@ class VNet(nn.Module):
                 f"widths={self.widths} and convolutions={self.convolutions} must have one number "
                 "for each level."
             )
+        if len(self.widths) < 2:
+            raise ValueError(f"widths={self.widths}: give two levels or more.")
         kept = not (self.remat and train)
         stage = functools.partial(
             _Stage if kept else nn.remat(_Stage, static_argnums=(3,)),  # `train`

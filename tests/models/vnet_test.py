@@ -167,6 +167,7 @@ def test_bfloat16_computes_coarsely_and_keeps_float32_parameters_and_logits():
     ("fields", "message"),
     [
         ({"widths": (4, 8, 8)}, "one number"),
+        ({"widths": (4,), "convolutions": (1,)}, "two levels or more"),
         ({"activation": "tanh"}, "prelu"),
         ({"norm": "layer"}, "batch, instance or group"),
     ],
