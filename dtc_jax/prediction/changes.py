@@ -2,10 +2,13 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
+from dtc_jax import storage
+from dtc_jax.errors import InputError
 from dtc_jax.imaging import lesions
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.prediction.answer import NOTICE
@@ -58,6 +61,21 @@ class Inputs:
         if box is None or was != box:
             return False
         return np.array_equal(self.old.array[box] == number, self.drawn.array[box] == number)
+
+
+def check_labels(path: storage.PathLike, inputs: Inputs, labels: Mapping[int, str]) -> None:
+    """Refuses the label of a lesion that nobody has reviewed: it would get into no manifest.
+
+    Raises:
+      InputError: there is one; names it.
+    """
+    verdicts = inputs.verdicts.set_index("lesion_id").verdict
+    for number in sorted(number for number, label in labels.items() if label):
+        if _change(inputs, number, verdicts.get(number)) == "unreviewed":
+            raise InputError(
+                f"{path}: lesion {number} has a label and no verdict; accept it, or leave the "
+                "label empty."
+            )
 
 
 def table(inputs: Inputs, after: pd.DataFrame) -> pd.DataFrame:

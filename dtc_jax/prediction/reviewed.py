@@ -55,6 +55,7 @@ def apply(
     _check_files(folder, before.get("files", {}))
     inputs = _read(folder, decisions, mask)
     labels = review.read_labels(decisions)  # here, so that it is refused before a network runs
+    changes.check_labels(decisions, inputs, labels)
     source = requests.read(scan, series) if scan else None
     if source and source.fingerprint() != before["scan"]["fingerprint"]:
         raise InputError(f"{scan}: is not the scan that was predicted into {folder}.")

@@ -15,9 +15,9 @@ def folder(answered, tmp_path):
 def review(call, folder, tmp_path):
     """Writes the CSV of a review and reads it back; returns the exit code."""
 
-    def review(rows, *arguments):
+    def review(rows, *arguments, head="lesion_id,verdict,comment,reviewer"):
         path = tmp_path / "review.csv"
-        path.write_text("\n".join(["lesion_id,verdict,comment,reviewer", *rows]), "utf-8")
+        path.write_text("\n".join([head, *rows]), "utf-8")
         return call("--mode=predict", f"--out={folder}", f"--review={path}", *arguments)
 
     return review

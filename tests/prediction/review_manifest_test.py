@@ -41,6 +41,14 @@ def test_a_review_gives_rows_of_a_manifest_and_ignores_what_nobody_has_seen(revi
     assert not (folder / "reviewed" / "unreviewed.nii.gz").exists()
 
 
+def test_a_label_without_a_verdict_is_refused(review, folder, capsys):
+    head = "lesion_id,verdict,comment,reviewer,label"
+    assert review(["1,accept,,Ann,1", "2,,,,0"], head=head) == 1
+    assert "lesion 2 has a label and no verdict; accept it, or leave" in capsys.readouterr().err
+    assert not (folder / "reviewed").exists()
+    assert review(["1,accept,,Ann,1", "2,reject,,Ann,0"], head=head) == 0
+
+
 def test_segment_review_classify_are_three_commands(
     predict, call, chests, classifier, tmp_path, capsys
 ):
