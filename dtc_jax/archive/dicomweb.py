@@ -128,7 +128,11 @@ def _value(found: dict[str, Any], tag: str) -> Any:
 def _connect(service: Service) -> Any:
     """A client of the service."""
     client_class = _client_class(service.host)
-    token = os.environ.get(TOKEN, "")
+    token = os.environ.get(TOKEN, "").strip()
+    if not (token.isascii() and token.isprintable()):
+        raise InputError(
+            f"{TOKEN}: is no token, as it has line breaks or letters beyond ASCII; set it anew."
+        )
     headers = {"Authorization": f"Bearer {token}"} if token else None
     try:
         client = client_class(service.url, headers=headers, timeout=_TIMEOUT_S)

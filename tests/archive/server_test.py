@@ -117,3 +117,9 @@ def test_a_node_of_an_unknown_name_cannot_be_reached(chests, tmp_path):
     (tmp_path / "seg.dcm").write_bytes(_packed(chests))
     with pytest.raises(InputError, match="cannot be reached"):
         send.send(tmp_path / "seg.dcm", send.target("dicom://no-such-host.invalid:104/PACS"))
+
+
+def test_a_token_that_is_none_is_not_sent(serve, monkeypatch, temporary):
+    monkeypatch.setenv(dicomweb.TOKEN, "first\nsecond")
+    text = serve(lambda path: (200, "text/html", b""))
+    _refused(text, f"{dicomweb.TOKEN}: is no token", temporary)
