@@ -206,8 +206,8 @@ def _value_problems(cells: pd.Series, column: str) -> Iterator[Problem]:
             meaning, is_valid = _NUMBERS[column]
             number = float(text) if _NUMBER.fullmatch(text) else math.nan
             if not math.isfinite(number) or not is_valid(number):
-                message = f"{text!r} is not {meaning}; leave it empty if unknown."
-                yield Problem(row, column, message)
+                advice = csv_reader.not_a_number(text, "; leave it empty if unknown")
+                yield Problem(row, column, f"{text!r} is not {meaning}{advice}.")
 
 
 def _repeated(table: pd.DataFrame, columns: list[str], advice: str) -> Iterator[Problem]:

@@ -1,0 +1,30 @@
+"""A manifest in the notation of another country or program is not read otherwise than meant."""
+
+import pathlib
+
+import pytest
+
+from dtc_jax.cohort import manifest
+from dtc_jax.csv_reader import TableError
+
+
+def _write(folder: pathlib.Path, column: str, cell: str) -> pathlib.Path:
+    for name in ("a.nii.gz", "am.nii.gz"):
+        (folder / name).touch()
+    path = folder / "lesions.csv"
+    path.write_text(
+        f"patient_id;lesion_id;image;mask;{column}\nP1;L1;a.nii.gz;am.nii.gz;{cell}\n",
+    )
+    return path
+
+
+@pytest.mark.parametrize("column", ["diameter_mm", "age", "kvp", "uptake_percent"])
+def test_a_decimal_comma_is_to_be_written_as_a_point(tmp_path, column):
+    with pytest.raises(TableError, match=f"row 2, {column}: '8,5' is not .*; write deci") as caught:
+        manifest.read_manifest(_write(tmp_path, column, "8,5"))
+    assert "leave it empty" not in str(caught.value)
+
+
+def test_what_is_no_number_at_all_may_be_left_empty(tmp_path):
+    with pytest.raises(TableError, match=r"'61 years' is not .*; leave it empty if unknown"):
+        manifest.read_manifest(_write(tmp_path, "age", "61 years"))
