@@ -121,7 +121,7 @@ def validate(table: pd.DataFrame, folder: PathLike) -> list[Problem]:
       table: every cell as text, '' if empty; the index is the row number in the file.
       folder: of the manifest; '/' where its files may be anywhere.
     """
-    problems = list(_missing_columns(table))
+    problems = [*_missing_columns(table), *_misspelled_columns(table)]
     present = {*table}
     for column in [c for c in table if c in _COLUMNS]:
         problems += _value_problems(table[column], column)
@@ -185,6 +185,20 @@ def _missing_columns(table: pd.DataFrame) -> Iterator[Problem]:
             close = difflib.get_close_matches(column, spelled, n=1)
             hint = f"rename {spelled[close[0]]!r}." if close else f"add it to {', '.join(table)}."
             yield Problem(1, column, f"this column is missing; {hint}")
+
+
+def _misspelled_columns(table: pd.DataFrame) -> Iterator[Problem]:
+    """Columns of the user that have the letters of an optional one, which would not be read."""
+    others = {_letters(column): column for column in table if column not in _COLUMNS}
+    for column in [c for c in _COLUMNS if c not in table and c not in REQUIRED]:
+        if _letters(column) in others:
+            own = others[_letters(column)]
+            yield Problem(1, column, f"the column {own!r} is not read; rename it to {column!r}.")
+
+
+def _letters(column: str) -> str:
+    """Its letters and digits in order of the alphabet: those of 'Mask lable' and 'mask_label'."""
+    return "".join(sorted(filter(str.isalnum, column.casefold())))
 
 
 def _value_problems(cells: pd.Series, column: str) -> Iterator[Problem]:

@@ -28,3 +28,21 @@ def test_a_decimal_comma_is_to_be_written_as_a_point(tmp_path, column):
 def test_what_is_no_number_at_all_may_be_left_empty(tmp_path):
     with pytest.raises(TableError, match=r"'61 years' is not .*; leave it empty if unknown"):
         manifest.read_manifest(_write(tmp_path, "age", "61 years"))
+
+
+@pytest.mark.parametrize(
+    ("written", "column"),
+    [
+        *(("Label", "label"), ("lable", "label"), ("centre", "center"), ("Age", "age")),
+        *(("Mask label", "mask_label"), ("diameter-mm", "diameter_mm"), ("Uptake", "uptake")),
+    ],
+)
+def test_an_optional_column_in_another_spelling_is_named(tmp_path, written, column):
+    words = f"row 1, {column}: the column '{written}' is not read; rename it to '{column}'"
+    with pytest.raises(TableError, match=words):
+        manifest.read_manifest(_write(tmp_path, written, "1"))
+
+
+@pytest.mark.parametrize("column", ["note", "age_group", "label_2", "growth_mm"])
+def test_a_column_of_ones_own_is_kept(tmp_path, column):
+    assert manifest.read_manifest(_write(tmp_path, column, "1"))[column].tolist() == [1.0]
