@@ -129,7 +129,9 @@ def validate(table: pd.DataFrame, folder: PathLike) -> list[Problem]:
         problems += _repeated(table, ["lesion_id"], "every lesion needs a unique id.")
     if {"image", "mask"} <= present:
         location = [c for c in ("mask", "image", "mask_label") if c in present]
-        problems += _repeated(table, location, "this lesion has another row; delete one.")
+        numbered = "mask_label" in present and (table.mask_label != "").any()
+        advice = "delete one" if numbered else "give each its number in mask_label, or delete one"
+        problems += _repeated(table, location, f"this lesion has another row; {advice}.")
     if "patient_id" in present:
         problems += persons.problems(table)
     if {"patient_id", "cohort"} <= present:

@@ -46,3 +46,14 @@ def test_an_optional_column_in_another_spelling_is_named(tmp_path, written, colu
 @pytest.mark.parametrize("column", ["note", "age_group", "label_2", "growth_mm"])
 def test_a_column_of_ones_own_is_kept(tmp_path, column):
     assert manifest.read_manifest(_write(tmp_path, column, "1"))[column].tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("label", "advice"),
+    [("", "give each its number in mask_label, or delete one"), ("2", "delete one")],
+)
+def test_lesions_that_share_a_mask_are_not_to_be_deleted_but_numbered(tmp_path, label, advice):
+    path = _write(tmp_path, "mask_label", label)
+    path.write_text(path.read_text() + f"P1;L2;a.nii.gz;am.nii.gz;{label}\n")
+    with pytest.raises(TableError, match=f"row 3, mask: .*: this lesion has another row; {advice}"):
+        manifest.read_manifest(path)
