@@ -106,7 +106,7 @@ def train(**fields: Any) -> dict[str, Any]:
         "ema_decay": 0.98,  # of the moving average of the parameters; 0 is off
         "profile_steps": 0,  # to trace into WORKDIR/profile, after the first; 0 is off
         "accumulate": 1,  # parts of a batch, one after another: less memory, nearly the same step
-        "ensemble": 1,  # networks of a segmenter that differ in their seed and decide together
+        "ensemble": 1,  # networks that differ in their seed and decide together
         "tracker": "",  # or 'mlflow', 'wandb': gets the rows of metrics.jsonl as well
     } | fields
 

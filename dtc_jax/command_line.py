@@ -27,16 +27,32 @@ def parse(argv: list[str], config: flags.FlagHolder) -> None:
         rest = flags.FLAGS(argv)[1:]
     except flags.Error as error:
         # ml_collections puts the traceback of a config's own ValueError or TypeError in its text.
-        raise usage(_first(error) if "Traceback" in str(error) else error) from error
+        raise usage(_first(error) if "Traceback" in str(error) else _worded(str(error))) from error
     except Exception as error:  # whatever a config raises
         first = _first(error)
         if isinstance(first, KeyError):
-            raise usage(f"{path}: no such field: {_innermost(error)}") from error
+            text = re.sub(r"'\s+Did you", "'. Did you", str(_innermost(error)))
+            raise usage(f"{path}: no such field: {text}") from error
         raise usage(f"{path}: cannot be loaded: {type(first).__name__}: {first}") from error
     if rest:
         raise usage(f"{' '.join(rest)!r} is not a flag; every option is written --name=value.")
     if argument is not None and not isinstance(config.value, ml_collections.ConfigDict):
         raise usage(f"{path}: get_config() must return a ConfigDict of ml_collections.")
+
+
+# How Python says that the value of a flag is of another kind, and how a user is told.
+_KINDS = {
+    r": invalid literal for int\(\).*": " is not a whole number.",
+    r": could not convert string to float.*": " is not a number.",
+    r": \('Non-boolean argument to boolean flag'.*": " is neither True nor False.",
+}
+
+
+def _worded(text: str) -> str:
+    """The message of a flag that cannot be read, without Python's own words."""
+    for of_python, ours in _KINDS.items():
+        text = re.sub(of_python, ours, text, flags=re.DOTALL)
+    return text
 
 
 def _first(error: BaseException) -> BaseException:

@@ -24,6 +24,7 @@ from dtc_jax.storage import PathLike
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _NAMED = 20  # problems in one message
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 _SEP_LINE = re.compile(r"\"?sep=(.)\"?[,;\t|]*\r?(?:\n|$)", re.IGNORECASE)
 
 
@@ -147,6 +148,20 @@ def number(text: str) -> float:
         return math.nan if "_" in text or not text.isascii() else float(text)
     except ValueError:
         return math.nan
+
+
+def not_a_number(text: str, otherwise: str = "") -> str:
+    """What to do about a cell that should be a number: '; …'.
+
+    A decimal comma is a known value in another notation, so it is not to be left empty.
+
+    Args:
+      text: of the cell.
+      otherwise: the advice if it has no decimal comma.
+    """
+    if _DECIMAL_COMMA.fullmatch(text):
+        return "; write decimals with a point, not a comma"
+    return otherwise
 
 
 _ALWAYS_TEXT = ("same_patient",)  # ids, separated by blanks; an empty cell is none

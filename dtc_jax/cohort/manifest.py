@@ -121,7 +121,7 @@ def validate(table: pd.DataFrame, folder: PathLike) -> list[Problem]:
       table: every cell as text, '' if empty; the index is the row number in the file.
       folder: of the manifest; '/' where its files may be anywhere.
     """
-    problems = list(_missing_columns(table))
+    problems = [*_missing_columns(table), *_misspelled_columns(table)]
     present = {*table}
     for column in [c for c in table if c in _COLUMNS]:
         problems += _value_problems(table[column], column)
@@ -129,7 +129,9 @@ def validate(table: pd.DataFrame, folder: PathLike) -> list[Problem]:
         problems += _repeated(table, ["lesion_id"], "every lesion needs a unique id.")
     if {"image", "mask"} <= present:
         location = [c for c in ("mask", "image", "mask_label") if c in present]
-        problems += _repeated(table, location, "this lesion has another row; delete one.")
+        numbered = "mask_label" in present and (table.mask_label != "").any()
+        advice = "delete one" if numbered else "give each its number in mask_label, or delete one"
+        problems += _repeated(table, location, f"this lesion has another row; {advice}.")
     if "patient_id" in present:
         problems += persons.problems(table)
     if {"patient_id", "cohort"} <= present:
@@ -187,6 +189,20 @@ def _missing_columns(table: pd.DataFrame) -> Iterator[Problem]:
             yield Problem(1, column, f"this column is missing; {hint}")
 
 
+def _misspelled_columns(table: pd.DataFrame) -> Iterator[Problem]:
+    """Columns of the user that have the letters of an optional one, which would not be read."""
+    others = {_letters(column): column for column in table if column not in _COLUMNS}
+    for column in [c for c in _COLUMNS if c not in table and c not in REQUIRED]:
+        if _letters(column) in others:
+            own = others[_letters(column)]
+            yield Problem(1, column, f"the column {own!r} is not read; rename it to {column!r}.")
+
+
+def _letters(column: str) -> str:
+    """Its letters and digits in order of the alphabet: those of 'Mask lable' and 'mask_label'."""
+    return "".join(sorted(filter(str.isalnum, column.casefold())))
+
+
 def _value_problems(cells: pd.Series, column: str) -> Iterator[Problem]:
     for row, text in cells.items():
         if text == "":
@@ -206,8 +222,8 @@ def _value_problems(cells: pd.Series, column: str) -> Iterator[Problem]:
             meaning, is_valid = _NUMBERS[column]
             number = float(text) if _NUMBER.fullmatch(text) else math.nan
             if not math.isfinite(number) or not is_valid(number):
-                message = f"{text!r} is not {meaning}; leave it empty if unknown."
-                yield Problem(row, column, message)
+                advice = csv_reader.not_a_number(text, "; leave it empty if unknown")
+                yield Problem(row, column, f"{text!r} is not {meaning}{advice}.")
 
 
 def _repeated(table: pd.DataFrame, columns: list[str], advice: str) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ import pandas as pd
 from dtc_jax import progress
 from dtc_jax.crops import processes, record
 from dtc_jax.errors import InputError
-from dtc_jax.imaging import ct, dicom
+from dtc_jax.imaging import ct, dicom, volume
 
 Record = dict[str, Any]
 T = TypeVar("T")
@@ -124,19 +124,23 @@ def _known(rows: pd.DataFrame) -> dict[str, Any]:
 def cut_scan(scan: Scan, params: record.CropParams) -> list[Record | InputError | Note]:
     """The records of a scan's lesions, which is read once; an error in the place of a bad one.
 
-    Notes on the scan follow them.
+    Notes on the scan and on the masks follow them.
     """
     try:
         image = ct.read(scan.image)
     except InputError as error:
         return [_named(lesion, error) for lesion in scan.lesions]
     results: list[Record | InputError | Note] = []
+    notes = [Note(f"{scan.title}: {note}") for note in image.notes]
     for lesion in scan.lesions:
         try:
-            results.append(record.example(image, lesion, params))
+            mask = volume.read_mask(lesion.mask, image, lesion.mask_label)
+            results.append(record.example(image, mask, lesion, params))
+            advice = "If they are several lesions, give each a row with its mask_label."
+            notes += [Note(f"lesion {lesion.lesion_id}: {note} {advice}") for note in mask.notes]
         except InputError as error:
             results.append(_named(lesion, error))
-    return results + [Note(f"{scan.title}: {note}") for note in image.notes]
+    return results + notes
 
 
 def extract(
@@ -170,7 +174,7 @@ def extract(
             elif not bad:
                 yield one
     if notes:
-        more = [f"… and of {len(notes) - _NOTED} more scans"] if len(notes) > _NOTED else []
+        more = [f"… and {len(notes) - _NOTED} more notes"] if len(notes) > _NOTED else []
         print("\n".join([*notes[:_NOTED], *more]), file=sys.stderr, flush=True)
     if bad:
         more = [f"… and {len(bad) - _SHOWN} more"] if len(bad) > _SHOWN else []

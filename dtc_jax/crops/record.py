@@ -70,17 +70,18 @@ class Lesion:
     mask_label: int | None = None
 
 
-def example(scan: volume.Volume, lesion: Lesion, params: CropParams) -> dict[str, Any]:
-    """The record of one lesion.
+def example(
+    scan: volume.Volume, mask: volume.Volume, lesion: Lesion, params: CropParams
+) -> dict[str, Any]:
+    """The record of one lesion, whose mask was read.
 
     Returns:
       image int16 [D, H, W] HU, mask uint8 [D, H, W], extent int32 [3, 2] (range of indices inside
       the scan), patient_id, lesion_id and `MEASURES` (float32).
 
     Raises:
-      InputError: the mask cannot be read or does not fit the scan.
+      InputError: the lesion does not fit the scan.
     """
-    mask = volume.read_mask(lesion.mask, scan, lesion.mask_label)
     measures = lesions.measure(scan, mask)
     return {
         **about_lesion(scan, mask, measures.center_mm, params),

@@ -105,7 +105,7 @@ def read_mask(
       advice: what to do if the mask is empty, for the message.
 
     Returns:
-      A volume of bool.
+      A volume of bool; its notes say where several numbers count as one.
 
     Raises:
       InputError: as `read_image`; or the mask is on another grid, is empty or has other fractions.
@@ -114,7 +114,9 @@ def read_mask(
     mask = array != 0 if label is None else array == label
     if not mask.any():
         raise _empty(path, label, advice)
-    return Volume(mask, like.affine)
+    count = len(np.unique(array[mask])) if label is None else 1
+    notes = (f"the mask has {count} numbers, which are taken for one region.",) * (count > 1)
+    return Volume(mask, like.affine, notes=notes)
 
 
 def read_regions(

@@ -161,7 +161,7 @@ def _wrong(name: str, text: str) -> str:
         valid = text.isdecimal() and 1 <= number <= lesions.MOST
         return "" if valid else f"is not a whole number from 1 to {lesions.MOST}."
     if not math.isfinite(number):
-        return "is not a number of mm."
+        return f"is not a number of mm{csv_reader.not_a_number(text)}."
     if name == "radius_mm" and not 0 < number <= _MOST_MM:
         return f"is not a radius in mm above 0 and up to {_MOST_MM:.0f}."
     return ""

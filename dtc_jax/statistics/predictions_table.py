@@ -173,7 +173,8 @@ def _numbers(table: pd.DataFrame, name: str) -> pd.Series:
     words = words.where(~words.isin(_EMPTY), "nan")
     numbers = words.map(csv_reader.number).astype(float)
     wrong = numbers.isna() & (words.str.lower().str.lstrip("+-") != "nan")
-    _refuse(table.assign(**{name: words}), wrong, name, "is not a number.")
+    advice = csv_reader.not_a_number(words[wrong].iloc[0]) if wrong.any() else ""
+    _refuse(table.assign(**{name: words}), wrong, name, f"is not a number{advice}.")
     return numbers
 
 

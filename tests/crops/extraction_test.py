@@ -50,7 +50,17 @@ def test_what_was_noted_of_a_scan_is_said_once_all_are_cut(scan, capsys):
     said = capsys.readouterr().err.splitlines()
     assert said == 3 * [
         "scan of lesion p1-a: 3,200 voxels of padding (-2000 HU) are taken for air."
-    ] + ["… and of 2 more scans"]
+    ] + ["… and 2 more notes"]
+
+
+def test_several_numbers_that_count_as_one_lesion_are_said(scan, capsys):
+    whole = dataclasses.replace(scan.lesions[0], mask_label=None)
+    both = dataclasses.replace(scan, lesions=(whole, scan.lesions[1]))
+    assert len(list(extraction.extract(CUT, [both], workers=1))) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "lesion p1-a: the mask has 2 numbers, which are taken for one region. If they are several "
+        "lesions, give each a row with its mask_label."
+    ]
 
 
 @pytest.mark.parametrize("name", ["ct.nrrd", "ct.mha"])

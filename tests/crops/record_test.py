@@ -38,7 +38,9 @@ def test_hu_beyond_int16_are_clipped_not_wrapped(scan, tmp_path):
     ct = volume.read_image(scan.image)
     hu = ct.array.astype(np.float32)
     hu[6:8, 11:14, 14:17] = 1e6
-    one = record.example(volume.Volume(hu, ct.affine), scan.lesions[0], PARAMS)
+    first = scan.lesions[0]
+    mask = volume.read_mask(first.mask, ct, first.mask_label)
+    one = record.example(volume.Volume(hu, ct.affine), mask, first, PARAMS)
     assert one["image"].max() == 2**15 - 1
     assert one["image"].min() > -1000
 
@@ -51,9 +53,9 @@ def test_a_lesion_between_the_voxels_of_the_grid_keeps_its_middle(scan, tmp_path
     fine[:3, :3] /= 4  # a voxel of 0.5 × 0.25 × 0.25 mm
     path = tmp_path / "speck.nii.gz"
     volume.write(path, volume.Volume(labels, fine))
-    one = record.example(
-        volume.Volume(ct.array, fine), record.Lesion("p", "speck", str(path)), PARAMS
-    )
+    image = volume.Volume(ct.array, fine)
+    speck = record.Lesion("p", "speck", str(path))
+    one = record.example(image, volume.read_mask(path, image), speck, PARAMS)
     assert one["mask"].sum() == 1
     assert one["mask"][5, 6, 7] == 1
 

@@ -69,6 +69,15 @@ SERIES = "--scan=dicomweb://pacs/studies/1.2/series/3.4"
             ["config.preprocess.crop_mm is (32, 48, 32)", "config.data.size_mm of (40, 40, 40)"],
         ),
         ([f"--config={CONFIG}:demo", "extra"], ["'extra' is not a flag"]),
+        *(
+            ([f"--config={CONFIG}:demo", f"--config.{given}"], [f"--config.{given} is {words}."])
+            for given, words in (
+                ("train.epochs=2.5", "not a whole number"),
+                ("optimizer.learning_rate=fast", "not a number"),
+                ("model.se=maybe", "neither True nor False"),
+            )
+        ),
+        ([f"--config={CONFIG}:demo", "--config.train.epoch=3"], ["field: 'epoch'. Did you mean"]),
         ([], ["--mode=train needs --config"]),
         (["--mode=pipeline"], ["--mode=pipeline needs --config"]),
         (["--mode=evaluate", "--workdir=run", "--scans="], ["--scans is empty"]),

@@ -76,6 +76,7 @@ def test_small_balls_keep_their_voxels_and_rows_their_numbers(tmp_path):
         (["0,0,120,0"], "row 2, radius_mm: '0' is not a radius"),
         (["0,0,120,6000"], "row 2, radius_mm: '6000' is not a radius"),
         (["0,0,120,3", "0,a,120,3"], "row 3, y_mm: 'a' is not a number"),
+        (["0,0,120,3", '0,"1,5",120,3'], "row 3, y_mm: '1,5' is not .* decimals with a point"),
         (["0,0,120,3", "0,1_0,120,3"], "row 3, y_mm: '1_0' is not a number"),
         (["0,0,120,3", "0,0,120,٣"], "row 3, radius_mm: '٣' is not a number"),
         (["0,0,120,3", "900,0,120,3"], "row 3, x_mm: the point is outside the scan"),

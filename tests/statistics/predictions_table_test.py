@@ -69,7 +69,10 @@ def test_the_tables_own_threshold_goes_first_then_the_given_one(tmp_path):
         ("", "is empty"),
         ("\n\n", "is empty"),
         (f"{HEADER}\n", "has a header but no rows"),
-        ("patient_id;lesion_id;label;score\nP1;a;1;0,9\n", "row 2, score: '0,9' is not a number"),
+        (
+            "patient_id;lesion_id;label;score\nP1;a;1;0,9\n",
+            "'0,9' is not a number; write decimals with a point",
+        ),
         (f"{HEADER}\nP1,a,1,0.9\nP2,a,0\n", "row 3: has 3 cells, but the header has 4"),
         ("patient_id,lesion_id,label\nP1,a,1\n", "no column score"),
         (f"{HEADER},score\nP1,a,1,0.9,0.9\n", "row 1, score: 2 columns have this name"),
