@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dtc_jax.errors import InputError
-from dtc_jax.imaging import ct, volume
+from dtc_jax.imaging import ct, lungs, volume
 from dtc_jax.imaging.volume import Volume
 from tests import chests
 
@@ -108,6 +108,27 @@ def test_a_scan_without_intercept_is_found_behind_its_padding(tmp_path):
     array = np.where(_outside(), -2000, _chest() + 1024).astype(np.int32)
     with pytest.raises(InputError, match=r"intercept .* is missing"):
         _read(tmp_path, array)
+
+
+@pytest.mark.parametrize("padding", [-1024, 0])
+def test_padding_does_not_hide_that_the_intercept_is_missing(tmp_path, padding):
+    array = np.where(_outside(), padding, _chest() + 1024).astype(np.int32)
+    with pytest.raises(InputError, match=r"intercept .* is missing"):
+        _read(tmp_path, array)
+
+
+@pytest.mark.parametrize("padding", [0, 40, 3071])
+def test_padding_that_looks_like_tissue_is_air_as_well(tmp_path, padding):
+    """The lungs would otherwise reach to the edge of the picture."""
+    array = np.where(_outside(), padding, _chest()).astype(np.int16)
+    array[16, 25, 30:34] = padding  # in the body the same number is tissue
+    found = _read(tmp_path, array)
+    np.testing.assert_array_equal(found.array[16, 25, 30:34], padding)
+    assert (found.array[_outside()] == -1024).all()
+    assert (found.array[~_outside()] == array[~_outside()]).mean() > 0.999
+    (note,) = found.notes
+    assert note.endswith(f"voxels of padding ({padding} HU) are taken for air.")
+    assert not (lungs.lung_field(found).array & _outside()).any()
 
 
 @pytest.mark.parametrize(("away", "alternates"), [(0, False), (8, True)])
