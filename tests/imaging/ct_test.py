@@ -131,6 +131,14 @@ def test_padding_that_looks_like_tissue_is_air_as_well(tmp_path, padding):
     assert not (lungs.lung_field(found).array & _outside()).any()
 
 
+@pytest.mark.parametrize("slices", [slice(20, 32), slice(0, 20), slice(7, 8)])
+def test_slices_that_lack_the_intercept_of_the_others_are_refused(tmp_path, slices):
+    array = _chest()
+    array[slices] += 1024
+    with pytest.raises(InputError, match=r"of 32, from the feet, differ by 10\d\d HU throughout"):
+        _read(tmp_path, array)
+
+
 @pytest.mark.parametrize(("away", "alternates"), [(0, False), (8, True)])
 def test_two_breaths_whose_slices_alternate_are_refused(tmp_path, away, alternates):
     """The second acquisition is half a slice further up, and the body some slices as well."""

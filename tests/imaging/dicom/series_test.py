@@ -178,7 +178,9 @@ def test_an_original_series_goes_before_a_larger_derived_one(tmp_path, ct, make,
     save(make(_part(ct, 4), series=2), tmp_path / "a")
     save(make(ct, series=3, BodyPartExamined="CHEST", **tags), tmp_path / "b")
     said = dicom.find(tmp_path).statement
-    assert said.startswith("series 2: 4 axial CT slices every 2.50 mm; the only original axial CT series.")
+    assert said.startswith(
+        "series 2: 4 axial CT slices every 2.50 mm; the only original axial CT series."
+    )
     kind = "projected" if "MIP" in str(tags.get("ImageType")) or "MAX" in str(tags) else "derived"
     assert f"Ignored: series 3 (8 {kind} axial CT slices of the chest)." in said
     assert "Thorax" not in said
