@@ -7,6 +7,7 @@ missing intercept, shows in it.
 import dataclasses
 
 import numpy as np
+from scipy import ndimage
 
 from dtc_jax import storage
 from dtc_jax.errors import InputError
@@ -20,6 +21,9 @@ _FEW = 0.01  # of the voxels
 _WHOLE_MM = (50.0, 150.0, 150.0)  # z, y, x: a scan this large contains air, a small cube may not
 _NO_AIR_HU = -200.0
 _NO_TISSUE_HU = -300.0
+_FILLED = 0.25  # of the corners of all slices: one value in so many is padding
+_AIRY_HU = -900.0  # padding below looks like air
+_JUMP_HU = 400.0  # between neighbouring slices, in what is dense as in most voxels
 _DENSE_HU = 500.0  # not even a cube within a soft tissue is as dense throughout
 _SAMPLED = 2**21  # voxels
 _SLICES = 16  # of fewer, chance may decide
@@ -53,10 +57,13 @@ def checked(path: storage.PathLike, scan: Volume) -> Volume:
     is_whole = bool((scan.spacing_mm * scan.shape >= _WHOLE_MM).all())
     signed, of_sign = _signed(path, scan.array)
     array, of_padding = _without_padding(path, signed)
-    _check_hu(path, signed, is_whole)
+    fill = _fill(signed) if is_whole else np.array([])
+    _check_hu(path, signed, fill, is_whole)
+    array, of_fill = _without_fill(array, fill[fill > _AIRY_HU])
     if is_whole:
         _check_order(path, array)
-    return dataclasses.replace(scan, array=array, notes=of_sign + of_padding)
+        _check_levels(path, array)
+    return dataclasses.replace(scan, array=array, notes=of_sign + of_padding + of_fill)
 
 
 def _signed(path: storage.PathLike, hu: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -94,16 +101,45 @@ def _without_padding(path: storage.PathLike, hu: np.ndarray) -> tuple[np.ndarray
     return clean, (f"{found.size:,} voxels of padding ({usual:.0f} HU) are taken for air.",)
 
 
-def _check_hu(path: storage.PathLike, hu: np.ndarray, is_whole: bool) -> None:
+def _fill(hu: np.ndarray) -> np.ndarray:
+    """The values of which many corners are: a scanner or a resampling has put them there. # [N]"""
+    corners = hu[:, :: hu.shape[1] - 1, :: hu.shape[2] - 1]
+    values, counts = np.unique(corners, return_counts=True)
+    return values[counts > _FILLED * corners.size]
+
+
+def _without_fill(hu: np.ndarray, fill: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The scan with air in place of padding that looks like tissue, and a note of it.
+
+    Within the body the same numbers are tissue: only what reaches the side of its slice counts.
+    """
+    clean, notes = hu.copy() if fill.size else hu, []
+    for value in fill:
+        count = 0
+        for plane in clean:
+            pieces, _ = ndimage.label(plane == value)
+            rim = np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]])
+            outside = np.isin(pieces, rim[rim > 0])
+            plane[outside] = AIR_HU
+            count += int(np.count_nonzero(outside))
+        notes.append(f"{count:,} voxels of padding ({value:.0f} HU) are taken for air.")
+    return clean, tuple(notes)
+
+
+def _check_hu(path: storage.PathLike, hu: np.ndarray, fill: np.ndarray, is_whole: bool) -> None:
     """Refuses a scan without air or without tissue, and a small one in which all is dense.
 
-    Padding tells nothing: it is the same with and without the intercept.
+    Padding tells nothing: it is the same with and without the intercept. Padding that looks like
+    air is one of the values of `_fill`.
     """
     sample = hu.ravel()[:: 1 + 2 * (hu.size // _SAMPLED)]  # odd, so that it meets every column
     sample = sample[sample >= _PADDING_HU]
     if not sample.size:
         raise InputError(f"{path}: has no voxel in HU, but padding alone; convert it again.")
     low, high = np.percentile(sample, [1, 99.9])
+    bare = sample[~np.isin(sample, fill)]
+    if bare.size and np.percentile(bare, 75) >= _DENSE_HU:
+        low = np.percentile(bare, 1)
     if low >= (_NO_AIR_HU if is_whole else _DENSE_HU):
         raise InputError(
             f"{path}: is not in HU: 99 % of its voxels are above {low:.0f}, but air is -1000. The "
@@ -128,4 +164,19 @@ def _check_order(path: storage.PathLike, hu: np.ndarray) -> None:
         raise InputError(
             f"{path}: its {len(hu)} slices alternate: each is more like the next but one than like "
             "its neighbour, as where two acquisitions were put into one. Export one of them alone."
+        )
+
+
+def _check_levels(path: storage.PathLike, hu: np.ndarray) -> None:
+    """Refuses a scan of which some slices lack the intercept that their neighbours have."""
+    seen = hu[:, ::4, ::4].reshape(len(hu), -1).astype(np.float32)
+    jumps = np.median(np.diff(seen, axis=0), axis=1)  # [Z - 1]
+    dense = np.diff(np.percentile(seen, 99, axis=1))  # a dome of liver is no denser than a rib
+    found = np.flatnonzero((jumps * dense > 0) & (np.minimum(abs(jumps), abs(dense)) > _JUMP_HU))
+    if found.size:
+        at = int(found[0])
+        raise InputError(
+            f"{path}: slices {at + 1} and {at + 2} of {len(hu)}, from the feet, differ by "
+            f"{abs(jumps[at]):.0f} HU throughout; the rescale intercept of a part of the slices is "
+            "missing or wrong. Convert the scan again from its DICOM series, or export that again."
         )

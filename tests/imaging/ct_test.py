@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dtc_jax.errors import InputError
-from dtc_jax.imaging import ct, volume
+from dtc_jax.imaging import ct, lungs, volume
 from dtc_jax.imaging.volume import Volume
 from tests import chests
 
@@ -107,6 +107,35 @@ def test_a_lost_sign_is_found_and_said(tmp_path):
 def test_a_scan_without_intercept_is_found_behind_its_padding(tmp_path):
     array = np.where(_outside(), -2000, _chest() + 1024).astype(np.int32)
     with pytest.raises(InputError, match=r"intercept .* is missing"):
+        _read(tmp_path, array)
+
+
+@pytest.mark.parametrize("padding", [-1024, 0])
+def test_padding_does_not_hide_that_the_intercept_is_missing(tmp_path, padding):
+    array = np.where(_outside(), padding, _chest() + 1024).astype(np.int32)
+    with pytest.raises(InputError, match=r"intercept .* is missing"):
+        _read(tmp_path, array)
+
+
+@pytest.mark.parametrize("padding", [0, 40, 3071])
+def test_padding_that_looks_like_tissue_is_air_as_well(tmp_path, padding):
+    """The lungs would otherwise reach to the edge of the picture."""
+    array = np.where(_outside(), padding, _chest()).astype(np.int16)
+    array[16, 25, 30:34] = padding  # in the body the same number is tissue
+    found = _read(tmp_path, array)
+    np.testing.assert_array_equal(found.array[16, 25, 30:34], padding)
+    assert (found.array[_outside()] == -1024).all()
+    assert (found.array[~_outside()] == array[~_outside()]).mean() > 0.999
+    (note,) = found.notes
+    assert note.endswith(f"voxels of padding ({padding} HU) are taken for air.")
+    assert not (lungs.lung_field(found).array & _outside()).any()
+
+
+@pytest.mark.parametrize("slices", [slice(20, 32), slice(0, 20), slice(7, 8)])
+def test_slices_that_lack_the_intercept_of_the_others_are_refused(tmp_path, slices):
+    array = _chest()
+    array[slices] += 1024
+    with pytest.raises(InputError, match=r"of 32, from the feet, differ by 10\d\d HU throughout"):
         _read(tmp_path, array)
 
 

@@ -13,6 +13,7 @@ from dtc_jax.errors import InputError
 from dtc_jax.imaging.dicom import files, grid, parameters, slices
 from dtc_jax.storage import PathLike
 
+_THIN = 0.9  # of the distance between slices
 _ORIGINAL, _DERIVED, _PROJECTED = range(3)
 _KINDS = ("", "derived ", "projected ")
 # In a description, only a hint. Siemens writes CT_SOM5 MIP, enhanced images have MAX_IP.
@@ -70,11 +71,30 @@ def find(path: PathLike, series: int | str | None = None) -> Series:
     statement = f"{chosen.name}: {chosen.content} every {step_mm:.2f} mm; {reason}."
     if ignored:
         statement += f" Ignored: {', '.join(ignored)}."
+    statement += _between(ordered, float(step_mm), parameters.of_header(chosen.images[0][1]))
     if studies > 1:
         statement += f" The folder contains {studies} studies."
     return Series(
         ordered, affine, statement, parameters.of_headers([header for _, header in chosen.images])
     )
+
+
+def _between(
+    ordered: tuple[slices.Slice, ...], step_mm: float, acquired: Mapping[str, float | str]
+) -> str:
+    """What a series of even steps does not show: slices that were left out, or never taken."""
+    numbers = {one.number for one in ordered if one.number is not None}
+    text = ""
+    if len(numbers) == len(ordered) and max(numbers) - min(numbers) >= len(numbers):
+        missing = max(numbers) - min(numbers) + 1 - len(numbers)
+        text = (
+            f" Its instance numbers go from {min(numbers)} to {max(numbers)}, and {missing} of "
+            "them are missing."
+        )
+    thick_mm = float(acquired.get("slice_mm", step_mm))
+    if thick_mm < _THIN * step_mm:
+        text += f" Its slices are {thick_mm:.3g} mm thick: what lies between them is not shown."
+    return text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,4 +197,7 @@ def _choose(
     if len(candidates) == 1:
         return best, "the only CT series"
     which = "original " if len(alike) < len(axial) and kind == _ORIGINAL else ""
-    return best, f"the largest of {len(chest or alike)} {which}axial CT series"
+    among = chest or alike
+    many = f"largest of {len(among)}" if len(among) > 1 else "only"
+    where = " of the chest" if chest and len(chest) < len(alike) else ""
+    return best, f"the {many} {which}axial CT series{where}"

@@ -178,7 +178,9 @@ def test_an_original_series_goes_before_a_larger_derived_one(tmp_path, ct, make,
     save(make(_part(ct, 4), series=2), tmp_path / "a")
     save(make(ct, series=3, BodyPartExamined="CHEST", **tags), tmp_path / "b")
     said = dicom.find(tmp_path).statement
-    assert said.startswith("series 2: 4 axial CT slices every 2.50 mm; the largest of 1 original")
+    assert said.startswith(
+        "series 2: 4 axial CT slices every 2.50 mm; the only original axial CT series."
+    )
     kind = "projected" if "MIP" in str(tags.get("ImageType")) or "MAX" in str(tags) else "derived"
     assert f"Ignored: series 3 (8 {kind} axial CT slices of the chest)." in said
     assert "Thorax" not in said
@@ -266,3 +268,14 @@ def test_a_dicomdir_is_passed_over(tmp_path, ct, make, save):
     save(make(ct), tmp_path)
     shutil.copy(pydicom.data.get_testdata_file("DICOMDIR"), tmp_path)
     assert "1 × Media Storage Directory" in dicom.find(tmp_path).statement
+
+
+def test_slices_that_were_left_out_evenly_are_said(tmp_path, ct, make, save):
+    said = dicom.find(save(make(ct)[::2], tmp_path)).statement
+    assert "every 5.00 mm; the only CT series. Its instance numbers go from 1 to 7, and 3" in said
+    assert said.endswith("Its slices are 2.5 mm thick: what lies between them is not shown.")
+
+
+def test_numbers_that_begin_late_are_nothing_to_say(tmp_path, ct, make, save):
+    said = dicom.find(save(make(ct)[3:], tmp_path)).statement
+    assert said == "series 1: 5 axial CT slices every 2.50 mm; the only CT series."
