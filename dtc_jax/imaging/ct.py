@@ -23,7 +23,7 @@ _NO_AIR_HU = -200.0
 _NO_TISSUE_HU = -300.0
 _FILLED = 0.25  # of the corners of all slices: one value in so many is padding
 _AIRY_HU = -900.0  # padding below looks like air
-_JUMP_HU = 400.0  # between neighbouring slices, in what is dense as in most voxels
+_JUMP_HU = 400.0  # between neighbouring slices
 _DENSE_HU = 500.0  # not even a cube within a soft tissue is as dense throughout
 _SAMPLED = 2**21  # voxels
 _SLICES = 16  # of fewer, chance may decide
@@ -62,7 +62,7 @@ def checked(path: storage.PathLike, scan: Volume) -> Volume:
     array, of_fill = _without_fill(array, fill[fill > _AIRY_HU])
     if is_whole:
         _check_order(path, array)
-        _check_levels(path, array)
+        _check_levels(path, signed)
     return dataclasses.replace(scan, array=array, notes=of_sign + of_padding + of_fill)
 
 
@@ -103,7 +103,7 @@ def _without_padding(path: storage.PathLike, hu: np.ndarray) -> tuple[np.ndarray
 
 def _fill(hu: np.ndarray) -> np.ndarray:
     """The values of which many corners are: a scanner or a resampling has put them there. # [N]"""
-    corners = hu[:, :: hu.shape[1] - 1, :: hu.shape[2] - 1]
+    corners = hu[:, [0, -1]][:, :, [0, -1]]
     values, counts = np.unique(corners, return_counts=True)
     return values[counts > _FILLED * corners.size]
 
@@ -168,15 +168,19 @@ def _check_order(path: storage.PathLike, hu: np.ndarray) -> None:
 
 
 def _check_levels(path: storage.PathLike, hu: np.ndarray) -> None:
-    """Refuses a scan of which some slices lack the intercept that their neighbours have."""
+    """Refuses a scan of which some slices lack the intercept that their neighbours have.
+
+    There the whole slice moves, its air, its middle and its bone alike; from an empty slice to the
+    first one of a body they do not.
+    """
     seen = hu[:, ::4, ::4].reshape(len(hu), -1).astype(np.float32)
-    jumps = np.median(np.diff(seen, axis=0), axis=1)  # [Z - 1]
-    dense = np.diff(np.percentile(seen, 99, axis=1))  # a dome of liver is no denser than a rib
-    found = np.flatnonzero((jumps * dense > 0) & (np.minimum(abs(jumps), abs(dense)) > _JUMP_HU))
+    jumps = np.diff(np.percentile(seen, [5, 50, 99], axis=1))  # [3, Z - 1]
+    is_large = (jumps > _JUMP_HU).all(axis=0) | (jumps < -_JUMP_HU).all(axis=0)
+    found = np.flatnonzero(is_large & (np.ptp(jumps, axis=0) < _JUMP_HU))
     if found.size:
         at = int(found[0])
         raise InputError(
             f"{path}: slices {at + 1} and {at + 2} of {len(hu)}, from the feet, differ by "
-            f"{abs(jumps[at]):.0f} HU throughout; the rescale intercept of a part of the slices is "
-            "missing or wrong. Convert the scan again from its DICOM series, or export that again."
+            f"{abs(jumps[1, at]):.0f} HU throughout; the rescale intercept of a part of the slices "
+            "is missing or wrong. Convert the scan again from its DICOM series, or export that again."
         )

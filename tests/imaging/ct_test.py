@@ -139,6 +139,14 @@ def test_slices_that_lack_the_intercept_of_the_others_are_refused(tmp_path, slic
         _read(tmp_path, array)
 
 
+@pytest.mark.parametrize("empty", [-3024, -1024])
+def test_empty_slices_before_a_body_lack_no_intercept(tmp_path, empty):
+    array = _chest()
+    array[:, :4] = array[:, -4:] = 40  # no air beside the body
+    array[:6] = empty
+    assert _read(tmp_path, array).array.shape == array.shape
+
+
 @pytest.mark.parametrize(("away", "alternates"), [(0, False), (8, True)])
 def test_two_breaths_whose_slices_alternate_are_refused(tmp_path, away, alternates):
     """The second acquisition is half a slice further up, and the body some slices as well."""
