@@ -182,5 +182,5 @@ def _check_levels(path: storage.PathLike, hu: np.ndarray) -> None:
         raise InputError(
             f"{path}: slices {at + 1} and {at + 2} of {len(hu)}, from the feet, differ by "
             f"{abs(jumps[1, at]):.0f} HU throughout; the rescale intercept of a part of the slices "
-            "is missing or wrong. Convert the scan again from its DICOM series, or export that again."
+            "is missing or wrong. Convert it again from its DICOM series, or export that again."
         )

@@ -16,6 +16,7 @@ from dtc_jax.imaging import formats
 _AFFINE_TOLERANCE_MM = 1e-2  # headers store float32, and tools round them differently
 _LABEL_TOLERANCE = 1e-3  # of a label that was stored with a slope
 _SOFT_EDGE = 0.5  # a soft mask is inside from here on
+_FEWEST_SHADES = 10  # a numbered mask of fewer is not looked at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,12 +173,26 @@ def whole_numbers(path: storage.PathLike, array: np.ndarray) -> np.ndarray:
     0 to 1 is one lesion, which reaches to where the mask falls to a half.
 
     Raises:
-      InputError: it has negative numbers, or other fractions; `path` names it.
+      InputError: it has negative numbers, other fractions, or shades; `path` names it.
     """
     numbers = _whole(path, array)
     if numbers.min() < 0:
         raise InputError(f"{path}: contains negative numbers, so it is a scan, not a mask.")
+    highest = numbers.max()
+    if highest >= _FEWEST_SHADES and _is_shaded(numbers, highest):
+        raise InputError(
+            f"{path}: contains numbers up to {highest:g} that change from voxel to voxel, so they "
+            "are the shades of a soft mask and number no lesions; cut it at a half, and export 1 "
+            "inside the lesion and 0 outside."
+        )
     return numbers
+
+
+def _is_shaded(numbers: np.ndarray, highest: float) -> bool:
+    """Whether most neighbours along x, within what is not 0, differ but where both are highest."""
+    left, right = numbers[..., :-1], numbers[..., 1:]
+    pairs = (left > 0) & (right > 0) & ((left < highest) | (right < highest))
+    return bool(pairs.any() and (left[pairs] != right[pairs]).mean() > 0.5)
 
 
 def _whole(path: storage.PathLike, array: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import resource
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 from scipy.spatial import transform
 
 from dtc_jax.errors import InputError
@@ -137,6 +138,25 @@ def test_other_fractions_are_no_mask(tmp_path, scale, shift):
     like = dataclasses.replace(soft, array=np.zeros(soft.shape, np.int16))
     with pytest.raises(InputError, match=r"soft\.nii: contains fractions .* export whole numbers"):
         volume.read_mask(tmp_path / "soft.nii", like, 1)
+
+
+@pytest.mark.parametrize("label", [None, 255])
+@pytest.mark.parametrize("blur", [0.7, 1.5])
+def test_shades_of_a_soft_mask_number_no_lesions(tmp_path, label, blur):
+    far, soft = _soft()
+    shades = np.rint(ndimage.gaussian_filter(255.0 * (far < 4), blur)).astype(np.uint8)
+    volume.write(tmp_path / "soft.nii", dataclasses.replace(soft, array=shades))
+    like = dataclasses.replace(soft, array=np.zeros(soft.shape, np.int16))
+    with pytest.raises(InputError, match=r"soft\.nii: contains numbers up to 2\d\d .* soft mask"):
+        volume.read_mask(tmp_path / "soft.nii", like, label)
+
+
+def test_many_numbers_side_by_side_are_lesions(tmp_path):
+    numbers = np.repeat(np.repeat(np.arange(1, 37).reshape(6, 6), 3, axis=0), 3, axis=1)
+    mask = Volume(np.stack([numbers, numbers * 7]).astype(np.uint8), np.eye(4)[[2, 1, 0, 3]])
+    volume.write(tmp_path / "mask.nii", mask)
+    like = dataclasses.replace(mask, array=np.zeros(mask.shape, np.int16))
+    assert volume.read_mask(tmp_path / "mask.nii", like, 35).array.sum() == 9 + 9
 
 
 def test_a_scaled_label_is_still_its_number(tmp_path):
