@@ -296,6 +296,5 @@ def test_lesions_may_be_boxes_and_scans_have_what_to_ignore(folder):
     ],
 )
 def test_what_is_wrong_with_a_box_or_a_view_is_said(folder, row, words):
-    path = _write(folder, "patient_id,lesion_id,image,mask,box_mm,view", row)
     with pytest.raises(csv_reader.TableError, match=words):
-        manifest.read_manifest(path, healthy=True)
+        manifest.read_manifest(_write(folder, f"{HEADER},box_mm,view", row), healthy=True)
