@@ -21,7 +21,7 @@ from dtc_jax import csv_reader, progress, storage
 from dtc_jax.crops import fingerprint
 from dtc_jax.errors import InputError, no_memory_is_an_input_error
 
-_FORMAT = 7  # raised whenever the same scan and networks would give other tables
+_FORMAT = 8  # raised whenever the same scan and networks would give other tables
 _TABLES = {"scans": (), "lesions": ("lesion_id",), "candidates": ()}  # and their ids that are text
 _FLAGS = {"lesions": "is_found", "candidates": "is_false"}
 _COLUMNS = (
