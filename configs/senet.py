@@ -13,7 +13,8 @@ view of 32 × 48 × 48 mm.
 demo: a small network on a phantom cohort of 60 patients.
     python launch.py --config=configs/senet.py:demo
     45 s to 3 min, by what else the machine does. 46 lesions of 15 patients: AUC .811 (.556–.937),
-    .764 (.492–.915) and .712 (.500–.860) on three machines; `features` .859; attainable .955.
+    .764 (.492–.915), .712 (.500–.860) and .813 (.551–.939) on four machines; `features` .859;
+    attainable .955.
 
 lidc: five folds by patient on the nodules of LIDC-IDRI, malignant or benign. Two networks a fold,
 with a near and a far field of view, decide together. They learn the readers' mean rating and four
