@@ -8,6 +8,13 @@ from absl import flags
 
 from dtc_jax.errors import UsageError
 
+# How Python says that the value of a flag is of another kind, and how a user is told.
+_KINDS = {
+    r": invalid literal for int\(\).*": " is not a whole number.",
+    r": could not convert string to float.*": " is not a number.",
+    r": \('Non-boolean argument to boolean flag'.*": " is neither True nor False.",
+}
+
 
 def parse(argv: list[str], config: flags.FlagHolder) -> None:
     """Parses the flags of absl, and the configuration file that one of them names.
@@ -38,14 +45,6 @@ def parse(argv: list[str], config: flags.FlagHolder) -> None:
         raise usage(f"{' '.join(rest)!r} is not a flag; every option is written --name=value.")
     if argument is not None and not isinstance(config.value, ml_collections.ConfigDict):
         raise usage(f"{path}: get_config() must return a ConfigDict of ml_collections.")
-
-
-# How Python says that the value of a flag is of another kind, and how a user is told.
-_KINDS = {
-    r": invalid literal for int\(\).*": " is not a whole number.",
-    r": could not convert string to float.*": " is not a number.",
-    r": \('Non-boolean argument to boolean flag'.*": " is neither True nor False.",
-}
 
 
 def _worded(text: str) -> str:

@@ -15,9 +15,10 @@ from dtc_jax import storage
 from dtc_jax.errors import InputError
 from dtc_jax.export import card, contract, interface, served
 from dtc_jax.export import formats as formats_lib
+from dtc_jax.serving.bundle import DESCRIPTION
 from dtc_jax.tasks.trained import TrainedNetwork
 
-_SUMS, _DESCRIPTION = "SHA256SUMS", "preprocessing.json"
+_SUMS = "SHA256SUMS"
 _BUNDLED = ("verify.py", "client.py")
 
 
@@ -29,7 +30,7 @@ def check_free(out: storage.PathLike) -> None:
     """
     path = pathlib.Path(out)
     for parent in path.absolute().parents:
-        if (parent / _SUMS).is_file() and (parent / _DESCRIPTION).is_file():
+        if (parent / _SUMS).is_file() and (parent / DESCRIPTION).is_file():
             raise InputError(
                 f"{path}: lies in the bundle {parent}, which would no longer be as it was made; "
                 "choose a folder outside for --out."
@@ -69,7 +70,7 @@ def write(
         models = formats_lib.write(what, folder, chosen, dtype)
         precision: dict[str, Any] = {"dtype": dtype, "tolerance": formats_lib.TOLERANCES[dtype]}
         described = interface.describe(what, models, origin, precision)
-        storage.write_json(folder / _DESCRIPTION, described)
+        storage.write_json(folder / DESCRIPTION, described)
         print("cases of the contract: computing what the run answers", flush=True)
         contract.write(what, folder / "contract")
         for name in _BUNDLED:
@@ -78,7 +79,7 @@ def write(
         storage.write_text(folder / "LICENSE", _license())
         write_sums(folder)
         precision["largest_difference"] = _verify(folder, chosen)
-        storage.write_json(folder / _DESCRIPTION, described)
+        storage.write_json(folder / DESCRIPTION, described)
         storage.write_text(folder / "model_card.md", card.make(what, run, described))
         write_sums(folder)
     print(f"Everything is in {out}/ (model_card.md first).")

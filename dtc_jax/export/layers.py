@@ -10,10 +10,10 @@ import numpy as np
 
 from dtc_jax.export import planes
 from dtc_jax.export.graph import ArrayNamespace, Tensor
-from dtc_jax.models.layers import GROUPS
+from dtc_jax.models.layers import GROUP_EPSILON, GROUPS
 
 SIDES = (1, 3, 4)  # the axes D, H and W
-_BATCH_EPSILON, _GROUP_EPSILON = 1e-5, 1e-6  # of flax.linen.BatchNorm and GroupNorm
+_BATCH_EPSILON = 1e-5  # of flax.linen.BatchNorm
 _SLOPE = 0.01  # of flax.linen.leaky_relu
 Weights = Mapping[str, Any]
 
@@ -82,7 +82,7 @@ def group_norm(x: Tensor, weights: Weights, kind: str) -> Tensor:
     # What rounding left of the mean: where all is nearly uniform, as air is, it would be enlarged
     # up to a thousand times.
     away = away - _mean(away, (3,))
-    spread = ArrayNamespace.sqrt(_mean(away * away, (3,)) + _GROUP_EPSILON)
+    spread = ArrayNamespace.sqrt(_mean(away * away, (3,)) + GROUP_EPSILON)
     scale, shift = (np.asarray(weights[k])[None, None, :, None, None] for k in ("scale", "bias"))
     return (away / spread).reshaped(x.shape) * scale + shift
 

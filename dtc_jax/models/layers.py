@@ -13,7 +13,7 @@ Norm = Literal["batch", "instance", "group"]
 # them noisy enough to move the validation loss by a sixth from one evaluation to the next.
 _BATCH_NORM_MOMENTUM = 0.97
 GROUPS = 8  # of the norm "group", at the most
-_GROUP_EPSILON = 1e-6
+GROUP_EPSILON = 1e-6  # of the norms of single examples
 
 
 def normalization(
@@ -69,7 +69,7 @@ class GroupNorm(nn.Module):
         away = x.astype(jnp.float32).reshape(grouped)
         for _ in range(2):  # the second time takes what rounding has left of the mean
             away = away - away.mean(axis=(1, 3), keepdims=True)
-        spread = jnp.sqrt((away**2).mean(axis=(1, 3), keepdims=True) + _GROUP_EPSILON)
+        spread = jnp.sqrt((away**2).mean(axis=(1, 3), keepdims=True) + GROUP_EPSILON)
         return ((away / spread).reshape(x.shape) * scale + bias).astype(self.dtype)
 
 

@@ -22,6 +22,7 @@ from dtc_jax.csv_reader import Problem, TableError
 from dtc_jax.errors import InputError
 from dtc_jax.imaging import lesions, volume
 from dtc_jax.imaging.volume import Volume
+from dtc_jax.statistics import formatting
 from dtc_jax.storage import PathLike
 
 _POINT = ("x_mm", "y_mm", "z_mm")
@@ -111,10 +112,9 @@ def _balls(path: PathLike, image: Volume) -> Outlines:
     ]
     if problems:
         raise TableError(path, problems)
-    points = "1 point" if len(table) == 1 else f"{len(table)} points"
     statement = (
-        f"given as {points} with a radius; each stands for a ball, which is what the axes, the "
-        "volume, the density and the probability are of"
+        f"given as {formatting.count(len(table), 'point')} with a radius; each stands for a ball, "
+        "which is what the axes, the volume, the density and the probability are of"
     )
     return Outlines(Volume(mask, image.affine), statement)
 

@@ -23,9 +23,9 @@ from dtc_jax.training import hosts
 from dtc_jax.training.steps import PredictStep, TrainStep
 from dtc_jax.training.task import Batch, PyTree
 
-Numbers = Mapping[str, jax.Array]
-NONE: Numbers = {}
 AXIS = "data"
+Numbers = Mapping[str, jax.Array]  # scalars in which trainings of one program may differ
+_NO_NUMBERS: Numbers = {}
 # On a CPU, XLA removes barriers before it looks for common subexpressions and for what to fuse. It
 # would then keep the activations that `model.remat` computes again, and fuse what
 # `models.planes.conv2d` keeps apart.
@@ -135,7 +135,7 @@ class Jitted(Parallel):
         return jax.jit(copy, out_shardings=self._replicated)
 
     def compile_train(self, make: Callable[..., TrainStep]) -> Callable[..., Any]:  # noqa: D102
-        def train_step(state: PyTree, batch: Batch, numbers: Numbers = NONE) -> Any:
+        def train_step(state: PyTree, batch: Batch, numbers: Numbers = _NO_NUMBERS) -> Any:
             return make(**numbers)(state, batch)
 
         return jax.jit(
@@ -186,7 +186,7 @@ class Mapped(Parallel):
         return jax.device_put(split, self._split)  # [devices, B/devices, ...]
 
     def compile_train(self, make: Callable[..., TrainStep]) -> Callable[..., Any]:  # noqa: D102
-        def train_step(state: PyTree, batch: Batch, numbers: Numbers = NONE) -> Any:
+        def train_step(state: PyTree, batch: Batch, numbers: Numbers = _NO_NUMBERS) -> Any:
             return make(**numbers)(state, batch, axis_name=AXIS)
 
         return jax.pmap(train_step, axis_name=AXIS, donate_argnums=0, devices=self.devices)
