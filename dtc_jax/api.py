@@ -253,4 +253,9 @@ def audit_claims(claims: Mapping[str, Any]) -> dict[str, Any]:
     """
     from dtc_jax.audit import claims as claims_lib
 
+    if not isinstance(claims, Mapping):
+        raise InputError(
+            f"claims: is a {type(claims).__name__}, not a dictionary; read the file first, with "
+            "yaml.load(TEXT, yaml.BaseLoader), which leaves numbers as they are printed."
+        )
     return claims_lib.recompute(claims)

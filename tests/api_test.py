@@ -164,3 +164,5 @@ def test_the_claims_of_a_paper_are_recomputed():
     assert result["findings"] == ["lesions: the parts sum to 9, not 10."]
     with pytest.raises(InputError, match="total"):
         dtc_jax.audit_claims({"title": "a paper", "sums": [{"name": "lesions", "parts": ["4"]}]})
+    with pytest.raises(InputError, match="claims: is a str, not a dictionary"):
+        dtc_jax.audit_claims("claims.yaml")

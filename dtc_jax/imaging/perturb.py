@@ -1,6 +1,7 @@
 """Small random changes of a region, like the differences between readers or segmenters."""
 
 import dataclasses
+import math
 
 import edt
 import numpy as np
@@ -30,8 +31,8 @@ class Perturbation:
     grow_mm: float = 0.3
 
     def __post_init__(self):
-        if not (self.shift_mm >= 0 and self.grow_mm >= 0):
-            raise UsageError(f"{self}: both lengths must be 0 or more.")
+        if not all(0 <= length < math.inf for length in dataclasses.astuple(self)):
+            raise UsageError(f"{self}: both lengths must be finite and at least 0.")
 
     @property
     def reach_mm(self) -> float:

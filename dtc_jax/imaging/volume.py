@@ -214,7 +214,8 @@ def _empty(
     path: storage.PathLike, label: int | None, advice: str = "segment the lesion, or delete its row"
 ) -> InputError:
     what = f"has no voxel of label {label}" if label is not None else "is empty"
-    return InputError(f"{path}: the mask {what}; {advice}.")
+    numbered = "check its mask_label, " if label is not None else ""
+    return InputError(f"{path}: the mask {what}; {numbered}{advice}.")
 
 
 def check_same_grid(path: storage.PathLike, mask: Volume, like: Volume) -> None:

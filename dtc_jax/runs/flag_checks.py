@@ -16,7 +16,8 @@ _OF_OTHERS = {  # some of these modes say themselves why they take none
     "workdir": ("train", "evaluate", "leakage", "pipeline", "export", "predict", "sweep"),
     "out": ("predict", "report", "audit", "export", "sweep"),
 }
-_PATHS = (
+_NOT_EMPTY = (
+    *("format", "dtype", "predictions"),
     *("scan", "scans", "manifest", "lungs", "lesions", "segmenter", "classifier", "candidates"),
     *("review", "mask", "send", "series", "workdir", "out", "sweep", "claims"),
 )
@@ -31,8 +32,8 @@ def check(given: flags.FlagValues) -> None:
     Raises:
       UsageError: they do not; in one line.
     """
-    for flag in _PATHS:
-        if given[flag].value == "":
+    for flag in _NOT_EMPTY:
+        if given[flag].value in ("", []):
             raise usage(f"--{flag} is empty; give it a value, or omit it.")
     modes = dict.fromkeys(_OF_PREDICT, ("predict",)) | dict.fromkeys(_OF_SWEEP, ("sweep",))
     for flag, of in (modes | _OF_OTHERS).items():

@@ -78,6 +78,7 @@ def test_the_same_seed_draws_the_same_region():
     assert (one != third).any()
 
 
-def test_lengths_below_zero_are_refused():
+@pytest.mark.parametrize("length", [-1.0, float("nan"), float("inf")])
+def test_a_length_below_zero_or_without_end_is_refused(length):
     with pytest.raises(UsageError, match="shift_mm"):
-        Perturbation(shift_mm=-1.0)
+        Perturbation(shift_mm=length)

@@ -191,7 +191,7 @@ def test_a_mask_that_does_not_fit_is_refused(tmp_path):
     for mask, label, message in (
         (other, None, r"mask.nii.gz: the mask has \(3, 5, 6\) voxels .* its scan has \(4, 5, 6\)"),
         (moved, None, r"mask.nii.gz: the mask is 0.50 mm away from its scan"),
-        (_mask(), 7, r"mask.nii.gz: the mask has no voxel of label 7"),
+        (_mask(), 7, r"the mask has no voxel of label 7; check its mask_label, segment the"),
         (dataclasses.replace(_mask(), array=np.zeros((4, 5, 6), bool)), None, "is empty"),
         (nan, None, "contains 1 voxels that are NaN"),
     ):
@@ -259,7 +259,7 @@ def test_lesions_that_are_read_together_are_those_read_one_by_one(tmp_path, dtyp
         assert box == lesions.bounding_box(alone)
         np.testing.assert_array_equal(lesion, alone[box])
     for absent in (3, 201, 10**12):
-        with pytest.raises(InputError, match=rf"no voxel of label {absent}; segment the lesion"):
+        with pytest.raises(InputError, match=rf"no voxel of label {absent}; check its mask_label"):
             volume.read_regions(tmp_path / "mask.nii", like, [7, absent])
     volume.write(tmp_path / "empty.nii", Volume(np.zeros(SIDES, np.uint8), affine))
     for label, words in ((None, "the mask is empty"), (1, "no voxel of label 1")):

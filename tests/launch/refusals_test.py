@@ -81,6 +81,7 @@ SERIES = "--scan=dicomweb://pacs/studies/1.2/series/3.4"
         ([], ["--mode=train needs --config"]),
         (["--mode=pipeline"], ["--mode=pipeline needs --config"]),
         (["--mode=evaluate", "--workdir=run", "--scans="], ["--scans is empty"]),
+        (["--mode=export", "--workdir=run", "--out=b", "--format="], ["--format is empty"]),
         (["--mode=evaluate", "--workdir=run", "--lungs=a.nii"], ["--lungs is for --mode=predict"]),
         (["--mode=evaluate", "--workdir=run", "--threshold=0.3"], ["--threshold is for --mode=r"]),
         (["--mode=evaluate", "--workdir=run", "--engine=ray"], ["--engine is for --mode=sweep"]),

@@ -62,8 +62,8 @@ def read_decisions(
     if missing:
         named = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
         raise InputError(
-            f"{path}: no row for lesion {named}. A review needs a row for each lesion of the page; "
-            "leave the verdict empty if there is none."
+            f"{path}: no row for lesion{'s' * (len(missing) > 1)} {named}. A review needs a row "
+            "for each lesion of the page; leave the verdict empty if there is none."
         )
     table = pd.DataFrame([(lesion, *rows[lesion]) for lesion in sorted(rows)], columns=COLUMNS)
     return table.astype({"lesion_id": int})

@@ -46,7 +46,7 @@ def test_a_csv_that_the_page_refuses_changes_nothing(visit, address, tmp_path):
         (GOOD.encode("cp1252"), "not UTF-8"),
         (GOOD.replace("semi", "\0"), "not UTF-8"),
         ("\n", "it is empty"),
-        (HEAD + "2;accept;;;\n3;reject;;;\n", "no row for lesion 1, 4, 5. A review needs a row"),
+        (HEAD + "2;accept;;;\n3;reject;;;\n", "no row for lesions 1, 4, 5. A review needs a row"),
         (
             GOOD[:-3],
             "row 6: has 2 cells, but the header has 5; check for a missing",

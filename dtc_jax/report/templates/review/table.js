@@ -104,7 +104,7 @@ function readTable(bytes, lesions) {
   const missing = lesions.map((lesion) => lesion.id).filter((id) => !(id in read)).sort((a, b) => a - b);
   if (missing.length) {
     throw new Error(
-      `no row for lesion ${missing.slice(0, 10).join(", ")}${missing.length > 10 ? ", ..." : ""}. A review needs a row ` +
+      `no row for lesion${missing.length > 1 ? "s" : ""} ${missing.slice(0, 10).join(", ")}${missing.length > 10 ? ", ..." : ""}. A review needs a row ` +
       "for each lesion of the page; leave the verdict empty if there is none.");
   }
   return read;
