@@ -22,6 +22,8 @@ _TABLE_MM = 8.0  # shells of tables are thinner, and so are parts of the chest w
 _ENCLOSED_SHARE = 0.25  # of a piece of lung that thicker parts of the body enclose
 _TISSUE_CM2 = 15.0  # of lung in a slice; the rim of the trachea in the throat has less
 _APEX_MM = 20.0  # how far lungs may extend beyond the last such slice
+_CUT_CM2 = 5.0  # of lung on a side of the scan; a whole chest has at most 2.2, at its apex
+_SIDES = (("bottom", "top"), ("back", "front"), ("left", "right"))  # of z, y and x, the lower first
 
 
 def given_or_found(image: Volume, path: storage.PathLike = "") -> Volume:
@@ -85,6 +87,23 @@ def lung_field(image: Volume, *, closing_mm: float = 24.0, min_volume_ml: float 
     lungs[ndimage.distance_transform_edt(runs != largest) > _APEX_MM / _GRID_MM] = False
     field = pleura.filled(lungs, hu, closing_mm) & ~outside
     return onto(Volume(field, coarse.affine), image)
+
+
+def cut_off(field: Volume) -> list[str]:
+    """The sides of the scan at which the lungs end because the scan does, such as 'top'.
+
+    What lies beyond them cannot be found, and a series that lacks its last slices looks like this.
+
+    Args:
+      field: bool, the lungs; its axes are the closest to (z, y, x) of RAS.
+    """
+    sides = []
+    for axis, ends in enumerate(_SIDES):
+        voxel_cm2 = np.delete(field.spacing_mm, axis).prod() / 100
+        for side, plane in zip(ends, (0, -1), strict=True):
+            if np.take(field.array, plane, axis).sum() * voxel_cm2 >= _CUT_CM2:
+                sides.append(side)
+    return sides
 
 
 def _outside(air: np.ndarray, hu: np.ndarray) -> np.ndarray:

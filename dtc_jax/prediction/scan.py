@@ -73,7 +73,7 @@ def _answer(
     )
     record = {
         "kind": "prediction",
-        "scan": describe(request, scan) | identity,
+        "scan": _describe(request, scan, field) | identity,
         "lungs": "not found" if field is None else "given" if request.lungs else "found",
         **({"outlines": given.statement} if given else {}),
         "networks": predictors.networks,
@@ -94,8 +94,10 @@ def _answer(
     return answer
 
 
-def describe(request: Request, scan: Scan) -> dict[str, Any]:
+def _describe(request: Request, scan: Scan, field: Volume | None) -> dict[str, Any]:
     """What is remembered of a scan; nothing in it identifies the patient."""
+    cut = [] if field is None else lungs.cut_off(field)
+    beyond = f"The scan ends within the lungs ({', '.join(cut)}); what lies beyond is not judged."
     return {
         "scan_id": request.scan_id,
         "patient_id": request.patient_id,
@@ -104,7 +106,7 @@ def describe(request: Request, scan: Scan) -> dict[str, Any]:
         "spacing_mm_zyx": np.round(scan.image.spacing_mm, 4).tolist(),
         "series": scan.series.statement if scan.series else None,
         "slices": numbering.slices(scan.image, scan.series).record(),
-        "notes": list(scan.image.notes),
+        "notes": [*scan.image.notes, *([beyond] if cut else [])],
     }
 
 

@@ -7,7 +7,7 @@ from scipy import ndimage
 from dtc_jax.cohort.phantom import chest, grid
 from dtc_jax.errors import InputError
 from dtc_jax.imaging import volume
-from dtc_jax.imaging.lungs import given_or_found, lung_field
+from dtc_jax.imaging.lungs import cut_off, given_or_found, lung_field
 from dtc_jax.imaging.volume import Volume
 
 SPACING_MM = (4.0, 3.0, 3.0)
@@ -106,6 +106,8 @@ def test_a_scan_that_cuts_the_lungs_off_keeps_them_to_its_edge():
     assert _dice(found.array, expected) > 0.95
     for edge in (np.s_[0], np.s_[-1], np.s_[:, :, 0]):
         assert _dice(found.array[edge], expected[edge]) > 0.9
+    assert cut_off(found) == ["bottom", "top", "left"]
+    assert not cut_off(lung_field(_scan(hu)))
 
 
 def test_a_throat_that_opens_to_the_outside_neither_hides_the_lungs_nor_belongs_to_them():

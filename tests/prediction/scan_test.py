@@ -45,6 +45,18 @@ def test_an_answer_has_all_that_the_readme_lists(answered, chests):
     assert NOTICE in (answered / "review.html").read_text()
 
 
+def test_a_scan_that_ends_within_the_lungs_says_so(predict, chests, answered, tmp_path):
+    assert not _json(answered / "run.json")["scan"]["notes"]
+    whole = volume.read_image(chests / "0.nii.gz")
+    half = Volume(whole.array[: len(whole.array) // 2], whole.affine)
+    volume.write(tmp_path / "half.nii.gz", half)
+    out = tmp_path / "out"
+    assert predict(f"--scan={tmp_path / 'half.nii.gz'}", f"--out={out}") == 0
+    note = "The scan ends within the lungs (top); what lies beyond is not judged."
+    assert _json(out / "run.json")["scan"]["notes"] == [note]
+    assert note in (out / "review.html").read_text()
+
+
 def test_the_lesions_are_those_of_the_scan(answered, chests):
     truth = volume.read_image(chests / "0-mask.nii.gz").array > 0
     found = volume.read_image(answered / "lesions.nii.gz")
