@@ -212,16 +212,28 @@ def predict(member: Member, data: Data, split: pd.DataFrame) -> pd.DataFrame:
 
 
 def predict_together(members: Sequence[Member], data: Data, split: pd.DataFrame) -> np.ndarray:
-    """The probability of every row by the mean of the members' logits, as a run decides. # [N]"""
-    return mean_of_logits([predict(member, data, split).score.to_numpy() for member in members])
+    """The probability of every row by the mean of all networks' logits, as a run decides. # [N]
+
+    A member is the mean of its networks, so that it counts for as many: the folds of a run may have
+    chosen candidates with other values of `train.ensemble`.
+    """
+    scores = [predict(member, data, split).score.to_numpy() for member in members]
+    return mean_of_logits(scores, [len(member.networks) for member in members])
 
 
-def mean_of_logits(probabilities: Sequence[np.ndarray]) -> np.ndarray:
-    """The probability by the mean of the logits of several [N]; one is left as it is. # [N]"""
+def mean_of_logits(
+    probabilities: Sequence[np.ndarray], counts: Sequence[int] | None = None
+) -> np.ndarray:
+    """The probability by the mean of the logits of several; one is left as it is. # [N]
+
+    Args:
+      probabilities: of each, [N].
+      counts: how much each counts; None: all the same.
+    """
     if len(probabilities) == 1:
         return probabilities[0]
     logits = special.logit(np.clip(probabilities, _LEAST, 1 - _LEAST))  # [networks, N]
-    return np.asarray(special.expit(logits.mean(axis=0)))
+    return np.asarray(special.expit(np.average(logits, axis=0, weights=counts)))
 
 
 def features(member: Member, data: Data, split: pd.DataFrame) -> np.ndarray:

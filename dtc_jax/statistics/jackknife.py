@@ -39,7 +39,9 @@ def estimate(
     n, count = len(patient), len(names)
     value = statistic(np.arange(n))
     groups = min(_GROUPS if n < _MANY else _FEW_GROUPS, count)
-    if not math.isfinite(value) or count < _FEWEST:
+    if not math.isfinite(value):
+        return Estimate(value, math.nan, math.nan, n, count, "none: undefined for these lesions")
+    if count < _FEWEST:
         return Estimate(value, math.nan, math.nan, n, count, "none: too few patients")
     forward, back = {
         "plain": (float, float),

@@ -92,7 +92,7 @@ def parts(config: ml_collections.ConfigDict) -> dict[str, ml_collections.ConfigD
             continue
         for number in range(networks(variant)):
             single = variant.copy_and_resolve_references()
-            single.seed, single.train.ensemble = config.seed + number, 1
+            single.seed, single.train.ensemble = variant.seed + number, 1
             result[f"{home}/ensemble/{number:02d}".lstrip("/")] = single
     return result
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dtc_jax import csv_reader
 from dtc_jax.errors import InputError, UsageError
 
 
@@ -117,15 +118,19 @@ def _varied(training: pd.DataFrame, name: str, field: str) -> np.ndarray:
 def _column(training: pd.DataFrame, name: str, field: str) -> np.ndarray:
     if name not in training:
         raise InputError(f"config.loss.{field}: the manifest has no column {name!r}.")
-    try:
-        value = training[name].to_numpy(np.float64, na_value=np.nan)
-    except (TypeError, ValueError) as error:
+    value = training[name].map(_number, na_action="ignore").to_numpy(np.float64, na_value=np.nan)
+    if (np.isnan(value) & ~training[name].isin(["nan"]) & training[name].notna()).any():
         raise InputError(
             f"config.loss.{field}: column {name} of the manifest has values that are not numbers."
-        ) from error
+        )
     if np.isinf(value).any():
         lesion = training.lesion_id.to_numpy()[np.isinf(value)][0]
         raise InputError(
             f"config.loss.{field}: {name} of lesion {lesion} is infinite; give a finite number."
         )
     return value
+
+
+def _number(cell: Any) -> float:
+    """Of a column with words, a cell is text: 5_6 is no number there, though Python reads 56."""
+    return csv_reader.number(cell) if isinstance(cell, str) else float(cell)

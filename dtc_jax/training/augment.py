@@ -32,8 +32,9 @@ class Strength(Protocol):
       shift_mm: largest shift along each axis, either way.
       scale: largest logarithm of the zoom: 0.1 is by a factor of up to exp(0.1) either way.
       resampled: share of the examples that are rotated, zoomed, elastically deformed and shifted by
-        parts of a voxel. The others are flipped and shifted by whole voxels, so that they stay as
-        sharp as the voxels that are predicted from, which interpolation blurs.
+        parts of a voxel. The others are flipped and shifted by whole voxels of the record, so that
+        they are exactly as sharp as the crop that is predicted from: where the two grids agree, as
+        the voxels themselves, which interpolation blurs.
       interpolation: of HU, 'linear', which blurs: of white noise 54 % of its standard deviation are
         left on average; or 'sharp', which leaves all of it on average, see `sharpened`.
       hu_shift: largest shift of all intensities, either way, in HU.
@@ -209,15 +210,18 @@ def _positions(
     if any(strength.flip):
         flipped = draws["flip"] < jnp.asarray(strength.flip, jnp.float32)  # [3]
         matrix = jnp.diag(jnp.where(flipped, -1.0, 1.0))
+    flips = matrix
     if strength.scale > 0:
         matrix *= jnp.exp(_either_way(draws["zoom"][0], strength.scale) * resampled)
     for axis, largest_deg in enumerate(strength.rotate_deg):
         if largest_deg > 0:
             angle = jnp.deg2rad(_either_way(draws["angle"][axis], largest_deg)) * resampled
             matrix = jnp.matmul(_rotation(axis, angle), matrix, precision="highest")
+    matrix = jnp.where(resampled, matrix, flips)  # exactly, whatever cos(0) is on a device
     center = np.asarray([middle(*n, spec) for n in zip(sides, spec.shape, strict=True)], np.float32)
     if strength.shift_mm > 0:
-        center = center + _either_way(draws["shift"], strength.shift_mm / spec.record_mm)
+        shift = _either_way(draws["shift"], strength.shift_mm / spec.record_mm)
+        center = center + jnp.where(resampled, shift, jnp.floor(shift + 0.5))
     away = np.meshgrid(
         *(offsets(n, spec).astype(np.float32) for n in spec.shape), indexing="ij"
     )  # 3 × [D, H, W]
@@ -227,9 +231,7 @@ def _positions(
         moved = elastic.displacement(elastic_key, spec.shape, strength.elastic_mm, spec.spacing_mm)
         moved *= resampled / spec.record_mm
         exact = [x + by for x, by in zip(exact, moved, strict=True)]
-    if strength.resampled == 1.0:
-        return exact
-    return [jnp.where(resampled, position, jnp.floor(position + 0.5)) for position in exact]
+    return exact
 
 
 def _rotation(axis: int, angle: jax.Array) -> jax.Array:

@@ -9,9 +9,10 @@ import pytest
 
 from configs import senet
 from dtc_jax.errors import UsageError
-from dtc_jax.experiment import checks, network
+from dtc_jax.experiment import checks, folds, network
 from dtc_jax.networks import classifier
 from dtc_jax.runs import train
+from dtc_jax.tasks import inputs
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,35 @@ def test_predictions_are_those_of_the_network_that_is_loaded(run, config):
     stacked = [np.stack([record[name] for record in records]) for name in ("image", "mask")]
     score = np.asarray(trained.probability(*stacked))
     np.testing.assert_allclose(score, table.score[rows.lesion_id], rtol=1e-4)
+
+
+def test_folds_with_ensembles_of_other_sizes_have_one_score(run, config):
+    trained = network.load(run, "classification")
+    alone, pair = trained.networks[0], trained.networks[2]
+    together = pair.config.copy_and_resolve_references().unlock()
+    together.train.ensemble = 2
+    several = dataclasses.replace(
+        pair,
+        config=together.lock(),
+        params=(pair.params, trained.networks[3].params),
+        batch_stats=(pair.batch_stats, trained.networks[3].batch_stats),
+    )
+    both = dataclasses.replace(trained, members=(alone, several))
+    data = trained.task.load(config)
+    rows = data.table.iloc[:3]
+    records = [data.records[position] for position in rows.position]
+    stacked = [np.stack([record[name] for record in records]) for name in ("image", "mask")]
+    score = folds.predict_together(both.members, data, rows)
+    np.testing.assert_allclose(score, both.probability(*stacked), rtol=1e-4)
+    unequal = [np.asarray(one.probability(*stacked)) for one in (both.member(0), both.member(1))]
+    assert np.abs(score - folds.mean_of_logits(unequal)).max() > 1e-4
+
+
+def test_seeds_of_a_candidate_start_at_its_own():
+    config = senet.get_config("demo").unlock()
+    config.candidates = {"first": {}, "second": {"seed": 7}}
+    config.combine, config.train.ensemble = "mean", 2
+    assert [part.seed for part in inputs.parts(config).values()] == [0, 1, 7, 8]
 
 
 def test_the_heat_map_is_the_mean_of_all(run, arrays):

@@ -79,3 +79,9 @@ def test_too_few_patients_have_no_interval():
     assert found.value == 0.5
     assert np.isnan([found.low, found.high]).all()
     assert found.interval == "none: too few patients"
+
+
+def test_a_score_that_is_constant_is_not_short_of_patients():
+    found = drivers.rank_correlation(np.full(20, 0.5), np.arange(20.0), np.arange(20))
+    assert np.isnan(found.value)
+    assert found.interval == "none: undefined for these lesions"

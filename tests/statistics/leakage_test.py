@@ -36,6 +36,15 @@ def test_telling_labels_apart_is_not_telling_patients_apart():
     assert found["chance"]["value"] > 1.5 * within_all
 
 
+def test_chance_is_that_of_lesions_with_a_sibling_however_many_are_single():
+    patient = np.concatenate([np.repeat(np.arange(6), 2), np.arange(6, 54)])
+    rng, count = np.random.default_rng(3), len(patient)
+    found = leakage.probe(rng.normal(size=(count, 4)), patient, np.zeros(count), np.zeros(count))
+    assert found["lesions"] == 12
+    # The one sibling of a lesion is any of the others with equal probability.
+    assert found["chance"]["value"] == pytest.approx(1 / (count - 1), rel=0.15)
+
+
 def test_the_neighbour_is_scikit_learns():
     rng, patient, label, _ = cohort(2)
     features = rng.normal(size=(len(patient), 8))

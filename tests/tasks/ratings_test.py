@@ -63,6 +63,7 @@ def test_weights_have_mean_one(config, training):
     [
         (None, "has no column 'margin'"),
         (["low", "low", "high", "high"], "not numbers"),
+        (["1", "2", "5_6", "3"], "not numbers"),
         ([2.0] * 4, "the same value, or none, for all"),
         ([0.1, 0.1, 0.1, np.nan], "the same value, or none, for all"),
         ([np.nan] * 4, "the same value, or none, for all"),

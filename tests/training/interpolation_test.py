@@ -1,6 +1,7 @@
 """What interpolation does to noise and ramps, and which examples it spares."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -23,6 +24,29 @@ def test_examples_that_are_not_resampled_keep_their_voxels():
     assert 0.3 < (known == 1).mean() < 0.7
     assert len({one.tobytes() for one in hu[known == 1]}) > 10  # flips and shifts are left
     assert np.median(known[known < 1]) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("crop_mm", "spacing_mm"),
+    [((10, 12, 14), 1.0), ((11, 12, 13), 1.0), ((12, 18, 24), 1.5), ((20, 22, 24), 2.0)],
+)
+def test_examples_that_are_not_resampled_are_as_sharp_as_what_is_predicted_from(
+    crop_mm, spacing_mm
+):
+    image, mask = record()
+    spec = preprocess.Preprocess(crop_mm=crop_mm, spacing_mm=spacing_mm)
+    turned = Strength(rotate_deg=(20.0, 20.0, 20.0), scale=0.1, resampled=0.0)
+    hu, region = augmented(image, mask, turned, spec=spec, keys=KEYS[:2])
+    for got, stored, edge in ((hu[0], image, True), (region[0], mask, False)):
+        np.testing.assert_allclose(got, preprocess.crop(stored, spec, np, edge), atol=1e-2)
+    shifted = dataclasses.replace(turned, shift_mm=2.0)
+    hu, _ = augmented(image, mask, shifted, spec=spec, keys=KEYS[:8])
+    moved = [
+        preprocess.crop(np.roll(image, steps, (0, 1, 2)), spec, np)
+        for steps in itertools.product(range(-2, 3), repeat=3)
+    ]
+    for one in hu:  # a crop about another voxel, whole
+        assert min(np.abs(one - crop).max() for crop in moved) < 1e-2
 
 
 @pytest.mark.parametrize(("interpolation", "share"), [("linear", 0.54), ("sharp", 1.0)])
