@@ -136,7 +136,7 @@ def test_c_store_arrives(archive, slices, chests, tmp_path):
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        ("dicom://127.0.0.1:{dimse}/ANOTHER", "refuses the connection"),
+        ("dicom://127.0.0.1:{dimse}/ANOTHER", "rejects the association"),
         ("dicom://127.0.0.1:{closed}/ORTHANC", "cannot be reached"),
         ("dicomweb://127.0.0.1:{closed}/dicom-web", "cannot be reached"),
         ("dicomweb://127.0.0.1:{http}/dicom-web", r"refuses access \(401\)"),

@@ -100,8 +100,8 @@ def test_json_of_another_shape_is_refused(serve, temporary, found):
 @pytest.mark.parametrize(
     ("kind", "body", "words"),
     [
-        ("text/html", b"<h1>Sign in</h1>", "does not say that it has stored"),
-        ("application/dicom+json", b"{}", "does not say that it has stored"),
+        ("text/html", b"<h1>Sign in</h1>", "did not confirm that it stored"),
+        ("application/dicom+json", b"{}", "did not confirm that it stored"),
         ("application/dicom+json", b"[]", "does not answer as DICOMweb does"),
         ("application/dicom+xml", b"<a", "does not answer as DICOMweb does"),
     ],
