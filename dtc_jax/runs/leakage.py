@@ -50,7 +50,7 @@ def run(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> dict[st
     folder = pathlib.Path(workdir)
     configs = {unit: split_by(config, unit) for unit in _UNITS}
     for unit, of_unit in configs.items():
-        print(f"--- {of_unit.split.folds} folds of {unit}s", flush=True)
+        print(f"--- {make_rule(of_unit.split).folds} folds of {unit}s", flush=True)
         train.run(of_unit, folder / unit)
     paths = [folder / unit / table for unit in _UNITS]
     figures: dict[str, Any]

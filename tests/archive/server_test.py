@@ -122,4 +122,4 @@ def test_a_node_of_an_unknown_name_cannot_be_reached(chests, tmp_path):
 def test_a_token_that_is_none_is_not_sent(serve, monkeypatch, temporary):
     monkeypatch.setenv(dicomweb.TOKEN, "first\nsecond")
     text = serve(lambda path: (200, "text/html", b""))
-    _refused(text, f"{dicomweb.TOKEN}: is no token", temporary)
+    _refused(text, f"{dicomweb.TOKEN}: is not a valid token", temporary)

@@ -143,7 +143,7 @@ def test_a_checkpoint_cut_off_while_written_is_ignored(tmp_path, saved_state):
 def test_a_checkpoint_of_another_network_is_refused(tmp_path, saved_state):
     _save(tmp_path, saved_state, [3])
     wider = jax.tree.map(lambda x: np.zeros((2, *np.shape(x)), np.float32), saved_state)
-    with pytest.raises(InputError, match=r"another network: .* has shape"):
+    with pytest.raises(InputError, match=r"does not match the config: .* has shape"):
         _restore(tmp_path, wider)
 
 
