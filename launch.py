@@ -11,13 +11,13 @@ python launch.py --mode=report --predictions=a.csv,b.csv --out=report   the stud
 python launch.py --mode=export --workdir=runs/senet-demo --out=BUNDLE    formats to serve it in
 python launch.py --mode=audit --claims=configs/claims/dtc_study.yaml    do a paper's figures agree?
 python launch.py --mode=pipeline --config=configs/pipeline.py:demo      both networks on one split
-python launch.py --mode=leakage --config=configs/senet.py:demo    what a split by lesions would gain
+python launch.py --mode=leakage --config=configs/senet.py:demo    the bias of a split by lesion
 python launch.py --mode=sweep --config=configs/senet.py --sweep=configs/sweeps/study.py --out=DIR
                                                             train variants, compare them in a table
 python launch.py --config=configs/senet.py --coordinator=HOST:PORT --processes=4 --process_id=0
                                      one training by several processes, see docs/several-hosts.md
 
-Exit codes: 0 done; 1 failed; 2 wrong use; 75 stopped by a signal, the same command goes on.
+Exit codes: 0 done; 1 failed; 2 wrong use; 75 stopped by a signal, the same command resumes.
 """
 
 import gc
@@ -55,7 +55,7 @@ _SCANS = flags.DEFINE_string(
     "scans", None, "evaluate: manifest whose whole scans are segmented; predict: CSV of scans."
 )
 _MANIFEST = flags.DEFINE_string(
-    "manifest", None, "evaluate: labelled cohort on which the classifier of --workdir is judged."
+    "manifest", None, "evaluate: labelled cohort on which the classifier of --workdir is evaluated."
 )
 _SCAN = flags.DEFINE_string(
     "scan", None, "predict: NIfTI, NRRD, MHA or DICOM folder, or dicomweb://… of a series."
@@ -91,16 +91,23 @@ _PREDICTIONS = flags.DEFINE_list("predictions", None, "CSV[,CSV…] to report on
 _CLAIMS = flags.DEFINE_string("claims", None, "YAML of a paper's figures to audit.")
 _SWEEP = flags.DEFINE_string("sweep", None, "sweep: FILE of the variants; see configs/sweeps/.")
 _ENGINE = flags.DEFINE_string("engine", "local", "sweep: what runs the trials: local, ray, slurm.")
-_SHARE = flags.DEFINE_float("share", None, "sweep, ray: of a GPU, for a trial.", 0.01, 1.0)
-_CORES = flags.DEFINE_integer("cores", None, "sweep, ray or slurm: of the CPU, for a trial.", 1)
-_RAY_ADDRESS = flags.DEFINE_string("ray_address", None, "sweep, ray: of a cluster; or auto.")
+_SHARE = flags.DEFINE_float("share", None, "sweep, ray: share of a GPU for each trial.", 0.01, 1.0)
+_CORES = flags.DEFINE_integer("cores", None, "sweep, ray or slurm: CPU cores for each trial.", 1)
+_RAY_ADDRESS = flags.DEFINE_string(
+    "ray_address", None, "sweep, ray: address of a running cluster; or auto."
+)
 _SLURM = flags.DEFINE_list(
     "slurm", None, "sweep, slurm: NAME=VALUE[,…] for submitit, as slurm_partition=gpu."
 )
 _ASHA = flags.DEFINE_integer(
-    "asha", None, "sweep: of the trials at a rung the best 1 in so many go on, on validation.", 2
+    "asha",
+    None,
+    "sweep: stop trials early; at each rung the best 1 in ASHA on validation go on.",
+    2,
 )
-_RUNGS = flags.DEFINE_string("rungs", None, "train: used by --mode=sweep with --asha.")
+_RUNGS = flags.DEFINE_string(
+    "rungs", None, "train: folder of the rungs; set by --mode=sweep with --asha."
+)
 _RETRIES = flags.DEFINE_integer(
     "retries", 1, "sweep: how often a trial that failed is started again.", 0
 )
@@ -113,14 +120,20 @@ _OUT = flags.DEFINE_string(
     "out", None, "Folder of the prediction, report, export or sweep, or of the audit's audit.json."
 )
 _THRESHOLD = flags.DEFINE_float(
-    "threshold", None, "Of the report's decisions where a table has none; default 0.5.", 0.0, 1.0
+    "threshold",
+    None,
+    "report: threshold of the decisions where a table has none; default 0.5.",
+    0.0,
+    1.0,
 )
 _FORMAT = flags.DEFINE_list(
     "format",
     None,
     "export: stablehlo, onnx, savedmodel, safetensors; default all that are installed.",
 )
-_MEMBER = flags.DEFINE_integer("member", None, "export: number of the fold whose network it is.")
+_MEMBER = flags.DEFINE_integer(
+    "member", None, "export: number of the one fold to export; default all."
+)
 _DTYPE = flags.DEFINE_string(
     "dtype", None, "export: float32, or bfloat16 or float16 where a format takes it."
 )
@@ -128,9 +141,7 @@ flags.DEFINE_alias("keep-identity", "keep_identity")
 _HELP = flags.DEFINE_bool("help", False, "Show this text.", short_name="h")
 
 _SMALLER = "Stop other programs there, or use a machine or an accelerator with more memory."
-_OR_LESS = (
-    " Or do less at once: {0}.train.batch_size, {0}.predict.batch_size, {0}.preprocess.crop_mm."
-)
+_OR_LESS = " Or lower {0}.train.batch_size, {0}.predict.batch_size or {0}.preprocess.crop_mm."
 
 
 def main(

@@ -6,7 +6,7 @@ import re
 import ml_collections
 from absl import flags
 
-from dtc_jax.errors import UsageError
+from dtc_jax.errors import UsageError, one_line
 
 # How Python says that the value of a flag is of another kind, and how a user is told.
 _KINDS = {
@@ -70,7 +70,7 @@ def _innermost(error: object) -> object:
 
 def usage(message: object) -> UsageError:
     """The error with a message, whose line breaks are blanks."""
-    return UsageError(" ".join(str(message).split()))
+    return UsageError(one_line(message))
 
 
 def _config_argument(argv: list[str]) -> str | None:

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from dtc_jax import storage
-from dtc_jax.errors import InputError
+from dtc_jax.errors import InputError, one_line
 from dtc_jax.storage import PathLike
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
@@ -193,7 +193,7 @@ def read_table(path: PathLike, ids: Collection[str]) -> pd.DataFrame:
                 na_values={column: [""] for column in columns if column not in ids},
             )
         except ValueError as error:  # also of pandas's parser and of UTF-8
-            text = " ".join(str(error).split())
+            text = one_line(error)
             raise InputError(f"{path}: cannot be read as a table ({text}).") from error
 
 

@@ -24,6 +24,16 @@ class Stopped(Exception):
     exit_code = 75
 
 
+def one_line(text: object, most: int | None = None) -> str:
+    """`text`, such as an error of a library, without line breaks and repeated blanks.
+
+    Args:
+      text: anything with a text.
+      most: characters; the rest is cut off. None: all of them.
+    """
+    return " ".join(str(text).split())[:most]
+
+
 def unknown_choice(field: str, value: object, choices: Iterable[str]) -> UsageError:
     """The error for a `value` that is not one of `choices`; it suggests the closest one."""
     choices = list(choices)
@@ -46,7 +56,7 @@ def no_memory_is_an_input_error(what: str, advice: str) -> Iterator[None]:
         if isinstance(error, OSError):
             is_memory, text = error.errno == errno.ENOMEM, ""  # its text would name a file
         else:
-            text = " ".join(str(error).split())
+            text = one_line(error)
             is_memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text  # of XLA
         if not is_memory:
             raise

@@ -37,7 +37,7 @@ def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[
             print(f"{label}: {done}/{total or '?'}{left}", file=sys.stderr, flush=True)
 
 
-def left(seconds: float) -> str:
+def time_left(seconds: float) -> str:
     """The time left, as it stands behind a line: `  40 s left`."""
     return f"  {seconds:.0f} s left" if seconds < 600 else f"  {seconds / 60:.0f} min left"
 

@@ -59,4 +59,4 @@ def test_a_manifest_cannot_split_a_person(tmp_path):
 
 
 def test_a_person_is_found_again_in_another_spelling():
-    assert persons.both({"p1", "q"}, {"P1\u200b", "r"}) == {"p1"}
+    assert persons.in_common({"p1", "q"}, {"P1\u200b", "r"}) == {"p1"}

@@ -95,7 +95,7 @@ def _service(text: str, flag: str) -> Service:
     found = _WEB.fullmatch(text)
     if not found:
         kinds = "dicomweb://HOST/PATH or dicom://HOST:PORT/AET" if flag == "--send" else "a series"
-        raise UsageError(f"{flag}: is no address of DICOMweb; give {kinds}.")
+        raise UsageError(f"{flag}: is not a DICOMweb address; give {kinds}.")
     scheme, host, path = found.groups()
     if "@" in host:
         raise UsageError(

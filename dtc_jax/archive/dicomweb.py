@@ -82,11 +82,11 @@ def store(service: Service, path: pathlib.Path) -> None:
         answer = client.store_instances([whole])
         if answer.get("FailedSOPSequence"):
             reason = answer.FailedSOPSequence[0].get("FailureReason", "none given")
-            raise InputError(f"{service.host}: has not stored the segmentation (reason {reason}).")
+            raise InputError(f"{service.host}: did not store the segmentation (reason {reason}).")
         stored = {one.get("ReferencedSOPInstanceUID") for one in answer.get(_STORED, ())}
     if whole.SOPInstanceUID not in stored:  # as where a page to sign in is the answer
         raise InputError(
-            f"{service.host}: does not say that it has stored the segmentation; check the address, "
+            f"{service.host}: did not confirm that it stored the segmentation; check the address, "
             "and whether the archive has it."
         )
 
@@ -104,7 +104,7 @@ def _fetch(series: Series, folder: pathlib.Path) -> None:
         if not found:
             raise InputError(f"{host}: has no study or series of this address; check the UIDs.")
         if _value(found[0], _MODALITY) not in ("CT", None):
-            raise InputError(f"{host}: the series is no CT; give the address of a CT series.")
+            raise InputError(f"{host}: the series is not a CT; give the address of a CT series.")
         count = _value(found[0], _COUNT)
         total = None if count is None else int(count)
         done = 0
@@ -115,7 +115,7 @@ def _fetch(series: Series, folder: pathlib.Path) -> None:
                 done += 1
     if done < (total or 1):
         raise InputError(
-            f"{host}: has sent {done} of {total or 'the'} images of the series; try again."
+            f"{host}: sent only {done} of {total or 'the'} images of the series; try again."
         )
 
 
@@ -131,13 +131,14 @@ def _connect(service: Service) -> Any:
     token = os.environ.get(TOKEN, "").strip()
     if not (token.isascii() and token.isprintable()):
         raise InputError(
-            f"{TOKEN}: is no token, as it has line breaks or letters beyond ASCII; set it anew."
+            f"{TOKEN}: is not a valid token (it has line breaks or non-ASCII letters); set it "
+            "again."
         )
     headers = {"Authorization": f"Bearer {token}"} if token else None
     try:
         client = client_class(service.url, headers=headers, timeout=_TIMEOUT_S)
     except ValueError as error:
-        raise UsageError(f"{service.host}: is no address of DICOMweb; check it.") from error
+        raise UsageError(f"{service.host}: is not a DICOMweb address; check it.") from error
     client.set_http_retry_params(retry=False)  # or it would try half a minute before it says so
     return client
 
@@ -169,10 +170,10 @@ def _told(host: str, what: str) -> Iterator[None]:
         raise InputError(f"{host}: {_refusal(status, what)}") from error
     except requests.exceptions.SSLError as error:
         raise InputError(
-            f"{host}: its certificate is not trusted; name that of your site in REQUESTS_CA_BUNDLE."
+            f"{host}: its certificate is not trusted; set REQUESTS_CA_BUNDLE to that of your site."
         ) from error
     except requests.exceptions.ChunkedEncodingError as error:
-        raise InputError(f"{host}: the transfer has broken off; try again.") from error
+        raise InputError(f"{host}: the connection broke during the transfer; try again.") from error
     except (requests.ConnectionError, requests.Timeout) as error:
         raise InputError(
             f"{host}: cannot be reached, or has stopped answering; check the address, and that the "

@@ -42,11 +42,11 @@ def store(node: Node, path: pathlib.Path) -> None:
         # A node that rejects may have closed the connection before its answer was read.
         if link.is_rejected or (opened and not link.is_established and not link.rejected_contexts):
             raise InputError(
-                f"{name}: refuses the connection; have it take {_OWN_TITLE} as the calling title, "
-                "and check its own."
+                f"{name}: rejects the association; allow {_OWN_TITLE} as the calling AE title "
+                "there, and check the AET in the address."
             )
         if link.rejected_contexts and not link.accepted_contexts:
-            raise InputError(f"{name}: takes no DICOM segmentations.")
+            raise InputError(f"{name}: does not accept DICOM segmentations.")
         if not link.is_established:
             raise _unreachable(name)
         try:
@@ -56,9 +56,9 @@ def store(node: Node, path: pathlib.Path) -> None:
         finally:
             link.release()
     if status is None:
-        raise InputError(f"{name}: has not answered; the segmentation may not be stored.")
+        raise InputError(f"{name}: did not answer; the segmentation may not be stored.")
     if status != _SUCCESS and status not in _WARNINGS:
-        raise InputError(f"{name}: has not stored the segmentation (status {status:#06x}).")
+        raise InputError(f"{name}: did not store the segmentation (status {status:#06x}).")
 
 
 def _unreachable(name: str) -> InputError:

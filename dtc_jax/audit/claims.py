@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from dtc_jax.audit import confusion_search, p_values, printed, rate_tables
-from dtc_jax.errors import InputError, unknown_choice
+from dtc_jax.errors import InputError, one_line, unknown_choice
 
 _REQUIRED = {
     "sums": ("name", "total", "parts"),
@@ -70,7 +70,7 @@ def read(path: pathlib.Path) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError("cannot be read; give the path of a YAML file in UTF-8.") from error
     except yaml.YAMLError as error:
-        raise InputError(f"is not valid YAML ({' '.join(str(error).split())}).") from error
+        raise InputError(f"is not valid YAML ({one_line(error)}).") from error
     except RecursionError as error:
         raise InputError("is nested too deeply; see configs/claims/dtc_study.yaml.") from error
 
@@ -139,9 +139,10 @@ def _check(claims: Any) -> None:
 
 
 def _sum(claim: Mapping[str, Any]) -> dict[str, Any]:
-    total = printed.whole(claim, "total")
+    total = printed.whole_number(claim, "total")
     parts = [
-        printed.whole({"part": part, "name": claim["name"]}, "part") for part in claim["parts"]
+        printed.whole_number({"part": part, "name": claim["name"]}, "part")
+        for part in claim["parts"]
     ]
     findings = [] if sum(parts) == total else [f"the parts sum to {sum(parts)}, not {total}."]
     return {"name": claim["name"], "total": total, "parts": parts, "findings": findings}

@@ -33,7 +33,7 @@ def of_means(claim: Mapping[str, Any]) -> dict[str, Any]:
     sizes, centers, corners = [], [], []
     for i, group in enumerate(groups):
         named = {"name": f"{claim['name']}, groups[{i}]", **group}
-        sizes.append(printed.whole(named, "n"))
+        sizes.append(printed.whole_number(named, "n"))
         if sizes[-1] < 2:
             raise InputError(f"{named['name']}.n: {sizes[-1]} must be at least 2.")
         for field in ("mean", "sd"):
@@ -64,7 +64,7 @@ def of_counts(claim: Mapping[str, Any]) -> dict[str, Any]:
     if not all(isinstance(row, list) for row in claim["rows"]):
         raise InputError(f"{claim['name']}: `rows` must be a list of lists.")
     rows = [
-        [printed.whole({"cell": cell, "name": claim["name"]}, "cell") for cell in row]
+        [printed.whole_number({"cell": cell, "name": claim["name"]}, "cell") for cell in row]
         for row in claim["rows"]
     ]
     table = np.array(rows) if len({len(row) for row in rows}) == 1 else np.zeros((0, 0))

@@ -86,7 +86,7 @@ def interval(claim: Mapping[str, Any], name: str) -> list[Printed]:
     ]
 
 
-def whole(claim: Mapping[str, Any], field: str) -> int:
+def whole_number(claim: Mapping[str, Any], field: str) -> int:
     """The whole number `field` of a claim.
 
     Raises:

@@ -25,9 +25,10 @@ def table(claim: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
       InputError: a field is wrong or missing, or too many matrices could fit; names the claim.
     """
-    at_most = printed.whole(claim, "at_most") if "at_most" in claim else None
+    at_most = printed.whole_number(claim, "at_most") if "at_most" in claim else None
     sizes = [
-        printed.whole(claim, name) if name in claim else None for name in ("positives", "negatives")
+        printed.whole_number(claim, name) if name in claim else None
+        for name in ("positives", "negatives")
     ]
     if at_most is None and None in sizes:
         raise InputError(f"{claim['name']}: give `positives` and `negatives`, or `at_most`.")
@@ -143,7 +144,7 @@ def _auc(
         if not ends[0] <= area.value <= ends[1]:
             findings.append(f"the AUC {area.text} lies outside its own interval.")
     if "patients" in claim:
-        patients = max(1, printed.whole(claim, "patients"))
+        patients = max(1, printed.whole_number(claim, "patients"))
         result["lesions_a_patient"] = per_patient = (positives + negatives) / patients
         result["by_icc"] = [
             {

@@ -50,10 +50,10 @@ def ids(rows: pd.DataFrame) -> set[str]:
     return {*rows.patient_id.dropna(), *(name for cell in others for name in str(cell).split())}
 
 
-def both(some: Collection[str], others: Collection[str]) -> set[str]:
-    """Those of `some` who are among `others`, also where they are spelled differently there."""
+def in_common(patients: Collection[str], others: Collection[str]) -> set[str]:
+    """Those of `patients` who are among `others`, even if spelled differently there."""
     keys = {patient_ids.key(name) for name in others}
-    return {name for name in some if patient_ids.key(name) in keys}
+    return {name for name in patients if patient_ids.key(name) in keys}
 
 
 def problems(cells: pd.DataFrame) -> Iterator[Problem]:

@@ -1,7 +1,7 @@
 """The rule by which patients are divided: read and checked once, from `config.split`.
 
-Nobody else reads that field. A run makes one `Rule` and asks it on which side a lesion or a patient
-is, whether the run is a cross-validation, and what to say of the split in its figures.
+No other module reads a field of it. A run makes one `Rule` and asks it on which side a lesion or a
+patient is, whether the run is a cross-validation, and what to say of the split in its figures.
 """
 
 import dataclasses

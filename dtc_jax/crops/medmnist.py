@@ -85,7 +85,7 @@ def records(piece: Cubes) -> list[Record | InputError]:
     for number, image in enumerate(piece.images, start=piece.first):
         name = lesion_id(piece.split, number)
         if image.any():
-            results.append(record.whole(image, name, name))
+            results.append(record.of_cube(image, name, name))
         else:
             results.append(InputError(f"lesion {name}: its image is empty."))
     return results

@@ -121,7 +121,7 @@ def about(
     }
 
 
-def whole(image: np.ndarray, patient_id: str, lesion_id: str) -> dict[str, Any]:
+def of_cube(image: np.ndarray, patient_id: str, lesion_id: str) -> dict[str, Any]:
     """The record of a lesion that comes as a cube of its own, background 0, voxels taken as 1 mm.
 
     Args:

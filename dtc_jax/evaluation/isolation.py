@@ -91,7 +91,7 @@ def refuse_seen(folder: pathlib.Path, tested: set[str]) -> None:
         raise InputError(f"{path}: no such file, and nothing else records whom the run has seen.")
     stored = csv_reader.read_table(path, _IDS)
     before = initial.seen_before(folder, config)
-    seen = persons.both(tested, persons.ids(stored[stored.split != "test"]) | before)
+    seen = persons.in_common(tested, persons.ids(stored[stored.split != "test"]) | before)
     if seen:
         raise InputError(
             f"{folder}: trained or chosen on {len(seen)} patients of the test, such as "

@@ -1,4 +1,4 @@
-"""A finished classifier judged on a labelled cohort that it has not seen."""
+"""A finished classifier evaluated on a labelled cohort that it has not seen."""
 
 import dataclasses
 import pathlib
@@ -79,12 +79,13 @@ def evaluate(
     print(_summary(figures, network))
     if network.config.get("write_report", True):
         both = [home / lesion_figures.PREDICTIONS, folder / lesion_figures.PREDICTIONS]
-        judges = {int(fold): network for fold in new.fold.unique()}
-        occluded = occlusion.scores(judges, data, new)
+        by_fold = {int(fold): network for fold in new.fold.unique()}
+        occluded = occlusion.scores(by_fold, data, new)
         storage.write_table(home / occlusion.FILE, occluded)
-        left = _left(folder, compared, details, occluded, figures)
-        shown = examples.make(judges, data, new)
-        report.write(both, home / "report", left=dataclasses.replace(left, examples=shown))
+        found = _artefacts(folder, compared, details, occluded, figures)
+        shown = examples.make(by_fold, data, new)
+        found = dataclasses.replace(found, examples=shown)
+        report.write(both, home / "report", run_artefacts=found)
     print(f"Everything is in {home}/ (metrics.json first).")
     return figures
 
@@ -93,7 +94,7 @@ def _config(config: Config, path: pathlib.Path) -> Config:
     """The configuration of the run on the lesions of another manifest."""
     other = config.copy_and_resolve_references().unlock()
     other.data.update(source="manifest", manifest=str(path))
-    other.selection.draw_cohorts = ()  # all lesions are judged
+    other.selection.draw_cohorts = ()  # all lesions are evaluated
     return other.lock()
 
 
@@ -112,8 +113,8 @@ def _refuse_known(
 
     The tested ones, too: the comparison with the run's own test is one of different patients.
     """
-    learned = persons.both(patients, persons.ids(own[own.split != "test"]) | seen)
-    tested = persons.both(patients, persons.ids(own[own.split == "test"])) - learned
+    learned = persons.in_common(patients, persons.ids(own[own.split != "test"]) | seen)
+    tested = persons.in_common(patients, persons.ids(own[own.split == "test"])) - learned
     for known, what in (
         (learned, "the run was trained or chosen on"),
         (tested, "the run was already tested on"),
@@ -195,7 +196,7 @@ def _comparisons(own: pd.DataFrame, new: pd.DataFrame, config: Config) -> list[d
     ]
 
 
-def _left(
+def _artefacts(
     folder: pathlib.Path,
     compared: pd.DataFrame,
     details: pd.DataFrame,

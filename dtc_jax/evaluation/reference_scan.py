@@ -113,8 +113,8 @@ def _numbered(regions: Sequence[Region], ids: Sequence[str], like: Volume) -> Vo
     for number, (box, _) in enumerate(regions, start=1):
         if not (array[box] == number).any():
             raise InputError(
-                f"all voxels of lesion {ids[number - 1]} are in other lesions of the scan; draw "
-                "each lesion once, or number them in one mask and fill in mask_label."
+                f"every voxel of lesion {ids[number - 1]} belongs to another lesion of the scan, "
+                "too; outline each lesion once, or number them in one mask and fill in mask_label."
             )
     return Volume(array, like.affine)
 

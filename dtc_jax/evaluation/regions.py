@@ -40,7 +40,7 @@ def of_scan(
     """
     scan = reference_scan.read(rows)
     found = reference_scan.find(segmenter, scan)
-    found = second_look.kept(segmenter, candidates, scan.image, found)
+    found = second_look.without_false_findings(segmenter, candidates, scan.image, found)
     tables = reference_scan.compare(found, scan)
     moved = _perturbed(scan.truth, scan.lesion_ids, spec, seed)
     manual, perturbed, automatic = (

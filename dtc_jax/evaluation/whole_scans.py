@@ -91,7 +91,7 @@ def evaluate(
     if unseen.empty:
         raise InputError(
             f"{path}: the run has seen all of its {table.patient_id.nunique()} patients in "
-            "training or validation; give scans of others."
+            "training or validation; give scans of other patients."
         )
     members = [network.member(number) for number in range(len(network.members))]
     segmenters = [make_segmenter(member) for member in members]
@@ -191,7 +191,7 @@ def _first_blind(splits: Sequence[pd.DataFrame], table: pd.DataFrame) -> dict[st
     """The first network for each patient that has not seen the person, if there is one."""
     seen = [persons.ids(rows[rows.split.isin(_SEEN)]) for rows in splits]
     blind = {
-        patient: [i for i, ids in enumerate(seen) if not persons.both(persons.ids(rows), ids)]
+        patient: [i for i, ids in enumerate(seen) if not persons.in_common(persons.ids(rows), ids)]
         for patient, rows in table.groupby("patient_id", sort=False)
     }
     return {patient: numbers[0] for patient, numbers in blind.items() if numbers}

@@ -8,7 +8,7 @@ import jax
 import ml_collections
 
 from dtc_jax.cohort.split_rule import make_rule
-from dtc_jax.errors import UsageError, unknown_choice
+from dtc_jax.errors import UsageError, one_line, unknown_choice
 from dtc_jax.experiment import hard_negatives
 from dtc_jax.tasks import fields as fields_lib
 from dtc_jax.tasks import inputs, registry
@@ -95,7 +95,7 @@ def _check_candidates(candidates: ml_collections.ConfigDict) -> None:
 
 
 def _check_without_validation(config: ml_collections.ConfigDict) -> None:
-    """Refuses whatever would be chosen on validation."""
+    """Refuses every choice that needs a validation split."""
     rule = config.get("threshold", "fixed:0.5")
     for field, is_chosen, advice in (
         ("train.patience", config.train.patience > 0, "set it to 0"),
@@ -104,8 +104,8 @@ def _check_without_validation(config: ml_collections.ConfigDict) -> None:
     ):
         if is_chosen:
             raise UsageError(
-                f"config.{field} chooses on validation, and config.split.kind 'two_part' has none; "
-                f"{advice}."
+                f"config.{field} needs a validation split, and config.split.kind 'two_part' has "
+                f"none; {advice}."
             )
 
 
@@ -125,8 +125,8 @@ def _check(config: ml_collections.ConfigDict) -> None:
     stored, seen = config.data.size_mm, config.preprocess.crop_mm
     if any(side > most for side, most in zip(seen, stored, strict=True)):
         raise UsageError(
-            f"config.preprocess.crop_mm is {seen}, which reaches beyond what is stored of the "
-            f"surroundings, config.data.size_mm of {stored}; enlarge that."
+            f"config.preprocess.crop_mm is {seen}, larger than the stored crop, "
+            f"config.data.size_mm of {stored}; enlarge config.data.size_mm."
         )
     _check_ranges(config)
     if config.train.log_every_steps < 0:
@@ -152,27 +152,28 @@ def _check(config: ml_collections.ConfigDict) -> None:
     if devices != jax.local_device_count() * hosts.count():
         raise UsageError(
             f"this process has {jax.local_device_count()} of {devices} devices; give each of the "
-            f"{hosts.count()} processes as many."
+            f"{hosts.count()} processes the same number."
         )
     for field in ("train.batch_size", "predict.batch_size"):
         if _value(config, field) % devices:
             raise UsageError(
-                f"config.{field} is {_value(config, field)}, which the {devices} devices cannot "
-                f"share evenly; choose a multiple of {devices}."
+                f"config.{field} is {_value(config, field)}, which cannot be divided "
+                f"evenly over the {devices} devices; choose a multiple of {devices}."
             )
     parts = config.train.get("accumulate", 1)
-    if parts < 1 or config.train.batch_size % (parts * devices):
+    if parts < 1:
+        raise UsageError(f"config.train.accumulate is {parts}; it must be at least 1.")
+    if config.train.batch_size % (parts * devices):
         raise UsageError(
-            f"config.train.accumulate is {parts}; config.train.batch_size, which is "
-            f"{config.train.batch_size}, must be a multiple of it, on {devices} devices of "
-            f"{max(parts, 1) * devices}."
+            f"config.train.batch_size is {config.train.batch_size}; it must be a multiple of "
+            f"{parts * devices}, which is config.train.accumulate ({parts}) times the number of "
+            f"devices ({devices})."
         )
     try:
         task = definition.make_task(config)
         jax.eval_shape(task.init, jax.random.key(0))
     except (OverflowError, TypeError, ValueError, ZeroDivisionError) as error:
-        text = " ".join(str(error).split())
-        raise UsageError(f"config.preprocess, config.model: {text[:300]}") from error
+        raise UsageError(f"config.preprocess, config.model: {one_line(error, 300)}") from error
 
 
 def _check_ranges(config: ml_collections.ConfigDict) -> None:
@@ -201,8 +202,8 @@ def _check_keep(config: ml_collections.ConfigDict) -> None:
         raise unknown_choice("config.train.keep", keep, ("best", "last"))
     if keep == "last" and config.train.patience > 0:
         raise UsageError(
-            "config.train.patience waits for a better epoch, and config.train.keep 'last' takes "
-            "every later one for better; set train.patience to 0."
+            "config.train.patience stops when no epoch is better than the best one, but with "
+            "config.train.keep 'last' each epoch counts as better; set train.patience to 0."
         )
 
 

@@ -48,7 +48,7 @@ def expected_cost(config: ml_collections.ConfigDict) -> Cost:
     rule = make_rule(config.split)
     own, others = _examples(config)
     tested = own / rule.folds if rule.is_cross_validation else own * rule.test_fraction
-    validation = (own - tested) * rule.validation_fraction
+    validation = (own - tested) * rule.validation_fraction if rule.has_validation else 0.0
     train, views = config.train, 4 if config.predict.mirror else 1
     steps = int(own - tested - validation) // train.batch_size * train.epochs
     evaluations = math.ceil(train.epochs / train.evaluate_every_epochs)
@@ -56,12 +56,13 @@ def expected_cost(config: ml_collections.ConfigDict) -> Cost:
     flops = in_prediction = 0.0
     for variant in variants.values():
         in_training, in_prediction = forward_flops(variant)
-        flops += 3.0 * steps * train.batch_size * in_training
-        flops += evaluations * validation * views * in_prediction
-    splits = max(rule.folds, 1) * inputs.networks(config)
-    flops = splits * (flops + (own + others) * views * in_prediction)
+        of_variant = 3.0 * steps * train.batch_size * in_training
+        of_variant += evaluations * validation * views * in_prediction
+        flops += inputs.networks(variant) * of_variant
+    splits = max(rule.folds, 1)
+    flops = splits * (flops + inputs.networks(config) * (own + others) * views * in_prediction)
     minutes = flops / registry.of(config).cpu_flops / 60
-    return Cost(own + others, splits * len(variants), steps, flops, minutes)
+    return Cost(own + others, splits * inputs.trained_networks(config), steps, flops, minutes)
 
 
 def announce(config: ml_collections.ConfigDict, quick: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Example lesions for a run's report, with heat maps of the networks that judged them."""
+"""Example lesions for a run's report, with heat maps of the networks that classified them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -13,12 +13,12 @@ from dtc_jax.tasks.trained import TrainedNetwork
 
 
 def make(
-    judges: Mapping[int, TrainedNetwork], data: Data, table: pd.DataFrame
+    networks: Mapping[int, TrainedNetwork], data: Data, table: pd.DataFrame
 ) -> tuple[Example, ...]:
     """The most certain right and the most certain wrong test lesion of each class.
 
     Args:
-      judges: the networks that decided together, by the fold of the rows that they judged.
+      networks: those that decided together, by the fold of the rows that they classified.
       data: of the run.
       table: of predictions.csv.
 
@@ -28,12 +28,13 @@ def make(
     positions = data.table.set_index("lesion_id").position
     chosen = list(_chosen(table))
     heat_maps = {
-        fold: classifier.make_heat_maps(judges[fold]) for fold in {int(row.fold) for row in chosen}
+        fold: classifier.make_heat_maps(networks[fold])
+        for fold in {int(row.fold) for row in chosen}
     }
     examples = []
     for row in chosen:
-        judge = judges[int(row.fold)]
-        specs = [judge.task.make_preprocess(one.config) for one in judge.networks]
+        network = networks[int(row.fold)]
+        specs = [network.task.make_preprocess(one.config) for one in network.networks]
         record = data.records[int(positions[row.lesion_id])]
         image, mask = record["image"], record["mask"]
         (heat,) = heat_maps[int(row.fold)](image[None], mask[None])

@@ -51,7 +51,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     if config.data.source == "cubes":
         raise UsageError(f"{name}.rounds must be 0 for cubes, which show no whole lungs.")
     if not registry.of(config).finds_lesions:
-        raise UsageError(f"{name}.rounds must be 0 but for a segmenter.")
+        raise UsageError(f"{name}.rounds must be 0 except for a segmenter.")
     for field in ("rounds", "after_epochs", "per_scan"):
         if fields[field] < 1:
             raise UsageError(f"{name}.{field} is {fields[field]}; it must be at least 1.")
@@ -99,8 +99,8 @@ def fit(
                 return result
             if step not in steps:
                 raise InputError(
-                    f"{home}: the hard negatives of this round are gone, and training went on with "
-                    "them; put them back, or train in a new workdir."
+                    f"{home}: the hard negatives of this round are missing, although later steps "
+                    "were trained on them; restore the folder, or train in a new workdir."
                 )
             model = checkpoint.read_model(checkpoints, step)
             _mine(config, model.params, model.batch_stats, scans, home)

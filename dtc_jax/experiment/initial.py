@@ -45,13 +45,13 @@ def check_source(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Non
             fit = _fit(variant, trained.members[0])
             if not fit["taken"]:
                 raise InputError(
-                    f"config.init_from: no array of {source} has the shape of one here; give a run "
-                    "of a similar config.model, or leave the field empty."
+                    f"config.init_from: no array of {source} has the name and shape of one of this "
+                    "network; give a run with a similar config.model, or leave the field empty."
                 )
             if fit["random"] and variant.train.epochs == 0:
                 raise InputError(
-                    f"config.init_from: {source} does not give all weights, and with "
-                    "config.train.epochs=0 none is learned "
+                    f"config.init_from: {source} does not have all weights of this network, and "
+                    "with config.train.epochs=0 none is trained "
                     f"({', '.join(_random(fit['random'], trained.members[0]))}); give a network of "
                     "the same config.model, or train."
                 )
@@ -107,7 +107,10 @@ def prepare(
     for fit in fits.values():
         print(_sentence(fit, member, name), flush=True)
     if _is_file(source):
-        print(f"{name} does not say which patients it has seen: none must be evaluated here.")
+        print(
+            f"{name} does not record which patients it was trained on. Make sure that none of them "
+            "is in validation or test here."
+        )
     return lambda params, batch_stats: overlay((params, batch_stats), member)
 
 
@@ -132,7 +135,9 @@ def _refuse_start(source: str) -> Initial:
     """What a run that has a checkpoint never calls."""
 
     def refuse(params: PyTree, batch_stats: PyTree) -> tuple[PyTree, PyTree]:
-        raise InputError(f"config.init_from: {source} is gone; put it back to start from it.")
+        raise InputError(
+            f"config.init_from: {source} no longer exists; restore it to start from it."
+        )
 
     return refuse
 
@@ -151,8 +156,8 @@ def _load(source: str, config: ml_collections.ConfigDict) -> TrainedNetwork:
     count = len(trained.networks)
     if count != 1:
         raise InputError(
-            f"config.init_from: {source} has {count} networks; give a run with neither folds nor "
-            "networks that decide together."
+            f"config.init_from: {source} has {count} networks; give a run of a single network, "
+            "without folds or an ensemble."
         )
     return trained
 
@@ -251,7 +256,7 @@ def _refuse_both(
     config: ml_collections.ConfigDict, rows: pd.DataFrame, seen: dict[str, list[str]]
 ) -> None:
     held_out = persons.ids(rows[rows.split != "train"])
-    both = persons.both(held_out, seen.get(_population(config), ()))
+    both = persons.in_common(held_out, seen.get(_population(config), ()))
     if both:
         raise InputError(
             f"config.init_from: {config.init_from} was trained or chosen on {len(both)} patients "

@@ -7,7 +7,7 @@ import numpy as np
 
 from dtc_jax import csv_reader, storage
 from dtc_jax.cohort.split_rule import make_rule
-from dtc_jax.errors import InputError
+from dtc_jax.errors import InputError, one_line
 from dtc_jax.experiment import folds
 from dtc_jax.experiment import workdir as workdir_lib
 from dtc_jax.tasks import lesion_figures, registry
@@ -42,7 +42,7 @@ def load(workdir: storage.PathLike, task: str = "") -> TrainedNetwork:
         homes = make_rule(config.split).homes(pathlib.Path(workdir))
         members = tuple(folds.choose(config, home, read) for home in homes)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        text = " ".join(str(error).split())[:200]
+        text = one_line(error, 200)
         raise InputError(
             f"{workdir}: its config.json does not fit this version of dtc-jax ({text}); use the "
             "version that trained it, or train again."
@@ -78,9 +78,9 @@ def read(config: Config, folder: pathlib.Path) -> FitResult:
     for name in sorted(wanted.keys() | stored.keys()):
         if wanted.get(name) != stored.get(name):
             raise InputError(
-                f"{folder}: is of another network than its config.json: {name} has shape "
-                f"{stored.get(name, 'none')}, the config asks for {wanted.get(name, 'none')}. Take "
-                "the whole folder of a run as it was trained."
+                f"{folder}: its checkpoint does not match its config.json: {name} has shape "
+                f"{stored.get(name, 'none')}, the config asks for {wanted.get(name, 'none')}. Copy "
+                "the whole folder of the run as it was trained."
             )
     return trained
 
@@ -112,7 +112,7 @@ def thresholds(workdir: storage.PathLike) -> np.ndarray:
     path = pathlib.Path(workdir) / lesion_figures.PREDICTIONS
     if not path.is_file():
         raise InputError(
-            f"{path}: no such file, so the run has no threshold yet; let its training end, or run "
+            f"{path}: no such file, so the run has no threshold yet; finish its training, or run "
             f"--mode=evaluate --workdir={workdir}."
         )
     chosen = csv_reader.read_table(path, ("patient_id", "lesion_id"))

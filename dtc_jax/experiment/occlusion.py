@@ -68,7 +68,7 @@ def scores(networks: Mapping[int, TrainedNetwork], data: Data, table: pd.DataFra
     Of several processes each calls it.
 
     Args:
-      networks: by the fold of the rows that they judge.
+      networks: by the fold of the rows that they classify.
       data: of the run.
       table: of predictions.csv.
 

@@ -18,7 +18,7 @@ def write(
     predictions: Sequence[storage.PathLike | pd.DataFrame],
     out: storage.PathLike,
     threshold: float | None = None,
-    left: Artefacts | None = None,
+    run_artefacts: Artefacts | None = None,
 ) -> pathlib.Path:
     """Writes the report of the runs in `predictions`; see `report.study_report`.
 
@@ -30,7 +30,7 @@ def write(
         with the first run.
       out: folder of the report.
       threshold: of the decisions where a table has none; None: 0.5.
-      left: by all runs together; None for what lies beside each table.
+      run_artefacts: of all runs together; None to read what lies beside each table.
 
     Returns:
       The page.
@@ -46,10 +46,10 @@ def write(
     by_run: dict[str, Artefacts] = {}
     for given in predictions:
         if isinstance(given, pd.DataFrame):
-            table, beside = predictions_table.check(given), left or Artefacts()
+            table, beside = predictions_table.check(given), run_artefacts or Artefacts()
         else:
             table = predictions_table.read(given)
-            beside = left or artefacts.read(pathlib.Path(given))
+            beside = run_artefacts or artefacts.read(pathlib.Path(given))
         by_run |= {run: beside for run in table.run.unique() if run not in by_run}
         read.append(table)
     complete = predictions_table.complete(pd.concat(read, ignore_index=True), threshold)

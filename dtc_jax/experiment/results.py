@@ -57,19 +57,19 @@ def _report(
     evaluation: Evaluation,
     folder: pathlib.Path,
 ) -> None:
-    """Writes the report, for which the network of each fold judges its test lesions once more."""
+    """Writes the report; for it, the network of each fold classifies its test lesions again."""
     path, table = folder / evaluation.report_of, evaluation.tables[evaluation.report_of]
-    judges = {int(fold): network.member(i) for i, fold in enumerate(sorted(rows.fold.unique()))}
+    by_fold = {int(fold): network.member(i) for i, fold in enumerate(sorted(rows.fold.unique()))}
     occluded = None
     if network.config.data.source != "medmnist3d":  # a mask alone: it has no surroundings
-        occluded = occlusion.scores(judges, data, table)
+        occluded = occlusion.scores(by_fold, data, table)
 
     def write() -> None:
         if occluded is not None:
             storage.write_table(folder / occlusion.FILE, occluded)
-        shown = examples.make(judges, data, table)
-        left = dataclasses.replace(artefacts.read(path), examples=shown)
-        report.write([path], folder / "report", left=left)
+        shown = examples.make(by_fold, data, table)
+        run_artefacts = dataclasses.replace(artefacts.read(path), examples=shown)
+        report.write([path], folder / "report", run_artefacts=run_artefacts)
 
     hosts.first(write)
 

@@ -121,8 +121,8 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN):
                 raise InputError(
-                    f"{folder}: another process works in it. Wait for its end, or choose another "
-                    "folder."
+                    f"{folder}: another process is using it. Wait until it has ended, or choose "
+                    "another folder."
                 ) from error
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
                 raise

@@ -32,8 +32,8 @@ def check_free(out: storage.PathLike) -> None:
     for parent in path.absolute().parents:
         if (parent / _SUMS).is_file() and (parent / DESCRIPTION).is_file():
             raise InputError(
-                f"{path}: lies in the bundle {parent}, which would no longer be as it was made; "
-                "choose a folder outside for --out."
+                f"{path}: is inside the bundle {parent}, which must not change; choose a folder "
+                "outside it for --out."
             )
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: is a file; choose another --out.")
@@ -71,7 +71,7 @@ def write(
         precision: dict[str, Any] = {"dtype": dtype, "tolerance": formats_lib.TOLERANCES[dtype]}
         described = interface.describe(what, models, origin, precision)
         storage.write_json(folder / DESCRIPTION, described)
-        print("cases of the contract: computing what the run answers", flush=True)
+        print("computing the expected answers to the test cases of the bundle", flush=True)
         contract.write(what, folder / "contract")
         for name in _BUNDLED:
             text = importlib.resources.files("dtc_jax.serving.bundled") / name
@@ -127,6 +127,7 @@ def _verify(folder: pathlib.Path, formats: Sequence[str]) -> dict[str, float]:
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
         raise InputError(
-            f"the bundle does not give the numbers of the run, and was removed: {reason[0]}"
+            "the exported network does not reproduce the run, so the bundle was removed: "
+            f"{reason[0]}"
         )
     return {kind: float(value) for kind, value in differences.items()}

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dtc_jax.errors import InputError
+from dtc_jax.errors import InputError, one_line
 from dtc_jax.export.served import BATCH, Array, Served
 from dtc_jax.export.stablehlo import PLATFORMS, without_folders
 
@@ -41,7 +41,8 @@ def write(served: Served, folder: pathlib.Path) -> None:
         from jax.experimental import jax2tf
     except Exception as error:  # libraries that do not go together raise all kinds
         raise InputError(
-            f"--format=savedmodel: TensorFlow cannot be loaded beside JAX ({_line(error)}); run "
+            f"--format=savedmodel: TensorFlow cannot be loaded beside JAX "
+            f"({one_line(error, 200)}); run "
             "pip install --upgrade 'dtc-jax[savedmodel]', or omit savedmodel from --format."
         ) from error
     tf.config.set_visible_devices([], "GPU")  # whose memory it would take all of
@@ -75,16 +76,14 @@ def write(served: Served, folder: pathlib.Path) -> None:
     except NotImplementedError as error:  # by jax2tf, of an operation that is too new
         raise InputError(
             f"--format=savedmodel: TensorFlow {tf.__version__} is too old for JAX "
-            f"{jax.__version__} ({_line(error)}); install a newer one, or omit savedmodel from "
-            "--format."
+            f"{jax.__version__} ({one_line(error, 200)}); install a newer one, or omit "
+            "savedmodel from --format."
         ) from error
     except tf.errors.OpError as error:  # such as a full disk
-        raise InputError(f"--format=savedmodel: cannot be written ({_line(error)}).") from error
+        raise InputError(
+            f"--format=savedmodel: cannot be written ({one_line(error, 200)})."
+        ) from error
 
 
 def _wanted(one: Array) -> str:
     return f"{one.name}: give {one.dtype} [B, {', '.join(map(str, one.shape))}]"
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

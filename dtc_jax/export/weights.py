@@ -162,6 +162,6 @@ def _check(path: storage.PathLike, name: str, array: np.ndarray, is_variance: bo
         )
     if is_variance and (array < 0).any():
         raise InputError(
-            f"{path}: array {name} has negative values, which no variance has; give the running "
-            "variance itself."
+            f"{path}: array {name} has negative values, which a variance cannot have; give the "
+            "running variance itself."
         )

@@ -80,7 +80,7 @@ def _signed(path: storage.PathLike, hu: np.ndarray) -> tuple[np.ndarray, tuple[s
     count = np.count_nonzero(signed[high] >= _PADDING_HU)
     if not count:
         return signed, ()
-    return signed, (f"{count:,} voxels are taken for negative ones that were stored without sign.",)
+    return signed, (f"{count:,} voxels are treated as negative numbers that were stored unsigned.",)
 
 
 def _without_padding(path: storage.PathLike, hu: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -92,13 +92,13 @@ def _without_padding(path: storage.PathLike, hu: np.ndarray) -> tuple[np.ndarray
     values, counts = np.unique(found[:: 1 + found.size // _SAMPLED], return_counts=True)
     if found.size > _FEW * hu.size and counts.max() < counts.sum() / 2:
         raise InputError(
-            f"{path}: {found.size / hu.size:.0%} of its voxels are below {_PADDING_HU} HU, and not "
-            "of one value, as padding is; the rescale intercept was probably applied twice. "
-            "Convert the scan again from its DICOM series, in HU."
+            f"{path}: {found.size / hu.size:.0%} of its voxels are below {_PADDING_HU} HU, and "
+            "unlike padding they differ in value; the rescale intercept was probably applied "
+            "twice. Convert the scan again from its DICOM series, in HU."
         )
     usual = values[counts.argmax()]
     clean = volume.compact(np.where(outside, np.asarray(AIR_HU, hu.dtype), hu))
-    return clean, (f"{found.size:,} voxels of padding ({usual:.0f} HU) are taken for air.",)
+    return clean, (f"{found.size:,} voxels of padding ({usual:.0f} HU) are treated as air.",)
 
 
 def _fill(hu: np.ndarray) -> np.ndarray:
@@ -122,7 +122,7 @@ def _without_fill(hu: np.ndarray, fill: np.ndarray) -> tuple[np.ndarray, tuple[s
             outside = np.isin(pieces, rim[rim > 0])
             plane[outside] = AIR_HU
             count += int(np.count_nonzero(outside))
-        notes.append(f"{count:,} voxels of padding ({value:.0f} HU) are taken for air.")
+        notes.append(f"{count:,} voxels of padding ({value:.0f} HU) are treated as air.")
     return clean, tuple(notes)
 
 
@@ -135,7 +135,7 @@ def _check_hu(path: storage.PathLike, hu: np.ndarray, fill: np.ndarray, is_whole
     sample = hu.ravel()[:: 1 + 2 * (hu.size // _SAMPLED)]  # odd, so that it meets every column
     sample = sample[sample >= _PADDING_HU]
     if not sample.size:
-        raise InputError(f"{path}: has no voxel in HU, but padding alone; convert it again.")
+        raise InputError(f"{path}: contains nothing but padding; convert the scan again.")
     low, high = np.percentile(sample, [1, 99.9])
     bare = sample[~np.isin(sample, fill)]
     if bare.size and np.percentile(bare, 75) >= _DENSE_HU:
@@ -162,8 +162,9 @@ def _check_order(path: storage.PathLike, hu: np.ndarray) -> None:
     one, two = (float(np.abs(seen[apart:] - seen[:-apart]).mean()) for apart in (1, 2))
     if two < _ALTERNATING * one:
         raise InputError(
-            f"{path}: its {len(hu)} slices alternate: each is more like the next but one than like "
-            "its neighbour, as where two acquisitions were put into one. Export one of them alone."
+            f"{path}: its {len(hu)} slices seem to alternate between two acquisitions: each "
+            "slice resembles the one after the next more than its neighbour. Export one "
+            "acquisition alone."
         )
 
 
@@ -180,7 +181,8 @@ def _check_levels(path: storage.PathLike, hu: np.ndarray) -> None:
     if found.size:
         at = int(found[0])
         raise InputError(
-            f"{path}: slices {at + 1} and {at + 2} of {len(hu)}, from the feet, differ by "
-            f"{abs(jumps[1, at]):.0f} HU throughout; the rescale intercept of a part of the slices "
-            "is missing or wrong. Convert it again from its DICOM series, or export that again."
+            f"{path}: slices {at + 1} and {at + 2} of {len(hu)}, counted from the feet, differ by "
+            f"{abs(jumps[1, at]):.0f} HU throughout, so some slices have a missing or wrong "
+            "rescale intercept. Convert the scan again from its DICOM series, or export the series "
+            "again."
         )

@@ -8,7 +8,7 @@ import zlib
 import nibabel as nib
 import numpy as np
 
-from dtc_jax.errors import InputError
+from dtc_jax.errors import InputError, one_line
 from dtc_jax.storage import PathLike
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -67,7 +67,7 @@ def _bytes(path: PathLike) -> bytes:
 
 
 def _damaged(path: PathLike, reason: object) -> InputError:
-    text = " ".join(str(reason).split())[:120]
+    text = one_line(reason, 120)
     return InputError(f"{path}: is damaged or truncated ({text}); copy it again from its source.")
 
 

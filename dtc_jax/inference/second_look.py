@@ -72,7 +72,7 @@ def look_again(
     return found.lesions.assign(lesion_probability=scores, is_lesion=scores >= decides.threshold)
 
 
-def kept(
+def without_false_findings(
     segmenter: Segmenter, candidates: Classifier | None, image: Volume, found: Segmentation
 ) -> Segmentation:
     """`found` without what is probably no lesion; the others keep their numbers."""

@@ -11,7 +11,7 @@ import pandas as pd
 
 from dtc_jax import progress, storage
 from dtc_jax.archive import dicomweb
-from dtc_jax.errors import InputError
+from dtc_jax.errors import InputError, one_line
 from dtc_jax.prediction import answer as answer_lib
 from dtc_jax.prediction import folder as folder_lib
 from dtc_jax.prediction import predictors as predictors_lib
@@ -104,7 +104,7 @@ def _message(error: Exception, request: Request) -> str:
     for path, name in sorted(named, key=lambda pair: -len(pair[0])):  # longest first
         for written in (path, repr(path)[1:-1]):
             text = text.replace(written, name) if path else text
-    return " ".join(text.split()) or type(error).__name__  # blanks of a path have gone with it
+    return one_line(text) or type(error).__name__  # blanks of a path have gone with it
 
 
 def _done_before(folder: pathlib.Path, message: str) -> dict[str, Any]:

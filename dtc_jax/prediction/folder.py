@@ -122,13 +122,13 @@ def check_own(folder: pathlib.Path) -> None:
       InputError: `folder` is a file, or contains such files.
     """
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file, and a folder is needed there; move it away.")
+        raise InputError(f"{folder}: is a file in place of a folder; move it away.")
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     count = sum(not name.startswith(".") for name in names - _OWN)
     if count:
         raise InputError(
-            f"{folder}: is to be written again, but contains {count} files or folders beside the "
-            "answer; move them away first."
+            f"{folder}: is about to be replaced, but contains {count} files or folders that are "
+            "not part of the answer; move them away first."
         )
 
 
@@ -184,7 +184,7 @@ def read_lesions(folder: pathlib.Path) -> pd.DataFrame:
         table = pd.read_csv(path)
     except FileNotFoundError as error:
         raise InputError(
-            f"{path}: no such file; put it back, or predict into another --out."
+            f"{path}: no such file; restore it, or predict into another --out."
         ) from error
     except ValueError as error:
         raise InputError(f"{path}: cannot be read; predict the scan into another --out.") from error
@@ -192,15 +192,15 @@ def read_lesions(folder: pathlib.Path) -> pd.DataFrame:
     missing = [name for name in expected if name not in table]
     if missing:
         raise InputError(
-            f"{path}: lacks the column {missing[0]}; put the file back as it was, or predict "
-            "the scan into another --out."
+            f"{path}: has no column {missing[0]}; restore the file, or predict the scan into "
+            "another --out."
         )
     try:
         return answer_lib.complete(table)
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"{path}: a value of {', '.join(answer_lib.LATER)} is not as it was written "
-            f"({error}); put the file back, or predict the scan into another --out."
+            f"{path}: a value of {', '.join(answer_lib.LATER)} was changed ({error}); restore the "
+            "file, or predict the scan into another --out."
         ) from error
 
 

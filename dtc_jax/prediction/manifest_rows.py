@@ -1,4 +1,4 @@
-"""A reviewed answer as rows of a manifest, from which networks are trained and judged.
+"""A reviewed answer as rows of a manifest, on which networks are trained and evaluated.
 
 Lesions that nobody has accepted, drawn or rejected are neither lesion nor background: they have no
 row and are in the mask of what is ignored.

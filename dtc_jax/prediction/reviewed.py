@@ -58,7 +58,7 @@ def apply(
     changes.check_labels(decisions, inputs, labels)
     source = requests.read(scan, series) if scan else None
     if source and source.fingerprint() != before["scan"]["fingerprint"]:
-        raise InputError(f"{scan}: is not the scan that was predicted into {folder}.")
+        raise InputError(f"{scan}: is not the scan of the prediction in {folder}.")
     clock.lap("read")
     decider, networks = _classifier(folder, before["networks"], classifier)
     clock.lap("networks")
@@ -117,8 +117,8 @@ def _check_files(folder: pathlib.Path, hashes: dict[str, str]) -> None:
             found = storage.sha256(path)
         if found != known:
             raise InputError(
-                f"{path}: is not as the prediction has written it. Put it back; or keep an edited "
-                f"mask elsewhere, delete {folder}, predict again, and give the mask by --mask."
+                f"{path}: was changed after the prediction. Restore it; or, to use an edited mask, "
+                f"save it elsewhere, delete {folder}, predict again, and give it by --mask."
             )
 
 
@@ -152,7 +152,7 @@ def _remembered(before: dict[str, Any]) -> str:
     workdir = before["classifier"]["workdir"]
     if not pathlib.Path(workdir).is_dir():
         raise InputError(
-            f"{workdir}: the classifier's run is gone; give its folder by --classifier."
+            f"{workdir}: the classifier's run no longer exists; give its folder by --classifier."
         )
     return workdir
 

@@ -135,6 +135,15 @@ def _boundaries(groups: Sequence[Mapping[str, Any]]) -> str:
     return "; ".join(f"{name}: {', '.join(dict.fromkeys(found))}" for name, found in levels.items())
 
 
+def _technology(model: Mapping[str, Any]) -> str:
+    """The kind of the network, with the parts that its configuration turns on."""
+    if not model:
+        return ""
+    kind = "3-D residual network" if model.get("residual", True) else "3-D convolutional network"
+    has_se = model.get("se", True) not in (False, "none")
+    return f"a {kind}{' with squeeze-and-excitation blocks' * has_se} on chest CT"
+
+
 def _predictors(config: Mapping[str, Any]) -> str:
     """What the network is given of a lesion."""
     parts = ["the CT around the lesion"]
@@ -199,9 +208,7 @@ def _of_config(config: Mapping[str, Any]) -> dict[str, str]:
     kind = f"{split.get('folds')}-fold" if split.get("folds") else split.get("kind")
     mirrored = config.get("predict", {}).get("mirror")
     return {
-        "technology": "a 3-D residual network with squeeze-and-excitation blocks on chest CT"
-        if model
-        else "",
+        "technology": _technology(model),
         "software": software(),
         "source": config.get("data", {}).get("source", ""),
         "preprocessing": f"{fields('preprocess')} (crop and spacing in mm, window in HU)"

@@ -13,7 +13,7 @@ class Example:
       lesion_id: as in the tables.
       cohort: that it belongs to.
       label: 1 refractory, 0 avid.
-      score: probability of being refractory, of the networks that judged it.
+      score: probability of being refractory, of the networks that classified it.
       threshold: of the decision.
       image: HU. # [D, H, W], indices rise to the head, the front and the patient's right
       mask: bool, of the lesion. # [D, H, W]

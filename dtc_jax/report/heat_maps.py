@@ -15,8 +15,8 @@ _OUTLINE = drawing.SERIES[4]  # seen on any grey, and on the heat
 _TEXT = (
     "Of each class, the test lesions with the most certain right and the most certain wrong "
     "decision: CT with the outline of the lesion through its middle, and below it the heat map "
-    "(Grad-CAM) of the networks that judged it. Heat is what a place adds to the logit of "
-    "refractory: what speaks for avid has none. All maps of a run have one scale."
+    "(Grad-CAM) of the networks that classified it. Heat is what a region adds to the logit of "
+    "refractory; evidence for avid is not shown. All maps of a run share one scale."
 )
 _SIDES = (
     "The patient's right is on the left of axial and coronal views, the front on the left of "

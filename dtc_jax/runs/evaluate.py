@@ -32,8 +32,8 @@ def run(
         needed: its table of examples says whom it has seen.
       candidates: run of a second look at what is found in `scans`, see `tasks.candidates`; '' for
         none.
-      manifest: if given, a classifier is judged on this labelled cohort instead, and the results go
-        into `workdir`/cohorts; see `new_cohort.evaluate`.
+      manifest: if given, a classifier is evaluated on this labelled cohort instead, and the results
+        go into `workdir`/cohorts; see `new_cohort.evaluate`.
 
     Returns:
       The figures, as they are in metrics.json.
@@ -50,15 +50,18 @@ def run(
     if manifest:
         if config.task != "classification":
             raise UsageError(
-                "--manifest judges a classifier on a labelled cohort; this run has none. A "
-                "segmenter is evaluated by --scans=CSV."
+                "--manifest evaluates a classifier on a labelled cohort, but this is the run of "
+                f"{task.words.noun}; a segmenter is evaluated with --scans=CSV."
             )
         trained = network.load_with_threshold(folder, config.task)
         seen_before = initial.seen_before(folder, config)
         return new_cohort.evaluate(trained, manifest, folder, seen_before)
     if scans:
         if not task.finds_lesions:
-            raise UsageError("--scans evaluates a segmenter on whole scans; this run has none.")
+            raise UsageError(
+                "--scans evaluates a segmenter on whole scans, but this is the run of "
+                f"{task.words.noun}."
+            )
         seen = _splits(folder, task.table, initial.seen_before(folder, config))
         look = _second_look(pathlib.Path(candidates)) if candidates else None
         return whole_scans.evaluate(network.load(folder), seen, scans, folder, look)

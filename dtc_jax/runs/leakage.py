@@ -20,7 +20,7 @@ from dtc_jax.experiment import folds, network, report
 from dtc_jax.runs import train
 from dtc_jax.statistics import leakage as leakage_lib
 from dtc_jax.statistics import predictions_table
-from dtc_jax.statistics.formatting import estimate
+from dtc_jax.statistics.formatting import estimate, p_value
 from dtc_jax.tasks import registry
 from dtc_jax.tasks.lesion_figures import PREDICTIONS
 from dtc_jax.tasks.patch_figures import CASES
@@ -50,7 +50,7 @@ def run(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> dict[st
     folder = pathlib.Path(workdir)
     configs = {unit: split_by(config, unit) for unit in _UNITS}
     for unit, of_unit in configs.items():
-        print(f"--- {of_unit.split.folds} folds of {unit}s", flush=True)
+        print(f"--- {make_rule(of_unit.split).folds} folds of {unit}s", flush=True)
         train.run(of_unit, folder / unit)
     paths = [folder / unit / table for unit in _UNITS]
     figures: dict[str, Any]
@@ -113,6 +113,6 @@ def _summary(figures: dict[str, dict]) -> str:
         lines.append(
             f"split by patient: the nearest of the unseen lesions is of the same patient for "
             f"{probe['found']:.0%} of {probe['lesions']} lesions; by chance {chance['value']:.0%} "
-            f"[{chance['low']:.0%}, {chance['high']:.0%}], P {probe['p']:.2g}"
+            f"({chance['low']:.0%}–{chance['high']:.0%}), P {p_value(probe['p'])}"
         )
     return "\n".join(lines)

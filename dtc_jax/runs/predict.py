@@ -143,7 +143,9 @@ def _target(send: str, scan: PathLike) -> address.Service | address.Node | None:
         return None
     known = address.is_address(scan) or not os.path.exists(scan)  # if not there, it will be said
     if not scan or not (known or dicom.is_scan(scan)):
-        raise UsageError("--send puts back a DICOM SEG; give a DICOM series as --scan.")
+        raise UsageError(
+            "--send sends a DICOM SEG, which needs a DICOM series; give one as --scan."
+        )
     return send_lib.target(send)
 
 
@@ -155,7 +157,7 @@ def _send(
         print(send_lib.send(path, target))
         if not keep_identity:
             print(
-                "It names no patient of the archive. To have it filed with its CT, give "
+                "It does not name the patient. To have the archive file it with its CT, give "
                 "--keep-identity."
             )
     elif not storage.read_json(folder / "summary.json")["lesions"]:

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from dtc_jax.errors import InputError
+from dtc_jax.errors import InputError, one_line
 from dtc_jax.serving.bundled import client, verify
 from dtc_jax.storage import PathLike, read_json
 
@@ -90,8 +90,8 @@ def read(path: PathLike, task: str) -> Bundle:
         verify.check_files(folder)
     except (verify.Failed, OSError) as error:
         raise InputError(
-            f"{path}: the bundle is not as it was made: {error}. Copy it again, or export its run "
-            "again."
+            f"{path}: the bundle was changed after its export: {error}. Copy it again, or export "
+            "its run again."
         ) from error
     described = read_json(folder / DESCRIPTION)
     if "onnx" not in described["models"]:
@@ -108,7 +108,7 @@ def read(path: PathLike, task: str) -> Bundle:
     try:
         model = client.load(folder, "onnx")
     except Exception as error:  # the runtime's own kinds share no base but this
-        text = " ".join(str(error).split())[:200]
+        text = one_line(error, 200)
         raise InputError(
             f"{path}: ONNX Runtime {onnxruntime.__version__} cannot read its model ({text}); "
             "install a newer one, or export its run again."

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dtc_jax import csv_reader
+from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.experiment import cost
 from dtc_jax.statistics import ablation, predictions_table
 from dtc_jax.statistics.formatting import count
@@ -35,6 +36,7 @@ def figures(folder: pathlib.Path, plan: Plan) -> dict[str, Any]:
     kind: ablation.Kind = ablation.Lesions() if is_lesions else ablation.Patches()
     done = {trial.name for trial in plan.trials if folder_lib.is_done(folder, trial)}
     failed = folder_lib.failed(folder)
+    cohort = make_rule(plan.trials[0].config.split).cohort
     examples, variants = {}, {}
     for name, fields in plan.variants.items():
         trials = plan.of_variant(name)
@@ -42,7 +44,7 @@ def figures(folder: pathlib.Path, plan: Plan) -> dict[str, Any]:
             trial.seed: _table(folder, trial, is_lesions) for trial in trials if trial.name in done
         }
         if tables:
-            examples[name] = kind.examples(tables, trials[0].config.split.cohort)
+            examples[name] = kind.examples(tables, cohort)
         variants[name] = {
             "fields": dict(fields),
             "trials": {
@@ -58,7 +60,7 @@ def figures(folder: pathlib.Path, plan: Plan) -> dict[str, Any]:
         "names": dict(kind.names),
         "base": plan.base,
         "margin": plan.margin,
-        "cohort": plan.trials[0].config.split.cohort,
+        "cohort": cohort,
         "variants": variants,
         "notes": _notes(plan, variants, examples) + _ended_early(folder),
     }

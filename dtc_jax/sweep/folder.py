@@ -121,7 +121,7 @@ def wait(folder: pathlib.Path, trials: Sequence[Trial], live: Live) -> None:
     deadline = time.monotonic() + lifeline.GRACE_SECONDS + _MARGIN_SECONDS
     for trial in trials:
         if workdir.is_in_use(workdir_of(folder, trial)):
-            live.say(f"{trial.name}: a process still works in its folder; waiting for its end")
+            live.say(f"{trial.name}: its folder is still in use by another process; waiting")
             while workdir.is_in_use(workdir_of(folder, trial)) and time.monotonic() < deadline:
                 time.sleep(_LOOK_SECONDS)
 

@@ -13,6 +13,7 @@ import pathlib
 import numpy as np
 
 from dtc_jax import storage
+from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.sweep.plan import Plan
 from dtc_jax.tasks import inputs, registry
@@ -78,16 +79,17 @@ def check(plan: Plan) -> None:
     config = plan.trials[0].config
     for trial in plan.trials:
         one = trial.config
-        if one.split.folds > 1 or one.candidates or inputs.networks(one) > 1:
+        is_cross_validation = make_rule(one.split).is_cross_validation
+        if is_cross_validation or one.candidates or inputs.networks(one) > 1:
             raise UsageError(
                 f"--asha: trial {trial.name} trains several networks (config.split.folds, "
-                "candidates or train.ensemble), and halving takes trials of one."
+                "candidates or train.ensemble), but --asha needs trials that train one network."
             )
         is_same_loss = config.train.monitor != "loss" or one.loss == config.loss
         if one.train.monitor != config.train.monitor or not is_same_loss:
             raise UsageError(
-                f"--asha: trial {trial.name} has another config.train.monitor, or another loss as "
-                "its monitor, than the first one; on validation they cannot be compared."
+                f"--asha: trial {trial.name} differs from the first one in config.train.monitor, "
+                "or in the loss that is the monitor, so they cannot be compared on validation."
             )
 
 

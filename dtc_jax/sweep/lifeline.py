@@ -30,8 +30,8 @@ class Lifeline:
         """The variable by which the command finds its end, `reading`."""
         return {_VARIABLE: str(self.reading)}
 
-    def given(self) -> None:
-        """Closes the command's end in this process, once the command has it."""
+    def close_reading_end(self) -> None:
+        """Closes this process's copy of the reading end, once the command has its own."""
         os.close(self.reading)
 
     def close(self) -> None:

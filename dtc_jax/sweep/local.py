@@ -61,7 +61,7 @@ class Child:
             self._lifeline.close()
             raise
         finally:
-            self._lifeline.given()
+            self._lifeline.close_reading_end()
 
     def poll(self) -> int | None:
         """Its exit code; negative: the signal that ended it; None while it runs."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import ray
 
-from dtc_jax.errors import InputError, UsageError
+from dtc_jax.errors import InputError, UsageError, one_line
 from dtc_jax.sweep import driver, jobs, local
 
 _CPU_CORES = 2  # of a trial where there is no GPU
@@ -104,7 +104,7 @@ def _connected(address: str) -> Iterator[dict[str, float]]:
         )
     except Exception as error:  # whatever kept it from starting; some of its processes may run
         ray.shutdown()
-        text = " ".join(str(error).split())[:200]
+        text = one_line(error, 200)
         where = f"--ray_address={address}: " if address else "--engine=ray: on this machine "
         raise InputError(f"{where}Ray cannot be started or reached ({text}).") from error
     try:

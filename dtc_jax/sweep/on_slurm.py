@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import submitit
 
-from dtc_jax.errors import InputError
+from dtc_jax.errors import InputError, one_line
 from dtc_jax.sweep import driver, jobs, local
 
 _DEFAULTS = {"name": "dtc-jax", "timeout_min": 24 * 60, "gpus_per_node": 1, "cpus_per_task": 4}
@@ -60,7 +60,7 @@ def _executor(
         executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
         executor.update_parameters(**wanted | dict(resources.slurm))
     except (NameError, RuntimeError, TypeError, ValueError) as error:
-        raise InputError(f"--engine=slurm: {' '.join(str(error).split())[:300]}") from error
+        raise InputError(f"--engine=slurm: {one_line(error, 300)}") from error
     return executor
 
 

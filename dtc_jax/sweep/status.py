@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import ml_collections
 
 from dtc_jax import progress as progress_lib
+from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.progress import Live
 from dtc_jax.sweep.jobs import Job, Outcome
 from dtc_jax.sweep.plan import Trial
@@ -65,13 +66,12 @@ def _left(seconds: float, done: float, todo: float) -> str:
     """The time left, where so much was done in so many seconds; '' where little was."""
     if done < 0.02:
         return ""
-    return progress_lib.left(seconds / done * todo)
+    return progress_lib.time_left(seconds / done * todo)
 
 
 def progress(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> tuple[float, str]:
     """How much of a run is done, a share, and its last step and validation figure as text."""
-    folds, candidates = max(config.split.folds, 1), max(len(config.candidates), 1)
-    networks = folds * candidates * inputs.networks(config)
+    networks = max(make_rule(config.split).folds, 1) * inputs.trained_networks(config)
     figure, monitor = "", f"validation/{config.train.monitor}"
     newest, share = (0.0, 0), 0.0
     for folder in _logged(workdir):

@@ -34,7 +34,7 @@ def load(config: ml_collections.ConfigDict) -> Data:
         _read(folder, "scans.csv")[["scan_id", "view", "image_sha256"]], on="scan_id"
     )
     if found.empty:
-        raise InputError(f"{folder}: the segmenter has found nothing, so nothing can be learned.")
+        raise InputError(f"{folder}: the segmenter found no candidates, so none can be learned.")
     images = _images(path, sources.file_hashes(config))
     unknown = sorted(set(found.scan_id[~found.image_sha256.isin(images)]))
     if unknown:
@@ -124,8 +124,8 @@ def split(config: ml_collections.ConfigDict, table: pd.DataFrame) -> pd.DataFram
             or not (part.split == "validation").any()
         ):
             raise InputError(
-                f"split: fold {fold} needs nodules and false candidates to train on, and any to "
-                "validate on; evaluate the segmenter on more scans."
+                f"split: fold {fold} needs nodules and false candidates to train on, and at least "
+                "one candidate to validate on; evaluate the segmenter on more scans."
             )
     return rows.sort_values(["fold", "position"], ignore_index=True)
 

@@ -67,7 +67,7 @@ def load(config: ml_collections.ConfigDict) -> Data:
             (boxed, "lesions with a box and no mask"),
         ):
             if count:
-                notes.append(f"{what}, of no use to a classifier: {count}")
+                notes.append(f"{what}, not used by the classifier: {count}")
         size_mm = tuple(config.data.size_mm)
         parameters = {"manifest": str(path), "size_mm": size_mm}
         built, stored = sources.build("lesion_crops", parameters, folder)

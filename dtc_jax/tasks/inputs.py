@@ -55,6 +55,11 @@ def networks(config: ml_collections.ConfigDict) -> int:
     return int(config.train.get("ensemble", 1))
 
 
+def trained_networks(config: ml_collections.ConfigDict) -> int:
+    """How many networks a run trains on one split: those of every candidate."""
+    return sum(map(networks, variants(config).values()))
+
+
 def combines(config: ml_collections.ConfigDict) -> bool:
     """Whether the candidates decide together, rather than the best of them alone."""
     return bool(config.candidates) and config.get("combine", "best") == "mean"

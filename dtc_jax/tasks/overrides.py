@@ -7,7 +7,7 @@ from typing import Any
 import ml_collections
 import numpy as np
 
-from dtc_jax.errors import UsageError
+from dtc_jax.errors import UsageError, one_line
 
 # Their keys are the user's, so they are replaced as a whole: {} means none.
 _OF_USERS_KEYS = ("candidates", "loss.auxiliary")
@@ -40,7 +40,7 @@ def overridden(
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             # ml_collections lists all fields before its suggestion.
             text = re.sub(r'Other fields present: ".*"(\n|$)', "", str(error.args[0]), flags=re.S)
-            raise UsageError(f"{what} does not fit the config: {' '.join(text.split())}") from error
+            raise UsageError(f"{what} does not fit the config: {one_line(text)}") from error
     return changed
 
 

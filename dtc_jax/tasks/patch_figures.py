@@ -105,7 +105,7 @@ def _slice(data: Data, network: TrainedNetwork, row) -> Outlined:
 def _head(test: Figures) -> str:
     return (
         f"{test['dice']['n']} patches with lesion of {test['dice']['patients']} patients; mean "
-        "Dice [95 % interval], median"
+        "Dice (95 % interval), median"
     )
 
 

@@ -132,12 +132,12 @@ class Checkpoints:
                 damaged.append(step)
                 continue
             for bad, failure in zip(damaged, failures, strict=True):
-                print(f"Left out a damaged checkpoint:{failure[1:]}", file=sys.stderr)
+                print(f"Skipped a damaged checkpoint:{failure[1:]}", file=sys.stderr)
                 self._manager.delete(bad)
             return state, progress
         if failures:
             raise InputError(
-                f"{self.folder}: no checkpoint can be read. Remove this folder to start afresh, or "
+                f"{self.folder}: no checkpoint can be read. Delete this folder to start again, or "
                 "choose another workdir.\n" + "\n".join(failures)
             )
         return None

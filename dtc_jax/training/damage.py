@@ -49,6 +49,6 @@ def check_shapes(path: pathlib.Path, wanted: PyTree, got: PyTree) -> None:
     for (name, want), have in pairs:
         if want.shape != np.shape(have):
             raise InputError(
-                f"{path}: is of another network: {jax.tree_util.keystr(name)} has shape "
+                f"{path}: does not match the config: {jax.tree_util.keystr(name)} has shape "
                 f"{np.shape(have)}, the config asks for {want.shape}. Choose another workdir."
             )

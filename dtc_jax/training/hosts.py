@@ -22,7 +22,7 @@ from jax._src import distributed  # its key-value store has no public name; Orba
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from dtc_jax.errors import InputError, Stopped, UsageError
+from dtc_jax.errors import InputError, Stopped, UsageError, one_line
 
 AUTO = "auto"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -72,7 +72,7 @@ def join(coordinator: str, processes: int | None = None, process_id: int | None 
             coordinator_bind_address=coordinator if is_local else None,
         )
     except (RuntimeError, ValueError) as error:
-        text = " ".join(str(error).split())[:200]
+        text = one_line(error, 200)
         advice = (
             "nothing here says so; give --coordinator=HOST:PORT, --processes and --process_id"
             if is_auto
@@ -126,7 +126,7 @@ def first(work: Callable[[], T]) -> T | None:
     if answer == _STOPPED:
         raise Stopped("Process 0 was stopped. Run the same commands again to go on from here.")
     if answer != _DONE:
-        raise InputError(f"process {jax.process_index()} ends, as process 0 has: {answer}")
+        raise InputError(f"process {jax.process_index()} stops because process 0 failed: {answer}")
     return None
 
 
@@ -147,8 +147,8 @@ def agree(text: Callable[[], str], what: str) -> None:
         store.key_value_set(key, text())
     elif _await(store, key) != text():
         raise InputError(
-            f"process {jax.process_index()} has another {what} than process 0; give all processes "
-            "the same arguments and files, on a disk that all of them see."
+            f"process {jax.process_index()} and process 0 differ in their {what}; start all "
+            "processes with the same arguments, and with the same files on a shared disk."
         )
 
 
@@ -253,7 +253,7 @@ def ended_together() -> Iterator[None]:
 
 def _why(error: BaseException) -> str:
     if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
-        text = " ".join(str(error).split())[:160]
+        text = one_line(error, 160)
         return (
             f"process {jax.process_index()} lost contact with another of the {count()} processes; "
             f"see its messages ({text}). Run the same commands again to go on from the last "
@@ -263,7 +263,7 @@ def _why(error: BaseException) -> str:
         return "Stopped; run the same commands again to go on from here."
     if not isinstance(error, InputError):
         traceback.print_exception(error)
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error) or type(error).__name__
 
 
 def _exit_code(error: BaseException) -> int:

@@ -159,7 +159,7 @@ class Logs:
         if step == first_step:
             return ""
         left = (time.monotonic() - start) / (step - first_step) * (self._total - step)
-        return progress.left(left)
+        return progress.time_left(left)
 
 
 class Silent:

@@ -45,7 +45,7 @@ def test_a_path_is_none(path, tmp_path):
     [
         ("dicomweb://pacs/dicom-web/studies/1.2.3", "does not name a series"),
         ("dicomweb://pacs/dicom-web/studies/SECRET/series/7", "does not name a series"),
-        ("dicom://pacs:104/AET", "is no address of DICOMweb"),
+        ("dicom://pacs:104/AET", "is not a DICOMweb address"),
         ("dicomweb://me:SECRET@pacs/studies/1/series/2", "into ~/.netrc"),
     ],
 )
@@ -78,7 +78,7 @@ def test_an_address_in_a_table_is_checked_with_its_row(tmp_path):
         ("dicom://pacs:99999/AET", "HOST:PORT/AET"),
         ("dicom://pacs:104/A_TITLE_OF_TOO_MANY_LETTERS", "16 characters"),
         ("dicom://pacs:104/RÖNTGEN", "without blanks or accents"),
-        ("pacs", "no address"),
+        ("pacs", "is not a DICOMweb address"),
         ("dicomweb://me:SECRET@pacs/dicom-web", "into ~/.netrc"),
     ],
 )

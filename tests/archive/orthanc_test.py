@@ -136,7 +136,7 @@ def test_c_store_arrives(archive, slices, chests, tmp_path):
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        ("dicom://127.0.0.1:{dimse}/ANOTHER", "refuses the connection"),
+        ("dicom://127.0.0.1:{dimse}/ANOTHER", "rejects the association"),
         ("dicom://127.0.0.1:{closed}/ORTHANC", "cannot be reached"),
         ("dicomweb://127.0.0.1:{closed}/dicom-web", "cannot be reached"),
         ("dicomweb://127.0.0.1:{http}/dicom-web", r"refuses access \(401\)"),
@@ -180,7 +180,7 @@ def test_what_is_not_there_is_said(archive, series, known, temporary):
 def test_a_series_that_is_no_ct_is_refused(archive, chests, known, temporary):
     scan = volume.read_image(chests / "0.nii.gz")
     other = _upload(archive, make_slices(scan)[:3], modality="MR")
-    _refused(f"dicomweb://{archive.root}/{other}", "the series is no CT", temporary)
+    _refused(f"dicomweb://{archive.root}/{other}", "the series is not a CT", temporary)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         few = _upload(archive, make_slices(scan)[:1])

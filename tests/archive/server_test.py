@@ -100,8 +100,8 @@ def test_json_of_another_shape_is_refused(serve, temporary, found):
 @pytest.mark.parametrize(
     ("kind", "body", "words"),
     [
-        ("text/html", b"<h1>Sign in</h1>", "does not say that it has stored"),
-        ("application/dicom+json", b"{}", "does not say that it has stored"),
+        ("text/html", b"<h1>Sign in</h1>", "did not confirm that it stored"),
+        ("application/dicom+json", b"{}", "did not confirm that it stored"),
         ("application/dicom+json", b"[]", "does not answer as DICOMweb does"),
         ("application/dicom+xml", b"<a", "does not answer as DICOMweb does"),
     ],
@@ -122,4 +122,4 @@ def test_a_node_of_an_unknown_name_cannot_be_reached(chests, tmp_path):
 def test_a_token_that_is_none_is_not_sent(serve, monkeypatch, temporary):
     monkeypatch.setenv(dicomweb.TOKEN, "first\nsecond")
     text = serve(lambda path: (200, "text/html", b""))
-    _refused(text, f"{dicomweb.TOKEN}: is no token", temporary)
+    _refused(text, f"{dicomweb.TOKEN}: is not a valid token", temporary)

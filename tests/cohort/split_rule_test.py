@@ -1,9 +1,14 @@
 """Readings of the study's split: two parts, the first patients in time order, and by lesion."""
 
+import ast
+import dataclasses
+import pathlib
+
 import numpy as np
 import pandas as pd
 import pytest
 
+import dtc_jax
 from configs import senet
 from dtc_jax.cohort.split_rule import Rule, make_rule
 from dtc_jax.errors import InputError, UsageError
@@ -84,3 +89,18 @@ def test_folds_of_a_rule_that_gives_one_split_are_refused(kind):
     split.update(kind=kind, folds=2)
     with pytest.raises(UsageError, match=f"kind is '{kind}', which is one split"):
         make_rule(split)
+
+
+def test_no_other_module_reads_a_field_of_config_split():
+    fields = {field.name for field in dataclasses.fields(Rule)}
+    room = pathlib.Path(dtc_jax.__file__).parent
+    readers = [
+        f"{path.relative_to(room)}:{node.lineno}: {ast.unparse(node)}"
+        for path in sorted(room.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        and node.attr in fields
+        and isinstance(node.value, ast.Attribute)
+        and node.value.attr == "split"
+    ]
+    assert readers == []

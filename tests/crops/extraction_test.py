@@ -49,7 +49,7 @@ def test_what_was_noted_of_a_scan_is_said_once_all_are_cut(scan, capsys):
     assert len(list(extraction.extract(CUT, [scan] * 5, workers=1))) == 10
     said = capsys.readouterr().err.splitlines()
     assert said == 3 * [
-        "scan of lesion p1-a: 3,200 voxels of padding (-2000 HU) are taken for air."
+        "scan of lesion p1-a: 3,200 voxels of padding (-2000 HU) are treated as air."
     ] + ["… and 2 more notes"]
 
 

@@ -63,7 +63,7 @@ def test_a_lesion_between_the_voxels_of_the_grid_keeps_its_middle(scan, tmp_path
 def test_a_cube_of_its_own_is_kept_as_it_is():
     image = np.zeros((6, 8, 10), np.uint8)
     image[1:5, 2:6, 3:6] = 255
-    one = record.whole(image, "train-0001", "train-0001")
+    one = record.of_cube(image, "train-0001", "train-0001")
     np.testing.assert_array_equal(one["image"], image)
     np.testing.assert_array_equal(one["mask"], image == 255)
     assert one["extent"].tolist() == [[0, 6], [0, 8], [0, 10]]

@@ -45,7 +45,7 @@ def test_lesions_apart_share_nothing(tmp_path):
 
 
 def test_a_lesion_that_was_drawn_twice_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"all voxels of lesion [ab] are in other lesions"):
+    with pytest.raises(InputError, match=r"every voxel of lesion [ab] belongs to another lesion"):
         _read(tmp_path, a=SMALL, b=SMALL)
 
 

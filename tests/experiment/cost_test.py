@@ -38,6 +38,23 @@ def test_each_fold_and_each_candidate_is_a_network(tmp_path):
     assert cost.expected_cost(config).networks == 1
 
 
+def test_a_candidate_may_be_an_ensemble_of_its_own():
+    config = senet.get_config("demo").unlock()
+    config.candidates = {"alone": {}, "three": {"train": {"ensemble": 3}}}
+    found = cost.expected_cost(config)
+    assert found.networks == 1 + 3
+    config.candidates = {"alone": {}, "another": {}}
+    assert cost.expected_cost(config).flops < found.flops
+
+
+def test_a_split_without_validation_trains_on_all_that_is_not_tested():
+    config = senet.get_config("demo").unlock()
+    with_validation = cost.expected_cost(config)
+    config.split.kind = "two_part"
+    assert with_validation.steps == 200
+    assert cost.expected_cost(config).steps == 40 * (int(156 * 0.7) // 16)
+
+
 def test_the_labels_of_an_npz_are_counted(tmp_path):
     config = senet.get_config("adrenal").unlock()
     config.data.npz = str(tmp_path / "a.npz")

@@ -131,8 +131,8 @@ def test_a_config_without_its_parts_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("width", 5, r"of another network than its config\.json"),
-        ("stages", 2, r"of another network than its config\.json"),
+        ("width", 5, r"does not match its config\.json"),
+        ("stages", 2, r"does not match its config\.json"),
         ("width", "four", "does not fit this version"),
     ],
 )

@@ -88,7 +88,7 @@ def test_a_second_process_is_refused_until_the_first_has_ended_however_it_ends(t
     with other:
         assert other.stdout.readline() == "holds it\n"
         before = (folder / "config.json").read_bytes()
-        with pytest.raises(InputError, match="another process works in it"):
+        with pytest.raises(InputError, match="another process is using it"):
             train.run(config, folder)
         assert (folder / "config.json").read_bytes() == before  # and not removed
         other.kill()
@@ -113,7 +113,7 @@ def test_a_worker_that_runs_an_unguarded_script_again_is_told_so_before_the_lock
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode
     assert "below if __name__ == '__main__':" in ended.stderr
-    assert "another process works in it" not in ended.stderr
+    assert "another process is using it" not in ended.stderr
 
 
 def test_a_run_from_before_there_was_a_second_task_is_a_classification(tmp_path):

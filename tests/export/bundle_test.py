@@ -166,7 +166,7 @@ def test_folds_decide_together_or_one_alone(runs, tmp_path, capsys):
 
 
 def test_a_bundle_is_not_written_into_another(exported):
-    with pytest.raises(InputError, match=r"within: lies in the bundle .*choose a folder outside"):
+    with pytest.raises(InputError, match=r"within: is inside the bundle .*choose a folder outside"):
         bundle.check_free(exported / "weights" / "within")
 
 

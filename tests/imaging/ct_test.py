@@ -49,15 +49,15 @@ BAD = {
     "no intercept": (_chest() + 1024, "99 % of its voxels are above .*intercept .* is missing"),
     "a picture": (np.uint8(np.clip((_chest() + 1000) / 5.5, 0, 255)), "not in HU: 99 %"),
     "scaled to 1": (np.float32(np.clip((_chest() + 1000) / 1400, 0, 1)), "not in HU: 99 %"),
-    "intercept twice": (_chest() - 1024, "and not of one value, as padding is; .* applied twice"),
+    "intercept twice": (_chest() - 1024, "unlike padding they differ in value; .* applied twice"),
     "twice, no noise": (_chest(0) - 1024, "only 0.1 % of its voxels are above -"),
     "numbers of 32 bits": (
         _chest() * 100,
-        r"voxels of up to \d{4,6} HU, which no CT has|one value",
+        r"voxels of up to \d{4,6} HU, which no CT has|differ in value",
     ),
     "no numbers of 16 bits": (np.abs(_chest()) * 100, r"of up to 1\d{5} HU, which no CT has"),
-    "33000 too high": (_chest() + 33000, "not of one value"),
-    "padding alone": (np.full(chests.SHAPE, -2000), "padding alone"),
+    "33000 too high": (_chest() + 33000, "differ in value"),
+    "padding alone": (np.full(chests.SHAPE, -2000), "nothing but padding"),
 }
 
 
@@ -91,7 +91,7 @@ def test_padding_is_air_and_said(tmp_path, padding):
     np.testing.assert_array_equal(found.array, np.where(_outside(), -1024, array))
     (note,) = found.notes
     hu = padding - 2**16 if padding > 0 else padding
-    assert note == f"{_outside().sum():,} voxels of padding ({hu} HU) are taken for air."
+    assert note == f"{_outside().sum():,} voxels of padding ({hu} HU) are treated as air."
 
 
 def test_a_lost_sign_is_found_and_said(tmp_path):
@@ -100,7 +100,7 @@ def test_a_lost_sign_is_found_and_said(tmp_path):
     np.testing.assert_array_equal(found.array, array)
     count = (array < 0).sum()
     assert found.notes == (
-        f"{count:,} voxels are taken for negative ones that were stored without sign.",
+        f"{count:,} voxels are treated as negative numbers that were stored unsigned.",
     )
 
 
@@ -127,7 +127,7 @@ def test_padding_that_looks_like_tissue_is_air_as_well(tmp_path, padding):
     assert (found.array[_outside()] == -1024).all()
     assert (found.array[~_outside()] == array[~_outside()]).mean() > 0.999
     (note,) = found.notes
-    assert note.endswith(f"voxels of padding ({padding} HU) are taken for air.")
+    assert note.endswith(f"voxels of padding ({padding} HU) are treated as air.")
     assert not (lungs.lung_field(found).array & _outside()).any()
 
 
@@ -135,7 +135,9 @@ def test_padding_that_looks_like_tissue_is_air_as_well(tmp_path, padding):
 def test_slices_that_lack_the_intercept_of_the_others_are_refused(tmp_path, slices):
     array = _chest()
     array[slices] += 1024
-    with pytest.raises(InputError, match=r"of 32, from the feet, differ by 10\d\d HU throughout"):
+    with pytest.raises(
+        InputError, match=r"of 32, counted from the feet, differ by 10\d\d HU throughout"
+    ):
         _read(tmp_path, array)
 
 
@@ -159,5 +161,7 @@ def test_two_breaths_whose_slices_alternate_are_refused(tmp_path, away, alternat
     if not alternates:
         assert _read(tmp_path, hu.astype(np.int16), affine).shape == hu.shape
         return
-    with pytest.raises(InputError, match=r"its 32 slices alternate: .* Export one of them alone"):
+    with pytest.raises(
+        InputError, match=r"its 32 slices seem to alternate between two .* Export one acquisition"
+    ):
         _read(tmp_path, hu.astype(np.int16), affine)

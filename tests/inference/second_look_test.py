@@ -34,7 +34,7 @@ def test_without_a_threshold_all_findings_are_taken_for_lesions(found):
     segmenter = _segmenter(0.0)
     assert second_look.certainty(segmenter, None, IMAGE, found) is None
     assert second_look.look_again(segmenter, None, IMAGE, found) is found.lesions
-    assert second_look.kept(segmenter, None, IMAGE, found) is found
+    assert second_look.without_false_findings(segmenter, None, IMAGE, found) is found
 
 
 def test_the_highest_probability_of_a_finding_decides(found):
@@ -42,7 +42,7 @@ def test_the_highest_probability_of_a_finding_decides(found):
     table = second_look.look_again(segmenter, None, IMAGE, found)
     assert table.is_lesion.tolist() == [False, True, True]
     assert table.lesion_probability.tolist() == table.max_probability.tolist()
-    kept = second_look.kept(segmenter, None, IMAGE, found)
+    kept = second_look.without_false_findings(segmenter, None, IMAGE, found)
     assert kept.lesions.lesion_id.tolist() == [2, 3]
     np.testing.assert_array_equal(np.unique(kept.mask.array), [0, 2, 3])
     np.testing.assert_array_equal(kept.mask.array == 3, found.mask.array == 3)

@@ -108,7 +108,7 @@ SERIES = "--scan=dicomweb://pacs/studies/1.2/series/3.4"
         ([*PREDICT, "--scan=dicomweb://pacs/studies/1.2"], ["does not name a series"]),
         ([*PREDICT, SERIES, "--series=2"], ["is the address of one series; omit --series"]),
         ([*PREDICT, SERIES, "--send=dicom://pacs/A"], ["dicom://HOST:PORT/AET"]),
-        ([*PREDICT, f"--scan={CONFIG}", "--send=dicom://pacs:104/A"], ["a DICOM series as --scan"]),
+        ([*PREDICT, f"--scan={CONFIG}", "--send=dicom://pacs:104/A"], ["needs a DICOM series"]),
         ([*PREDICT, "--scans=a.csv", "--send=dicom://pacs:104/A"], ["--send is for one --scan"]),
         (["--mode=evaluate", "--send=dicom://pacs:104/A"], ["--send is for --mode=predict"]),
         (["--mode=evaluate"], ["--workdir"]),

@@ -190,7 +190,7 @@ def test_a_scan_that_has_changed_is_done_again(predict, scans):
     (out / "a" / "edited.nrrd").write_text("hours of work")
     own.write_bytes(scans.with_name("1.nii.gz").read_bytes())
     assert predict(f"--scans={one}", f"--out={out}") == 1
-    assert "contains 1 files or folders beside the answer" in _table(out).message["a"]
+    assert "contains 1 files or folders that are not part of the answer" in _table(out).message["a"]
     assert (out / "a" / "edited.nrrd").read_text() == "hours of work"
     (out / "a" / "edited.nrrd").unlink()
     (out / "a" / "reviewed").mkdir()

@@ -233,7 +233,7 @@ def test_what_was_passed_over_and_put_right_is_in_the_table_and_on_the_page(
         "series 1: 30 axial CT slices every 5.00 mm; the only CT series. Ignored: 1 × file that is "
         "not DICOM."
     )
-    assert f"{30 * 64:,} voxels of padding (-2000 HU) are taken for air." in row.notes
+    assert f"{30 * 64:,} voxels of padding (-2000 HU) are treated as air." in row.notes
     assert row.dicom_seg.startswith("not written: the 30 images of the series have 1 identifiers")
     page, said = (out / row.scan_id / "review.html").read_text(), capsys.readouterr().out
     for text in (row.notes, row.dicom_seg):

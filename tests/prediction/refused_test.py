@@ -70,7 +70,7 @@ def test_networks_that_are_swapped_or_do_not_fit_are_refused(
     (tmp_path / "other" / "config.json").write_text(json.dumps(config))
     fits = f"--classifier={classifier.workdir}"
     assert call(*arguments, f"--segmenter={tmp_path / 'other'}", fits) == 1
-    assert "is of another network than its config.json" in capsys.readouterr().err
+    assert "its checkpoint does not match its config.json" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

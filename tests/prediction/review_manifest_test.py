@@ -95,7 +95,7 @@ def test_a_file_of_the_answer_that_has_changed_is_refused(review, folder, capsys
         array[tuple(np.argwhere(array > 0)[0])] = 0
         nib.save(nib.Nifti1Image(array, image.affine, image.header), folder / name)
         assert review(rows) == 1
-        assert f"{name}: is not as the prediction has written it" in capsys.readouterr().err
+        assert f"{name}: was changed after the prediction" in capsys.readouterr().err
         assert not (folder / "reviewed").exists()
         (folder / name).write_bytes(kept)
     assert review(rows) == 0

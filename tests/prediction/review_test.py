@@ -196,7 +196,7 @@ def test_what_does_not_fit_is_refused_and_nothing_written(review, folder, capsys
         (both, [f"--mask={away}"], "as its reference volume"),
         (both, [f"--mask={negative}"], "export the segmentation as a labelmap"),
         (both, [f"--mask={folder / 'none.nrrd'}"], "no such file"),
-        (both, [f"--scan={brighter}"], "is not the scan that was predicted"),
+        (both, [f"--scan={brighter}"], "is not the scan of the prediction"),
         (both, [f"--classifier={folder}"], "not the folder of a run"),
     ]:
         assert review(rows, *arguments) == 1, words

@@ -57,6 +57,26 @@ def test_all_that_the_network_is_given_is_a_predictor(
     assert checklist_answers.answers(run)["predictors"] == words
 
 
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ({"width": 8}, "a 3-D residual network with squeeze-and-excitation blocks on chest CT"),
+        ({"width": 8, "se": False}, "a 3-D residual network on chest CT"),
+        (
+            {"width": 8, "residual": False},
+            "a 3-D convolutional network with squeeze-and-excitation blocks on chest CT",
+        ),
+        ({"se": False, "residual": False}, "a 3-D convolutional network on chest CT"),
+    ],
+)
+def test_the_technology_has_the_parts_that_the_network_has(
+    predictions, statistics, artefacts, tmp_path, model, words
+):
+    files = Artefacts(config={**artefacts.config, "model": model})
+    run = ReportRun("net", predictions, statistics["runs"]["net"], files, OutputFolder(tmp_path))
+    assert checklist_answers.answers(run)["technology"] == words
+
+
 def test_boundaries_are_those_of_diameter_and_age(predictions, statistics, tmp_path):
     section = statistics["runs"]["net"]
     run = ReportRun("net", predictions, section, Artefacts(), OutputFolder(tmp_path))

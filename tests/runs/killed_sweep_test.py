@@ -55,7 +55,7 @@ def test_the_trial_of_a_killed_sweep_ends_and_the_same_command_goes_on(study, tm
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     log = tmp_path / "out" / "logs" / "balanced-seed0.log"
     assert "Stopped by SIGTERM" in log.read_text()
-    assert "another process works in it" not in log.read_text()
+    assert "another process is using it" not in log.read_text()
     table = pd.read_csv(tmp_path / "out" / "trials.csv")
     assert table.state.tolist() == ["done"]
     steps = [int(step) for step in re.findall(r"^step (\d+)/", log.read_text(), re.MULTILINE)]

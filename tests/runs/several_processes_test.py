@@ -79,6 +79,6 @@ def test_both_are_refused_where_another_run_has_the_folder(arguments, tmp_path):
         first, second = _run([*arguments, f"--workdir={tmp_path}"])
     assert first[0] == 1
     assert second[0] != 0
-    assert "another process works in it" in first[2]
-    assert "as process 0 has" in second[2]
+    assert "another process is using it" in first[2]
+    assert "because process 0 failed" in second[2]
     assert not (tmp_path / "config.json").exists()

@@ -76,7 +76,7 @@ def test_heat_maps_are_fetched_only_where_they_are_wanted(exported):
 
 def test_sums_that_are_no_text_are_one_clear_message(copy):
     (copy / "SHA256SUMS").write_bytes(b"\xff\xfe")
-    with pytest.raises(InputError, match=r"is not as it was made: .*SHA256SUMS has changed"):
+    with pytest.raises(InputError, match=r"was changed after its export: .*SHA256SUMS has changed"):
         bundle_lib.read(copy, "classification")
 
 

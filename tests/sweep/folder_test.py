@@ -65,7 +65,7 @@ def test_a_sweep_waits_for_the_trials_of_one_that_was_killed(tmp_path, capsys):
             assert not workdir.is_in_use(home)
     assert process.returncode == 0
     said = "".join(capsys.readouterr())
-    assert said.count("full-seed0: a process still works in its folder") == 1
+    assert said.count("full-seed0: its folder is still in use") == 1
 
 
 def test_a_trials_configuration_is_a_file_that_gives_it_back(tmp_path):

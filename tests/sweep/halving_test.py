@@ -61,8 +61,14 @@ def test_a_sweep_goes_on_as_it_was_started(planned, tmp_path):
     ("change", "word"),
     [
         ({"folds": 3}, "trains several networks"),
-        ({"variants": {"base": {}, "x": {"loss.label_smoothing": 0.1}}}, "another loss"),
-        ({"variants": {"base": {}, "x": {"train.monitor": "auc"}}}, "another config.train.monitor"),
+        (
+            {"variants": {"base": {}, "x": {"loss.label_smoothing": 0.1}}},
+            "the loss that is the monitor",
+        ),
+        (
+            {"variants": {"base": {}, "x": {"train.monitor": "auc"}}},
+            r"differs from the first one in config\.train\.monitor",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_refused(planned, change, word):

@@ -57,6 +57,15 @@ def test_checkpoints_are_not_looked_into(tmp_path):
     assert status.progress(tmp_path, config)[1].startswith("step 10,")
 
 
+def test_every_network_of_a_trial_has_its_share(tmp_path):
+    config = senet.get_config("demo").unlock()
+    config.train.epochs = 20
+    config.split.folds = 2
+    config.candidates = {"alone": {}, "three": {"train": {"ensemble": 3}}}
+    _log(tmp_path, 10)
+    assert status.progress(tmp_path, config)[0] == pytest.approx(0.5 / (2 * (1 + 3)))
+
+
 def test_elsewhere_than_on_a_terminal_lines_come_once_a_minute(monkeypatch, capsys):
     clock = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])

@@ -82,7 +82,7 @@ def test_scans_without_a_lesion_are_counted_and_no_part_of_a_classifiers_data(st
     assert loaded.notes[0] == "Not what the study is about."  # before all else, also on the page
     assert len(loaded.table) == len(whole) - 1  # one has no label
     assert "h" not in set(loaded.table.patient_id)
-    assert "scans without a lesion, of no use to a classifier: 1" in loaded.notes
+    assert "scans without a lesion, not used by the classifier: 1" in loaded.notes
     path.write_text("patient_id,lesion_id,image,mask,lungs\nh,,h.nii.gz,,h-lungs.nii.gz\n")
     with pytest.raises(InputError, match="has only scans without a lesion; add rows of lesions"):
         classification.load(found)

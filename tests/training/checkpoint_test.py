@@ -106,7 +106,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, saved_state,
     _save(tmp_path, saved_state, [3, 6])
     damage(tmp_path / "6")
     got, progress = _restore(tmp_path, saved_state)
-    assert "Left out a damaged checkpoint: step 6" in capsys.readouterr().err
+    assert "Skipped a damaged checkpoint: step 6" in capsys.readouterr().err
     assert int(got.step) == progress["rows"] == 3
     assert checkpoint.read_progress(tmp_path)["rows"] == 3
     assert _save(tmp_path, saved_state, [6]) == [3, 6]
@@ -126,7 +126,7 @@ def test_all_damaged_says_what_to_do_and_removes_nothing(tmp_path, saved_state):
     _save(tmp_path, saved_state, [3, 6])
     for step in ("3", "6"):
         _truncate_largest(tmp_path / step / "model")
-    with pytest.raises(InputError, match=r"no checkpoint can be read\. Remove this folder"):
+    with pytest.raises(InputError, match=r"no checkpoint can be read\. Delete this folder"):
         _restore(tmp_path, saved_state)
     assert (tmp_path / "3").is_dir()
     assert (tmp_path / "6").is_dir()
@@ -143,7 +143,7 @@ def test_a_checkpoint_cut_off_while_written_is_ignored(tmp_path, saved_state):
 def test_a_checkpoint_of_another_network_is_refused(tmp_path, saved_state):
     _save(tmp_path, saved_state, [3])
     wider = jax.tree.map(lambda x: np.zeros((2, *np.shape(x)), np.float32), saved_state)
-    with pytest.raises(InputError, match=r"another network: .* has shape"):
+    with pytest.raises(InputError, match=r"does not match the config: .* has shape"):
         _restore(tmp_path, wider)
 
 

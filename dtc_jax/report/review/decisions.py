@@ -110,9 +110,9 @@ def check_same_answer(path: storage.PathLike, lesions: pd.DataFrame) -> None:
                 continue
             if not abs(float(text) - known[column][lesion]) <= tolerance:
                 raise InputError(
-                    f"{path}: row {row}: {column} of lesion {lesion} is {float(text):g}, and "
-                    f"{known[column][lesion]:g} in the answer, so this is the review of another "
-                    "one; review the page of this answer."
+                    f"{path}: row {row}: {column} of lesion {lesion} is {float(text):g}, but "
+                    f"{known[column][lesion]:g} in this answer, so the review belongs to another "
+                    "answer; review the page of this one."
                 )
 
 

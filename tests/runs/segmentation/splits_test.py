@@ -129,7 +129,7 @@ def test_the_studys_lesions_are_about_932_and_343_of_its_first_187_patients():
 def test_two_parts_give_the_network_of_the_last_epoch(config, tmp_path, capsys):
     config.split.kind = "two_part"
     config.train.update(patience=2)
-    with pytest.raises(UsageError, match=r"config\.train\.patience chooses on validation"):
+    with pytest.raises(UsageError, match=r"config\.train\.patience needs a validation split"):
         checks.check(config)
     config.train.update(patience=0, epochs=2)
     folder = tmp_path / "run"
