@@ -31,8 +31,9 @@ class _Seedless:
         return json.dumps(fields.plain(self.config), sort_keys=True)
 
     def __eq__(self, other: object) -> bool:
-        alike = isinstance(other, _Seedless) and self.definition is other.definition
-        return alike and self._key == other._key
+        if not isinstance(other, _Seedless):
+            return NotImplemented
+        return self.definition is other.definition and self._key == other._key
 
     def __hash__(self) -> int:
         return hash(self._key)
