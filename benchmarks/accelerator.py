@@ -139,10 +139,9 @@ def _session(
     table = table_lib.Table(flags.out)
     device = jax.devices()[0]
     table.say(f"{_machine()}; JAX on {device.device_kind}; {_versions()}")
-    torch = None
-    if peers and importlib.util.find_spec("torch") is not None:
-        torch = importlib.import_module("benchmarks.on_gpu.in_torch")
-        table.say(f"PyTorch on {torch.prepare(_SHARE)}")
+    if device.platform == "cpu" and not flags.tiny:
+        parser.error("JAX sees no accelerator, see above; on a CPU there is --tiny, a rehearsal.")
+    torch = _torch(table, device.platform) if peers else None
     limit = (device.memory_stats() or {}).get("bytes_limit") if device.platform != "cpu" else None
     return session_lib.Session(
         sizes,
@@ -152,6 +151,23 @@ def _session(
         tuple(peers),
         limit / 2**30 if limit else None,
     )
+
+
+def _torch(table: Any, platform: str) -> Any:
+    """The peers in PyTorch; None where they cannot be measured, which the table is told."""
+    if importlib.util.find_spec("torch") is None:
+        table.say("There is no PyTorch here, so no ratio.")
+        return None
+    try:
+        torch = importlib.import_module("benchmarks.on_gpu.in_torch")
+        if torch.device().type == "cpu" and platform != "cpu":
+            table.say("PyTorch sees no GPU and is left out: on the CPU it would take all the time.")
+            return None
+        table.say(f"PyTorch on {torch.prepare(_SHARE)}")
+    except Exception as error:  # such as a library of CUDA that does not load beside JAX's
+        table.say(f"PyTorch is left out: {type(error).__name__}: {error}"[:300])
+        return None
+    return torch
 
 
 def _machine() -> str:

@@ -1,9 +1,10 @@
 """Forms of the 3-D convolution beside each other, forward and backward, in one run.
 
-    python benchmarks/conv3d.py [--repeats=5] [--torch]
+    python -m benchmarks.conv3d [--repeats=5] [--torch]
 
 The forms take turns, so that a machine that slows down slows all of them; medians and the ratio to
-XLA's native form are printed. With --torch, PyTorch (if it is installed) takes its turn as well.
+XLA's native form are printed. With --torch, PyTorch takes its turn as well, in the layout
+that is its fastest (channels_last_3d).
 """
 
 import argparse
@@ -16,6 +17,7 @@ from typing import get_args
 import jax
 import numpy as np
 
+from benchmarks import turns
 from dtc_jax.models import conv
 from dtc_jax.training import parallel
 
@@ -37,7 +39,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--torch", action="store_true")
     flags = parser.parse_args()
-    print(f"{jax.default_backend()}, median of {flags.repeats}, forward and backward")
+    if flags.torch and turns.lacking("torch"):
+        parser.error("--torch: PyTorch is not installed here; leave the flag out, or install it.")
+    print(f"{turns.machine()}; {jax.default_backend()}, forward and backward")
+    print(f"medians of {flags.repeats}", flush=True)
     for shape, filters in CASES:
         calls = {form: _jax(shape, filters, form) for form in get_args(conv.Form) if form != "auto"}
         if flags.torch:
@@ -76,8 +81,10 @@ def _jax(shape: tuple[int, ...], filters: int, form: conv.Form) -> Callable[[], 
 def _torch(shape: tuple[int, ...], filters: int) -> Callable[[], object]:
     torch = importlib.import_module("torch")  # no dependency: who asks for the peer has it
     batch, *sides, channels = shape
-    x = torch.randn(batch, channels, *sides, requires_grad=True)
-    kernel = torch.randn(filters, channels, 3, 3, 3, requires_grad=True)
+    x, kernel = (
+        torch.randn(sizes).to(memory_format=torch.channels_last_3d).requires_grad_()
+        for sizes in ((batch, channels, *sides), (filters, channels, 3, 3, 3))
+    )
 
     def step() -> object:
         y = torch.nn.functional.conv3d(x, kernel, padding=1)

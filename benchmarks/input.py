@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2)
     flags = parser.parse_args()
-    print(f"{turns.machine()}, {jax.default_backend()}; medians of {flags.repeats}")
+    print(f"{turns.machine('torch')}, {jax.default_backend()}; medians of {flags.repeats}")
     for name in flags.networks.split(","):
         with tempfile.TemporaryDirectory(prefix="input-") as folder:
             _measure(name, pathlib.Path(folder), flags)
@@ -169,7 +169,7 @@ def _readers(
         f"Grain, {workers} threads": lambda: grain(on_disk),
         "Grain, decoded before": lambda: grain(in_memory),
     }
-    if importlib.util.find_spec("torch"):
+    if not turns.lacking("torch"):
         readers[f"DataLoader, {workers} processes"] = lambda: _data_loader(
             NumpyFiles(folder, count), rows, workers, step
         )

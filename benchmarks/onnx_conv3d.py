@@ -17,6 +17,7 @@ from collections.abc import Callable
 import numpy as np
 import onnxruntime
 
+from benchmarks import turns
 from dtc_jax.export import planes
 from dtc_jax.export.graph import Graph, Tensor
 
@@ -47,14 +48,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=7)
     flags = parser.parse_args()
-    print(f"ONNX Runtime {onnxruntime.__version__}, one thread, median of {flags.repeats}")
+    print(f"{turns.machine('torch')}; one thread, median of {flags.repeats}", flush=True)
     for shape, filters, size, stride in CASES:
         rng = np.random.default_rng(0)
         x = rng.normal(size=shape).astype(np.float32)
         scale = np.sqrt(2 / (size**3 * shape[2]))
         kernel = (rng.normal(size=(*[size] * 3, shape[2], filters)) * scale).astype(np.float32)
         calls = {form: _onnx(x, kernel, stride, form) for form in ("native", "planes", "winograd")}
-        if importlib.util.find_spec("torch") is not None:
+        if not turns.lacking("torch"):
             calls["pytorch"] = _torch(x, kernel, stride)
         expected = calls["native"]()
         away = {

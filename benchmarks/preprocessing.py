@@ -54,7 +54,7 @@ def main() -> None:
         importlib.import_module("torch").set_num_threads(1)
     if "SimpleITK" in peers:
         peers["SimpleITK"].ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    print(f"{turns.machine()}; medians of {flags.repeats}", flush=True)
+    print(f"{turns.machine(*_PEERS)}; medians of {flags.repeats}", flush=True)
     stages, choices = flags.stages.split(","), ("resampling", "crops", "lungs")
     if wrong := set(stages) - set(choices):
         parser.error(f"--stages: there is no {min(wrong)!r}; choose from {', '.join(choices)}.")
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def _is_installed(name: str) -> bool:
-    return importlib.util.find_spec(name) is not None
+    return not turns.lacking(name)
 
 
 def drawn(shape: tuple[int, ...]) -> Volume:

@@ -56,7 +56,7 @@ def main() -> None:
                 arrays = _arrays(one, batch)
                 answers = {kind: call(arrays) for kind, call in calls.items()}
                 prepared.append((name, batch, arrays, calls, answers))
-        print(f"\n{turns.machine()}; medians of {flags.repeats}", flush=True)
+        print(f"\n{turns.machine('torch')}; medians of {flags.repeats}", flush=True)
         for name, batch, arrays, calls, answers in prepared:
             for kind, (wall, cpu, least) in _seconds(calls, arrays, flags.repeats).items():
                 away = abs(answers[kind] - answers["jax"]).max()
@@ -94,7 +94,7 @@ def _calls(one: served.Served, folder: pathlib.Path, kinds: Sequence[str]) -> di
     for kind in models:
         if kind != "safetensors":
             calls[kind] = _by_client(client.load(folder, kind))
-    if importlib.util.find_spec("torch") is not None:
+    if not turns.lacking("torch"):
         calls["pytorch"] = _pytorch(one)
     return calls
 

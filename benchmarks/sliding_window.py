@@ -36,6 +36,7 @@ from dtc_jax.networks.stitching import DeviceSums
 
 _SPACING_MM = (1.0, 0.7, 0.7)
 _PLAIN_WINDOWS = 20
+_PEERS = ("torch", "monai")
 _BLOCK = 160  # voxels a side, of what is segmented beside MONAI
 
 
@@ -152,6 +153,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     flags = parser.parse_args()
 
+    print(turns.machine(*_PEERS), flush=True)
     spec = windows_lib.SlidingWindow((flags.window,) * 3, batch=flags.batch)
     window, predict = untrained(spec, flags.widths)
     image = _timed("drawing", lambda: chest(flags.shape))
@@ -173,7 +175,7 @@ def main() -> None:
     print(
         f"plain loop: {seconds:.2f} s a window, {everywhere} windows: {seconds * everywhere:.0f} s"
     )
-    if all(importlib.util.find_spec(name) for name in ("monai", "torch")):
+    if not turns.lacking(*_PEERS):
         _beside_monai(predict, seen.array, spec, flags)
 
 

@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--config", default="senet:demo")
     parser.add_argument("--compile", default="senet:demo,vnet:demo")
     flags = parser.parse_args()
-    print(f"{turns.machine()}; medians of {flags.repeats}", flush=True)
+    print(f"{turns.machine('torch')}; medians of {flags.repeats}", flush=True)
     with tempfile.TemporaryDirectory(prefix="start-") as folder:
         _print(turns.in_turns(_starts(flags.config, pathlib.Path(folder)), flags.repeats))
     context = multiprocessing.get_context("spawn")
@@ -99,7 +99,7 @@ def _starts(name: str, folder: pathlib.Path) -> dict[str, Callable[[], Seconds]]
         f"{name}, second start": lambda: ours("cache"),
         f"{name}, nothing compiled": lambda: ours(""),
     }
-    if importlib.util.find_spec("torch"):
+    if not turns.lacking("torch"):
         peer = ["-c", _TORCH, name]
         calls[f"PyTorch {importlib.metadata.version('torch')}, on noise"] = lambda: _until_step(
             peer, folder / "cache"

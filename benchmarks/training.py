@@ -52,9 +52,9 @@ def main() -> None:
         parser.error(f"--peers: there is no {min(wrong)!r}; choose from eager, compile.")
     os.environ["JAX_PLATFORMS"] = "cpu"  # of the processes; on a GPU: benchmarks.accelerator
     kinds = ["the network", "with augmentation"]
-    if importlib.util.find_spec("torch") is not None:
+    if not turns.lacking("torch"):
         kinds += [f"PyTorch, {peer}" for peer in peers]
-    print(f"{turns.machine()}; medians of {flags.repeats}\n")
+    print(f"{turns.machine(*(['torch'] if peers else []))}; medians of {flags.repeats}\n")
     titles = ["network", "batch", "step", "first call, s", "s", "CPU s", "memory, MiB", "ratio"]
     print(f"| {' | '.join(titles)} |\n" + "|---" * len(titles) + "|")
     for case in cases:

@@ -4,6 +4,7 @@ import ctypes
 import dataclasses
 import gc
 import importlib.metadata
+import importlib.util
 import multiprocessing
 import os
 import pathlib
@@ -83,8 +84,16 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def machine() -> str:
-    """CPU, Python and the versions of the libraries that are there."""
+def lacking(*modules: str) -> list[str]:
+    """Those of the modules that are not installed."""
+    return [name for name in modules if importlib.util.find_spec(name) is None]
+
+
+def machine(*peers: str) -> str:
+    """CPU, Python and the versions of the libraries that are there.
+
+    Args: peers: modules with which to compare; those that are not installed are named.
+    """
     cpu = platform.processor() or platform.machine()
     info = pathlib.Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
@@ -92,7 +101,10 @@ def machine() -> str:
     found = {one.metadata["Name"]: one.version for one in importlib.metadata.distributions()}
     libraries = [f"{name} {found[name]}" for name in _LIBRARIES if name in found]
     python = f"Python {platform.python_version()}"
-    return ", ".join([f"{os.cpu_count()} x {names[0] if names else cpu}", python, *libraries])
+    said = [f"{os.cpu_count()} x {names[0] if names else cpu}", python, *libraries]
+    if missing := lacking(*peers):
+        said.append(f"without {' and '.join(missing)}, which would be peers and are not installed")
+    return ", ".join(said)
 
 
 def _cpu() -> float:

@@ -30,6 +30,7 @@ from dtc_jax.inference.segment import Segmenter, segment
 from dtc_jax.inference.sliding_window import SlidingWindow
 from dtc_jax.networks.stitching import DeviceSums
 
+_PEERS = ("torch", "monai")
 _BATCH, _THRESHOLD = 4, 0.99  # few voxels are above it, though the network has learned nothing
 _LUNGS, _ALL, _MONAI = "ours, in the lungs", "ours, everywhere", "MONAI"
 
@@ -42,9 +43,11 @@ def main() -> None:
     parser.add_argument("--widths", type=int, nargs="+", default=[4, 8])
     flags = parser.parse_args()
     names = [_LUNGS, _ALL]
-    if all(importlib.util.find_spec(name) for name in ("monai", "torch")):
+    if not turns.lacking(*_PEERS):
         names.append(_MONAI)
-    print(f"{turns.machine()}\n\n| | s | CPU s | memory, MiB |\n|---|---|---|---|", flush=True)
+    print(
+        f"{turns.machine(*_PEERS)}\n\n| | s | CPU s | memory, MiB |\n|---|---|---|---|", flush=True
+    )
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="whole-ct-") as folder:
         path = pathlib.Path(folder) / "chest.nii.gz"

@@ -54,6 +54,7 @@ class Table:
 
     def say(self, text: str) -> None:
         """A line between the rows."""
+        text = " ".join(text.split())  # a second line would be taken for a row
         self._print(text)
         self.said.append(text)
         self._append(f"\n{text}\n\n" if self._markdown else f"# {text}\n")

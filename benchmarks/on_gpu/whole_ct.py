@@ -30,6 +30,12 @@ except ImportError:
     # It reads and labels masks, with libraries that may be missing; windows everywhere need none.
     sys.modules["dtc_jax.imaging.lesions"] = types.ModuleType("dtc_jax.imaging.lesions")
 
+try:
+    import tqdm  # noqa: F401
+except ImportError:  # draws bars of progress on a terminal, which nothing here needs
+    sys.modules["tqdm"] = types.ModuleType("tqdm")
+    sys.modules["tqdm"].tqdm = lambda items, **unused: items  # type: ignore[attr-defined]
+
 from dtc_jax.imaging.preprocess import normalize
 from dtc_jax.inference import sliding_window as windows_lib
 from dtc_jax.networks.stitching import DeviceSums

@@ -1,7 +1,6 @@
 """One split of the cohort: train on it, choose among candidates on its validation, predict it."""
 
 import dataclasses
-import functools
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -13,7 +12,7 @@ from scipy import special
 
 from dtc_jax.cohort.split_rule import Rule
 from dtc_jax.errors import UsageError
-from dtc_jax.experiment import hard_negatives
+from dtc_jax.experiment import hard_negatives, learned
 from dtc_jax.tasks import fields as fields_lib
 from dtc_jax.tasks import inputs, registry
 from dtc_jax.tasks.sources import Data
@@ -141,9 +140,6 @@ def fit(
       UsageError: the training rows do not fill one batch.
     """
     rows, view = _trained_on(config, split)
-    learned = registry.of(config).make_task(config)
-    if config.train.get("keep", "best") == "last":
-        learned = dataclasses.replace(learned, mode="last")
     steps_per_epoch = len(rows) // config.train.batch_size
     total_steps = steps_per_epoch * config.train.epochs
     validated = split[split.split == "validation"]
@@ -160,8 +156,8 @@ def fit(
 
     def train(train_batches: Any, stop_at: int | None = None) -> FitResult:
         return loop.fit(
-            learned,
-            functools.partial(optimizer.make_optimizer, config.optimizer),
+            learned.task(config),
+            learned.make_optimizer(config),
             train_batches,
             None if validated.empty else lambda: _padded_batches(config, data, validated),
             folder,
@@ -205,7 +201,7 @@ def _shared(config: ml_collections.ConfigDict) -> dict[str, Any]:
 def predict(member: Member, data: Data, split: pd.DataFrame) -> pd.DataFrame:
     """`split` with the network's outputs for every row, in the task's columns (such as `score`)."""
     task = registry.of(member.config)
-    outputs = _outputs(member, task.make_task(member.config), data, split)
+    outputs = _outputs(member, learned.task(member.config), data, split)
     index = np.concatenate([out["index"] for out in outputs])
     columns = task.columns(outputs).items()
     return split.assign(**{k: split.position.map(pd.Series(v, index)) for k, v in columns})
@@ -247,10 +243,7 @@ def features(member: Member, data: Data, split: pd.DataFrame) -> np.ndarray:
         raise UsageError(f"config.task is {member.config.task!r}; it has no features of lesions.")
     by_network = []
     for network in member.networks:
-        task = dataclasses.replace(
-            definition.make_task(network.config), predict=definition.make_features(network.config)
-        )
-        outputs = _outputs(network, task, data, rows)
+        outputs = _outputs(network, learned.features(network.config), data, rows)
         values = np.concatenate([out["features"] for out in outputs])
         index = np.concatenate([out["index"] for out in outputs])
         place = {position: i for i, position in enumerate(index)}

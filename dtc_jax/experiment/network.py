@@ -8,7 +8,7 @@ import numpy as np
 from dtc_jax import csv_reader, storage
 from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.errors import InputError, one_line
-from dtc_jax.experiment import folds
+from dtc_jax.experiment import folds, learned
 from dtc_jax.experiment import workdir as workdir_lib
 from dtc_jax.tasks import lesion_figures, registry
 from dtc_jax.tasks.definition import Config
@@ -72,8 +72,7 @@ def read(config: Config, folder: pathlib.Path) -> FitResult:
       InputError: nothing in `folder` was evaluated yet, or it is of another network.
     """
     trained = result.read_best(folder)
-    task = registry.of(config).make_task(config)
-    wanted = shapes(jax.eval_shape(task.init, jax.random.key(0)))
+    wanted = shapes(jax.eval_shape(learned.task(config).init, jax.random.key(0)))
     stored = shapes((trained.params, trained.batch_stats))
     for name in sorted(wanted.keys() | stored.keys()):
         if wanted.get(name) != stored.get(name):

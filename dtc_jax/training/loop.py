@@ -15,10 +15,11 @@ import optax
 from dtc_jax.storage import PathLike
 from dtc_jax.training import checkpoint, hosts, interrupt, logs, parameters, profiling, result
 from dtc_jax.training import parallel as parallel_lib
+from dtc_jax.training.programs import MakeOptimizer
 from dtc_jax.training.result import Initial, OnEvaluation
 from dtc_jax.training.task import Batch, Task, TrainBatches
 from dtc_jax.training.tracker import Track
-from dtc_jax.training.trainer import MakeOptimizer, Trainer
+from dtc_jax.training.trainer import Trainer
 
 
 def fit(

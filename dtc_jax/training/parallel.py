@@ -48,6 +48,13 @@ class Parallel(abc.ABC):
         self._replicated = NamedSharding(self.mesh, P())
         self._split = NamedSharding(self.mesh, P(AXIS))
 
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same way on the same devices."""
+        return isinstance(other, type(self)) and self.devices == other.devices
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self.devices))
+
     @abc.abstractmethod
     def place(self, tree: PyTree) -> PyTree:
         """Copies host arrays to every device."""

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dtc_jax.training import interrupt, steps
+from dtc_jax.training import interrupt, programs
 from dtc_jax.training import parallel as parallel_lib
 from dtc_jax.training.task import Batch, PyTree, Task
 
@@ -23,7 +23,7 @@ def predict(
 ) -> Predictions:
     """Predictions of a network on the host, batch by batch and without the padded rows."""
     how = parallel_lib.make(parallel, devices)
-    step = how.compile_predict(steps.make_predict_step(task))
+    step = programs.prediction(task, how)
     with jax.transfer_guard("disallow"):
         predictions = predict_placed(
             how, step, how.place(params), how.place(batch_stats), batches, None

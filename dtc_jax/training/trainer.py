@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax
 
 from dtc_jax import progress as progress_lib
 from dtc_jax.errors import InputError, Stopped
@@ -21,19 +20,14 @@ from dtc_jax.training import (
     pace,
     predictions,
     profiling,
+    programs,
     resident,
     result,
-    steps,
 )
 from dtc_jax.training import parallel as parallel_lib
 from dtc_jax.training import state as state_lib
 from dtc_jax.training.result import Evaluated, Initial, OnEvaluation
 from dtc_jax.training.task import Batch, Task, TrainBatches
-
-MakeOptimizer = Callable[[jax.Array], optax.GradientTransformation]
-# The first state is drawn once, in milliseconds. At XLA's usual level, its random numbers take a
-# CPU as long to compile as a step; at this one a fifth of that, and they are the same bit for bit.
-_DRAW_ONCE = {"xla_backend_optimization_level": 1}
 
 
 @dataclasses.dataclass
@@ -60,34 +54,22 @@ class Trainer:
     def start(
         self,
         checkpoints: checkpoint.Checkpoints,
-        make_optimizer: MakeOptimizer,
+        make_optimizer: programs.MakeOptimizer,
         seed: int,
         ema_decay: float,
         accumulate: int,
         initial: Initial | None,
     ) -> None:
-        """Restores the newest checkpoint or makes the first state, and compiles the steps."""
-
-        def create(seed: jax.Array, total_steps: jax.Array) -> state_lib.TrainState:
-            optimizer = make_optimizer(total_steps)
-            return state_lib.create(self.task, optimizer, seed=seed, ema=ema_decay > 0)
-
-        def make_step(seed: jax.Array, total_steps: jax.Array) -> steps.TrainStep:
-            return steps.make_train_step(
-                self.task,
-                make_optimizer(total_steps),
-                seed=seed,
-                ema_decay=ema_decay,
-                accumulate=accumulate,
-            )
-
+        """Restores the newest checkpoint or makes the first state, and gets the programs."""
+        compiled = programs.training(
+            self.task, make_optimizer, ema_decay, accumulate, self.parallel
+        )
         numbers = {"seed": np.int32(seed), "total_steps": np.int32(self.total_steps)}
-        self.progress, self.shapes = result.Progress(), jax.eval_shape(create, **numbers)
+        self.progress = result.Progress()
+        self.shapes = compiled.first_state.eval_shape(**numbers)
         restored = checkpoints.restore(self.shapes)
         if restored is None:
-            options = _DRAW_ONCE if jax.default_backend() == "cpu" else None
-            drawn = jax.jit(create, compiler_options=options)(**numbers)
-            state = jax.tree.map(np.array, jax.device_get(drawn))
+            state = jax.tree.map(np.array, jax.device_get(compiled.first_state(**numbers)))
             if initial is not None:
                 state = state_lib.started_from(state, *initial(state.params, state.batch_stats))
         else:
@@ -105,8 +87,8 @@ class Trainer:
             self.train_batches.set_state(self.progress.batches)
         self.state, self.numbers = self.parallel.place((state, numbers))
         self.running: list[Any] = []  # metrics of steps since the last row, still on the devices
-        self.train_step = self.parallel.compile_train(make_step)
-        self.predict_step = self.parallel.compile_predict(steps.make_predict_step(self.task))
+        self.train_step = compiled.train_step
+        self.predict_step = programs.prediction(self.task, self.parallel)
 
     @property
     def finished(self) -> bool:

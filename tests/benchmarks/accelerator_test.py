@@ -6,12 +6,14 @@ import pathlib
 import subprocess
 import sys
 import time
+import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks import accelerator
 from benchmarks.on_gpu import cases, in_jax, inputs, whole_ct
 from benchmarks.on_gpu.session import Session
 from benchmarks.on_gpu.table import COLUMNS, Budget, Table
@@ -27,6 +29,7 @@ import runpy, sys
 from importlib.machinery import PathFinder
 LACKING = {"ml_collections", "grain", "tensorflow_datasets"}
 LACKING |= {"nibabel", "pydicom", "sklearn", "cc3d"}
+LACKING |= {"tqdm", "pandas", "matplotlib", "PIL", "jinja2"}
 class Bare(PathFinder):
     @classmethod
     def find_spec(cls, name, path=None, target=None):
@@ -81,6 +84,35 @@ def test_an_unknown_stage_is_refused():
     done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert "--stages: there is no 'trian'; choose from ceiling, train" in done.stderr
+
+
+def test_without_an_accelerator_no_minute_goes_into_networks_of_full_size(tmp_path):
+    flags = [f"--out={tmp_path / 'table.csv'}", "--peers=none"]
+    program = [sys.executable, "benchmarks/accelerator.py", *flags]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "JAX sees no accelerator" in done.stderr
+    assert "--tiny" in done.stderr
+
+
+def test_a_torch_that_would_run_on_the_cpu_beside_a_gpu_is_left_out(tmp_path, monkeypatch):
+    found = types.SimpleNamespace(device=lambda: types.SimpleNamespace(type="cpu"))
+    monkeypatch.setattr(accelerator.importlib.util, "find_spec", lambda name: found)
+    monkeypatch.setattr(accelerator.importlib, "import_module", lambda name: found)
+    table = Table(tmp_path / "table.csv")
+    assert accelerator._torch(table, "gpu") is None
+    found.prepare = lambda share: 1 / 0
+    assert accelerator._torch(table, "cpu") is None
+    assert "sees no GPU" in table.said[0]
+    assert "ZeroDivisionError" in table.said[1]
+
+
+def test_what_is_said_between_the_rows_takes_one_line(tmp_path):
+    table = Table(tmp_path / "table.csv")
+    table.say("two GPUs:\nH200\nH200")
+    table.add("train", case="senet", ms=1.0)
+    (row,) = rows_of(tmp_path / "table.csv")
+    assert row["case"] == "senet"
 
 
 @pytest.mark.parametrize(
