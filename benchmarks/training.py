@@ -6,15 +6,17 @@ The same networks, from `benchmarks.pytorch_networks`, on the same random crops:
 cross-entropy, backward and AdamW, in float32. Ours is timed twice, as the network alone and as the
 whole step of a training with its augmentation; PyTorch's is the network alone, in the layout that
 is fastest there (channels_last_3d), eagerly and compiled. They take turns, each in a process of its
-own, since PyTorch's threads go on turning for a while and would take a core from what comes next.
+own, since PyTorch's threads go on turning for a while and would take a core from what comes next. A
+turn is several steps one after another, as in a training, behind one that is not timed: after a
+pause the threads of both sleep, and the first step alone takes up to twice as long.
 Memory is the most that a process takes in its turns, above what it took with the libraries loaded
 and before the network was made; what compiling took is not in it. Where PyTorch is not installed
 there is no peer.
 """
 
 import argparse
-import dataclasses
 import importlib.util
+import math
 import multiprocessing
 import os
 import time
@@ -36,6 +38,7 @@ Step = Callable[[], Any]
 # Config -> examples a step. Of the two networks of 'senet:lidc' it is the near one.
 _CASES = {"senet:demo": 16, "senet:lidc": 16, "senet": 2, "vnet:demo": 8, "vnet": 2}
 _PAUSE_S = 0.3  # between turns: the other's threads come to rest
+_TURN_S = 0.5  # of steps in a turn, at least
 
 
 def main() -> None:
@@ -76,7 +79,7 @@ def _compare(case: str, kinds: list[str], repeats: int) -> None:
 
 
 class _Elsewhere:
-    """A step in a process of its own; calling it says how long it took there.
+    """A step in a process of its own; calling it says how long one took there, of a turn.
 
     Attributes:
       first: seconds of the first call.
@@ -120,8 +123,11 @@ def _serve(connection: Connection, case: str, kind: str) -> None:
     call()
     connection.send(time.monotonic() - start)
     memory.forget()
+    steps = math.ceil(_TURN_S / turns.timed(call).wall)
     while connection.recv():
-        connection.send((dataclasses.astuple(turns.timed(call)), memory.peak()))
+        call()
+        whole = turns.timed(lambda: [call() for _ in range(steps)])
+        connection.send(((whole.wall / steps, whole.cpu / steps), memory.peak()))
 
 
 def _crops(config: ml_collections.ConfigDict, rows: int) -> tuple[np.ndarray, np.ndarray]:
