@@ -1,6 +1,7 @@
 """One split of the cohort: train on it, choose among candidates on its validation, predict it."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from dtc_jax.tasks import inputs, registry
 from dtc_jax.tasks.sources import Data
 from dtc_jax.tasks.trained import Member
 from dtc_jax.training import batches, hosts, loop, optimizer, predictions, resident, tracker
+from dtc_jax.training.plan import Plan, Watch
 from dtc_jax.training.result import FitResult, Initial, OnEvaluation
 from dtc_jax.training.task import Batch, Task
 
@@ -154,6 +156,27 @@ def fit(
         on_device=_on_device(config),
     )
 
+    plan = Plan(
+        seed=config.seed,
+        total_steps=total_steps,
+        steps_per_epoch=steps_per_epoch,
+        evaluate_every=max(total_steps, 1) if validated.empty else every,
+        log_every=config.train.log_every_steps or steps_per_epoch,
+        checkpoint_every=steps_per_epoch * config.train.checkpoint_every_epochs,
+        patience=config.train.patience,
+        ema_decay=config.train.ema_decay,
+        accumulate=config.train.get("accumulate", 1),
+        profile_steps=config.train.get("profile_steps", 0),
+    )
+    watch = Watch(
+        on_evaluation=on_evaluation,
+        learning_rate=optimizer.make_schedule(config.optimizer, total_steps),
+        name_of=rows.set_index("position").lesion_id.get,
+        tracker=functools.partial(
+            tracker.opened, config.train.get("tracker", ""), folder, _shared(config)
+        ),
+    )
+
     def train(train_batches: Any, stop_at: int | None = None) -> FitResult:
         return loop.fit(
             learned.task(config),
@@ -161,23 +184,10 @@ def fit(
             train_batches,
             None if validated.empty else lambda: _padded_batches(config, data, validated),
             folder,
-            seed=config.seed,
-            total_steps=total_steps,
-            steps_per_epoch=steps_per_epoch,
-            evaluate_every=max(total_steps, 1) if validated.empty else every,
-            checkpoint_every=steps_per_epoch * config.train.checkpoint_every_epochs,
-            log_every=config.train.log_every_steps or steps_per_epoch,
-            stop_at=stop_at,
-            patience=config.train.patience,
-            ema_decay=config.train.ema_decay,
-            accumulate=config.train.get("accumulate", 1),
+            dataclasses.replace(plan, stop_at=stop_at),
+            watch,
             parallel=config.parallel,
             initial=initial,
-            on_evaluation=on_evaluation,
-            name_of=rows.set_index("position").lesion_id.get,
-            learning_rate=optimizer.make_schedule(config.optimizer, total_steps),
-            profile_steps=config.train.get("profile_steps", 0),
-            tracker=tracker.opened(config.train.get("tracker", ""), folder, _shared(config)),
         )
 
     if not hard_negatives.rounds(config):

@@ -26,45 +26,41 @@ from dtc_jax.training import (
 )
 from dtc_jax.training import parallel as parallel_lib
 from dtc_jax.training import state as state_lib
-from dtc_jax.training.result import Evaluated, Initial, OnEvaluation
+from dtc_jax.training.plan import Plan, Watch
+from dtc_jax.training.result import Evaluated, Initial
 from dtc_jax.training.task import Batch, Task, TrainBatches
 
 
 @dataclasses.dataclass
 class Trainer:
-    """A training; the fields are arguments of `loop.fit`."""
+    """A training; the first fields are arguments of `loop.fit`."""
 
     task: Task
     train_batches: TrainBatches
     validation_batches: Callable[[], Iterator[Batch]] | None
-    total_steps: int
-    evaluate_every: int
-    log_every: int
-    checkpoint_every: int
-    stop_at: int
-    patience: int
+    plan: Plan
+    watch: Watch
     parallel: parallel_lib.Parallel
-    learning_rate: Callable[[jax.Array], jax.Array] | None
     profile: profiling.Profile = dataclasses.field(init=False)
     clock: pace.Pace = dataclasses.field(default_factory=pace.Pace)
-    on_evaluation: OnEvaluation | None = None
-    name_of: Callable[[int], str] = str
     recent: dict[int, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        schedule = self.watch.learning_rate
+        self._learning_rate = jax.jit(schedule) if schedule else None
 
     def start(
         self,
         checkpoints: checkpoint.Checkpoints,
         make_optimizer: programs.MakeOptimizer,
-        seed: int,
-        ema_decay: float,
-        accumulate: int,
         initial: Initial | None,
     ) -> None:
         """Restores the newest checkpoint or makes the first state, and gets the programs."""
+        plan = self.plan
         compiled = programs.training(
-            self.task, make_optimizer, ema_decay, accumulate, self.parallel
+            self.task, make_optimizer, plan.ema_decay, plan.accumulate, self.parallel
         )
-        numbers = {"seed": np.int32(seed), "total_steps": np.int32(self.total_steps)}
+        numbers = {"seed": np.int32(plan.seed), "total_steps": np.int32(plan.total_steps)}
         self.progress = result.Progress()
         self.shapes = compiled.first_state.eval_shape(**numbers)
         restored = checkpoints.restore(self.shapes)
@@ -93,17 +89,17 @@ class Trainer:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to do: not a step, and not the evaluation of the last one."""
-        early = 0 < self.patience <= self.progress.since_best
+        early = 0 < self.plan.patience <= self.progress.since_best
         return (
             early
             or self.progress.is_ended
-            or (self.step >= self.stop_at and not self._evaluation_is_due())
+            or (self.step >= self.plan.last_step and not self._evaluation_is_due())
         )
 
     def _evaluation_is_due(self) -> bool:
-        if self.total_steps == 0:  # the weights it starts from are those of the run
+        if self.plan.total_steps == 0:  # the weights it starts from are those of the run
             return self.progress.best_step is None
-        at_one = self.step % self.evaluate_every == 0 or self.step >= self.stop_at
+        at_one = self.step % self.plan.evaluate_every == 0 or self.step >= self.plan.last_step
         return at_one and self.progress.evaluated_step < self.step
 
     def train(
@@ -112,16 +108,16 @@ class Trainer:
         """Runs to the end or to a signal; what it has done by then is safely on the disk."""
         agreement = hosts.Agreement(self.parallel.mesh)
         self.kept: Batch = {}
-        if self.step < self.stop_at:
+        if self.step < self.plan.last_step:
             self.kept = resident.placed(self.train_batches, self.parallel, log.say)
         with jax.transfer_guard("disallow"):
             while True:
-                if self.step % self.log_every == 0 or self.step == self.total_steps:
+                if self.step % self.plan.log_every == 0 or self.step == self.plan.total_steps:
                     self._log(checkpoints, log)
                 must_save = self._evaluation_is_due() and self._evaluate(checkpoints, log, stop)
                 asked = agreement.ask(bool(stop))
                 last = asked or self.finished
-                if last or must_save or self.step % self.checkpoint_every == 0:
+                if last or must_save or self.step % self.plan.checkpoint_every == 0:
                     self._save(checkpoints, log)
                 if last:
                     checkpoints.wait()
@@ -130,7 +126,7 @@ class Trainer:
         if asked:  # in the last step as well: what comes next takes long, too
             name = stop.name or "a signal to another process"
             raise Stopped(
-                f"Stopped by {name} after step {self.step} of {self.total_steps}; everything "
+                f"Stopped by {name} after step {self.step} of {self.plan.total_steps}; everything "
                 "is saved. Run the same command again to go on from here."
             )
 
@@ -152,7 +148,7 @@ class Trainer:
         self.step += 1
         self.recent[self.step] = resident.index(self.train_batches, batch)
         log.advance(self.step)
-        left = self.stop_at - self.step
+        left = self.plan.last_step - self.step
         if was_measuring and not self.clock.is_measuring and left > 0:
             seconds = self.clock.step_seconds()
             all_left = progress_lib.duration(left * seconds)
@@ -184,19 +180,19 @@ class Trainer:
 
     def _rate(self, step: int) -> dict[str, float]:
         """The learning rate of a step; an optimizer counts from 0."""
-        if self.learning_rate is None:
+        if self._learning_rate is None:
             return {}
         last = jax.device_put(np.int32(step - 1))
-        return {"learning_rate": float(jax.device_get(self.learning_rate(last)))}
+        return {"learning_rate": float(jax.device_get(self._learning_rate(last)))}
 
     def _check_finite(self, checkpoints: checkpoint.Checkpoints) -> None:
         bad = int(self.parallel.fetch(self.state.first_bad_step))
         if bad != state_lib.NEVER:
             kept = checkpoints.steps()
             rate = self._rate(bad).get("learning_rate")
-            names = ", ".join(self.name_of(int(i)) for i in self.recent.get(bad, ()))
+            names = ", ".join(self.watch.name_of(int(i)) for i in self.recent.get(bad, ()))
             raise InputError(
-                f"The loss or its gradient was not finite at step {bad} of {self.total_steps}"
+                f"The loss or its gradient was not finite at step {bad} of {self.plan.total_steps}"
                 f"{f', at a learning rate of {rate:.3g}' if rate is not None else ''}. Its batch "
                 f"was {names}: look at them first. Otherwise lower config.optimizer.learning_rate, "
                 "lengthen its warm-up or set config.optimizer.clip_norm, and train in a new "
@@ -238,9 +234,9 @@ class Trainer:
         progress.since_best = 0 if is_better else progress.since_best + 1
         if is_better:
             progress.best_step, progress.best_metrics = self.step, metrics
-        if self.on_evaluation is not None:
-            report = Evaluated(self.step, self.total_steps, metrics, is_better)
-            progress.is_ended = bool(self.on_evaluation(report))
+        if self.watch.on_evaluation is not None:
+            report = Evaluated(self.step, self.plan.total_steps, metrics, is_better)
+            progress.is_ended = bool(self.watch.on_evaluation(report))
         return is_better or progress.is_ended
 
     def _save(self, checkpoints: checkpoint.Checkpoints, log: logs.Log) -> None:

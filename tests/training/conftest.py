@@ -1,5 +1,6 @@
 """A task and batches small enough to train in a blink, with a switch for what can go wrong."""
 
+import dataclasses
 import os
 import signal
 
@@ -10,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 
-from dtc_jax.training import loop, resident
+from dtc_jax.training import loop, plan, resident
 from dtc_jax.training import task as task_lib
 
 ROWS = 24  # examples; three batches an epoch
@@ -145,7 +146,7 @@ def validation_batches():
 
 
 def fit(workdir, train_batches=None, validation=None, **changes):
-    """Twelve steps, four epochs, on one device; `changes` are arguments of `loop.fit`."""
+    """Twelve steps, four epochs, on one device; `changes` are of `Plan`, `Watch` and `loop.fit`."""
     settings = {
         "seed": 5,
         "total_steps": 12,
@@ -155,15 +156,24 @@ def fit(workdir, train_batches=None, validation=None, **changes):
         "checkpoint_every": 5,
         "ema_decay": 0.9,
         "devices": jax.devices()[:1],
+        **changes,
     }
     return loop.fit(
-        changes.pop("task", Tiny.task),
-        changes.pop("make_optimizer", lambda total_steps: Tiny.optimizer),
+        settings.pop("task", Tiny.task),
+        settings.pop("make_optimizer", lambda total_steps: Tiny.optimizer),
         train_batches or TrainBatches(),
         validation or validation_batches,
         workdir,
-        **{**settings, **changes},
+        _taken(plan.Plan, settings),
+        _taken(plan.Watch, settings),
+        **settings,
     )
+
+
+def _taken(kind, settings):
+    """An instance of a dataclass of those settings that are its fields; they are removed."""
+    names = [field.name for field in dataclasses.fields(kind) if field.name in settings]
+    return kind(**{name: settings.pop(name) for name in names})
 
 
 class Tiny:

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from dtc_jax.errors import Stopped
-from dtc_jax.training import hosts, loop, parallel
+from dtc_jax.training import hosts, parallel
 from tests.training import conftest
 
 
@@ -53,19 +53,11 @@ def main(
     said: dict[str, object] = {"devices": jax.device_count(), "processes": jax.process_count()}
     try:
         with hosts.ended_together():
-            fitted = loop.fit(
-                tiny.task,
-                lambda total_steps: tiny.optimizer,
+            fitted = tiny.fit(
+                workdir,
                 tiny.kept(made) if is_kept else made,
                 lambda: map(own_rows, tiny.validation_batches()),
-                workdir,
-                seed=5,
-                total_steps=12,
-                steps_per_epoch=3,
-                evaluate_every=4,
-                log_every=3,
-                checkpoint_every=5,
-                ema_decay=0.9,
+                devices=None,
             )
     except Stopped as stopped:
         said["stopped"] = str(stopped)

@@ -11,25 +11,19 @@ import optax
 import pytest
 
 from dtc_jax.errors import InputError, Stopped, UsageError
-from dtc_jax.training import loop, pace, parameters, tracker, trainer
+from dtc_jax.training import pace, parameters, tracker, trainer
 
 SCHEDULE = optax.linear_schedule(0.01, 0.0, 12)
 
 
 def _fit(tiny, workdir, batches=None, **more):
-    return loop.fit(
-        tiny.task,
-        lambda total_steps: optax.sgd(SCHEDULE),
-        batches or tiny.TrainBatches(),
-        tiny.validation_batches,
+    return tiny.fit(
         workdir,
-        seed=5,
-        total_steps=12,
-        steps_per_epoch=3,
+        batches,
+        make_optimizer=lambda total_steps: optax.sgd(SCHEDULE),
         evaluate_every=6,
-        log_every=3,
         checkpoint_every=6,
-        devices=jax.devices()[:1],
+        ema_decay=0.0,
         learning_rate=SCHEDULE,
         **more,
     )
@@ -193,8 +187,8 @@ def test_a_tracker_gets_every_row_and_one_run(tiny, tmp_path, fake):
         return tracker.opened(fake.__name__, tmp_path, {"model.width": 8})
 
     with pytest.raises(Stopped):
-        _fit(tiny, tmp_path, tiny.TrainBatches(signal_at=7), tracker=opened())
-    _fit(tiny, tmp_path, tracker=opened())
+        _fit(tiny, tmp_path, tiny.TrainBatches(signal_at=7), tracker=opened)
+    _fit(tiny, tmp_path, tracker=opened)
     first, second = fake.runs
     assert first.closed
     assert second.closed
@@ -205,7 +199,7 @@ def test_a_tracker_gets_every_row_and_one_run(tiny, tmp_path, fake):
     assert [asked[key] for asked in fake.asked] == [None, "run-1"]
     shown = fake.params or [asked["config"] for asked in fake.asked][:1]
     assert shown == [{"model.width": 8}]
-    _fit(tiny, tmp_path, tracker=opened())  # is finished
+    _fit(tiny, tmp_path, tracker=opened)  # is finished
     assert len(fake.runs) == 2
 
 
