@@ -28,7 +28,7 @@ SERIES = "--scan=dicomweb://pacs/studies/1.2/series/3.4"
         ([f"--config={CONFIG}:demo", "--config.threshold=best"], ["threshold='best'"]),
         ([f"--config={CONFIG}:demo", "--config.parallel=xmap"], ["config.parallel"]),
         ([f"--config={CONFIG}:demo", "--config.train.batch_size=7"], ["batch_size is 7"]),
-        ([f"--config={CONFIG}:demo", "--config.train.accumulate=3"], ["accumulate is 3", "16"]),
+        ([f"--config={CONFIG}:demo", "--config.train.accumulate=3"], ["accumulate (3)", "16"]),
         (
             [f"--config={CONFIG}:demo", "--config.report.patient_truth=some"],
             ["config.report.patient_truth is 'some'", "any, all"],
