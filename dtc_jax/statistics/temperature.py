@@ -28,6 +28,10 @@ class Temperature:
     n: int
     note: str = ""
 
+    def __post_init__(self):
+        if not LEAST <= self.value <= MOST:  # of a file, it may be anything
+            raise ValueError(f"a temperature is from {LEAST:g} to {MOST:g}, not {self.value}.")
+
 
 def fit(labels: np.ndarray, scores: np.ndarray) -> Temperature:
     """The temperature with the least cross-entropy; every case counts the same.

@@ -144,10 +144,10 @@ def test_evaluating_again_gives_the_same(run, table, tmp_path):
 def test_a_run_without_its_temperature_is_not_used_as_if_it_had_none(run, tmp_path):
     shutil.copytree(run, tmp_path / "run")
     metrics = _metrics(run)
-    for stored in ({}, {"temperature": metrics["temperature"][:1]}, {"temperature": [{}, {}]}):
-        del metrics["temperature"]
+    entries = metrics.pop("temperature")
+    wrong = [entries[:1], [{}, {}], [entry | {"value": 0.0} for entry in entries]]
+    for stored in ({}, *({"temperature": one} for one in wrong)):
         (tmp_path / "run" / "metrics.json").write_text(json.dumps(metrics | stored))
-        metrics = _metrics(run)
         with pytest.raises(InputError, match=r"does not say the temperature .* --mode=evaluate"):
             network.load_with_threshold(tmp_path / "run", "classification")
     (tmp_path / "run" / "metrics.json").unlink()
