@@ -126,6 +126,7 @@ def base() -> ml_collections.ConfigDict:
     # them and keeps the best on its own validation rows.
     config.candidates = {}
     config.combine = "best"  # or 'mean': the candidates of a split decide together
+    config.temperature = "none"  # or 'validation': the logits are calibrated on it
     config.threshold = "youden"  # chosen on validation; or 'fixed:0.5', 'sensitivity:0.9', …
     config.write_report = True  # of every training; in a sweep its seconds add up
     config.report = {

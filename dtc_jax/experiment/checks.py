@@ -9,7 +9,7 @@ import ml_collections
 
 from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.errors import UsageError, one_line, unknown_choice
-from dtc_jax.experiment import hard_negatives
+from dtc_jax.experiment import calibrated, hard_negatives
 from dtc_jax.tasks import fields as fields_lib
 from dtc_jax.tasks import inputs, registry
 from dtc_jax.training import augment, hosts, optimizer, parallel, resident, tracker
@@ -32,7 +32,7 @@ _RANGES = (  # field, least, most
 )
 _OF_ALL_CANDIDATES = (  # read before there are candidates, or after one is chosen
     *("candidates", "combine", "data", "init_from", "report", "selection", "split", "task"),
-    *("threshold", "write_report"),
+    *("temperature", "threshold", "write_report"),
 )
 _MAY_BE_NONE = ("measures",)  # of config.model
 _TRIPLES = (  # z, y, x
@@ -54,6 +54,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     combine = config.get("combine", "best")
     if combine not in ("best", "mean"):
         raise unknown_choice("config.combine", combine, ("best", "mean"))
+    calibrated.check(config)
     variants = inputs.variants(config)
     _check_candidates(config.candidates)
     for name, variant in variants.items():
@@ -101,6 +102,7 @@ def _check_without_validation(config: ml_collections.ConfigDict) -> None:
         ("train.patience", config.train.patience > 0, "set it to 0"),
         ("candidates", bool(config.candidates), "train one network alone"),
         ("threshold", not str(rule).startswith("fixed:"), "set it to 'fixed:0.5'"),
+        (calibrated.FIELD, calibrated.is_on(config), "set it to 'none'"),
     ):
         if is_chosen:
             raise UsageError(

@@ -8,7 +8,7 @@ import numpy as np
 from dtc_jax import csv_reader, storage
 from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.errors import InputError, one_line
-from dtc_jax.experiment import folds, learned
+from dtc_jax.experiment import calibrated, folds, learned
 from dtc_jax.experiment import workdir as workdir_lib
 from dtc_jax.tasks import lesion_figures, registry
 from dtc_jax.tasks.definition import Config
@@ -21,7 +21,7 @@ _LEAST = 1e-6  # and the largest is one less this: where the logit of a threshol
 
 
 def load(workdir: storage.PathLike, task: str = "") -> TrainedNetwork:
-    """The network of a run, a member a fold, each the best candidate of its fold.
+    """The network of a run as it was trained, a member a fold, each the best candidate of its fold.
 
     Args:
       workdir: of the run; its data are not needed.
@@ -51,7 +51,7 @@ def load(workdir: storage.PathLike, task: str = "") -> TrainedNetwork:
 
 
 def load_with_threshold(workdir: storage.PathLike, task: str) -> TrainedNetwork:
-    """`load`, with the threshold that the run chose on validation.
+    """`load`, with the temperatures and the threshold that the run chose on validation.
 
     The folds of a k-fold run have one each. Their networks decide together by the mean of their
     logits, so the threshold is the mean of theirs on that scale. It was not chosen for the
@@ -62,7 +62,8 @@ def load_with_threshold(workdir: storage.PathLike, task: str) -> TrainedNetwork:
       InputError: see `load`; or the run was not evaluated yet.
     """
     trained = load(workdir, task)
-    return TrainedNetwork(trained.task, trained.members, _threshold(workdir))
+    members = calibrated.read(workdir, trained.members)
+    return TrainedNetwork(trained.task, members, _threshold(workdir))
 
 
 def read(config: Config, folder: pathlib.Path) -> FitResult:

@@ -8,7 +8,7 @@ import ml_collections
 import pandas as pd
 
 from dtc_jax import storage
-from dtc_jax.experiment import artefacts, examples, occlusion, report
+from dtc_jax.experiment import artefacts, calibrated, examples, occlusion, report
 from dtc_jax.report import cohort_plots, drawing, outlines
 from dtc_jax.tasks.definition import Evaluation
 from dtc_jax.tasks.sources import Data
@@ -29,10 +29,13 @@ def evaluate(
       config: of the run.
       data: its examples.
       network: with a member a fold.
-      rows: of `folds.predict`, all folds.
+      rows: of `calibrated.predict`, all folds.
       folder: of the run.
     """
-    evaluation = network.task.evaluate(config, data, network, rows, folder.resolve().name)
+    noted = dataclasses.replace(data, notes=[*data.notes, *calibrated.notes(network.members)])
+    evaluation = network.task.evaluate(config, noted, network, rows, folder.resolve().name)
+    if calibrated.is_on(config):
+        evaluation.metrics[calibrated.FIELD] = calibrated.figures(network.members)
     evaluation.metrics["epochs"] = _epochs(artefacts.curves(folder), config, network)
     hosts.first(lambda: _write(config, evaluation, folder))
     if evaluation.report_of and config.get("write_report", True):
@@ -43,7 +46,7 @@ def evaluate(
 def _write(config: ml_collections.ConfigDict, evaluation: Evaluation, folder: pathlib.Path) -> None:
     for name, table in evaluation.tables.items():
         storage.write_table(folder / name, table)
-    storage.write_json(folder / "metrics.json", evaluation.metrics)
+    storage.write_json(folder / calibrated.METRICS, evaluation.metrics)
     _draw(evaluation, folder)
     print(evaluation.summary)
     for line in _said(evaluation.metrics["epochs"], config):

@@ -71,6 +71,9 @@ def describe(
         "before_the_model": _window(served) if served.segments else _crop(served),
         "inside_the_model": [_inside(spec) for spec in specs],
         "mirror_images_inside_the_model": bool(network.config.predict.mirror),
+        "temperatures_inside_the_model": [
+            one.temperature.value for one in network.members if one.temperature
+        ],
         "threshold": {
             "value": served.threshold,
             "positive": "probability >= value",

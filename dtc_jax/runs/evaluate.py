@@ -11,7 +11,7 @@ from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.evaluation import new_cohort, whole_scans
 from dtc_jax.evaluation.whole_scans import SecondLook
-from dtc_jax.experiment import environment, folds, initial, network, results
+from dtc_jax.experiment import calibrated, environment, folds, initial, network, results
 from dtc_jax.experiment import workdir as workdir_lib
 from dtc_jax.networks.classifier import make_classifier
 from dtc_jax.tasks import registry
@@ -71,16 +71,18 @@ def run(
     workdir_lib.claim_data(folder, config, rows, data.fingerprint)
     splits = [split for split, _ in folds.folders(rule, rows, folder)]
     predicted = [
-        folds.predict(member, data, split)
+        calibrated.predict(member, data, split)
         for member, split in zip(trained.members, splits, strict=True)
     ]
-    rows = pd.concat(predicted, ignore_index=True)
+    trained = dataclasses.replace(trained, members=tuple(member for member, _ in predicted))
+    rows = pd.concat([scored for _, scored in predicted], ignore_index=True)
     return results.evaluate(config, data, trained, rows, folder).metrics
 
 
 def _second_look(folder: pathlib.Path) -> SecondLook:
     """The networks of a run of candidates, each with the threshold of its fold."""
-    trained, values = network.load(folder, "candidates"), network.thresholds(folder)
+    trained = network.load_with_threshold(folder, "candidates")
+    values = network.thresholds(folder)
     if len(values) != len(trained.members):
         raise InputError(f"{folder}: a fold has no threshold; run --mode=evaluate again.")
     classifiers = [

@@ -10,7 +10,7 @@ import pandas as pd
 
 from dtc_jax import storage
 from dtc_jax.cohort.split_rule import make_rule
-from dtc_jax.experiment import checks, cost, environment, folds, initial, results
+from dtc_jax.experiment import calibrated, checks, cost, environment, folds, initial, results
 from dtc_jax.experiment import workdir as workdir_lib
 from dtc_jax.tasks import fields, registry
 from dtc_jax.tasks.definition import Evaluation
@@ -75,8 +75,9 @@ def _run(
         fit = functools.partial(
             folds.fit, data=data, split=split, initial=first, on_evaluation=on_evaluation
         )
-        members.append(folds.choose(config, home, fit))
-        predicted.append(folds.predict(members[-1], data, split))
+        member, scored = calibrated.predict(folds.choose(config, home, fit), data, split)
+        members.append(member)
+        predicted.append(scored)
     network = TrainedNetwork(task, tuple(members))
     rows = pd.concat(predicted, ignore_index=True)
     return results.evaluate(config, data, network, rows, folder)

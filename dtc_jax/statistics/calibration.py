@@ -98,17 +98,27 @@ def fit(method: str, labels: np.ndarray, scores: np.ndarray) -> Map:
     if method == "isotonic":
         model = isotonic.IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
         return model.fit(np.asarray(scores), labels).predict
-    positives = int(np.sum(labels == 1))
-    high, low = (positives + 1) / (positives + 2), 1 / (len(labels) - positives + 2)
-    x = log_odds(scores)
-    targets, ones, slope_of, shift = np.where(labels == 1, high, low), np.ones_like(x), 1.0, 0.0
-    if method == "platt" and _is_constant(x):
+    x, targets = log_odds(scores), smoothed(labels)
+    ones, slope_of, shift = np.ones_like(x), 1.0, 0.0
+    if method == "platt" and is_constant(x):
         (shift,), _ = _logistic(ones[:, None], targets, x)
     elif method == "platt":
         (slope_of, shift), _ = _logistic(np.column_stack([x, ones]), targets, np.zeros_like(x))
-    elif not _is_constant(x):
+    elif not is_constant(x):
         (slope_of,), _ = _logistic(x[:, None], targets, np.zeros_like(x))
     return lambda new: special.expit(slope_of * log_odds(new) + shift)
+
+
+def smoothed(labels: np.ndarray) -> np.ndarray:
+    """Targets a little inside 0 and 1, which also handle separated classes (Platt 1999). # [N]
+
+    Args:
+      labels: [N] 0 or 1.
+    """
+    labels = np.asarray(labels)
+    positives = int(np.sum(labels == 1))
+    high, low = (positives + 1) / (positives + 2), 1 / (len(labels) - positives + 2)
+    return np.where(labels == 1, high, low)
 
 
 def summary(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> dict[str, Any]:
@@ -173,9 +183,9 @@ def _coefficient(
     labels = np.asarray(labels, dtype=np.float64)
     names, patient = np.unique(np.asarray(patients), return_inverse=True)
     n, count = len(labels), len(names)
-    if len(np.unique(labels)) < 2 or (design.shape[1] == 2 and _is_constant(design[:, 0])):
+    if len(np.unique(labels)) < 2 or (design.shape[1] == 2 and is_constant(design[:, 0])):
         return Estimate(math.nan, math.nan, math.nan, n, count, "none: one class or one score")
-    if design.shape[1] == 2 and _are_separated(design[labels == 0, 0], design[labels == 1, 0]):
+    if design.shape[1] == 2 and are_separated(design[labels == 0, 0], design[labels == 1, 0]):
         return Estimate(math.nan, math.nan, math.nan, n, count, "none: the classes are separated")
     beta, bread = _logistic(design, labels, offset)
     if count < 2:
@@ -189,12 +199,12 @@ def _coefficient(
     return Estimate(float(beta[0]), float(beta[0] - half), float(beta[0] + half), n, count, name)
 
 
-def _is_constant(x: np.ndarray) -> bool:
+def is_constant(x: np.ndarray) -> bool:
     """Whether log odds differ by no more than rounding, so that no slope can be fitted to them."""
     return bool(np.ptp(x) <= 1e-6 * max(1.0, np.abs(x).max()))
 
 
-def _are_separated(first: np.ndarray, second: np.ndarray) -> bool:
+def are_separated(first: np.ndarray, second: np.ndarray) -> bool:
     """Whether some value lies between two classes, so that no slope is steep enough."""
     return bool(first.max() <= second.min() or second.max() <= first.min())
 

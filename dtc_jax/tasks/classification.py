@@ -229,6 +229,21 @@ def _make_logit(config: ml_collections.ConfigDict) -> Logit:
     return logit
 
 
+def tempered(params: PyTree, temperature: float) -> PyTree:
+    """The parameters with which the logit is divided by `temperature`: of all that adds to it."""
+
+    def divided(tree: PyTree) -> PyTree:
+        return jax.tree.map(lambda leaf: leaf / temperature, tree)
+
+    result = {**params, "head": divided(params["head"])}
+    if "measures" in params:
+        result["measures"] = {
+            **params["measures"],
+            "out": divided(params["measures"]["out"]),
+        }
+    return result
+
+
 def columns(outputs: Sequence[dict[str, np.ndarray]]) -> Columns:
     """The outputs of `predict` by column: the score of each lesion, its probability. # [N]"""
     logit = np.concatenate([out["logit"] for out in outputs]).astype(np.float64)
@@ -266,5 +281,6 @@ DEFINITION = Definition(
     columns=columns,
     evaluate=lesion_figures.evaluate,
     make_features=make_features,
+    tempered=tempered,
     select=lambda config, lesions: selection.select(lesions, config.selection).table,
 )

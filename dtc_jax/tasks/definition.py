@@ -100,6 +100,8 @@ class Definition:
         in those of training can be learned from, see `experiment.hard_negatives`.
       make_features: config -> (params, batch_stats, batch) -> index [B] and what the last layer
         sees, features [B, C]; None where the task has no such thing.
+      tempered: (params of a network, temperature) -> params with which its logit is that of before
+        divided by the temperature; None where the logit is not the score of a row.
     """
 
     words: Words
@@ -125,3 +127,4 @@ class Definition:
     make_features: (
         Callable[[Config], Callable[[PyTree, PyTree, Batch], dict[str, jax.Array]]] | None
     ) = None
+    tempered: Callable[[PyTree, float], PyTree] | None = None

@@ -33,6 +33,7 @@ LATER: dict[str, Any] = {
     "augment.mixup": 0.0,
     "model.stochastic_depth": 0.0,
     "predict.lesion_threshold": 0.0,
+    "temperature": "none",
     "train.keep": "best",
 }
 _WHERE = (

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from dtc_jax.statistics.temperature import Temperature
 from dtc_jax.tasks import fields, inputs
 from dtc_jax.tasks.definition import Definition
 from dtc_jax.training.task import PyTree
@@ -28,6 +29,8 @@ class Member:
       batch_stats: on the host. Of several networks, a tuple.
       metrics: of its checkpoint on validation.
       candidates: monitored validation metric of every candidate; empty where there were none.
+      temperature: that the weights have been divided by, see `experiment.calibrated`; None where
+        they are as they were trained.
     """
 
     config: ml_collections.ConfigDict
@@ -35,6 +38,7 @@ class Member:
     batch_stats: PyTree
     metrics: dict[str, float]
     candidates: dict[str, float] = dataclasses.field(default_factory=dict)
+    temperature: Temperature | None = None
 
     @property
     def networks(self) -> "tuple[Member, ...]":
@@ -43,7 +47,10 @@ class Member:
         if len(configs) == 1:
             return (self,)
         variables = zip(configs, self.params, self.batch_stats, strict=True)
-        return tuple(Member(config, p, stats, self.metrics) for config, p, stats in variables)
+        return tuple(
+            Member(config, p, stats, self.metrics, temperature=self.temperature)
+            for config, p, stats in variables
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -131,6 +131,7 @@ def test_how_to_combine_is_one_of_two():
         ({"data": {"size_mm": (20, 20, 20)}}, r"data\.size_mm"),
         ({"split": {"folds": 2}}, r"split\.folds"),
         ({"selection": {"per_patient": 1}}, r"selection\.per_patient"),
+        ({"temperature": "none"}, "temperature"),
         ({"threshold": "youden"}, "threshold"),
         ({"combine": "mean"}, "combine"),
         ({"candidates": {"near": {"seed": 1}}}, r"candidates\.near\.seed"),
