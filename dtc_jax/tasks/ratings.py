@@ -6,8 +6,8 @@ the network, so that it can be used on lesions of which nothing is known.
 A *graded* column is a finer version of the label (uptake in per cent, the mean rating of several
 readers). It is mapped to [0, 1] and mixed into the label, which becomes soft. *Auxiliary* columns
 are learned beside the class by regression (Caruana 1997, "Multitask learning"). They may be learned
-from lesions without a label, too, see `unlabelled`; the class never is, not even where the graded
-value is known, since what would be on the other side of the label is not.
+from lesions without a label, too, see `unlabelled`. The class never is, not even where the graded
+value is known: that refines a label, and does not replace it.
 """
 
 import math

@@ -105,4 +105,5 @@ def sentence(by_fold: list[dict[str, Any]]) -> str:
         number = f"{least['lesions']} to {number}"
     each = " in each fold" if len(by_fold) > 1 else ""
     patients = f" of {count(most['patients'], 'patient')}" if len(by_fold) == 1 else ""
-    return f"{number} without a label{patients} taught the auxiliary ratings in training{each}"
+    lesions = f"{number} without a label{patients}"
+    return f"the auxiliary ratings are learned from {lesions} as well, in training alone{each}"

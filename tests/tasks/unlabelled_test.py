@@ -1,6 +1,7 @@
 """Lesions without a label teach the ratings beside the class, and are nowhere evaluated."""
 
 import json
+import pathlib
 
 import jax
 import numpy as np
@@ -11,7 +12,7 @@ from configs import candidates, senet
 from dtc_jax import csv_reader
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.experiment import checks, initial
-from dtc_jax.runs import train
+from dtc_jax.runs import evaluate, train
 from dtc_jax.tasks import classification, ratings, registry, unlabelled
 
 AUXILIARY = {"margin": 0.5, "texture": 0.2}
@@ -213,8 +214,10 @@ def test_a_run_learns_from_them_and_from_nobody_whom_it_tests(config, tmp_path, 
         "lesions": len(table),
         "patients": table.patient_id.nunique(),
     }
-    said = f"{len(table)} lesions without a label of {count['patients']} patients taught"
-    assert capsys.readouterr().out.count(said) >= 2  # before the training and after it
+    said = unlabelled.sentence([count])
+    assert f"learned from {len(table)} lesions without a label of" in said
+    assert capsys.readouterr().out.count(said) == 2  # before the training and after it
+    assert said in metrics["notes"]
     for name in ("predictions.csv", "baselines.csv", "lesions.csv"):
         stored = csv_reader.read_table(home / name, ("patient_id", "lesion_id"))
         assert not set(stored.lesion_id) & WITHOUT
@@ -229,6 +232,12 @@ def test_a_run_learns_from_them_and_from_nobody_whom_it_tests(config, tmp_path, 
     rows = pd.DataFrame({"patient_id": ["P04", "new"], "split": ["test", "train"]})
     with pytest.raises(InputError, match=r"chosen on 1 patients .* such as P04"):
         initial.refuse_seen(later, rows)
+    new = pd.read_csv(config.data.manifest)
+    new = new[new.patient_id == "p04"].assign(label=[0, 1])
+    path = pathlib.Path(config.data.manifest).parent / "later.csv"
+    new.to_csv(path, index=False)
+    with pytest.raises(InputError, match="the run was trained or chosen on 1 of its 1 patient"):
+        evaluate.run(home, manifest=path)
     (home / "unlabelled.csv").unlink()
     with pytest.raises(InputError, match="nothing else records whose lesions without a label"):
         initial.seen_besides(home, config)
