@@ -111,6 +111,7 @@ def base() -> ml_collections.ConfigDict:
         "graded_range": (0.0, 1.0),  # its values that become 0 and 1
         "graded_share": 0.5,  # of it in the target; the rest is the label
         "auxiliary": {},  # column -> weight: ratings that are learned beside the class
+        "unlabelled": False,  # whether lesions without a label teach these ratings, too
         "lesion_weight": "",  # column with the weight of each lesion
     }
     config.optimizer = common.optimizer(learning_rate=1e-3, warmup_fraction=0.1, weight_decay=0.05)

@@ -6,6 +6,7 @@ first in the file, so that no split divides the person and no interval counts th
 
 from collections.abc import Collection, Iterable, Iterator
 
+import numpy as np
 import pandas as pd
 
 from dtc_jax import patient_ids
@@ -54,6 +55,24 @@ def in_common(patients: Collection[str], others: Collection[str]) -> set[str]:
     """Those of `patients` who are among `others`, even if spelled differently there."""
     keys = {patient_ids.key(name) for name in others}
     return {name for name in patients if patient_ids.key(name) in keys}
+
+
+def are_among(rows: pd.DataFrame, others: Collection[str]) -> np.ndarray:
+    """Which rows are of a person one of whose ids is among `others`. # [N] bool
+
+    Args:
+      rows: patient_id and, where there is one, same_patient.
+      others: ids, which may be spelled differently.
+    """
+    known = in_common(ids(rows), others)
+    further = rows[COLUMN] if COLUMN in rows else pd.Series(np.nan, rows.index)
+    return np.array(
+        [
+            not known.isdisjoint([patient, *(cell.split() if isinstance(cell, str) else ())])
+            for patient, cell in zip(rows.patient_id, further, strict=True)
+        ],
+        bool,
+    )
 
 
 def problems(cells: pd.DataFrame) -> Iterator[Problem]:

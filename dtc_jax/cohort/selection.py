@@ -84,11 +84,14 @@ class Selection:
         `label_reason` its rule or 'as given', `label_given` the label in the manifest.
       flow: the flowcharts of all cohorts, sorted by cohort.
       contradictions: ids of the lesions whose label in the manifest contradicts the evidence.
+      unlabelled: the rows that only lack a label to be of the study. Where lesions are drawn, they
+        are those that the labelled ones of their patient leave room for.
     """
 
     table: pd.DataFrame
     flow: list[Step]
     contradictions: list[str]
+    unlabelled: pd.DataFrame
 
 
 def select(table: pd.DataFrame, rules: Any, path: str = "the manifest") -> Selection:
@@ -106,13 +109,17 @@ def select(table: pd.DataFrame, rules: Any, path: str = "the manifest") -> Selec
       InputError: no lesion is left.
       UsageError: see `draw`.
     """
-    parts, flow, contradictions = [], [], []
+    parts, flow, contradictions, unlabelled = [], [], [], []
     _check_draw(table, rules.per_patient, rules.draw_cohorts)
     for cohort, rows in table.groupby("cohort"):
         chart = _Chart(str(cohort), rows)
         _exclude(chart)
         contradictions += _label(chart)
         drawn = draw(chart.rows, rules.per_patient, rules.seed, rules.draw_cohorts)
+        others = chart.unlabelled
+        taken = drawn.patient_id.value_counts().reindex(others.patient_id, fill_value=0)
+        room = pd.Series(rules.per_patient - taken.to_numpy(), others.index)
+        unlabelled.append(draw(others, room, rules.seed, rules.draw_cohorts))
         if cohort in rules.draw_cohorts:
             not_drawn = ~chart.rows.lesion_id.isin(drawn.lesion_id)
             reason = f"not sampled: more than {rules.per_patient} lesions per patient"
@@ -127,7 +134,8 @@ def select(table: pd.DataFrame, rules: Any, path: str = "the manifest") -> Selec
             f"{path}: the study excludes every lesion: {'; '.join(excluded)}. Fill in or correct "
             "the columns that say so, such as `label`."
         )
-    return Selection(selected, flow, contradictions)
+    beside = pd.concat(unlabelled).sort_index().reset_index(drop=True)
+    return Selection(selected, flow, contradictions, beside)
 
 
 def labels(table: pd.DataFrame) -> pd.Series:
@@ -161,12 +169,12 @@ def labels(table: pd.DataFrame) -> pd.Series:
 
 
 def draw(
-    table: pd.DataFrame, per_patient: int, seed: int, cohorts: Collection[str]
+    table: pd.DataFrame, per_patient: int | pd.Series, seed: int, cohorts: Collection[str]
 ) -> pd.DataFrame:
     """At most `per_patient` random lesions of each patient of `cohorts`, and all others.
 
-    The sample depends only on the seed and on the ids of the patient's lesions, not on the order of
-    the rows or on other patients.
+    The limit may be given for each row. The sample depends only on the seed and on the ids of the
+    patient's lesions, not on the order of the rows or on other patients.
     """
 
     def number(lesion: str) -> str:
@@ -182,6 +190,7 @@ class _Chart:
 
     def __init__(self, cohort: str, rows: pd.DataFrame):
         self.cohort, self.rows, self.steps = cohort, rows, list[Step]()
+        self.unlabelled = rows[:0]
         self.count("in the manifest")
 
     def count(self, reason: str) -> None:
@@ -236,6 +245,7 @@ def _label(chart: _Chart) -> list[str]:
             "indeterminate: neither avid nor refractory by the study's rules",
             chart.rows.label_reason == "indeterminate",
         )
+    chart.unlabelled = chart.rows[chart.rows.label.isna()]
     chart.exclude("without a label: kept for prediction", chart.rows.label.isna())
     as_given = chart.rows.label_reason == "as given"
     if as_given.any():

@@ -215,19 +215,28 @@ class Rule:
 
     def _with_sides_of_file(self, table: pd.DataFrame) -> pd.DataFrame:
         """`table` with the split of each patient of the cohort, as `file` gives it."""
+        sides = self.sides_of_file()
+        absent = sorted(set(self.of_cohort(table).patient_id) - set(sides.index))
+        if absent:
+            raise InputError(
+                f"{self.file}: has no row for {len(absent)} patients of the cohort "
+                f"{self.cohort!r}, such as {absent[0]}; add them."
+            )
+        return table.assign(split=table.patient_id.map(sides))
+
+    def sides_of_file(self) -> pd.Series:
+        """The split of each patient that `file` has. # index: patient_id
+
+        Raises:
+          InputError: it is missing, or is no such table.
+        """
         path = storage.existing_file(self.file, "config.split.file")
         sides = csv_reader.read(path, "the table of splits")
         if not {"patient_id", "split"} <= {*sides}:
             raise InputError(f"{path}: needs the columns patient_id and split.")
         if sides.patient_id.duplicated().any():
             raise InputError(f"{path}: a patient has several rows; give each patient one.")
-        absent = sorted(set(self.of_cohort(table).patient_id) - set(sides.patient_id))
-        if absent:
-            raise InputError(
-                f"{path}: has no row for {len(absent)} patients of the cohort {self.cohort!r}, "
-                f"such as {absent[0]}; add them."
-            )
-        return table.assign(split=table.patient_id.map(sides.set_index("patient_id").split))
+        return sides.set_index("patient_id").split
 
 
 def _leaked(rows: pd.DataFrame) -> set[str]:

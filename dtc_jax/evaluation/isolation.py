@@ -90,7 +90,7 @@ def refuse_seen(folder: pathlib.Path, tested: set[str]) -> None:
     if not path.is_file():
         raise InputError(f"{path}: no such file, and nothing else records whom the run has seen.")
     stored = csv_reader.read_table(path, _IDS)
-    before = initial.seen_before(folder, config)
+    before = initial.seen_besides(folder, config)
     seen = persons.in_common(tested, persons.ids(stored[stored.split != "test"]) | before)
     if seen:
         raise InputError(

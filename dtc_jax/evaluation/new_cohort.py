@@ -14,7 +14,7 @@ from dtc_jax.experiment import artefacts, examples, folds, occlusion, report, wo
 from dtc_jax.report.report_run import Artefacts
 from dtc_jax.statistics import baselines, predictions_table, study, tables
 from dtc_jax.statistics.formatting import count, estimate, p_value
-from dtc_jax.tasks import lesion_figures
+from dtc_jax.tasks import lesion_figures, unlabelled
 from dtc_jax.tasks.definition import Config
 from dtc_jax.tasks.sources import Data
 from dtc_jax.tasks.trained import TrainedNetwork
@@ -37,7 +37,7 @@ def evaluate(
       network: of a classifier's run, with the run's threshold.
       path: of the manifest.
       folder: of the run.
-      seen: patients whom the runs before the run have seen.
+      seen: patients whom the run has seen besides those of its predictions.csv.
 
     Returns:
       The figures of metrics.json.
@@ -160,7 +160,8 @@ def _baselines(
         note = f"no baselines, since the lesions that the run was trained on are missing: {error}"
         return pd.DataFrame(columns=columns), [note]
     own = task.split(config, learned.table)
-    workdir.check_data(folder, config, own, learned.fingerprint)
+    beside = unlabelled.allowed(config, learned, own)
+    workdir.check_data(folder, config, own, learned.fingerprint, beside)
     inputs, parts = lesion_figures.baseline_inputs(data, rows), []
     for fold, of_fold in own.groupby("fold"):
         of_run = lesion_figures.baseline_inputs(learned, of_fold)

@@ -13,6 +13,8 @@ from dtc_jax import versions as versions_lib
 from dtc_jax.cohort import selection
 from dtc_jax.cohort.split_rule import Rule
 from dtc_jax.statistics.predictions_table import SPLITS
+from dtc_jax.tasks import unlabelled
+from dtc_jax.tasks.sources import Data
 
 
 def prepare() -> None:
@@ -33,16 +35,19 @@ def announce(
     config: ml_collections.ConfigDict,
     rule: Rule,
     rows: pd.DataFrame,
-    flow: list[selection.Step],
+    data: Data,
 ) -> None:
     """Prints who is in the study and how many lesions or patches each split has."""
-    for line in _flowcharts(flow):
+    for line in _flowcharts(data.flow):
         print(line)
     in_cohort = rule.of_cohort(rows)
     counts = in_cohort[in_cohort.fold == in_cohort.fold.min()].split.value_counts()
     sizes = ", ".join(f"{name} {counts.get(name, 0)}" for name in SPLITS)
     several = f"{rule.folds} folds, the first: " if rule.is_cross_validation else ""
     print(f"{rule.cohort}: {several}{sizes}; split by {rule.unit}", flush=True)
+    if unlabelled.are_learned(config):
+        counts = unlabelled.counts(unlabelled.of_run(config, data, rows), rows.fold.unique())
+        print(f"{rule.cohort}: {unlabelled.sentence(counts)}", flush=True)
 
 
 def _flowcharts(flow: list[selection.Step]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from dtc_jax.cohort.split_rule import Rule
 from dtc_jax.errors import UsageError
 from dtc_jax.experiment import hard_negatives, learned
 from dtc_jax.tasks import fields as fields_lib
-from dtc_jax.tasks import inputs, registry
+from dtc_jax.tasks import inputs, registry, unlabelled
 from dtc_jax.tasks.sources import Data
 from dtc_jax.tasks.trained import Member
 from dtc_jax.training import batches, hosts, loop, optimizer, predictions, resident, tracker
@@ -87,11 +87,12 @@ def _together(config: ml_collections.ConfigDict, networks: Sequence[Member]) -> 
     return Member(config, params, batch_stats, metrics)
 
 
-def check(config: ml_collections.ConfigDict, rows: pd.DataFrame) -> None:
+def check(config: ml_collections.ConfigDict, data: Data, rows: pd.DataFrame) -> None:
     """Refuses a training that could not begin with `rows`, without touching their images.
 
     Args:
       config: see configs/.
+      data: the examples.
       rows: of all splits, with fold, split, label and what the manifest says of them.
 
     Raises:
@@ -100,14 +101,17 @@ def check(config: ml_collections.ConfigDict, rows: pd.DataFrame) -> None:
     """
     for part in inputs.variants(config).values():
         for _, split in rows.groupby("fold"):
-            _trained_on(part, split)
+            _trained_on(part, data, split)
 
 
 def _trained_on(
-    config: ml_collections.ConfigDict, split: pd.DataFrame
+    config: ml_collections.ConfigDict, data: Data, split: pd.DataFrame
 ) -> tuple[pd.DataFrame, batches.View]:
-    """The training rows of a split, and what is learned from them."""
+    """The rows that are learned from in a split, and what is learned from them."""
     rows = split[split.split == "train"]
+    beside = unlabelled.of_split(config, data, split)
+    if not beside.empty:
+        rows = pd.concat([rows, beside[rows.columns]], ignore_index=True)
     if len(rows) < config.train.batch_size:
         raise UsageError(
             f"config.train.batch_size is {config.train.batch_size}, but there are only {len(rows)} "
@@ -141,7 +145,7 @@ def fit(
     Raises:
       UsageError: the training rows do not fill one batch.
     """
-    rows, view = _trained_on(config, split)
+    rows, view = _trained_on(config, data, split)
     steps_per_epoch = len(rows) // config.train.batch_size
     total_steps = steps_per_epoch * config.train.epochs
     validated = split[split.split == "validation"]

@@ -17,7 +17,7 @@ from dtc_jax import csv_reader, storage
 from dtc_jax.cohort import persons
 from dtc_jax.errors import InputError
 from dtc_jax.experiment import network
-from dtc_jax.tasks import inputs, registry
+from dtc_jax.tasks import inputs, registry, unlabelled
 from dtc_jax.tasks.trained import Member, TrainedNetwork
 from dtc_jax.training.result import Initial
 from dtc_jax.training.task import PyTree
@@ -114,17 +114,36 @@ def prepare(
     return lambda params, batch_stats: overlay((params, batch_stats), member)
 
 
-def seen_before(folder: pathlib.Path, config: ml_collections.ConfigDict) -> set[str]:
-    """The patients whom the runs before the run in `folder` have seen, as `init.json` says.
+def seen_besides(folder: pathlib.Path, config: ml_collections.ConfigDict) -> set[str]:
+    """The patients whom the run in `folder` has seen, besides those of its table of examples.
+
+    It learned from lesions of theirs without a label, or the runs before it have seen them, as
+    `init.json` says.
 
     Args:
       folder: of a run.
       config: of the same.
+
+    Raises:
+      InputError: nothing records whose lesions without a label it has learned from.
     """
+    learned = _learned_unlabelled(folder, config)
     if not (folder / RECORD).is_file():
-        return set()
+        return learned
     seen = storage.read_json(folder / RECORD)["seen"]
-    return {patient for name in ("patients", _population(config)) for patient in seen.get(name, ())}
+    return learned.union(*(seen.get(name, ()) for name in ("patients", _population(config))))
+
+
+def _learned_unlabelled(folder: pathlib.Path, config: ml_collections.ConfigDict) -> set[str]:
+    if not unlabelled.are_learned(config):
+        return set()
+    path = folder / unlabelled.FILE
+    if not path.is_file():
+        raise InputError(
+            f"{path} is missing, and nothing else records whose lesions without a label the run "
+            f"has learned from; run --mode=evaluate --workdir={folder} first."
+        )
+    return persons.ids(csv_reader.read(path, "the lesions without a label"))
 
 
 def _is_gone(source: str, folder: pathlib.Path) -> bool:
@@ -245,6 +264,7 @@ def _seen(trained: TrainedNetwork, source: pathlib.Path) -> dict[str, list[str]]
         )
     table = csv_reader.read_table(path, ("patient_id", "lesion_id"))
     patients = persons.ids(table[table.split != "test"])
+    patients |= _learned_unlabelled(source, trained.config)
     seen = {_population(trained.config): patients}
     if (source / RECORD).is_file():
         for population, before in storage.read_json(source / RECORD)["seen"].items():

@@ -187,20 +187,28 @@ def is_free(folder: pathlib.Path) -> bool:
 
 
 def claim_data(
-    folder: pathlib.Path, config: ml_collections.ConfigDict, rows: pd.DataFrame, crops: str
+    folder: pathlib.Path,
+    config: ml_collections.ConfigDict,
+    rows: pd.DataFrame,
+    crops: str,
+    unlabelled: pd.DataFrame | None = None,
 ) -> None:
     """Binds a run to its data: on other labels or splits its test would no longer be one.
 
     Raises:
       InputError: see `check_data`.
     """
-    new = check_data(folder, config, rows, crops)
+    new = check_data(folder, config, rows, crops, unlabelled)
     if not (folder / DATA).exists():
         storage.write_json(folder / DATA, new)
 
 
 def check_data(
-    folder: pathlib.Path, config: ml_collections.ConfigDict, rows: pd.DataFrame, crops: str
+    folder: pathlib.Path,
+    config: ml_collections.ConfigDict,
+    rows: pd.DataFrame,
+    crops: str,
+    unlabelled: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
     """What binds a run to its data, compared with what the run was started on; writes nothing.
 
@@ -210,6 +218,7 @@ def check_data(
       rows: lesion_id, fold, split and label of the run's lesions, and the columns that config.loss
         names.
       crops: fingerprint of the stored crops.
+      unlabelled: of `tasks.unlabelled.allowed`.
 
     Raises:
       InputError: the run was started on other data; names what differs.
@@ -221,6 +230,11 @@ def check_data(
         "labels": _hash(f"{row.lesion_id} {row.label:.0f}" for row in lesions.itertuples()),
         "crops": crops,
     } | _columns(config, lesions)
+    if unlabelled is not None and not unlabelled.empty:
+        others = unlabelled.sort_values(["lesion_id", "fold"])
+        new["unlabelled"] = _hash(f"{row.lesion_id} {row.fold}" for row in others.itertuples())
+        of_others = _columns(config, others.drop_duplicates("lesion_id"))
+        new |= {f"unlabelled {name}": value for name, value in of_others.items()}
     if (folder / DATA).exists():
         old = storage.read_json(folder / DATA)
         different = [

@@ -14,7 +14,7 @@ from dtc_jax.evaluation.whole_scans import SecondLook
 from dtc_jax.experiment import calibrated, environment, folds, initial, network, results
 from dtc_jax.experiment import workdir as workdir_lib
 from dtc_jax.networks.classifier import make_classifier
-from dtc_jax.tasks import registry
+from dtc_jax.tasks import registry, unlabelled
 
 
 def run(
@@ -54,21 +54,22 @@ def run(
                 f"{task.words.noun}; a segmenter is evaluated with --scans=CSV."
             )
         trained = network.load_with_threshold(folder, config.task)
-        seen_before = initial.seen_before(folder, config)
-        return new_cohort.evaluate(trained, manifest, folder, seen_before)
+        seen = initial.seen_besides(folder, config)
+        return new_cohort.evaluate(trained, manifest, folder, seen)
     if scans:
         if not task.finds_lesions:
             raise UsageError(
                 "--scans evaluates a segmenter on whole scans, but this is the run of "
                 f"{task.words.noun}."
             )
-        seen = _splits(folder, task.table, initial.seen_before(folder, config))
+        known = _splits(folder, task.table, initial.seen_besides(folder, config))
         look = _second_look(pathlib.Path(candidates)) if candidates else None
-        return whole_scans.evaluate(network.load(folder), seen, scans, folder, look)
+        return whole_scans.evaluate(network.load(folder), known, scans, folder, look)
     trained, rule = network.load(folder), make_rule(config.split)
     data = task.load(config)
     rows = task.split(config, data.table)
-    workdir_lib.claim_data(folder, config, rows, data.fingerprint)
+    beside = unlabelled.allowed(config, data, rows)
+    workdir_lib.claim_data(folder, config, rows, data.fingerprint, beside)
     splits = [split for split, _ in folds.folders(rule, rows, folder)]
     predicted = [
         calibrated.predict(member, data, split)
@@ -89,7 +90,7 @@ def _second_look(folder: pathlib.Path) -> SecondLook:
         make_classifier(dataclasses.replace(trained.member(number), threshold=float(value)))
         for number, value in enumerate(values)
     ]
-    before = initial.seen_before(folder, trained.config)
+    before = initial.seen_besides(folder, trained.config)
     return SecondLook(classifiers, _splits(folder, trained.task.table, before))
 
 

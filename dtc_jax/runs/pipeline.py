@@ -16,7 +16,7 @@ from dtc_jax.experiment import checks, cost, environment, initial, network
 from dtc_jax.experiment import workdir as workdir_lib
 from dtc_jax.imaging.perturb import Perturbation
 from dtc_jax.runs import train
-from dtc_jax.tasks import fields, registry, sources
+from dtc_jax.tasks import fields, registry, sources, unlabelled
 
 _FIGURES, _REGIONS = "pipeline.json", "regions.csv"
 _NAMES = tuple(isolation.TASKS)
@@ -148,7 +148,8 @@ def _check_data(
             rows = task.split(of_network, data.table)
             if not (folder / name / initial.RECORD).is_file():
                 initial.refuse_seen(of_network, rows)
-            workdir_lib.check_data(folder / name, of_network, rows, data.fingerprint)
+            beside = unlabelled.allowed(of_network, data, rows)
+            workdir_lib.check_data(folder / name, of_network, rows, data.fingerprint, beside)
 
 
 def _drop_outdated_figures(folder: pathlib.Path) -> None:

@@ -13,6 +13,7 @@ from dtc_jax.experiment import environment, folds, initial
 from dtc_jax.progress import Live
 from dtc_jax.sweep import ablation, engines, folder, halving, jobs, plan, status, table
 from dtc_jax.tasks import registry
+from dtc_jax.tasks.sources import Data
 from dtc_jax.training.result import OnEvaluation
 
 
@@ -117,14 +118,15 @@ def _build(home: pathlib.Path, trials: Sequence[plan.Trial]) -> None:
     Raises:
       InputError: a trial could not begin; names its variant.
     """
-    rows = dict[str, pd.DataFrame]()
+    loaded = dict[str, tuple[Data, pd.DataFrame]]()
     for trial in trials:
         config, wanted = trial.config, repr((trial.config.data, trial.config.preprocess))
         try:
             initial.check_source(config, folder.workdir_of(home, trial))
-            if wanted not in rows:
+            if wanted not in loaded:
                 task = registry.of(config)
-                rows[wanted] = task.split(config, task.load(config).table)
-            folds.check(config, rows[wanted])
+                data = task.load(config)
+                loaded[wanted] = data, task.split(config, data.table)
+            folds.check(config, *loaded[wanted])
         except InputError as error:
             raise type(error)(f"variant {trial.variant}: {error}") from error

@@ -12,7 +12,7 @@ from dtc_jax import storage
 from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.experiment import calibrated, checks, cost, environment, folds, initial, results
 from dtc_jax.experiment import workdir as workdir_lib
-from dtc_jax.tasks import fields, registry
+from dtc_jax.tasks import fields, registry, unlabelled
 from dtc_jax.tasks.definition import Evaluation
 from dtc_jax.tasks.trained import TrainedNetwork
 from dtc_jax.training import hosts
@@ -68,8 +68,9 @@ def _run(
     data = hosts.in_turn(lambda: task.load(config))
     rows = task.split(config, data.table)
     first = hosts.in_turn(lambda: initial.prepare(config, rows, folder))
-    hosts.in_turn(lambda: workdir_lib.claim_data(folder, config, rows, data.fingerprint))
-    environment.announce(config, rule, rows, data.flow)
+    beside = unlabelled.allowed(config, data, rows)
+    hosts.in_turn(lambda: workdir_lib.claim_data(folder, config, rows, data.fingerprint, beside))
+    environment.announce(config, rule, rows, data)
     members, predicted = [], []
     for split, home in folds.folders(rule, rows, folder):
         fit = functools.partial(

@@ -10,12 +10,16 @@ import dataclasses
 
 import ml_collections
 
-from dtc_jax.tasks import candidate_data, candidate_figures, classification
+from dtc_jax.errors import UsageError
+from dtc_jax.tasks import candidate_data, candidate_figures, classification, ratings
 from dtc_jax.tasks.definition import Words
 
 
 def check(config: ml_collections.ConfigDict) -> None:
-    """Raises UsageError if config.threshold has an impossible value."""
+    """Raises UsageError if config.loss or .threshold has an impossible value."""
+    ratings.check(config)
+    if ratings.learns_unlabelled(config):
+        raise UsageError("config.loss.unlabelled must be False: every candidate has a label.")
     candidate_figures.parse(config.threshold)
 
 

@@ -43,7 +43,7 @@ def load(config: ml_collections.ConfigDict) -> Data:
 
     Returns:
       Its table has one row a labelled lesion of the study: the manifest's columns and the measures
-      of its stored crop.
+      of its stored crop. So has that of the lesions that only lack a label.
 
     Raises:
       InputError: see the manifest, the scans and the dataset builders.
@@ -54,6 +54,7 @@ def load(config: ml_collections.ConfigDict) -> Data:
         npz = storage.existing_file(config.data.npz, "config.data.npz")
         built, stored = sources.build("medmnist3d", {"npz": npz}, folder)
         table, flow, notes = stored.assign(cohort="primary"), [], []
+        beside = table[:0]
     elif config.data.source in ("phantom", "manifest"):
         path = sources.manifest_path(config)
         notes = [_attainable(config)] if config.data.source == "phantom" else []
@@ -73,11 +74,12 @@ def load(config: ml_collections.ConfigDict) -> Data:
         built, stored = sources.build("lesion_crops", parameters, folder)
         notes += sources.build_notes(built)
         chosen = selection.select(with_lesion, config.selection, str(path))
-        table, flow = chosen.table, chosen.flow
+        table, flow, beside = chosen.table, chosen.flow, chosen.unlabelled
     else:
         raise unknown_choice("config.data.source", config.data.source, _SOURCES)
     notes = [*sources.about_lesions(config), *notes]
-    return Data(_join(table, stored), Records(built, cache=config.data.cache), flow, notes)
+    records = Records(built, cache=config.data.cache)
+    return Data(_join(table, stored), records, flow, notes, _join(beside, stored))
 
 
 def _attainable(config: ml_collections.ConfigDict) -> str:
@@ -109,10 +111,12 @@ def split(config: ml_collections.ConfigDict, table: pd.DataFrame) -> pd.DataFram
 
 
 def weights(config: ml_collections.ConfigDict, training: pd.DataFrame) -> np.ndarray:
-    """The weight of each training lesion in the loss, by its class. # [N]"""
-    label = training.label.to_numpy()
-    negative, positive = losses.class_weights(label, config.loss.class_weight)
-    return np.where(label == 1, positive, negative) * ratings.weights(config, training)
+    """The weight of each training lesion in the loss, by its class; 1 without a label. # [N]"""
+    label = training.label.to_numpy(float)
+    is_labelled = np.isfinite(label)
+    negative, positive = losses.class_weights(label[is_labelled], config.loss.class_weight)
+    by_class = np.where(label == 1, positive, negative)
+    return np.where(is_labelled, by_class, 1.0) * ratings.weights(config, training)
 
 
 def make_task(config: ml_collections.ConfigDict) -> Task:
@@ -123,8 +127,12 @@ def make_task(config: ml_collections.ConfigDict) -> Task:
     """
     spec = make_preprocess(config)
     network, logit_of = make_network(config), make_logit(config)
-    alpha = config.augment.get("mixup", 0.0)
+    alpha, unlabelled = config.augment.get("mixup", 0.0), ratings.learns_unlabelled(config)
     rating_weights = jnp.asarray(list(ratings.auxiliary(config).values()), jnp.float32)  # [A]
+
+    def labelled(weights: jax.Array, labels: jax.Array) -> jax.Array:
+        """`weights`, and 0 where the label is unknown, which only some runs allow. # [B]"""
+        return jnp.where(jnp.isfinite(labels), weights, 0.0) if unlabelled else weights
 
     def init(key: jax.Array) -> tuple[PyTree, PyTree]:
         x = jnp.zeros((1, *spec.shape, spec.channels))
@@ -153,21 +161,30 @@ def make_task(config: ml_collections.ConfigDict) -> Task:
             keys=dropout_keys,
             mutable=["batch_stats", "ratings"],
         )
-        total, weight = jnp.zeros(()), jnp.zeros(())
-        for (targets, weights), share in learned:
-            entropy, counted = losses.sigmoid_cross_entropy(
-                logits, targets[:, 0], share * weights, config.loss.label_smoothing
-            )
-            total, weight = total + entropy, weight + counted
-            if len(rating_weights):
-                (rated,) = updates["ratings"]["ratings"]  # [B, A]
-                total += losses.squared_errors(
-                    rated, targets[:, 1:], share * weights, rating_weights
+
+        def summed(each: Callable[[jax.Array, jax.Array], jax.Array]) -> losses.Sums:
+            """The loss and the weight of the rows, each of which counts for `each` of it."""
+            total, weight = jnp.zeros(()), jnp.zeros(())
+            for (targets, weights), share in learned:
+                counted = each(share * weights, targets[:, 0])
+                entropy, _ = losses.sigmoid_cross_entropy(
+                    logits,
+                    targets[:, 0],
+                    labelled(counted, targets[:, 0]),
+                    config.loss.label_smoothing,
                 )
-        correct = ((logits > 0) == (batch["label"] > 0.5)) * batch["valid"]
+                total, weight = total + entropy, weight + counted.sum()
+                if len(rating_weights):
+                    (rated,) = updates["ratings"]["ratings"]  # [B, A]
+                    total += losses.squared_errors(rated, targets[:, 1:], counted, rating_weights)
+            return total, weight
+
+        total, weight = summed(lambda weights, labels: weights)
+        valid = labelled(batch["valid"], batch["label"])
+        correct = ((logits > 0) == (batch["label"] > 0.5)) * valid
         metrics = {
-            "loss": (total, weight),
-            "accuracy": (correct.sum(), batch["valid"].sum()),
+            "loss": summed(labelled) if unlabelled else (total, weight),
+            "accuracy": (correct.sum(), valid.sum()),
         }
         return LossOut(total, weight, metrics, updates.get("batch_stats", {}))
 

@@ -31,6 +31,7 @@ LATER: dict[str, Any] = {
     "augment.cutout": 0.0,
     "augment.cutout_mm": 16.0,
     "augment.mixup": 0.0,
+    "loss.unlabelled": False,
     "model.stochastic_depth": 0.0,
     "predict.lesion_threshold": 0.0,
     "temperature": "none",

@@ -12,7 +12,7 @@ from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.imaging import features
 from dtc_jax.statistics import baselines, tables, threshold
 from dtc_jax.statistics.formatting import count, estimate
-from dtc_jax.tasks import ratings
+from dtc_jax.tasks import ratings, unlabelled
 from dtc_jax.tasks import summary as summary_lib
 from dtc_jax.tasks.definition import Evaluation
 from dtc_jax.tasks.sources import Data
@@ -50,17 +50,24 @@ def evaluate(
     table = decided.reindex(columns=columns(rows)).astype({"label": int, "decision": int})
     compared = baselines.predict(table, baseline_inputs(data, rows), config.threshold)
     rule = make_rule(config.split)
-    figures = {
+    notes = [*data.notes, *rule.notes(rows)]
+    figures: dict[str, Any] = {
         "network": tables.metrics(table),
         "baselines": {name: tables.metrics(part) for name, part in compared.groupby("run")},
         "split": rule.describe(rows),
         "candidates": network.candidates,
-        "notes": [*data.notes, *rule.notes(rows)],
+        "notes": notes,
         "flow": [vars(step) for step in data.flow],
     }
+    files = {PREDICTIONS: table, "baselines.csv": compared, "lesions.csv": details(config, data)}
+    if unlabelled.are_learned(config):
+        learned = unlabelled.of_run(config, data, rows)
+        figures["unlabelled"] = unlabelled.counts(learned, rows.fold.unique())
+        notes.append(unlabelled.sentence(figures["unlabelled"]))
+        files[unlabelled.FILE] = unlabelled.table(learned)
     return Evaluation(
         figures,
-        {PREDICTIONS: table, "baselines.csv": compared, "lesions.csv": details(config, data)},
+        files,
         summary(figures, network),
         report_of=PREDICTIONS,
     )

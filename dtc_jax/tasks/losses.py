@@ -7,6 +7,8 @@ import optax
 
 from dtc_jax.errors import InputError, unknown_choice
 
+Sums = tuple[jax.Array, jax.Array]  # of a loss and of the weights of its rows
+
 
 def class_weights(labels: np.ndarray, kind: str | None) -> tuple[float, float]:
     """Weights of the negative and the positive class.

@@ -5,7 +5,9 @@ the network, so that it can be used on lesions of which nothing is known.
 
 A *graded* column is a finer version of the label (uptake in per cent, the mean rating of several
 readers). It is mapped to [0, 1] and mixed into the label, which becomes soft. *Auxiliary* columns
-are learned beside the class by regression (Caruana 1997, "Multitask learning").
+are learned beside the class by regression (Caruana 1997, "Multitask learning"). They may be learned
+from lesions without a label, too, see `unlabelled`. The class never is, not even where the graded
+value is known: that refines a label, and does not replace it.
 """
 
 import math
@@ -33,6 +35,11 @@ def check(config: Any) -> None:
     for name, weight in auxiliary(config).items():
         if not (_is_finite(weight) and weight > 0):
             raise UsageError(f"config.loss.auxiliary.{name}={weight}: use a finite weight above 0.")
+    if learns_unlabelled(config) and not auxiliary(config):
+        raise UsageError(
+            "config.loss.unlabelled=True: lesions without a label teach config.loss.auxiliary "
+            "alone, which is empty; name columns there, or set unlabelled to False."
+        )
 
 
 def _is_finite(value: Any) -> bool:
@@ -44,6 +51,11 @@ def auxiliary(config: Any) -> dict[str, float]:
     return dict(config.loss.get("auxiliary", {}))
 
 
+def learns_unlabelled(config: Any) -> bool:
+    """Whether lesions without a label teach what is learned beside the class; earlier runs: no."""
+    return bool(config.loss.get("unlabelled", False))
+
+
 def columns(config: Any) -> list[str]:
     """All columns of the manifest that `config.loss` names."""
     single = (config.loss.get(field, "") for field in ("graded", "lesion_weight"))
@@ -53,7 +65,8 @@ def columns(config: Any) -> list[str]:
 def targets(config: Any, training: pd.DataFrame) -> np.ndarray | None:
     """The soft label of each training lesion, and its standardized ratings.
 
-    A lesion whose graded value is unknown keeps its label.
+    A lesion whose graded value is unknown keeps its label. One without a label has no soft one
+    either, and only its ratings are learned.
 
     Args:
       config: its field `loss` has graded (a column, or ''), graded_range (the values that become 0
@@ -62,8 +75,8 @@ def targets(config: Any, training: pd.DataFrame) -> np.ndarray | None:
       training: rows with label and those columns.
 
     Returns:
-      [N, 1 + A] float32; a rating is NaN where it is unknown. None where `config.loss` names no
-      column.
+      [N, 1 + A] float32; a label or rating is NaN where it is unknown. None where `config.loss`
+      names no column.
 
     Raises:
       InputError: a column is missing, holds words or infinity, or has no value or the same one
@@ -72,18 +85,29 @@ def targets(config: Any, training: pd.DataFrame) -> np.ndarray | None:
     graded, names = config.loss.get("graded", ""), list(auxiliary(config))
     if not graded and not names:
         return None
-    soft = training.label.to_numpy(np.float64)
+    soft = training.label.to_numpy(np.float64, copy=True)
     if graded:
         low, high = config.loss.graded_range
-        value = _varied(training, graded, "graded")
+        is_labelled = np.isfinite(soft)
+        label, value = soft[is_labelled], _varied(training[is_labelled], graded, "graded")
         value = np.clip((value - low) / (high - low), 0.0, 1.0)
-        mixed = (1 - config.loss.graded_share) * soft + config.loss.graded_share * value
-        soft = np.where(np.isfinite(value), mixed, soft)
+        mixed = (1 - config.loss.graded_share) * label + config.loss.graded_share * value
+        soft[is_labelled] = np.where(np.isfinite(value), mixed, label)
     columns = [soft]
     for name in names:
         value = _varied(training, name, f"auxiliary.{name}")
         columns.append((value - np.nanmean(value)) / np.nanstd(value))
     return np.stack(columns, axis=1).astype(np.float32)
+
+
+def are_rated(config: Any, lesions: pd.DataFrame) -> np.ndarray:
+    """Which lesions have a value of one auxiliary column at least. # [N] bool
+
+    Raises:
+      InputError: a column is missing, or holds words or infinity.
+    """
+    values = [_column(lesions, name, f"auxiliary.{name}") for name in auxiliary(config)]
+    return np.asarray(np.isfinite(values).any(axis=0))
 
 
 def weights(config: Any, training: pd.DataFrame) -> np.ndarray:

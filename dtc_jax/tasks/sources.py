@@ -24,12 +24,15 @@ class Data:
       records: random access to the stored crops or patches.
       flow: the flowchart's counts, from the manifest to `table`; empty where nothing is selected.
       notes: what a reader of the figures has to know about the data.
+      unlabelled: lesions that only lack a label to be in `table`, with the same columns; see
+        `tasks.unlabelled`. Empty where the task has no use for them.
     """
 
     table: pd.DataFrame
     records: Records
     flow: list[selection.Step]
     notes: list[str]
+    unlabelled: pd.DataFrame = dataclasses.field(default_factory=pd.DataFrame)
 
     @property
     def fingerprint(self) -> str:

@@ -57,8 +57,9 @@ def make_train_step(
 ) -> TrainStep:
     """Builds (state, batch, axis_name=None) -> (new state, metrics as (sum, count)).
 
-    The metrics are those of the task plus `loss`, `grad_norm` (before the optimizer's clipping),
-    `update_norm` and `param_norm` (before the update).
+    The metrics are those of the task plus `loss` (what is minimised, unless the task says
+    otherwise), `grad_norm` (before the optimizer's clipping), `update_norm` and `param_norm`
+    (before the update).
     With `ema_decay` d > 0 the average follows ema <- d' ema + (1 - d') params, where
     d' = min(d, (1 + t) / (10 + t)) lets it leave the random start quickly (as in TensorFlow's
     ExponentialMovingAverage). A loss or gradient that is not finite is noted in the state.
@@ -118,8 +119,8 @@ def make_train_step(
             "param_norm": optax.tree.norm(state.params),
         }
         return new_state, {
-            **metrics,
             "loss": (total, weight),
+            **metrics,
             **{name: (norm, one) for name, norm in norms.items()},
         }
 

@@ -104,7 +104,7 @@ def test_a_finished_run_does_not_need_the_run_that_it_started_from(config, sourc
     first = train.run(config, tmp_path / "run").metrics
     shutil.rmtree(moved)
     assert train.run(config, tmp_path / "run").metrics == first
-    assert initial.seen_before(tmp_path / "run", config) >= {"other-p02"}
+    assert initial.seen_besides(tmp_path / "run", config) >= {"other-p02"}
 
 
 def test_several_networks_and_other_shapes_are_refused(config, folds, segmenter, tmp_path):
