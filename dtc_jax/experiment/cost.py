@@ -15,6 +15,7 @@ from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.tasks import inputs, registry, sources
 
 _LONG_MINUTES = 30
+_SPREAD = (0.5, 5.0)  # of what runs took that were measured, in times of their `cpu_minutes`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Cost:
       networks: trained, one for each fold and candidate.
       steps: updates of one of them.
       flops: floating-point operations of the whole run.
-      cpu_minutes: on two idle CPU cores; runs that were measured took half to five times as long.
+      cpu_minutes: on two idle CPU cores, by the count of operations; see `_SPREAD`.
     """
 
     examples: int
@@ -66,10 +67,10 @@ def expected_cost(config: ml_collections.ConfigDict) -> Cost:
 
 
 def announce(config: ml_collections.ConfigDict, quick: str = "") -> None:
-    """On a CPU, prints the number of steps, and the quick variant where they take long.
+    """On a CPU, prints the number of steps, and how long they take and the quick variant if long.
 
-    How long is for the training to say, which times its first steps: a count of operations tells an
-    hour from a minute, but not how busy and how fast this machine is.
+    A count of operations tells an hour from a minute, but not how busy and how fast this machine
+    is, so it gives a range; the training says more, once it has timed its first steps.
 
     Args:
       config: of the run.
@@ -88,8 +89,16 @@ def announce(config: ml_collections.ConfigDict, quick: str = "") -> None:
     advice = "the time left is printed once a few steps have been timed"
     if cost.cpu_minutes >= _LONG_MINUTES:
         quick = quick or registry.of(config).words.quick_config
-        advice += f", but it takes long on a CPU; for a quick look: --config={quick}"
+        least, most = (_duration(times * cost.cpu_minutes) for times in _SPREAD)
+        advice += (
+            f". By the number of its operations it takes {least} to {most}; for a quick look: "
+            f"--config={quick}"
+        )
     print(f"{config.task} on this CPU: {what}; {advice}", flush=True)
+
+
+def _duration(minutes: float) -> str:
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.0f} h"
 
 
 def _examples(config: ml_collections.ConfigDict) -> tuple[int, int]:

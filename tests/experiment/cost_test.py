@@ -30,7 +30,7 @@ def test_each_fold_and_each_candidate_is_a_network(tmp_path):
     path.write_text("patient_id,lesion_id\n" + "p,l\n" * 400)
     config.data.manifest = str(path)
     found = cost.expected_cost(config)
-    assert (found.examples, found.networks) == (400, 10)
+    assert (found.examples, found.networks) == (400, 20)
     assert found.steps == 400 * 4 // 5 * 85 // 100 // 16 * 20
     config.split.folds = 0
     assert cost.expected_cost(config).networks == 2
@@ -82,6 +82,6 @@ def test_the_size_and_the_quick_variant_are_printed_before_anything_is_generated
     assert call("--config=configs/senet.py", *arguments) == 75
     said = capsys.readouterr().out
     assert "classification on this CPU: 720 steps, on about 378 examples" in said
-    assert "it takes long on a CPU; for a quick look: --config=configs/senet.py:demo" in said
-    assert "about 8 h" not in said  # a count of operations does not know this machine
+    # A count of operations does not know this machine, so it gives a range.
+    assert "it takes 4 h to 41 h; for a quick look: --config=configs/senet.py:demo" in said
     assert not (tmp_path / "data").exists()
