@@ -33,7 +33,7 @@ def test_each_fold_and_each_candidate_is_a_network(tmp_path):
     assert (found.examples, found.networks) == (400, 20)
     assert found.steps == 400 * 4 // 5 * 85 // 100 // 16 * 20
     config.split.folds = 0
-    assert cost.expected_cost(config).networks == 2
+    assert cost.expected_cost(config).networks == 4
     config.candidates = {}
     assert cost.expected_cost(config).networks == 1
 
