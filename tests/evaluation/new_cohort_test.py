@@ -68,14 +68,16 @@ def test_the_auc_is_compared_with_the_runs_own_test(judged, classifier):
 
 def test_the_report_shows_lesions_of_the_new_cohort(classifier, cohort, monkeypatch):
     shown = []
-    monkeypatch.setattr(new_cohort.report, "write", lambda tables, out, left: shown.append(left))
+    monkeypatch.setattr(
+        new_cohort.report, "write", lambda tables, out, run_artefacts: shown.append(run_artefacts)
+    )
     trained = network.load_with_threshold(classifier.workdir, "classification")
     with trained.config.unlocked():
         trained.config.write_report = True
     new_cohort.evaluate(trained, cohort, classifier.workdir, set())
-    (left,) = shown
-    assert {example.cohort for example in left.examples} == {"hospital_b"}
-    new = left.occluded[left.occluded.cohort == "hospital_b"]
+    (artefacts,) = shown
+    assert {example.cohort for example in artefacts.examples} == {"hospital_b"}
+    new = artefacts.occluded[artefacts.occluded.cohort == "hospital_b"]
     assert len(new) == 20
     assert new.without_inside.notna().all()
 
