@@ -94,7 +94,7 @@ def test_the_review_of_another_answer_is_refused(tmp_path):
     check_same_answer(path, answer)
     for cells, column in (("0.65,8.04", "refractory_probability"), ("0.613,9.1", "diameter_mm")):
         path.write_text(head + f"2,accept,,,0.2,12\n1,accept,,,{cells}\n")
-        with pytest.raises(InputError, match=f"row 3: {column} of lesion 1 is .* another one"):
+        with pytest.raises(InputError, match=f"row 3: {column} of lesion 1 is .* another answer"):
             check_same_answer(path, answer)
     path.write_text(HEAD + "1,accept,,\n2,accept,,\n")
     check_same_answer(path, answer)
