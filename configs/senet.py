@@ -40,9 +40,9 @@ diagnosis: the same for metastases of other cancers against other nodules, with 
 readers learned beside the class.
     python -m benchmarks.diagnosis_manifest DATA FOLDER
     python launch.py --config=configs/senet.py:diagnosis --config.data.manifest=FOLDER/diagnosis.csv
-    24 min on a busy machine. 166 nodules of 87 patients: AUC .518 (.397–.637), chance; with
-    --config.model.measures=16 --config.augment.resampled=0.0 .622 (.496–.733); `features` .627
-    (.500–.738).
+    166 nodules of 87 patients: AUC .518 (.397–.637), chance, of two networks before 2026-11-30; with
+    --config.model.measures=16 --config.augment.resampled=0.0 .632 (.508–.741), 17 min on one busy
+    core; `features` .627 (.500–.738).
 
 adrenal: AdrenalMNIST3D, 64³ shape masks, on its official split.
     DTC_JAX_DATA=DIR python launch.py --config=configs/senet.py:adrenal
