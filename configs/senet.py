@@ -40,7 +40,7 @@ diagnosis: the same for metastases of other cancers against other nodules, with 
 readers learned beside the class.
     python -m benchmarks.diagnosis_manifest DATA FOLDER
     python launch.py --config=configs/senet.py:diagnosis --config.data.manifest=FOLDER/diagnosis.csv
-    166 nodules of 87 patients, of two networks before 2026-11-30: AUC .518 (.397–.637), chance. With
+    166 nodules of 87 patients; two networks, before 2026-11-30: AUC .518 (.397–.637), chance. With
     --config.model.measures=16 --config.augment.resampled=0.0 .632 (.508–.741), 17 min on one busy
     core; `features` .627 (.500–.738).
 
