@@ -1,6 +1,6 @@
 """Answers to the items of the reporting checklists, taken from a run's own files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -190,17 +190,43 @@ def _chosen(config: Mapping[str, Any]) -> str:
 
 
 def _ensembling(config: Mapping[str, Any]) -> str:
-    """How many networks decide together."""
-    together = len(config.get("candidates") or {}) if config.get("combine") == "mean" else 0
-    count = max(together, 1) * (config.get("train") or {}).get("ensemble", 1)
-    return "one network per split" if count == 1 else f"mean logit of {count} networks per split"
+    """How many networks decide together, of candidates that may differ in it."""
+    own = (config.get("train") or {}).get("ensemble", 1)
+    each = [fields.get("train.ensemble", own) for fields in _candidates(config).values()] or [own]
+    numbers = [sum(each)] if config.get("combine") == "mean" else sorted(set(each))
+    if numbers == [1]:
+        return "one network per split"
+    by = ", by the candidate" if len(numbers) > 1 else ""
+    return f"mean logit of {' or '.join(map(str, numbers))} networks per split{by}"
+
+
+def _candidates(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The fields in which each candidate differs, by their full names."""
+
+    def flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+        if isinstance(value, Mapping) and name != "loss.auxiliary":  # whose keys are columns
+            for key, inner in value.items():
+                yield from flat(inner, f"{name}.{key}" if name else key)
+        else:
+            yield name, value
+
+    candidates = config.get("candidates") or {}
+    return {name: dict(flat(fields, "")) for name, fields in sorted(candidates.items())}
 
 
 def _of_config(config: Mapping[str, Any]) -> dict[str, str]:
     """Answers from the sections that the configuration has."""
 
+    def listed(fields: Mapping[str, Any]) -> str:
+        return ", ".join(f"{key} {_plain(value)}" for key, value in fields.items())
+
     def fields(name: str) -> str:
-        return ", ".join(f"{key} {_plain(value)}" for key, value in config.get(name, {}).items())
+        """A section, and what the candidates have in its place."""
+        texts, start = [listed(config.get(name, {}))], f"{name}."
+        for candidate, changed in _candidates(config).items():
+            own = {k.removeprefix(start): v for k, v in changed.items() if k.startswith(start)}
+            texts += [f"of candidate {candidate}: {listed(own)}"] if own else []
+        return "; ".join(filter(None, texts))
 
     split, train, model, loss = (
         config.get(name) or {} for name in ("split", "train", "model", "loss")

@@ -139,8 +139,13 @@ def _rows(predictions: pd.DataFrame, lesions: pd.DataFrame | None) -> pd.DataFra
 
 
 def _warnings(statistics: Mapping[str, Any], runs: list[ReportRun]) -> list[str]:
-    """The notes that a reader must see first, once each."""
-    notes = [*statistics["notes"]]
+    """The notes that a reader must see first, once each; what holds for some runs names them."""
+    names: dict[str, list[str]] = {}
     for run in runs:
-        notes += run.artefacts.metrics.get("notes", [])
-    return list(dict.fromkeys(notes))
+        for note in dict.fromkeys(run.artefacts.metrics.get("notes", [])):
+            names.setdefault(note, []).append(run.name)
+    of_runs = [
+        note if len(having) == len(runs) else f"{', '.join(having)}: {note}"
+        for note, having in names.items()
+    ]
+    return list(dict.fromkeys([*statistics["notes"], *of_runs]))

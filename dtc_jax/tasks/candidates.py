@@ -17,9 +17,9 @@ from dtc_jax.tasks.definition import Words
 
 def check(config: ml_collections.ConfigDict) -> None:
     """Raises UsageError if config.loss or .threshold has an impossible value."""
-    ratings.check(config)
-    if ratings.learns_unlabelled(config):
+    if ratings.learns_unlabelled(config):  # before advice on how to use it
         raise UsageError("config.loss.unlabelled must be False: every candidate has a label.")
+    ratings.check(config)
     candidate_figures.parse(config.threshold)
 
 

@@ -128,6 +128,47 @@ def test_what_was_chosen_and_what_decides_together_is_said(
     assert (answers["chosen"], answers["ensembling"]) == (chosen, ensembling)
 
 
+def _answers(predictions, statistics, tmp_path, config):
+    section = statistics["runs"]["net"]
+    files = Artefacts(config=config)
+    run = ReportRun("net", predictions, section, files, OutputFolder(tmp_path))
+    return checklist_answers.answers(run)
+
+
+@pytest.mark.parametrize(
+    ("combine", "words"),
+    [
+        ("mean", "mean logit of 5 networks per split"),
+        ("best", "mean logit of 1 or 3 networks per split, by the candidate"),
+    ],
+)
+@pytest.mark.parametrize("three", [{"train": {"ensemble": 3}}, {"train.ensemble": 3}])
+def test_candidates_may_have_ensembles_of_their_own(
+    predictions, statistics, tmp_path, combine, words, three
+):
+    candidates = {"near": three, "far": {}, "wide": {"model": {"width": 8}}}
+    config = {"train": {"monitor": "auc", "ensemble": 1}, "candidates": candidates}
+    config["combine"] = combine
+    assert _answers(predictions, statistics, tmp_path, config)["ensembling"] == words
+
+
+def test_fields_of_the_candidates_are_named_beside_those_of_all(predictions, statistics, tmp_path):
+    config = {
+        "preprocess": {"crop_mm": [32, 48, 48], "mask": "channel"},
+        "model": {"width": 64, "dropout": 0.1},
+        "candidates": {
+            "near": {"preprocess": {"crop_mm": [12, 12, 12]}, "model.width": 16},
+            "far": {"preprocess.spacing_mm": 2.0},
+        },
+    }
+    answers = _answers(predictions, statistics, tmp_path, config)
+    assert answers["model"] == "width 64, dropout 0.1; of candidate near: width 16"
+    assert answers["preprocessing"].startswith(
+        "crop_mm (32, 48, 48), mask channel; of candidate far: spacing_mm 2.0; "
+        "of candidate near: crop_mm (12, 12, 12) ("
+    )
+
+
 def test_the_runs_files_fill_items_and_the_rest_is_listed_as_open(report):
     claim = pd.read_csv(report / "tables/checklist-claim-2024.csv", keep_default_na=False)
     answers = claim.set_index("item")["from this run"]

@@ -6,6 +6,7 @@ import pytest
 
 from dtc_jax.errors import InputError
 from dtc_jax.report import performance, roc_plots, study_report
+from dtc_jax.report.report_run import Artefacts
 from dtc_jax.statistics import formatting, roc, subgroups
 from dtc_jax.statistics.study import Settings, study
 
@@ -159,6 +160,17 @@ def test_two_runs_have_their_own_chapters_files_and_a_comparison(tmp_path, make_
     assert compared.kind.tolist() == ["paired"]
     first, second = map(float, compared.AUCs[0].split(", "))
     assert first + second == pytest.approx(1, abs=0.0011)
+
+
+def test_what_holds_for_one_of_two_runs_names_it(tmp_path, make_predictions):
+    both = pd.concat([make_predictions("one"), make_predictions("two")], ignore_index=True)
+    both = both[(both.split == "test") & (both.cohort == "primary")]
+    found = study(both, Settings(resamples=200))
+    own = {"one": ["of both", "its own"], "two": ["of both", "another"]}
+    artefacts = {run: Artefacts(metrics={"notes": notes}) for run, notes in own.items()}
+    html = study_report.write(both, found, artefacts, tmp_path / "report").read_text()
+    notes = re.findall(r"<li>(.*(?:of both|its own|another))</li>", html)
+    assert notes == ["of both", "one: its own", "two: another"]
 
 
 def test_a_curve_without_a_band_is_drawn_all_the_same(statistics):

@@ -70,10 +70,16 @@ def test_the_findings_of_evaluated_scans_are_its_examples(config, found):
     np.testing.assert_allclose(one.segmenter_score, table.max_probability[0], rtol=1e-6)
 
 
-def test_a_run_keeps_or_folds_away_what_was_found(config, found, scans, tmp_path, capsys):
+@pytest.mark.parametrize("temperature", ["none", "validation"])
+def test_a_run_keeps_or_folds_away_what_was_found(
+    config, found, scans, tmp_path, capsys, temperature
+):
+    config.temperature = temperature
     run = tmp_path / "run"
     train.run(config, run)
     figures = json.loads((run / "metrics.json").read_text())
+    fitted = [entry["value"] != 1 for entry in figures.get("temperature", [])]
+    assert fitted == ([] if temperature == "none" else [True])
     test = figures["network"]["primary"]["test"]
     table = pd.read_csv(run / "predictions.csv")
     tested = table[table.split == "test"]

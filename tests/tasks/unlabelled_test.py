@@ -34,11 +34,12 @@ def test_it_is_refused_where_it_would_do_nothing():
     with pytest.raises(UsageError, match=r"teach config\.loss\.auxiliary alone, which is empty"):
         ratings.check(config)
     config = candidates.get_config().unlock()
-    config.loss.auxiliary = AUXILIARY
     config.loss.unlabelled = True
     config.train.batch_size = config.predict.batch_size = 8
-    with pytest.raises(UsageError, match="every candidate has a label"):
-        checks.check(config)
+    for auxiliary in ({}, AUXILIARY):
+        config.loss.auxiliary = auxiliary
+        with pytest.raises(UsageError, match="every candidate has a label"):
+            checks.check(config)
 
 
 @pytest.fixture(scope="module")
