@@ -246,7 +246,7 @@ def _label(chart: _Chart) -> list[str]:
             chart.rows.label_reason == "indeterminate",
         )
     chart.unlabelled = chart.rows[chart.rows.label.isna()]
-    chart.exclude("without a label: kept for prediction", chart.rows.label.isna())
+    chart.exclude("without a label: in no figure", chart.rows.label.isna())
     as_given = chart.rows.label_reason == "as given"
     if as_given.any():
         chart.note("label as given, since no uptake is recorded", as_given)

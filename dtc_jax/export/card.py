@@ -8,7 +8,7 @@ from typing import Any
 from dtc_jax import storage
 from dtc_jax.export.served import Served
 from dtc_jax.statistics.formatting import count, estimate, number
-from dtc_jax.tasks import fields
+from dtc_jax.tasks import fields, unlabelled
 
 _NOTICE = (
     "For research only. This is not a medical device and must not be used for decisions about "
@@ -109,6 +109,9 @@ def _data(
     lines = [f"- SHA-256 of the {name}: `{mark}`" for name, mark in marks.items() if mark]
     if lines:
         yield "\n".join(lines)
+    if learned := metrics.get("unlabelled"):
+        said = unlabelled.sentence(learned)
+        yield f"{said[0].upper()}{said[1:]}."
     if init:
         seen = f"{sum(map(len, init['seen'].values()))} other" if init["seen"] else "unknown"
         yield (
