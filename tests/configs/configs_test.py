@@ -36,6 +36,13 @@ def test_no_value_changes_unnoticed(name, monkeypatch):
     assert plain(get(name)) == VALUES[name]
 
 
+@pytest.mark.parametrize("name", [name for name in VALUES if name.startswith("senet")])
+def test_candidates_share_no_field(name):
+    """Or --config.candidates.near.… would change another one as well."""
+    sections = [each[key] for each in get(name).candidates.values() for key in each]
+    assert len({id(section) for section in sections}) == len(sections)
+
+
 def test_values_json_has_every_variant():
     files = ("senet", "vnet", "candidates")
     variants = {f"{f}:{v}" if v else f for f in files for v in FILES[f]._VARIANTS}

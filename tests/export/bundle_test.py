@@ -93,12 +93,14 @@ def test_the_card_has_each_of_the_networks_of_all_folds():
 
 def test_the_card_has_each_of_the_networks_that_decide_together():
     config = senet.get_config("nodules")
-    network = TrainedNetwork(classification.DEFINITION, (Member(config, (0, 0), (0, 0), {}),) * 5)
+    four = (0, 0, 0, 0)
+    network = TrainedNetwork(classification.DEFINITION, (Member(config, four, four, {}),) * 5)
     common, kinds = card._networks(types.SimpleNamespace(network=network))
     assert (common["width"], common["mask"]) == (16, "channel")
     assert kinds == {
-        "crop mm (48, 48, 48), spacing mm 1.5": 5,
-        "crop mm (32, 32, 32), spacing mm 1.0": 5,
+        f"crop mm ({mm}, {mm}, {mm}), spacing mm {spacing}, dropout {dropout}": 5
+        for mm, spacing in ((48, 1.5), (32, 1.0))
+        for dropout in (0.3, 0.0)
     }
 
 

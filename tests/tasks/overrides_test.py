@@ -49,6 +49,6 @@ def test_what_has_keys_of_the_user_is_replaced_as_a_whole(nested):
         assert changed.candidates.to_dict() == near
         assert changed.loss.is_locked
         assert changed.loss.graded == config.loss.graded
-    assert len(config.candidates) == 2
+    assert len(config.candidates) == 4
     one = overridden(config, {"candidates.far.model.width": 8}, "fields")
     assert (one.candidates.near.model.width, one.candidates.far.model.width) == (16, 8)
