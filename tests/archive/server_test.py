@@ -80,7 +80,7 @@ def _series(part):
 
 
 def test_a_series_that_arrives_in_part_is_refused(serve, chests, temporary):
-    _refused(serve(_series(_packed(chests))), "has sent 1 of 3 images", temporary)
+    _refused(serve(_series(_packed(chests))), "sent only 1 of 3 images", temporary)
 
 
 @pytest.mark.parametrize("size", [20, 132, 200])
