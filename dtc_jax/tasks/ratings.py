@@ -142,8 +142,10 @@ def _varied(training: pd.DataFrame, name: str, field: str) -> np.ndarray:
 def _column(training: pd.DataFrame, name: str, field: str) -> np.ndarray:
     if name not in training:
         raise InputError(f"config.loss.{field}: the manifest has no column {name!r}.")
-    value = training[name].map(_number, na_action="ignore").to_numpy(np.float64, na_value=np.nan)
-    if (np.isnan(value) & ~training[name].isin(["nan"]) & training[name].notna()).any():
+    cells = training[name]
+    value = cells.map(_number, na_action="ignore").to_numpy(np.float64, na_value=np.nan)
+    is_unknown = cells.isna() | cells.isin(["nan"])  # what is neither known nor a number is a word
+    if (np.isnan(value) & ~is_unknown).any():
         raise InputError(
             f"config.loss.{field}: column {name} of the manifest has values that are not numbers."
         )

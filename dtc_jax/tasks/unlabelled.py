@@ -40,9 +40,11 @@ def of_split(config: ml_collections.ConfigDict, data: Data, rows: pd.DataFrame) 
     Raises:
       InputError: see `ratings.are_rated`.
     """
+    if not ratings.learns_unlabelled(config):
+        return _none(data)
     lesions = _beside(config, data, rows)
-    if not ratings.learns_unlabelled(config) or lesions.empty:
-        return lesions[:0]
+    if lesions.empty:
+        return lesions
     return lesions[ratings.are_rated(config, lesions)].reset_index(drop=True)
 
 
@@ -58,20 +60,24 @@ def allowed(config: ml_collections.ConfigDict, data: Data, rows: pd.DataFrame) -
 
     They and their ratings bind a run to its data.
     """
-    lesions = _beside(config, data, rows)
-    return lesions if are_learned(config) else lesions[:0]
+    return _beside(config, data, rows) if are_learned(config) else _none(data)
 
 
 def _beside(config: ml_collections.ConfigDict, data: Data, rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of `data.unlabelled` with fold and split, see `cohort.unlabelled`."""
     if data.unlabelled.empty:
-        return data.unlabelled.reindex(columns=[*dict.fromkeys([*data.unlabelled, *_COLUMNS])])
+        return _none(data)
     rule = make_rule(config.split)
     parts = [
         unlabelled.to_learn_from(rule, data.unlabelled, of_fold).assign(fold=fold, split="train")
         for fold, of_fold in rows.groupby("fold")
     ]
     return pd.concat(parts, ignore_index=True)
+
+
+def _none(data: Data) -> pd.DataFrame:
+    """No row, with the columns of `_beside`."""
+    return data.unlabelled[:0].reindex(columns=[*dict.fromkeys([*data.unlabelled, *_COLUMNS])])
 
 
 def table(lesions: pd.DataFrame) -> pd.DataFrame:

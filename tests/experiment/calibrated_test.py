@@ -15,31 +15,20 @@ from dtc_jax.errors import InputError, UsageError
 from dtc_jax.experiment import calibrated, checks, network
 from dtc_jax.export import card, interface, onnx_model, served
 from dtc_jax.networks.classifier import make_classifier
-from dtc_jax.runs import evaluate, train
+from dtc_jax.runs import evaluate
 from dtc_jax.statistics import roc, temperature, threshold
 from dtc_jax.statistics.temperature import Temperature
 from dtc_jax.tasks import classification
 
 
 @pytest.fixture(scope="module")
-def config(study, tmp_path_factory):
-    config = senet.get_config("demo").unlock()
-    config.data.update(source="manifest", manifest=str(study), size_mm=(16, 16, 16))
-    config.data.folder = str(tmp_path_factory.mktemp("data"))
-    config.preprocess.crop_mm = (16, 16, 16)
-    config.model.update(width=4, stages=1, measures=2)
-    config.train.update(batch_size=8, epochs=2, evaluate_every_epochs=2, ensemble=2)
-    config.split.folds = 2
-    config.temperature = "validation"
-    config.write_report = False
-    return config.lock()
-
-
-@pytest.fixture(scope="module")
-def run(config, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run") / "run"
-    train.run(config, folder, announce_cost=False)
-    return folder
+def config(small):
+    small.data.size_mm = (16, 16, 16)
+    small.model.measures = 2
+    small.train.update(epochs=2, evaluate_every_epochs=2, ensemble=2)
+    small.split.folds = 2
+    small.temperature = "validation"
+    return small.lock()
 
 
 @pytest.fixture(scope="module")

@@ -11,34 +11,20 @@ from configs import senet
 from dtc_jax.errors import UsageError
 from dtc_jax.experiment import checks, folds, network
 from dtc_jax.networks import classifier
-from dtc_jax.runs import train
 from dtc_jax.tasks import inputs
 
 
 @pytest.fixture(scope="module")
-def config(study, tmp_path_factory):
-    config = senet.get_config("demo").unlock()
-    config.data.update(source="manifest", manifest=str(study), size_mm=(24, 24, 24))
-    config.data.folder = str(tmp_path_factory.mktemp("data"))
-    config.preprocess.crop_mm = (16, 16, 16)
-    config.model.update(width=4, stages=1)
-    config.loss.update(graded="age", graded_range=(40.0, 90.0), auxiliary={"mask_label": 0.1})
-    config.train.update(batch_size=8, epochs=1, evaluate_every_epochs=1)
-    config.predict.mirror = config.write_report = False
-    config.candidates = {
+def config(small):
+    small.loss.update(graded="age", graded_range=(40.0, 90.0), auxiliary={"mask_label": 0.1})
+    small.predict.mirror = False
+    small.candidates = {
         "near": {},
         "far": {"preprocess": {"crop_mm": (24, 24, 24), "spacing_mm": 1.5}},
     }
-    config.train.ensemble = 2
-    config.combine = "mean"
-    return config.lock()
-
-
-@pytest.fixture(scope="module")
-def run(config, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run") / "run"
-    train.run(config, folder, announce_cost=False)
-    return folder
+    small.train.ensemble = 2
+    small.combine = "mean"
+    return small.lock()
 
 
 @pytest.fixture(scope="module")
