@@ -107,6 +107,7 @@ def train(**fields: Any) -> dict[str, Any]:
         "profile_steps": 0,  # to trace into WORKDIR/profile, after the first; 0 is off
         "accumulate": 1,  # parts of a batch, one after another: less memory, nearly the same step
         "ensemble": 1,  # networks that differ in their seed and decide together
+        "snapshots": 1,  # networks of one training that decide together: the epochs are divided
         "tracker": "",  # or 'mlflow', 'wandb': gets the rows of metrics.jsonl as well
     } | fields
 

@@ -142,10 +142,7 @@ def _check(config: ml_collections.ConfigDict) -> None:
     _check_keep(config)
     _check_model(config, typing.get_type_hints(definition.network))
     definition.check(config)
-    if inputs.networks(config) < 1:
-        raise UsageError(
-            f"config.train.ensemble is {inputs.networks(config)}; it must be at least 1."
-        )
+    _check_ensemble(config)
     _check_on_device(config)
     hard_negatives.check(config)
     augment.check(config.augment)
@@ -206,6 +203,24 @@ def _check_keep(config: ml_collections.ConfigDict) -> None:
         raise UsageError(
             "config.train.patience stops when no epoch is better than the best one, but with "
             "config.train.keep 'last' each epoch counts as better; set train.patience to 0."
+        )
+
+
+def _check_ensemble(config: ml_collections.ConfigDict) -> None:
+    for field in ("ensemble", "snapshots"):
+        count = config.train.get(field, 1)
+        if count < 1:
+            raise UsageError(f"config.train.{field} is {count}; it must be at least 1.")
+    count = inputs.snapshots(config)
+    if count > 1 and (config.train.epochs % count or not config.train.epochs):
+        raise UsageError(
+            f"config.train.epochs is {config.train.epochs}; the {count} snapshots of "
+            f"config.train.snapshots share the epochs equally, so give a multiple of {count}."
+        )
+    if count > 1 and hard_negatives.rounds(config):
+        raise UsageError(
+            "config.train.snapshots must be 1 where config.train.hard_negatives.rounds is not 0: "
+            "each snapshot would collect its own."
         )
 
 

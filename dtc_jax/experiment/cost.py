@@ -51,8 +51,9 @@ def expected_cost(config: ml_collections.ConfigDict) -> Cost:
     tested = own / rule.folds if rule.is_cross_validation else own * rule.test_fraction
     validation = (own - tested) * rule.validation_fraction if rule.has_validation else 0.0
     train, views = config.train, 4 if config.predict.mirror else 1
-    steps = int(own - tested - validation) // train.batch_size * train.epochs
-    evaluations = math.ceil(train.epochs / train.evaluate_every_epochs)
+    epochs = inputs.epochs(config)
+    steps = int(own - tested - validation) // train.batch_size * epochs
+    evaluations = math.ceil(epochs / train.evaluate_every_epochs)
     variants = inputs.variants(config)
     flops = in_prediction = 0.0
     for variant in variants.values():

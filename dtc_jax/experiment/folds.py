@@ -21,7 +21,7 @@ from dtc_jax.tasks.trained import Member
 from dtc_jax.training import batches, hosts, loop, optimizer, predictions, resident, tracker
 from dtc_jax.training.plan import Plan, Watch
 from dtc_jax.training.result import FitResult, Initial, OnEvaluation
-from dtc_jax.training.task import Batch, Task
+from dtc_jax.training.task import Batch, PyTree, Task
 
 _LEAST = 1e-12  # probabilities are cut off there before their logit is taken
 
@@ -46,8 +46,8 @@ def choose(
       config: its `candidates` map a name to the fields in which that candidate differs; they are
         chosen from, or decide together, as its `combine` says.
       folder: of the split; candidates are in candidates/NAME below it.
-      get: called with a `config` and its `folder`: `fit`, with the split's data, to train what is
-        not trained yet, or `network.read` to read what is.
+      get: called with a `config`, its `folder` and the network `before` it that it goes on from, or
+        None: `fit`, with the split's data, to train what is not trained yet, or what reads what is.
     """
     together = inputs.combines(config)
     trained = {
@@ -69,10 +69,11 @@ def choose(
 def _trained(
     config: ml_collections.ConfigDict, folder: pathlib.Path, get: Callable[..., FitResult]
 ) -> Member:
-    """The networks of a candidate, which differ in their seed alone."""
-    networks = []
+    """The networks of a candidate: those of several seeds, and the snapshots of each."""
+    networks: list[Member] = []
     for home, part in inputs.parts(config).items():
-        result = get(config=part, folder=folder / home)
+        before = networks[-1] if inputs.goes_on(home) else None
+        result = get(config=part, folder=folder / home, before=before)
         networks.append(Member(part, result.params, result.batch_stats, result.best_metrics))
     return networks[0] if len(networks) == 1 else _together(config, networks)
 
@@ -126,6 +127,7 @@ def fit(
     folder: pathlib.Path,
     data: Data,
     split: pd.DataFrame,
+    before: Member | None = None,
     initial: Initial | None = None,
     on_evaluation: OnEvaluation | None = None,
 ) -> FitResult:
@@ -139,7 +141,8 @@ def fit(
       folder: gets checkpoints/, metrics.jsonl and TensorBoard's event files.
       data: the examples.
       split: their rows, with split, label and position.
-      initial: changes the first parameters and running statistics.
+      before: the network to go on from.
+      initial: changes the first parameters and running statistics, where there is none before.
       on_evaluation: called at each evaluation; it may stop the training.
 
     Raises:
@@ -150,6 +153,8 @@ def fit(
     total_steps = steps_per_epoch * config.train.epochs
     validated = split[split.split == "validation"]
     every = steps_per_epoch * config.train.evaluate_every_epochs
+    if before is not None:
+        initial = functools.partial(_of, before)
     stored = resident.train_batches(
         data.records,
         view,
@@ -197,6 +202,12 @@ def fit(
     if not hard_negatives.rounds(config):
         return train(stored)
     return hard_negatives.fit(config, rows, stored, steps_per_epoch, train, folder)
+
+
+def _of(member: Member, params: PyTree, batch_stats: PyTree) -> tuple[PyTree, PyTree]:
+    """The weights of `member` in place of new ones, see `Initial`."""
+    del params, batch_stats
+    return member.params, member.batch_stats
 
 
 def _on_device(config: ml_collections.ConfigDict) -> str:

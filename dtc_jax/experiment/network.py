@@ -12,7 +12,7 @@ from dtc_jax.experiment import calibrated, folds, learned
 from dtc_jax.experiment import workdir as workdir_lib
 from dtc_jax.tasks import lesion_figures, registry
 from dtc_jax.tasks.definition import Config
-from dtc_jax.tasks.trained import TrainedNetwork
+from dtc_jax.tasks.trained import Member, TrainedNetwork
 from dtc_jax.training import result
 from dtc_jax.training.result import FitResult
 from dtc_jax.training.task import PyTree
@@ -40,7 +40,7 @@ def load(workdir: storage.PathLike, task: str = "") -> TrainedNetwork:
         except InputError as error:  # of a version whose preprocessing was another one
             raise InputError(f"{workdir}: {error}") from error
         homes = make_rule(config.split).homes(pathlib.Path(workdir))
-        members = tuple(folds.choose(config, home, read) for home in homes)
+        members = tuple(folds.choose(config, home, _read) for home in homes)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         text = one_line(error, 200)
         raise InputError(
@@ -83,6 +83,11 @@ def read(config: Config, folder: pathlib.Path) -> FitResult:
                 "the whole folder of the run as it was trained."
             )
     return trained
+
+
+def _read(config: Config, folder: pathlib.Path, before: Member | None) -> FitResult:
+    del before  # what is trained does not need it
+    return read(config, folder)
 
 
 def shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:

@@ -1,5 +1,6 @@
 """Answers to the items of the reporting checklists, taken from a run's own files."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -191,8 +192,12 @@ def _chosen(config: Mapping[str, Any]) -> str:
 
 def _ensembling(config: Mapping[str, Any]) -> str:
     """How many networks decide together, of candidates that may differ in it."""
-    own = (config.get("train") or {}).get("ensemble", 1)
-    each = [fields.get("train.ensemble", own) for fields in _candidates(config).values()] or [own]
+    train = config.get("train") or {}
+    own = {f"train.{name}": train.get(name, 1) for name in ("ensemble", "snapshots")}
+    each = [
+        math.prod(fields.get(name, value) for name, value in own.items())
+        for fields in _candidates(config).values() or [{}]
+    ]
     numbers = [sum(each)] if config.get("combine") == "mean" else sorted(set(each))
     if numbers == [1]:
         return "one network per split"

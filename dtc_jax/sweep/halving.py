@@ -83,7 +83,8 @@ def check(plan: Plan) -> None:
         if is_cross_validation or one.candidates or inputs.networks(one) > 1:
             raise UsageError(
                 f"--asha: trial {trial.name} trains several networks (config.split.folds, "
-                "candidates or train.ensemble), but --asha needs trials that train one network."
+                "candidates, train.ensemble or train.snapshots), but --asha needs trials that "
+                "train one network."
             )
         is_same_loss = config.train.monitor != "loss" or one.loss == config.loss
         if one.train.monitor != config.train.monitor or not is_same_loss:

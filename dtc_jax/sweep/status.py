@@ -78,7 +78,7 @@ def progress(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> tuple[
         rows = logs.read(folder)
         if not rows:
             continue
-        share += min(rows[-1]["epoch"] / max(config.train.epochs, 1), 1.0) / networks
+        share += min(rows[-1]["epoch"] / max(inputs.epochs(config), 1), 1.0) / networks
         when = ((folder / "metrics.jsonl").stat().st_mtime, rows[-1]["step"])
         if when > newest:
             newest = when

@@ -36,6 +36,7 @@ LATER: dict[str, Any] = {
     "predict.lesion_threshold": 0.0,
     "temperature": "none",
     "train.keep": "best",
+    "train.snapshots": 1,
 }
 _WHERE = (
     "data.manifest",

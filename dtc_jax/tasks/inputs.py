@@ -1,5 +1,6 @@
 """What the tasks share: preprocessing and network fields from the config, mirror images."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from dtc_jax.imaging.preprocess import Preprocess
 from dtc_jax.tasks.overrides import overridden
 from dtc_jax.training.task import PyTree
 
+_SNAPSHOTS = "snapshots"  # folder
 Logit = Callable[[PyTree, PyTree, jax.Array, jax.Array], jax.Array]
 
 
@@ -51,8 +53,18 @@ def mean_of_views(logits: jax.Array, batch: Any, on: bool) -> jax.Array:
 
 
 def networks(config: ml_collections.ConfigDict) -> int:
-    """Networks that differ in their seed alone: `config.train.ensemble`, 1 in earlier runs."""
-    return int(config.train.get("ensemble", 1))
+    """Networks of a candidate: `config.train.ensemble` seeds, each with its `snapshots`."""
+    return int(config.train.get("ensemble", 1)) * snapshots(config)
+
+
+def snapshots(config: ml_collections.ConfigDict) -> int:
+    """Networks that one training gives: `config.train.snapshots`, 1 in earlier runs."""
+    return int(config.train.get("snapshots", 1))
+
+
+def epochs(config: ml_collections.ConfigDict) -> int:
+    """Epochs of a single network: its snapshots share those of `config.train.epochs`."""
+    return int(config.train.epochs) // snapshots(config)
 
 
 def trained_networks(config: ml_collections.ConfigDict) -> int:
@@ -83,11 +95,15 @@ def variants(config: ml_collections.ConfigDict) -> dict[str, ml_collections.Conf
 
 
 def parts(config: ml_collections.ConfigDict) -> dict[str, ml_collections.ConfigDict]:
-    """The networks that decide together by the mean of their logits: candidates times seeds.
+    """The networks that decide together by their mean logit: candidates x seeds x snapshots.
+
+    A snapshot is a training of its own, with a learning rate that starts anew and a part of the
+    epochs; it goes on from the network before it (`goes_on`), as in Huang et al. 2017, Snapshot
+    ensembles.
 
     Returns:
-      Folder below that of the split -> the configuration of a single network; {'': config} where
-      there is one.
+      Folder below that of the split -> the configuration of a single network, in the order in which
+      they are trained; {'': config} where there is one.
     """
     result = {}
     for name, variant in (variants(config) if combines(config) else {"": config}).items():
@@ -95,11 +111,24 @@ def parts(config: ml_collections.ConfigDict) -> dict[str, ml_collections.ConfigD
         if networks(variant) == 1:
             result[home] = variant
             continue
-        for number in range(networks(variant)):
+        count = snapshots(variant)
+        seeds = networks(variant) // count
+        for number, snapshot in itertools.product(range(seeds), range(count)):
             single = variant.copy_and_resolve_references()
-            single.seed, single.train.ensemble = variant.seed + number, 1
-            result[f"{home}/ensemble/{number:02d}".lstrip("/")] = single
+            single.seed = variant.seed + number + seeds * snapshot  # no two draw the same batches
+            single.train.update({"epochs": epochs(variant), "ensemble": 1})
+            folders = [home, f"ensemble/{number:02d}" if seeds > 1 else ""]
+            if count > 1:
+                single.train.snapshots = 1
+                folders.append(f"{_SNAPSHOTS}/{snapshot:02d}")
+            result["/".join(filter(None, folders))] = single
     return result
+
+
+def goes_on(home: str) -> bool:
+    """Whether the network in a folder of `parts` starts from the one before it."""
+    *_, kind, number = ("", "", *home.split("/"))
+    return kind == _SNAPSHOTS and int(number) > 0
 
 
 def together(

@@ -114,6 +114,12 @@ def test_impossible_rounds_are_refused(config, field, value, words):
         checks.check(config)
 
 
+def test_snapshots_are_refused_beside_hard_negatives(config):
+    config.train.update(snapshots=2, epochs=4)
+    with pytest.raises(UsageError, match=r"snapshots must be 1 where .*hard_negatives"):
+        checks.check(config)
+
+
 def test_replaced_rows_depend_on_seed_and_number_alone():
     def stored():
         while True:

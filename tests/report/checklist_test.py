@@ -142,7 +142,9 @@ def _answers(predictions, statistics, tmp_path, config):
         ("best", "mean logit of 1 or 3 networks per split, by the candidate"),
     ],
 )
-@pytest.mark.parametrize("three", [{"train": {"ensemble": 3}}, {"train.ensemble": 3}])
+@pytest.mark.parametrize(
+    "three", [{"train": {"ensemble": 3}}, {"train.ensemble": 3}, {"train.snapshots": 3}]
+)
 def test_candidates_may_have_ensembles_of_their_own(
     predictions, statistics, tmp_path, combine, words, three
 ):
