@@ -90,7 +90,12 @@ def read(workdir: storage.PathLike, members: Sequence[Member]) -> tuple[Member, 
     path = pathlib.Path(workdir) / METRICS
     try:
         stored = [
-            Temperature(float(each["value"]), int(each["n"]), str(each["note"]))
+            Temperature(
+                float(each["value"]),
+                int(each["n"]),
+                str(each["note"]),
+                *(float(each[end]) for end in ("low", "high") if end in each),  # or runs of before
+            )
             for each in storage.read_json(path)[FIELD]
         ]
         return tuple(at(*pair) for pair in zip(members, stored, strict=True))
@@ -111,7 +116,10 @@ def notes(members: Sequence[Member]) -> list[str]:
     found = [one.temperature for one in members if one.temperature]
     if not found:
         return []
-    each = [f"{one.value:.2f} (n {one.n}{one.note and '; '}{one.note})" for one in found]
+    each = [
+        f"{one.value:.2f} ({one.low:.2f}–{one.high:.2f}, n {one.n}{one.note and '; '}{one.note})"
+        for one in found
+    ]
     if len(each) > 1:
         each = [f"fold {number}: {text}" for number, text in enumerate(each)]
     return [f"temperature that divides the logits, fitted on validation: {', '.join(each)}"]

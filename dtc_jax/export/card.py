@@ -61,7 +61,9 @@ def _model(served: Served, described: Mapping[str, Any]) -> Iterator[str]:
     if len(kinds) > 1:
         yield "\n".join(f"- {count(many, 'network')}: {own}" for own, many in kinds.items())
     if fitted := [one.temperature for one in served.network.members if one.temperature]:
-        values = ", ".join(f"{one.value:.3f} (n {one.n})" for one in fitted)
+        values = ", ".join(
+            f"{one.value:.3f} ({one.low:.2f}–{one.high:.2f}, n {one.n})" for one in fitted
+        )
         of_folds = ", by fold" if len(fitted) > 1 else ""
         yield f"The weights have the temperature, fitted on validation{of_folds}: {values}."
     yield f"Threshold: {number(threshold['value'], 4)} ({threshold['origin']})."

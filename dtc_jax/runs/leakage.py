@@ -21,7 +21,7 @@ from dtc_jax.runs import train
 from dtc_jax.statistics import leakage as leakage_lib
 from dtc_jax.statistics import predictions_table
 from dtc_jax.statistics.formatting import estimate, p_value
-from dtc_jax.tasks import registry
+from dtc_jax.tasks import registry, unlabelled
 from dtc_jax.tasks.lesion_figures import PREDICTIONS
 from dtc_jax.tasks.patch_figures import CASES
 
@@ -39,13 +39,19 @@ def run(config: ml_collections.ConfigDict, workdir: storage.PathLike) -> dict[st
 
     Raises:
       InputError: see `train`.
-      UsageError: the configuration is neither a classifier's nor a segmenter's.
+      UsageError: the configuration is neither a classifier's nor a segmenter's, or it learns from
+        lesions without a label.
       Stopped: a signal came; the state is saved.
     """
     table = registry.of(config).table
     if table not in (PREDICTIONS, CASES):
         raise UsageError(
             f"--mode=leakage is for a classifier or a segmenter; config.task is {config.task!r}."
+        )
+    if unlabelled.are_learned(config):
+        raise UsageError(
+            "--mode=leakage compares two trainings of equal size, and with config.loss.unlabelled "
+            "one of them would learn from more lesions than the other; set it to False."
         )
     folder = pathlib.Path(workdir)
     configs = {unit: split_by(config, unit) for unit in _UNITS}

@@ -4,6 +4,8 @@ It changes how certain the scores are, never their order.
 """
 
 import dataclasses
+import math
+from collections.abc import Callable
 
 import numpy as np
 from scipy import optimize, special
@@ -11,6 +13,8 @@ from scipy import optimize, special
 from dtc_jax.statistics import calibration
 
 LEAST, MOST = 0.05, 20.0
+_NORMAL = 1.959964  # 97.5 % quantile of the standard normal distribution
+_STEP = 1e-3  # of log T, for the second derivative
 _CUT = 1e-12  # probabilities are cut off there before their logit is taken
 
 
@@ -22,11 +26,16 @@ class Temperature:
       value: from `LEAST` to `MOST`; above 1 where the network was too certain.
       n: labelled cases of validation.
       note: why the value says little; '' where it does not.
+      low: lower end of its 95 % interval. Cases count as independent, so it is too narrow where
+        patients have several. `LEAST` where nothing was fitted.
+      high: upper end; `MOST` where nothing was fitted.
     """
 
     value: float
     n: int
     note: str = ""
+    low: float = LEAST
+    high: float = MOST
 
     def __post_init__(self):
         if not LEAST <= self.value <= MOST:  # of a file, it may be anything
@@ -64,4 +73,19 @@ def fit(labels: np.ndarray, scores: np.ndarray) -> Temperature:
         note = "the scores of validation separate the classes"
     if np.abs(found.x - np.array(ends)).min() < 1e-3:
         note = f"at the end of the range from {LEAST:g} to {MOST:g}"
-    return Temperature(float(np.clip(np.exp(found.x), LEAST, MOST)), count, note)
+    logs = np.clip(_interval(loss, found.x, count), *ends)
+    low, value, high = np.clip(np.exp(logs), LEAST, MOST).tolist()  # exp(log(x)) is not quite x
+    return Temperature(value, count, note, low, high)
+
+
+def _interval(loss: Callable[[float], float], x: float, count: int) -> tuple[float, float, float]:
+    """The lower end of Wald's 95 % interval of log T, `x`, and the upper end.
+
+    Args:
+      loss: mean cross-entropy by log T.
+      x: log T with the least of it.
+      count: cases.
+    """
+    curvature = (loss(x + _STEP) - 2 * loss(x) + loss(x - _STEP)) / _STEP**2
+    width = _NORMAL / math.sqrt(max(count * curvature, 1e-9))
+    return x - width, x, x + width

@@ -56,7 +56,8 @@ def test_each_fold_has_its_own_and_the_notes_say_so(run):
     assert len({first, second, 1.0}) == 3
     assert all(entry["n"] > 0 for entry in metrics["temperature"])
     (note,) = [note for note in metrics["notes"] if "temperature" in note]
-    assert f"fold 0: {first:.2f} (n " in note
+    low, high = (metrics["temperature"][0][end] for end in ("low", "high"))
+    assert f"fold 0: {first:.2f} ({low:.2f}–{high:.2f}, n " in note
 
 
 def test_it_divides_the_mean_logit_of_the_networks_that_decide_together(run, table, arrays):
@@ -118,7 +119,7 @@ def test_an_exported_graph_has_it(run, arrays):
     described = interface.describe(what, {}, "", {"dtype": "float32"})
     values = [entry["value"] for entry in _metrics(run)["temperature"]]
     assert described["temperatures_inside_the_model"] == values
-    assert f"by fold: {values[0]:.3f} (n " in card.make(what, run, described)
+    assert f"by fold: {values[0]:.3f} (" in card.make(what, run, described)
 
 
 def test_evaluating_again_gives_the_same(run, table, tmp_path):

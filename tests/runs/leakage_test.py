@@ -2,8 +2,11 @@
 
 import jax
 import numpy as np
+import pytest
 
 from configs import senet
+from dtc_jax.errors import UsageError
+from dtc_jax.runs import leakage
 from dtc_jax.runs.leakage import split_by
 from dtc_jax.tasks import classification
 
@@ -40,3 +43,11 @@ def test_the_features_are_those_that_the_last_layer_sees():
         found["features"] @ head["kernel"][:, 0] + head["bias"][0], logit, rtol=1e-5, atol=1e-6
     )
     assert found["index"].tolist() == [0, 1, 2]
+
+
+def test_a_training_of_other_size_on_one_of_the_splits_is_refused(tmp_path):
+    config = senet.get_config("lidc").unlock()
+    config.loss.unlabelled = True
+    with pytest.raises(UsageError, match=r"config\.loss\.unlabelled.*False"):
+        leakage.run(config, tmp_path / "audit")
+    assert not (tmp_path / "audit").exists()

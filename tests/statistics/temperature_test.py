@@ -57,3 +57,15 @@ def test_where_it_says_little_it_is_bounded_and_says_so():
     assert "end of the range" in wrong.note
     flat = temperature.fit(half, 0.5 + 1e-4 * np.arange(-2.5, 3))
     assert flat.value == pytest.approx(temperature.LEAST, rel=1e-3)
+
+
+@pytest.mark.parametrize(("n", "most"), [(20, 1.0), (400, 0.98)])  # of few cases it is too wide
+def test_its_interval_contains_the_true_one_in_95_of_100(n, most):
+    rng, found = np.random.default_rng(1), []
+    for _ in range(400):
+        logits = 2.0 * rng.normal(0.0, 1.5, n)
+        labels = (rng.random(n) < special.expit(logits / 2.0)).astype(int)
+        found.append(temperature.fit(labels, special.expit(logits)))
+    inside = np.mean([each.low <= 2.0 <= each.high for each in found])
+    assert 0.92 <= inside <= most
+    assert all(each.low <= each.value <= each.high for each in found)
