@@ -75,6 +75,12 @@ def example(
 ) -> dict[str, Any]:
     """The record of one lesion, whose mask was read.
 
+    Args:
+      scan: HU.
+      mask: numbered lesions on the same grid.
+      lesion: whose number is cut out.
+      params: size and spacing of a record.
+
     Returns:
       image int16 [D, H, W] HU, mask uint8 [D, H, W], extent int32 [3, 2] (range of indices inside
       the scan), patient_id, lesion_id and `MEASURES` (float32).
@@ -105,6 +111,12 @@ def about(
     scan: volume.Volume, mask: volume.Volume, center_mm: np.ndarray, params: CropParams
 ) -> dict[str, np.ndarray]:
     """What a record shows of a scan and a mask about a world point.
+
+    Args:
+      scan: HU.
+      mask: one lesion, nonzero, on the same grid.
+      center_mm: the point, [3].
+      params: size and spacing of a record.
 
     Returns:
       image int16 [D, H, W] HU, mask uint8 [D, H, W], extent int32 [3, 2].

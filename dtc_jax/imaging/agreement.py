@@ -38,7 +38,13 @@ class Agreement:
 
 
 def agreement(found: Volume, truth: Volume, tolerance_mm: float = 1.0) -> Agreement:
-    """Compares two masks (nonzero voxels) on the same grid."""
+    """Compares two masks (nonzero voxels) on the same grid.
+
+    Args:
+      found: the mask to be evaluated.
+      truth: the reference.
+      tolerance_mm: of the surface Dice.
+    """
     voxel_mm3 = float(np.prod(truth.spacing_mm))
     either = (found.array != 0) | (truth.array != 0)
     if not either.any():

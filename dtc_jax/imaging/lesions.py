@@ -41,7 +41,12 @@ class Measures:
 
 
 def components(mask: np.ndarray, connectivity: Literal[6, 18, 26] = 26) -> np.ndarray:
-    """Numbers the connected components of a mask from 1. # [Z, Y, X] -> [Z, Y, X] uint"""
+    """Numbers the connected components of a mask from 1. # [Z, Y, X] -> [Z, Y, X] uint
+
+    Args:
+      mask: nonzero voxels belong to a component.
+      connectivity: neighbours of a voxel: across faces, edges too, corners too.
+    """
     return cc3d.connected_components(np.asarray(mask, np.uint8), connectivity=connectivity)
 
 
@@ -112,7 +117,12 @@ def box_center_mm(mask: Volume) -> np.ndarray:
 
 
 def middle_mm(volume: Volume, box: tuple[slice, ...]) -> np.ndarray:
-    """World coordinates of the middle of a box of voxels. # [3]"""
+    """World coordinates of the middle of a box of voxels. # [3]
+
+    Args:
+      volume: gives the affine.
+      box: indices along z, y, x.
+    """
     return volume.world([(side.start + side.stop - 1) / 2 for side in box])
 
 

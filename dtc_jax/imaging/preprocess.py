@@ -85,7 +85,13 @@ class Preprocess:
 
 
 def middle(n_in: int, n_out: int, spec: Preprocess) -> float:
-    """Where on an axis of a record of n_in voxels the middle of n_out output voxels lies."""
+    """Where on an axis of a record of n_in voxels the middle of n_out output voxels lies.
+
+    Args:
+      n_in: voxels of the record.
+      n_out: of the network's input.
+      spec: says which voxel or point is in the middle.
+    """
     if spec.grid == "lesion":
         return (n_in - 1) / 2
     # Whole voxels: the record's middle one, or the lower of two, becomes the output's.
@@ -93,7 +99,12 @@ def middle(n_in: int, n_out: int, spec: Preprocess) -> float:
 
 
 def offsets(n_out: int, spec: Preprocess) -> np.ndarray:
-    """Where an output axis samples a record, relative to `middle`. # [n_out]"""
+    """Where an output axis samples a record, relative to `middle`. # [n_out]
+
+    Args:
+      n_out: voxels of the network's input.
+      spec: gives the step from one to the next, in voxels of the record.
+    """
     return (np.arange(n_out) - (n_out - 1) / 2) * spec.step
 
 
@@ -189,5 +200,12 @@ def normalize(hu: Any, mask: Any, spec: Preprocess, xp: Any) -> Any:
 
 
 def preprocess(image: Any, mask: Any, spec: Preprocess, xp: Any) -> Any:
-    """A record's HU and mask [..., d, h, w] to the network's input [..., D, H, W, C]."""
+    """A record's HU and mask [..., d, h, w] to the network's input [..., D, H, W, C].
+
+    Args:
+      image: int16 HU on the records' grid.
+      mask: uint8; ignored where `spec.mask` is 'none'.
+      spec: crop, spacing, window and use of the mask.
+      xp: `numpy` or `jax.numpy`.
+    """
     return normalize(crop(image, spec, xp), crop(mask, spec, xp, edge=False), spec, xp)

@@ -93,6 +93,13 @@ def resemblance_to_random(
     The model parameter randomization test of Adebayo et al. 2018 (sec. 4): a map that stays the
     same when all that was learned is gone shows edges of the picture, not what the network uses.
 
+    Args:
+      network: whose maps they are.
+      params: as trained.
+      batch_stats: as trained.
+      x: network inputs, float [B, D, H, W, C].
+      key: of the random weights.
+
     Returns:
       [B]: the absolute rank correlation (Spearman) of both maps; near 0 is good, 1 means that the
       map does not depend on what was learned.

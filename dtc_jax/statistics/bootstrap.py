@@ -49,7 +49,12 @@ def draws(labels: np.ndarray, patients: np.ndarray, count: int, seed: int) -> It
 
 
 def affordable(count: int, lesions: int) -> int:
-    """The number of resamples drawn of `count`: fewer for large tables, none for huge ones."""
+    """The number of resamples drawn of `count`: fewer for large tables, none for huge ones.
+
+    Args:
+      count: that is wanted.
+      lesions: rows of the table.
+    """
     if lesions > _MAX_LESIONS:
         return 0
     return min(count, max(200, 50 * _CELLS // max(lesions, 1)))
@@ -131,7 +136,14 @@ def band(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def estimate(value: float, samples: np.ndarray, n: int, patients: int) -> Estimate:
-    """`value` with the percentile interval of its resamples [B]."""
+    """`value` with the percentile interval of its resamples [B].
+
+    Args:
+      value: of the sample itself.
+      samples: of the resamples; NaN where one was undefined.
+      n: lesions.
+      patients: of these.
+    """
     low, high = band(samples)
     name = f"percentile, {len(samples)} patient resamples"
     if not len(samples):

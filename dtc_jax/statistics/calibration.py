@@ -134,7 +134,13 @@ def summary(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> dic
 def predictive_values(
     sensitivity: np.ndarray, specificity: np.ndarray, prevalence: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """PPV and NPV at a prevalence by Bayes' rule; NaN if no decision is of that kind."""
+    """PPV and NPV at a prevalence by Bayes' rule; NaN if no decision is of that kind.
+
+    Args:
+      sensitivity: of a classifier, [...].
+      specificity: of the same, [...].
+      prevalence: share of positives where it is used, [...].
+    """
     true_positive, false_positive = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
     true_negative, false_negative = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
     with np.errstate(invalid="ignore"):
@@ -205,7 +211,12 @@ def is_constant(x: np.ndarray) -> bool:
 
 
 def are_separated(first: np.ndarray, second: np.ndarray) -> bool:
-    """Whether some value lies between two classes, so that no slope is steep enough."""
+    """Whether some value lies between two classes, so that no slope is steep enough.
+
+    Args:
+      first: scores of a class, [N].
+      second: of the other, [M].
+    """
     return bool(first.max() <= second.min() or second.max() <= first.min())
 
 

@@ -15,7 +15,13 @@ _EXPLAINED = 1e10  # condition of a matrix of correlations where one follows fro
 
 
 def rank_correlation(score: np.ndarray, value: np.ndarray, patients: np.ndarray) -> Estimate:
-    """Spearman's correlation of the scores with a value of the lesions. # each [N]"""
+    """Spearman's correlation of the scores with a value of the lesions. # each [N]
+
+    Args:
+      score: of each lesion.
+      value: what it may follow, such as the diameter.
+      patients: whose lesion it is; the resampling draws patients.
+    """
     return jackknife.estimate(
         lambda rows: _correlation(stats.rankdata(score[rows]), stats.rankdata(value[rows])),
         patients,

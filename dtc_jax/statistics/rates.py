@@ -73,6 +73,10 @@ def proportion(hits: np.ndarray, patients: np.ndarray | None = None) -> Estimate
     quantile for its degrees of freedom (Korn and Graubard, Survey Methodology 1998). As for the AUC
     (`roc.small_sample`), variance and degrees account for unequal numbers of lesions per patient.
     At a share of 0 or 1 that variance is zero, and each patient counts once.
+
+    Args:
+      hits: True, False or a share, of each lesion.
+      patients: [N], whose it is; None: each is of another one.
     """
     hits = np.asarray(hits, dtype=np.float64)
     n = len(hits)
@@ -102,7 +106,12 @@ def proportion(hits: np.ndarray, patients: np.ndarray | None = None) -> Estimate
 
 
 def wilson(share: float, n: float) -> tuple[float, float]:
-    """Wilson's 95 % score interval (JASA 1927) of a share among `n`, which may be fractional."""
+    """Wilson's 95 % score interval (JASA 1927) of a share among `n`, which may be fractional.
+
+    Args:
+      share: from 0 to 1.
+      n: how many it is of.
+    """
     center = share + Z_95**2 / (2 * n)
     half = Z_95 * math.sqrt(share * (1 - share) / n + Z_95**2 / (4 * n**2))
     scale = 1 + Z_95**2 / n

@@ -30,6 +30,10 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
 def curve(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The points of the ROC curve, one per distinct score, from (0, 0) to (1, 1).
 
+    Args:
+      labels: [N] 0 or 1.
+      scores: [N], higher for 1.
+
     Returns:
       False positive rate, true positive rate and threshold (`score >= threshold` is positive), each
       [K+1]; the first threshold is +inf. A rate of an absent class is NaN.
@@ -45,7 +49,12 @@ def curve(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def delong_variance(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Variance of the AUC of independent lesions (DeLong 1988); NaN below two of each class."""
+    """Variance of the AUC of independent lesions (DeLong 1988); NaN below two of each class.
+
+    Args:
+      labels: [N] 0 or 1.
+      scores: [N], higher for 1.
+    """
     return clustered_variance(labels, scores, np.arange(len(labels)))
 
 

@@ -200,6 +200,12 @@ def eval_batches(
     """Every example once, in order; the last batch is filled up with rows of `valid` 0.
 
     Of several processes each has its rows of every batch, and as many batches as the others.
+
+    Args:
+      records: of the data set.
+      view: which of them, with label and weight.
+      batch_size: rows of a batch, of all processes.
+      rank: number of this process, and of how many.
     """
     examples = Examples(records, view)
     for start in range(0, len(view), batch_size):

@@ -21,7 +21,16 @@ def predict(
     parallel: str = "jit",
     devices: Sequence[jax.Device] | None = None,
 ) -> Predictions:
-    """Predictions of a network on the host, batch by batch and without the padded rows."""
+    """Predictions of a network on the host, batch by batch and without the padded rows.
+
+    Args:
+      task: gives the prediction.
+      params: of one network.
+      batch_stats: of the same.
+      batches: on the host, see `batches.eval_batches`.
+      parallel: 'jit' or 'pmap'.
+      devices: those to use; None for all.
+    """
     how = parallel_lib.make(parallel, devices)
     step = programs.prediction(task, how)
     with jax.transfer_guard("disallow"):

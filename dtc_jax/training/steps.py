@@ -25,6 +25,11 @@ def example_keys(seed: int | jax.Array, step: jax.Array, index: jax.Array) -> ja
 
     They depend on the example's number in the data set, not on its place in the batch or on its
     device, so every way to run a step draws the same numbers; and no key needs to be carried.
+
+    Args:
+      seed: of the run.
+      step: updates so far.
+      index: numbers of the examples in the data set, [B].
     """
     step_key = jax.random.fold_in(jax.random.key(seed), step)
     return jax.vmap(lambda i: jax.random.fold_in(step_key, i))(index)

@@ -12,6 +12,10 @@ _DISC_HU, _CORD_HU, _SPONGY_HU, _CORTEX_HU, _RIB_HU = 80.0, 20.0, 180.0, 480.0, 
 def draw(grid: Grid, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Draws a thorax without the effects of a scanner.
 
+    Args:
+      grid: voxels of the scan.
+      rng: of the patient.
+
     Returns:
       HU, and a lower bound of the depth of a voxel inside a lung in mm, negative outside. Both
       float32. # [Z, Y, X], [Z, Y, X]

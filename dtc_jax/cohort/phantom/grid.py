@@ -43,7 +43,12 @@ class Grid:
         return z, y, x
 
     def block(self, low_mm: np.ndarray, high_mm: np.ndarray) -> Block:
-        """The voxels from one corner to the other; never empty."""
+        """The voxels from one corner to the other; never empty.
+
+        Args:
+          low_mm: one corner, z, y, x from the middle of the scan.
+          high_mm: the opposite one.
+        """
         first, last = self.voxel(low_mm), self.voxel(high_mm)
         z, y, x = (slice(a, b + 1) for a, b in zip(first, last, strict=True))
         return z, y, x

@@ -45,7 +45,13 @@ class Shape:
 def shape(
     diameter_mm: float, spacing_mm: tuple[float, float, float], rng: np.random.Generator
 ) -> Shape:
-    """Draws a lobulated ellipsoid with a mask of `diameter_mm`, as precisely as voxels allow."""
+    """Draws a lobulated ellipsoid with a mask of `diameter_mm`, as precisely as voxels allow.
+
+    Args:
+      diameter_mm: the long axis in the axial plane.
+      spacing_mm: of the scan's voxels, z, y, x.
+      rng: of the lesion.
+    """
     spacing = np.array(spacing_mm)
     half = np.ceil((0.8 * diameter_mm + _MARGIN_MM) / spacing).astype(int)
     middle = rng.uniform(-0.5, 0.5, 3) * spacing  # the centre is anywhere within its voxel

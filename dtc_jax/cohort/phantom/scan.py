@@ -131,7 +131,14 @@ def _overlap(
 
 
 def acquire(hu, grid, scanner: Protocol, rng) -> np.ndarray:
-    """The acquired scan: with blur, noise and calibration error. # [Z, Y, X] int16"""
+    """The acquired scan: with blur, noise and calibration error. # [Z, Y, X] int16
+
+    Args:
+      hu: what is there, float [Z, Y, X].
+      grid: its voxels.
+      scanner: blur, noise and calibration error.
+      rng: of the noise.
+    """
     spacing = np.array(grid.spacing_mm)
     # A voxel averages over its volume, with variance side² / 12.
     hu = ndimage.gaussian_filter(hu, np.sqrt(scanner.blur_mm**2 + spacing**2 / 12) / spacing)

@@ -17,6 +17,10 @@ from dtc_jax.storage import PathLike
 def load(path: PathLike, which: int | str | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Reads the CT series that `series.find` finds.
 
+    Args:
+      path: folder or file.
+      which: number or SeriesInstanceUID of the series; None: as `series.find` chooses.
+
     Returns:
       array: [columns, rows, slices]; HU as int32 if slopes and intercepts are whole, else
         float32.
