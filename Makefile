@@ -45,6 +45,7 @@ test: setup
 test-extras: .venv-extras/.installed .venv-serve/.installed
 	@.venv-extras/bin/python -m pytest -n 2 --dist=loadfile -m extras $(PYTEST_FLAGS)
 	@.venv-serve/bin/python -m pytest -m extras $(OF_SERVER) $(PYTEST_FLAGS)
+	@.venv-serve/bin/python -m pytest -m extras tests/datasets/beam_test.py $(PYTEST_FLAGS)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -250,6 +250,7 @@ def _run(argv: list[str], program: Sequence[str]) -> None:
             _SWEEP.value or "",
             _OUT.value or "",
             program=program,
+            given=config_flags.get_override_values(flags.FLAGS[_CONFIG.name]),
             engine=_ENGINE.value,
             retries=_RETRIES.value,
             share=_SHARE.value,

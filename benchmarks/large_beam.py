@@ -14,11 +14,10 @@ import numpy as np
 # The smallest field of view that a phantom may have, in coarse voxels.
 _PHANTOM = {"external_patients": 0, "matrix": (28, 38, 52), "spacing_mm": (4.0, 3.0, 3.0)}
 _SIZE_MM = (24, 24, 24)
-_ALL_CORES = "direct_num_workers=0,direct_running_mode=multi_processing"
 GENERATING, WITHOUT_BEAM = "generating", "building without Beam"
 _BUILDS = {
     "building by Beam": ["--use_beam"],
-    "building by Beam, a process a core": [f"--beam_pipeline_options={_ALL_CORES}"],
+    "building by Beam, one process": ["--beam_pipeline_options=direct_running_mode=in_memory"],
     WITHOUT_BEAM: [],
 }
 _LOOK_SECONDS = 0.25

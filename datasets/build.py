@@ -52,7 +52,8 @@ def build(
       overwrite: whether to build it again.
       workers: number of processes; 0: one per core.
       use_beam: whether Apache Beam runs the work.
-      beam_options: options of Beam, separated by commas.
+      beam_options: options of Beam, separated by commas. Its local runner, which is the default,
+        gets so many `workers` unless they say otherwise.
 
     Returns:
       The dataset's folder.
@@ -152,12 +153,18 @@ def _parser() -> argparse.ArgumentParser:
         help="array_record: the only format with random access and without TensorFlow",
     )
     add("--num-processes", "--num_processes", type=int, default=0, help="0: one per core")
-    add("--use_beam", "--use-beam", action="store_true", help="run on Apache Beam")
+    add(
+        "--use_beam",
+        "--use-beam",
+        action="store_true",
+        help="run on Apache Beam; on this machine with a process on each core",
+    )
     add(
         "--beam_pipeline_options",
         "--beam-pipeline-options",
         default="",
-        help="options of Beam, separated by commas: runner=DirectRunner; implies --use_beam",
+        help="options of Beam, separated by commas, such as runner=DataflowRunner; "
+        "implies --use_beam",
     )
     return parser
 

@@ -15,7 +15,7 @@ from absl import logging
 
 from datasets.records import Plan, RecordBuilder
 from dtc_jax import progress, storage
-from dtc_jax.crops import intensities, record
+from dtc_jax.crops import intensities, processes, record
 from dtc_jax.errors import InputError, UsageError
 
 
@@ -41,7 +41,7 @@ def prepare(
       InputError: see the builders; or Beam is requested and not installed.
       OSError: there is no space left on the disk.
     """
-    beam = _beam(beam_options) if use_beam else {}
+    beam = _beam(beam_options, workers) if use_beam else {}
     scratch = storage.plain_path(folder) / "scratch"
     with _quiet(), _no_space_is_an_os_error():
         builder = builder_class(
@@ -53,22 +53,6 @@ def prepare(
     for path in pathlib.Path(builder.data_dir).iterdir():
         shutil.move(path, folder / path.name)
     shutil.rmtree(scratch)
-    if use_beam:
-        _order_lengths(folder / "dataset_info.json")
-
-
-def _order_lengths(path: pathlib.Path) -> None:
-    """Puts the lengths of the shards into their order.
-
-    With Beam, TFDS 4.9 sorts them by the shard's number as text, 10 before 2, and would read each
-    of more than ten shards with the length of another.
-    """
-    info = storage.read_json(path)
-    for split in info["splits"]:
-        as_text = sorted(range(len(split["shardLengths"])), key=str)
-        lengths = dict(zip(as_text, split["shardLengths"], strict=True))
-        split["shardLengths"] = [lengths[number] for number in sorted(lengths)]
-    storage.write_json(path, info)
 
 
 def lesions(
@@ -108,7 +92,7 @@ def lesions(
     return read, notes
 
 
-def _beam(options: str) -> dict[str, Any]:
+def _beam(options: str, workers: int) -> dict[str, Any]:
     try:
         from apache_beam.options import pipeline_options
     except ImportError as error:
@@ -119,7 +103,17 @@ def _beam(options: str) -> dict[str, Any]:
         )
     except SystemExit as error:  # Beam parses them like a command line, and would exit
         raise UsageError(f"--beam_pipeline_options: Beam does not accept {options!r}.") from error
+    given = {option.partition("=")[0] for option in options.split(",")}
     runner = parsed.view_as(pipeline_options.StandardOptions).runner or "DirectRunner"
+    if runner == "DirectRunner":
+        # By itself it would look on the internet for another program to run the pipeline, or else
+        # keep one core busy.
+        runner = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+        direct = parsed.view_as(pipeline_options.DirectOptions)
+        if "direct_running_mode" not in given:
+            direct.direct_running_mode = "multi_processing"
+        if "direct_num_workers" not in given and direct.direct_running_mode != "in_memory":
+            direct.direct_num_workers = workers or processes.cores()
     return {"beam_runner": runner, "beam_options": parsed}
 
 

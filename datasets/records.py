@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import tensorflow_datasets as tfds
 
+from datasets import by_beam
 from dtc_jax.crops import extraction, record
-from dtc_jax.errors import InputError, unknown_choice
+from dtc_jax.errors import unknown_choice
 
 _SHARD_SIZE = 256  # records; TFDS keeps a shard in memory while it is written
-_KeyedRecord = tuple[str, extraction.Record]
+_BEAM_SHARDS = 64  # about so many, or more, so that as many of Beam's workers have one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,45 +110,51 @@ class RecordBuilder(tfds.core.ShardBasedBuilder, abc.ABC):
             disable_shuffling=True,  # record i is row i of lesions.csv
         )
 
+    def _download_and_prepare(
+        self, dl_manager: Any, download_config: tfds.download.DownloadConfig | None = None
+    ) -> None:
+        if not self.use_beam:
+            super()._download_and_prepare(dl_manager, download_config)
+            return
+        assert download_config is not None
+        make, splits = self.parts()
+        writer = by_beam.Writer(make, self.info.features, self._example_writer())
+        infos = [
+            writer.write(
+                self._get_filename_template(split_name=split),
+                _shards(parts, _beam_shard_size(parts)),
+                download_config,
+            )
+            for split, parts in splits.items()
+        ]
+        self.info.set_splits(tfds.core.splits.SplitDict(infos))
+
     def _shard_iterators_per_split(
         self, dl_manager: Any
-    ) -> Mapping[str, Sequence[Callable[[], Iterator[_KeyedRecord]]]]:
+    ) -> Mapping[str, Sequence[Callable[[], Iterator[by_beam.KeyedRecord]]]]:
         make, splits = self.parts()
         return {split: self._writers(make, parts) for split, parts in splits.items()}
 
     def _writers(
         self, make: Callable[[Any], list], parts: Sequence[Any]
-    ) -> list[Callable[[], Iterator[_KeyedRecord]]]:
-        shards = _shards(parts)
-        if self.use_beam:
-            return [functools.partial(_made_by_beam, make, shard) for shard in shards]
+    ) -> list[Callable[[], Iterator[by_beam.KeyedRecord]]]:
         # One stream feeds the shards in turn, so that no core waits at the end of one; the last
         # shard exhausts it.
-        stream = _keyed(extraction.extract(make, parts, self.workers))
-        lengths = [sum(map(len, shard)) for shard in shards]
+        stream = by_beam.keyed(extraction.extract(make, parts, self.workers))
+        lengths = [sum(map(len, shard)) for shard in _shards(parts, _SHARD_SIZE)]
         ends: list[int | None] = [*lengths[:-1], None]
         return [functools.partial(itertools.islice, stream, end) for end in ends]
 
 
-def _shards(parts: Sequence[Any]) -> list[list[Any]]:
-    """Groups consecutive parts until a shard is full."""
+def _beam_shard_size(parts: Sequence[Any]) -> int:
+    return max(1, min(_SHARD_SIZE, sum(map(len, parts)) // _BEAM_SHARDS))
+
+
+def _shards(parts: Sequence[Any], size: int) -> list[list[Any]]:
+    """Groups consecutive parts until a shard has `size` records."""
     shards: list[list[Any]] = [[]]
     for part in parts:
-        if sum(map(len, shards[-1])) >= _SHARD_SIZE:
+        if sum(map(len, shards[-1])) >= size:
             shards.append([])
         shards[-1].append(part)
     return shards
-
-
-def _keyed(records: Iterator[extraction.Record]) -> Iterator[_KeyedRecord]:
-    for stored_record in records:
-        yield stored_record["lesion_id"], stored_record
-
-
-def _made_by_beam(make: Callable[[Any], list], shard: Sequence[Any]) -> Iterator[_KeyedRecord]:
-    made = [result for part in shard for result in make(part)]
-    results = [result for result in made if not isinstance(result, extraction.Note)]
-    errors = [str(result) for result in results if isinstance(result, InputError)]
-    if errors:
-        raise InputError("\n  ".join(["lesions that cannot be used:", *errors]))
-    return _keyed(iter(results))

@@ -11,6 +11,7 @@ import tqdm
 T = TypeVar("T")
 _SECONDS_BETWEEN_LINES = 15.0
 _SECONDS_BETWEEN_STATES = 60.0
+_is_shown = True
 
 
 def accept_any_terminal() -> None:
@@ -20,8 +21,17 @@ def accept_any_terminal() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def leave_to_another() -> None:
+    """Has `track` show nothing in this process: another one does the same work, and shows it."""
+    global _is_shown
+    _is_shown = False
+
+
 def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
     """Yields `items` and shows on stderr how many are done, their total, and the time left."""
+    if not _is_shown:
+        yield from items
+        return
     if total is None and isinstance(items, Sized):
         total = len(items)
     if sys.stderr.isatty():

@@ -166,13 +166,29 @@ def extract(
     notes: list[str] = []
     results = processes.ordered_map(make, parts, workers)
     for part in progress.track(results, label, len(parts)):
-        for one in part:
-            if isinstance(one, InputError):
-                bad.append(str(one))
-            elif isinstance(one, Note):
-                notes.append(one)
-            elif not bad:
-                yield one
+        records, errors, noted = sort(part)
+        bad += errors
+        notes += noted
+        if not bad:
+            yield from records
+    tell(bad, notes)
+
+
+def sort(
+    made: Sequence[Record | InputError | Note],
+) -> tuple[list[Record], list[str], list[str]]:
+    """What was made of a scan, as its records, the errors and the notes."""
+    errors = [str(one) for one in made if isinstance(one, InputError)]
+    notes = [str(one) for one in made if isinstance(one, Note)]
+    return [one for one in made if isinstance(one, dict)], errors, notes
+
+
+def tell(bad: Sequence[str], notes: Sequence[str]) -> None:
+    """Prints on stderr what is noted of the scans, the first few.
+
+    Raises:
+      InputError: `bad` names lesions that cannot be used.
+    """
     if notes:
         more = [f"… and {len(notes) - _NOTED} more notes"] if len(notes) > _NOTED else []
         print("\n".join([*notes[:_NOTED], *more]), file=sys.stderr, flush=True)

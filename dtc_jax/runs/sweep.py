@@ -1,7 +1,7 @@
 """`--mode=sweep`: one configuration in many variants, each trained apart, and one table of all."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import jax
 import ml_collections
@@ -23,6 +23,7 @@ def run(
     out: storage.PathLike,
     *,
     program: Sequence[str],
+    given: Iterable[str] = (),
     engine: str = "local",
     retries: int = 1,
     share: float | None = None,
@@ -38,6 +39,7 @@ def run(
       sweep: the sweep file, see `sweep.plan`.
       out: folder of the sweep, see `sweep.folder`.
       program: what Python is told to run to train a trial: launch.py, by its path.
+      given: see `sweep.plan.make`.
       engine: that runs the trials, see `sweep.engines`.
       retries: how often a trial that failed is started again.
       share: of a GPU for a trial, see `sweep.jobs.Resources`.
@@ -56,7 +58,7 @@ def run(
     environment.prepare()
     resources = jobs.Resources(share or 1.0, cores, ray_address or "", _parameters(slurm or ()))
     engine_of = engines.get(engine, resources)
-    planned = plan.make(config, sweep)
+    planned = plan.make(config, sweep, given)
     if asha is not None:
         halving.check(planned)
     with folder.claimed(out, planned) as home, Live() as live:

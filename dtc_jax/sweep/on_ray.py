@@ -9,6 +9,7 @@ sweep's folder and have this environment.
 import contextlib
 import os
 import pathlib
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -95,13 +96,14 @@ def _connected(address: str) -> Iterator[dict[str, float]]:
     places = [str(pathlib.Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     path = os.pathsep.join(filter(None, places))
     try:
-        ray.init(
-            address=address or "local",
-            include_dashboard=False if not address else None,
-            log_to_driver=False,
-            runtime_env={"env_vars": {"PYTHONPATH": path}},
-            logging_level="ERROR",
-        )
+        with _forks_allowed():
+            ray.init(
+                address=address or "local",
+                include_dashboard=False if not address else None,
+                log_to_driver=False,
+                runtime_env={"env_vars": {"PYTHONPATH": path}},
+                logging_level="ERROR",
+            )
     except Exception as error:  # whatever kept it from starting; some of its processes may run
         ray.shutdown()
         text = one_line(error, 200)
@@ -111,6 +113,17 @@ def _connected(address: str) -> Iterator[dict[str, float]]:
         yield ray.cluster_resources()
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _forks_allowed() -> Iterator[None]:
+    """Keeps JAX from warning that this process forks.
+
+    It warns of forks that go on to use its threads' locks. Those of Ray become its servers at once.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+        yield
 
 
 def _for_each(

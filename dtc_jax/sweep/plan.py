@@ -15,7 +15,7 @@ A sweep file is Python with a function `get_sweep()` that returns plain data:
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import ml_collections
@@ -32,6 +32,7 @@ _MARGIN = 0.05
 # a stored crop changes no test; what else is in `data` says which examples there are.
 _SHARED = ("task", "split", "selection", "data")
 _OWN = ("data.size_mm",)
+_OF_KEYS = {"seeds": "seed", "folds": "split.folds"}  # the fields that they set
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,13 +76,22 @@ class Plan:
         return tuple(trial for trial in self.trials if trial.variant == name)
 
 
-def make(config: ml_collections.ConfigDict, path: storage.PathLike) -> Plan:
+def make(
+    config: ml_collections.ConfigDict, path: storage.PathLike, given: Iterable[str] = ()
+) -> Plan:
     """The sweep of the file `path` over `config`; nothing is written.
 
+    Args:
+      config: that the variants start from.
+      path: of the sweep file.
+      given: full names of the fields that the command line sets.
+
     Raises:
-      UsageError: the file is none, or a key, name, field or value in it is wrong; names it.
+      UsageError: the file is none, or a key, name, field or value in it is wrong, or it sets for
+        all trials what the command line sets too; names it.
     """
     sweep = sweep_file.read(path)
+    _check_given(given, sweep, path)
     variants = dict(_variants(sweep["variants"], path))
     base = sweep.get("base")
     if base not in variants:
@@ -106,6 +116,19 @@ def make(config: ml_collections.ConfigDict, path: storage.PathLike) -> Plan:
             raise UsageError(f"{what}: {error}") from error
         trials += [Trial(name, seed, overridden(changed, {"seed": seed}, what)) for seed in seeds]
     return Plan(base, margin, variants, tuple(trials))
+
+
+def _check_given(given: Iterable[str], sweep: Mapping[str, Any], path: storage.PathLike) -> None:
+    """Refuses a field of the command line that would have no effect in any trial."""
+    keys = dict.fromkeys(sweep.get("common", {}), "common")
+    keys |= {field: key for key, field in _OF_KEYS.items() if key in sweep}
+    for name in given:
+        for field, key in keys.items():
+            if f"{name}.".startswith(f"{field}."):
+                raise UsageError(
+                    f"--config.{name} would have no effect: {path} sets it for all trials, by "
+                    f"{key!r}. Omit one of the two."
+                )
 
 
 def _variants(

@@ -12,6 +12,7 @@ import launch
 CONFIG = f"{pathlib.Path(launch.__file__).parent}/configs/senet.py"
 
 
+DEMO_SWEEP = f"--sweep={pathlib.Path(launch.__file__).parent}/configs/sweeps/demo.py"
 PREDICT = ["--mode=predict", "--segmenter=s", "--classifier=c", "--out=o"]
 SERIES = "--scan=dicomweb://pacs/studies/1.2/series/3.4"
 
@@ -104,6 +105,10 @@ SERIES = "--scan=dicomweb://pacs/studies/1.2/series/3.4"
         (
             ["--mode=sweep", f"--config={CONFIG}:demo", "--sweep=m.py", "--out=o", "--engine=lo"],
             ["--engine is 'lo'", "local"],
+        ),
+        (
+            ["--mode=sweep", f"--config={CONFIG}:demo", DEMO_SWEEP, "--out=o", "--config.seed=3"],
+            ["--config.seed would have no effect", "sweeps/demo.py sets it", "'seeds'"],
         ),
         ([*PREDICT, "--scan=dicomweb://pacs/studies/1.2"], ["does not name a series"]),
         ([*PREDICT, SERIES, "--series=2"], ["is the address of one series; omit --series"]),

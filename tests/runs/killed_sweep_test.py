@@ -23,7 +23,8 @@ def _processes(workdir):
     found = []
     for entry in pathlib.Path("/proc").glob("[0-9]*"):
         try:
-            words = (entry / "cmdline").read_text().split("\0")  # empty of one that has ended
+            # Empty of one that has ended.
+            words = (entry / "cmdline").read_text(errors="replace").split("\0")
         except OSError:
             continue
         if f"--workdir={workdir}" in words:

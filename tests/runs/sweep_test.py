@@ -58,7 +58,7 @@ def kill(job):
     """Kills the process of a job."""
     for entry in pathlib.Path("/proc").glob("[0-9]*"):
         try:
-            words = (entry / "cmdline").read_text().split("\0")
+            words = (entry / "cmdline").read_text(errors="replace").split("\0")
         except OSError:
             continue
         if f"--workdir={job.workdir}" in words:

@@ -4,6 +4,7 @@ import functools
 import os
 import signal
 
+import jax
 import pytest
 
 from dtc_jax.errors import InputError, Stopped, UsageError
@@ -76,6 +77,13 @@ def test_a_signal_lets_the_trials_save_their_state(engine, saves):
     with pytest.raises(Stopped, match="SIGTERM"):
         list(engine([saves], 1, look))
     assert saves.log.read_text() == "ready\nsaved\n"
+
+
+def test_ray_starts_beside_jax_without_a_warning(job, recwarn):
+    jax.devices()  # starts its threads, as the checks of a sweep do
+    outcomes = list(engines.get("ray", Resources(cores=1))([job("good", "")], 0, lambda _: None))
+    assert [outcome.code for outcome in outcomes] == [0]
+    assert [str(one.message) for one in recwarn if "fork" in str(one.message)] == []
 
 
 def test_more_than_there_is_is_refused(job):

@@ -20,10 +20,10 @@ def config():
 
 @pytest.fixture
 def make(config, tmp_path):
-    def make(sweep):
+    def make(sweep, given=()):
         path = tmp_path / "mine.py"
         path.write_text(f"def get_sweep():\n    return {sweep!r}\n")
-        return plan.make(config, path)
+        return plan.make(config, path, given)
 
     return make
 
@@ -84,6 +84,21 @@ def test_what_is_wrong_is_named(make, change, words):
         make(FULL | change)
     for word in ["mine.py", *words]:
         assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "field"),
+    [
+        ("seeds", (0, 1), "seed"),
+        ("folds", 4, "split.folds"),
+        ("common", {"train.epochs": 3}, "train.epochs"),
+        ("common", {"train": {"epochs": 3}}, "train.epochs"),
+    ],
+)
+def test_a_field_of_the_command_line_that_would_have_no_effect_is_refused(make, key, value, field):
+    with pytest.raises(UsageError, match=rf"--config\.{field} .*mine\.py .*by '{key}'"):
+        make(FULL | {key: value}, given=["model.width", field])
+    assert make(FULL, given=["model.width", field]).base == "full"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ SIGNALLED: number of the process that gets the signal of number SIGNAL while it 
 for none. With COUNT 1 the process is an ordinary one. Prints what became of it, a line of JSON.
 """
 
+import contextlib
+import io
 import json
 import pathlib
 import sys
@@ -14,6 +16,7 @@ import sys
 import jax
 import numpy as np
 
+from dtc_jax import progress
 from dtc_jax.errors import Stopped
 from dtc_jax.training import hosts, parallel
 from tests.training import conftest
@@ -36,6 +39,14 @@ def own_rows(batch):
     return {name: rows[number * size : (number + 1) * size] for name, rows in batch.items()}
 
 
+def shown_progress():
+    """What this process shows of slow work."""
+    progress._SECONDS_BETWEEN_LINES = 0.0
+    with contextlib.redirect_stderr(io.StringIO()) as shown:
+        assert list(progress.track([3], "work")) == [3]
+    return shown.getvalue()
+
+
 def main(
     coordinator: str,
     workdir: pathlib.Path,
@@ -51,6 +62,7 @@ def main(
     kind = tiny.TrainRows if is_kept else tiny.TrainBatches
     made = OwnRows(kind(*at) if number == signalled else kind())
     said: dict[str, object] = {"devices": jax.device_count(), "processes": jax.process_count()}
+    said["progress"] = shown_progress()
     try:
         with hosts.ended_together():
             fitted = tiny.fit(

@@ -82,6 +82,8 @@ def test_two_processes_without_a_stop_give_what_one_gives(tmp_path, alone):
         np.testing.assert_allclose(said["values"], alone[1]["values"], **TOLERANCE)
         assert said["best"] == pytest.approx(alone[1]["best"], rel=1e-3)
     assert both[0]["values"] == both[1]["values"]
+    assert both[0]["progress"].startswith("work: 1/1")
+    assert both[1]["progress"] == ""  # one of them shows it
     assert len(_rows(tmp_path)) == len(_rows(alone[0]))  # process 0 alone writes them
 
 
