@@ -36,6 +36,7 @@ from dtc_jax.errors import (
     InputError,
     Stopped,
     a_long_name_is_an_input_error,
+    no_library_is_an_input_error,
     no_memory_is_an_input_error,
 )
 from dtc_jax.runs import flag_checks
@@ -171,7 +172,8 @@ def main(
             of_network = "config.segmenter (or classifier)"
             advice += _OR_LESS.format(of_network if _MODE.value == "pipeline" else "config")
         no_memory = no_memory_is_an_input_error(f"--mode={_MODE.value}", advice)
-        with a_long_name_is_an_input_error(), no_memory:
+        no_library = no_library_is_an_input_error(f"--mode={_MODE.value}")
+        with a_long_name_is_an_input_error(), no_memory, no_library:
             _run(argv, program)
     except (InputError, Stopped) as error:
         print(f"{name}: {error}", file=sys.stderr)
@@ -203,16 +205,7 @@ def _run(argv: list[str], program: Sequence[str]) -> None:
     # would add a quarter, and later each look would go through all that was imported.
     gc.disable()
     try:
-        from dtc_jax.runs import (
-            audit,
-            evaluate,
-            export,
-            leakage,
-            pipeline,
-            report,
-            sweep,
-            train,
-        )
+        from dtc_jax.runs import audit, evaluate, export, leakage, pipeline, report, sweep, train
     finally:
         gc.enable()
     if not gc.get_freeze_count():

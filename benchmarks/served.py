@@ -5,7 +5,9 @@
 It starts a server on the loopback interface, asks it all cases of the contract, one after the
 other, and stops it. With --requests, clients then ask at once, each for one example of the
 contract, until all requests are answered or the time is over. `make serve-demo` sets up what it
-needs: MLServer, Triton's client, ONNX Runtime, NumPy. The exit code is 1 where an answer is wrong.
+needs: MLServer, Triton's client, ONNX Runtime, NumPy. The exit code is 1 where an answer is wrong
+or missing. gRPC cancels what a server has not begun on after 30 s, so on a machine that answers
+fewer than 4 requests a second, use fewer than 100 clients.
 """
 
 import argparse

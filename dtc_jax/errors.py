@@ -65,6 +65,24 @@ def no_memory_is_an_input_error(what: str, advice: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def no_library_is_an_input_error(what: str) -> Iterator[None]:
+    """Turns a library that is not installed into an `InputError`.
+
+    Args:
+      what: what needs it; begins the message.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.split(".")[0] == "dtc_jax":
+            raise
+        raise InputError(
+            f"{what}: needs {error.name}, which is not installed; run pip install dtc-jax, which "
+            "brings all that it depends on. An installation for bundles alone only predicts."
+        ) from error
+
+
+@contextlib.contextmanager
 def a_long_name_is_an_input_error() -> Iterator[None]:
     """Turns a path that no file system takes into an `InputError`."""
     try:

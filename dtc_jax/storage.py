@@ -40,7 +40,8 @@ def no_space_is_an_input_error(path: PathLike) -> Iterator[None]:
             raise InputError(
                 f"{path}: no space left on the disk. Free some and run the same command again."
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS):
+        is_scratch = _SCRATCH.fullmatch(os.path.basename(str(error.filename)))  # as in /proc
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) or is_scratch:
             raise InputError(
                 f"{path}: cannot be written. Choose a folder with write permission."
             ) from error
@@ -237,11 +238,10 @@ def _is_in_use(scratch: pathlib.Path) -> bool:
 
 def _is_alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
+        with contextlib.suppress(PermissionError):  # another user's
+            os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:  # another user's
-        return True
     return True
 
 

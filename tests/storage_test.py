@@ -186,6 +186,14 @@ def test_a_device_is_not_replaced(tmp_path, atomic):
     assert device.is_fifo()
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs Linux")
+@pytest.mark.parametrize("atomic", [storage.atomic, storage.atomic_folder])
+@pytest.mark.parametrize("place", ["/proc", "/sys"])
+def test_where_not_even_root_can_write_is_one_message(atomic, place):
+    with pytest.raises(InputError, match="answer: cannot be written"), atomic(f"{place}/answer"):
+        pass
+
+
 def test_a_file_is_not_replaced_by_a_folder_nor_a_folder_by_a_file(folder):
     file = folder / "old"
     with pytest.raises(InputError, match="old: cannot be written"):

@@ -4,9 +4,12 @@ import importlib.util
 import pathlib
 from collections.abc import Iterable, Sequence
 
+import jax
+
 from dtc_jax import storage
 from dtc_jax.errors import InputError, UsageError, unknown_choice
 from dtc_jax.export.served import Served
+from dtc_jax.statistics.formatting import count
 
 # The extra of each format, and the libraries of it that write the format and run it.
 _LIBRARIES = {
@@ -18,6 +21,9 @@ _LIBRARIES = {
 FORMATS = tuple(_LIBRARIES)
 # What a probability may differ by from the run's, whose own numbers are those of float32.
 TOLERANCES = {"float32": 1e-5, "bfloat16": 0.02, "float16": 0.02}
+# A file of protobuf, as ONNX is, or of flatbuffers, as StableHLO is, ends below 2 GiB; the rest is
+# for the graph. The other formats have their weights beside it.
+_IN_ONE_FILE, _MOST_BYTES = ("onnx", "stablehlo"), 2**31 - 2**26
 
 
 def choose(formats: Sequence[str] = (), dtype: str = "float32") -> tuple[str, ...]:
@@ -83,8 +89,10 @@ def write(what: Served, folder: pathlib.Path, formats: Sequence[str], dtype: str
 
     Raises:
       InputError: the library of a format cannot write it.
-      UsageError: a field of the configuration has no equal in a format.
+      UsageError: a field of the configuration has no equal in a format, or the weights are more
+        than a format can hold.
     """
+    _check_size(what, formats)
     notes = {"task": what.network.config.task, **what.network.fingerprints}
     if "onnx" in formats:
         from dtc_jax.export import onnx_model
@@ -101,6 +109,19 @@ def write(what: Served, folder: pathlib.Path, formats: Sequence[str], dtype: str
         print(f"{kind}: writing", flush=True)
         paths[kind] = writers[kind]()
     return paths
+
+
+def _check_size(what: Served, formats: Sequence[str]) -> None:
+    """Refuses weights that do not fit into the one file of a format."""
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(what.network.variables))
+    too_small = [kind for kind in formats if kind in _IN_ONE_FILE]
+    if too_small and size > _MOST_BYTES:
+        many = count(len(what.network.networks), "network")
+        raise UsageError(
+            f"--format={','.join(formats)}: the weights of {many} take {size / 1e9:.1f} GB, and "
+            f"{' and '.join(too_small)} can hold {_MOST_BYTES / 1e9:.1f}; export one fold with "
+            "--member, or name other formats (savedmodel, safetensors)."
+        )
 
 
 def _stablehlo(what: Served, folder: pathlib.Path) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import shutil
+import subprocess
 import types
 
 import numpy as np
@@ -165,6 +166,25 @@ def test_folds_decide_together_or_one_alone(runs, tmp_path, capsys):
     with pytest.raises(UsageError, match=r"--member=2: the run has 2 networks"):
         export.run(runs / "folds", tmp_path / "third", ("onnx",), 2)
     assert not (tmp_path / "third").exists()
+
+
+def test_each_format_is_checked_in_a_process_without_the_runtime_of_another(
+    exported, monkeypatch, capsys
+):
+    asked, run = [], subprocess.run
+
+    def recorded(command, **options):
+        asked.append(command[-1])
+        return run(command, **options)
+
+    monkeypatch.setattr(subprocess, "run", recorded)
+    kinds = [*bundles.describe(exported)["models"]]
+    found = bundle._verify(exported, kinds)
+    assert len(kinds) > 2
+    assert asked == [f"--format={kind}" for kind in kinds]
+    assert found.keys() == {*kinds} - {"safetensors"}
+    assert all(value <= 1e-5 for value in found.values())
+    assert capsys.readouterr().out.count("files are as they were made") == 1
 
 
 def test_a_bundle_is_not_written_into_another(exported):

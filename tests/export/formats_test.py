@@ -159,6 +159,20 @@ def test_what_onnx_cannot_say_is_refused_by_its_field(drawn):
         onnx_model.check(drawn(config))
 
 
+def test_weights_that_do_not_fit_into_one_file_are_refused_before_it_is_written(
+    drawn, tmp_path, monkeypatch
+):
+    one = served.make(drawn(classifier(0), members=2))
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(one.network.variables))
+    monkeypatch.setattr(formats, "_MOST_BYTES", size - 1)
+    message = r"weights of 2 networks take .* GB, and onnx can hold .*--member"
+    with pytest.raises(UsageError, match=message):
+        formats.write(one, tmp_path, ("onnx", "safetensors"), "float32")
+    assert not list(tmp_path.iterdir())
+    formats.write(one, tmp_path, ("safetensors",), "float32")  # which has no such limit
+    assert (tmp_path / "weights" / "model.safetensors").is_file()
+
+
 def test_the_help_names_every_format():
     assert all(kind in launch.flags.FLAGS["format"].help for kind in formats.FORMATS)
 

@@ -162,6 +162,16 @@ def test_a_run_without_jax_is_one_clear_message(classifier, bundles, chests, tmp
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.extras
+def test_a_mode_that_needs_jax_is_one_clear_message(tmp_path):
+    done = launch("--mode=export", f"--workdir={tmp_path}", f"--out={tmp_path / 'out'}")
+    assert done.returncode == 1
+    assert re.fullmatch(
+        r"launch\.py: --mode=export: needs \w+, which is not installed; run .*\n", done.stderr
+    )
+    assert not (tmp_path / "out").exists()
+
+
 def test_from_python_a_run_and_its_bundle_say_the_same(bundles, segmenter, classifier, chests):
     stored = nib.load(chests / "0.nii.gz")
     turned = stored.as_reoriented(np.array([[0, -1], [2, 1], [1, 1]]))
