@@ -14,7 +14,6 @@ changes, a new folder is built next to the first.
 
 import argparse
 import contextlib
-import fcntl
 import importlib
 import json
 import os
@@ -24,7 +23,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from dtc_jax import progress, storage
+from dtc_jax import locks, progress, storage
 from dtc_jax.crops import processes
 from dtc_jax.errors import InputError, UsageError, unknown_choice
 
@@ -72,7 +71,7 @@ def build(
     data_dir = pathlib.Path(data_dir)
     with storage.no_space_is_an_input_error(data_dir):
         data_dir.mkdir(parents=True, exist_ok=True)
-    with _locked(data_dir):
+    with _alone(data_dir):
         plan = module.plan(config, data_dir, data_dir / "file_hashes.json")
         folder = data_dir / f"{name}-{plan.fingerprint[:12]}"
         if (folder / "fingerprint.json").exists() and not overwrite:
@@ -92,7 +91,7 @@ def build(
 
 
 @contextlib.contextmanager
-def _locked(data_dir: pathlib.Path) -> Iterator[None]:
+def _alone(data_dir: pathlib.Path) -> Iterator[None]:
     """Allows one build at a time in `data_dir`: the second one reuses the result of the first."""
     try:
         handle = os.open(data_dir / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
@@ -100,11 +99,7 @@ def _locked(data_dir: pathlib.Path) -> Iterator[None]:
         yield
         return
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting for another build in {data_dir} …", file=sys.stderr, flush=True)
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        locks.wait_for(handle, f"another build in {data_dir}")
         yield
     finally:
         os.close(handle)

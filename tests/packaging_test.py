@@ -3,6 +3,7 @@
 import ast
 import configparser
 import importlib.metadata
+import os
 import pathlib
 import re
 import shutil
@@ -201,7 +202,9 @@ def test_the_wheel_trains_and_predicts_in_an_environment_of_its_own(wheel, study
     venv.create(home, symlinks=True)
     python = home / "bin" / "python"
     install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps"]
-    subprocess.run([*install, "--no-index", "--quiet", str(wheel)], check=True)
+    # By a PYTHONPATH, as the tests may have one, the clone would count as installed.
+    env = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    subprocess.run([*install, "--no-index", "--quiet", str(wheel)], check=True, env=env)
     # The libraries are those of this environment, which lists its editable clone in a .pth file:
     # such files are not read in a folder that is itself named by one.
     (site,) = (home / "lib").glob("python*/site-packages")
@@ -210,7 +213,7 @@ def test_the_wheel_trains_and_predicts_in_an_environment_of_its_own(wheel, study
     work.mkdir()
 
     def said(*command):
-        done = subprocess.run(command, cwd=work, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=work, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -12,7 +12,7 @@ from dtc_jax.cohort import manifest, persons
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.experiment import artefacts, examples, folds, occlusion, report, workdir
 from dtc_jax.report.report_run import Artefacts
-from dtc_jax.statistics import baselines, predictions_table, study, tables
+from dtc_jax.statistics import baselines, predictions_table, sex, study, tables
 from dtc_jax.statistics.formatting import count, estimate, p_value
 from dtc_jax.tasks import lesion_figures, unlabelled
 from dtc_jax.tasks.definition import Config
@@ -64,7 +64,7 @@ def evaluate(
         "comparisons": _comparisons(own, new, network.config),
         "manifest": pathlib.Path(path).name,
         "networks": network.fingerprints,
-        "notes": [*data.notes, *notes],
+        "notes": [*data.notes, *sex.note(rows), *notes],
         "flow": [
             vars(step) | {"cohort": names.get(step.cohort, step.cohort)} for step in data.flow
         ],

@@ -17,6 +17,7 @@ from dtc_jax import csv_reader, storage
 from dtc_jax.cohort import persons
 from dtc_jax.errors import InputError
 from dtc_jax.experiment import network
+from dtc_jax.statistics import predictions_table
 from dtc_jax.tasks import inputs, registry, unlabelled
 from dtc_jax.tasks.trained import Member, TrainedNetwork
 from dtc_jax.training.result import Initial
@@ -100,7 +101,7 @@ def prepare(
     _refuse_both(config, rows, seen)
     (member,) = trained.members
     fits = {name: _fit(variant, member) for name, variant in inputs.variants(config).items()}
-    name = pathlib.Path(source).resolve().name
+    name = predictions_table.run_name(pathlib.Path(source).resolve())
     record = {"run": name, **trained.fingerprints, "arrays": fits, "seen": seen}
     _check_record(folder / RECORD, record, source)
     storage.write_json(folder / RECORD, record)

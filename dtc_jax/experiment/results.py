@@ -10,6 +10,7 @@ import pandas as pd
 from dtc_jax import storage
 from dtc_jax.experiment import artefacts, calibrated, examples, occlusion, report
 from dtc_jax.report import cohort_plots, drawing, outlines
+from dtc_jax.statistics import predictions_table
 from dtc_jax.tasks.definition import Evaluation
 from dtc_jax.tasks.sources import Data
 from dtc_jax.tasks.trained import TrainedNetwork
@@ -33,7 +34,8 @@ def evaluate(
       folder: of the run.
     """
     noted = dataclasses.replace(data, notes=[*data.notes, *calibrated.notes(network.members)])
-    evaluation = network.task.evaluate(config, noted, network, rows, folder.resolve().name)
+    name = predictions_table.run_name(folder.resolve())
+    evaluation = network.task.evaluate(config, noted, network, rows, name)
     if calibrated.is_on(config):
         evaluation.metrics[calibrated.FIELD] = calibrated.figures(network.members)
     evaluation.metrics["epochs"] = _epochs(artefacts.curves(folder), config, network)

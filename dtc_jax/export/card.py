@@ -7,7 +7,7 @@ from typing import Any
 
 from dtc_jax import storage
 from dtc_jax.export.served import Served
-from dtc_jax.statistics.formatting import count, estimate, number
+from dtc_jax.statistics.formatting import count, estimate, number, setting
 from dtc_jax.tasks import fields, unlabelled
 
 _NOTICE = (
@@ -189,10 +189,6 @@ def _limits(config: dict[str, Any], metrics: Mapping[str, Any], members: int) ->
 
 def _listed(section: Mapping[str, Any]) -> str:
     return ", ".join(
-        f"{name.replace('_', ' ')} {_listed(value) if isinstance(value, dict) else _plain(value)}"
+        f"{name.replace('_', ' ')} {_listed(value) if isinstance(value, dict) else setting(value)}"
         for name, value in section.items()
     )
-
-
-def _plain(value: Any) -> str:
-    return f"({', '.join(map(str, value))})" if isinstance(value, list) else str(value)

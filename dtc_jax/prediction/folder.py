@@ -91,7 +91,8 @@ def write(
             lines.append(("DICOM SEG", record["dicom_seg"]))
         chest = review.make_overview(answer.image, answer.sides) if answer.sides else None
         about = review.About(title, answer.threshold, lines, answer.slices.source, chest)
-        about = dataclasses.replace(about, file=record["scan"]["scan_id"])
+        warnings = tuple(record["scan"].get("warnings", ()))  # an older answer has none
+        about = dataclasses.replace(about, file=record["scan"]["scan_id"], warnings=warnings)
         if record["kind"] == "review":
             about = dataclasses.replace(about, none=_NONE_LEFT)
         review.write_page(partial / "review.html", answer_lib.findings(answer), about)

@@ -37,10 +37,12 @@ class Outlines:
     Attributes:
       mask: their numbers, uint16 on the grid of the scan.
       statement: how they were outlined, in words, for the page.
+      warning: what a reader must know of them before judging, as a sentence; '' for nothing.
     """
 
     mask: Volume
     statement: str
+    warning: str = ""
 
 
 def read(path: PathLike, image: Volume) -> Outlines:
@@ -112,11 +114,12 @@ def _balls(path: PathLike, image: Volume) -> Outlines:
     ]
     if problems:
         raise TableError(path, problems)
-    statement = (
-        f"given as {formatting.count(len(table), 'point')} with a radius; each stands for a ball, "
-        "which is what the axes, the volume, the density and the probability are of"
+    statement = f"given as {formatting.count(len(table), 'point')} with a radius"
+    warning = (
+        "No lesion was outlined: each stands for a ball about a given point, which is what the "
+        "axes, the volume, the density and the probability are of."
     )
-    return Outlines(Volume(mask, image.affine), statement)
+    return Outlines(Volume(mask, image.affine), statement, warning)
 
 
 def _draw(

@@ -73,7 +73,7 @@ def _answer(
     )
     record = {
         "kind": "prediction",
-        "scan": _describe(request, scan, field) | identity,
+        "scan": _describe(request, scan, field, given.warning if given else "") | identity,
         "lungs": "not found" if field is None else "given" if request.lungs else "found",
         **({"outlines": given.statement} if given else {}),
         "networks": predictors.networks,
@@ -94,10 +94,14 @@ def _answer(
     return answer
 
 
-def _describe(request: Request, scan: Scan, field: Volume | None) -> dict[str, Any]:
+def _describe(
+    request: Request, scan: Scan, field: Volume | None, of_outlines: str
+) -> dict[str, Any]:
     """What is remembered of a scan; nothing in it identifies the patient."""
     cut = [] if field is None else lungs.cut_off(field)
     beyond = f"The scan ends within the lungs ({', '.join(cut)}); what lies beyond is not judged."
+    lost = [beyond] if cut else []
+    split = scan.series.cut if scan.series else ""
     return {
         "scan_id": request.scan_id,
         "patient_id": request.patient_id,
@@ -106,7 +110,8 @@ def _describe(request: Request, scan: Scan, field: Volume | None) -> dict[str, A
         "spacing_mm_zyx": np.round(scan.image.spacing_mm, 4).tolist(),
         "series": scan.series.statement if scan.series else None,
         "slices": numbering.slices(scan.image, scan.series).record(),
-        "notes": [*scan.image.notes, *([beyond] if cut else [])],
+        "notes": [*scan.image.notes, *lost],
+        "warnings": [*lost, *filter(None, (split, of_outlines))],
     }
 
 
@@ -131,7 +136,8 @@ def facts(record: dict[str, Any]) -> list[tuple[str, str]]:
     if "outlines" in record:
         lines.append(("Lesions", record["outlines"]))
     lines.append(("Slice numbers", numbering.of_record(scan.get("slices", {})).source))
-    lines += [("As read", note) for note in scan.get("notes", [])]  # an older answer has none
+    told = scan.get("warnings", [])  # at the head of the page; an older answer has no notes
+    lines += [("As read", note) for note in scan.get("notes", []) if note not in told]
     for name, network in networks.items():
         count = "" if network["networks"] == 1 else f"{network['networks']} networks, "
         lines.append((name.capitalize(), f"{count}weights {network['weights'][:12]}"))

@@ -9,7 +9,7 @@ import pandas as pd
 from dtc_jax import versions
 from dtc_jax.report.performance import counts
 from dtc_jax.report.report_run import ReportRun
-from dtc_jax.statistics.formatting import count
+from dtc_jax.statistics.formatting import count, setting
 
 
 def answers(run: ReportRun) -> dict[str, str]:
@@ -223,7 +223,7 @@ def _of_config(config: Mapping[str, Any]) -> dict[str, str]:
     """Answers from the sections that the configuration has."""
 
     def listed(fields: Mapping[str, Any]) -> str:
-        return ", ".join(f"{key} {_plain(value)}" for key, value in fields.items())
+        return ", ".join(f"{key} {setting(value)}" for key, value in fields.items())
 
     def fields(name: str) -> str:
         """A section, and what the candidates have in its place."""
@@ -260,7 +260,3 @@ def _of_config(config: Mapping[str, Any]) -> dict[str, str]:
         "imbalance": f"class weights: {loss['class_weight']}" if "class_weight" in loss else "",
         "details": "config.json contains every field of the run",
     }
-
-
-def _plain(value: Any) -> str:
-    return f"({', '.join(map(str, value))})" if isinstance(value, list | tuple) else str(value)

@@ -60,7 +60,8 @@ def task_of(path: PathLike) -> str:
     """
     described = read_json(pathlib.Path(path) / DESCRIPTION)
     known = isinstance(described, dict) and described.get("format") == FORMAT
-    if not known or described.get("task") not in WORDS or not described.keys() >= _FIELDS:
+    named = known and described.get("task") in WORDS and described.keys() >= _FIELDS
+    if not named or not isinstance(described["models"], dict):
         raise InputError(
             f"{path}: was exported by another version of dtc-jax; export its run again."
         )

@@ -16,6 +16,7 @@ import pandas as pd
 from sklearn import ensemble, linear_model, pipeline, preprocessing
 
 from dtc_jax.errors import InputError
+from dtc_jax.statistics import sex as sex_of
 from dtc_jax.statistics import threshold
 
 TREES = 500  # of the forest on `features`
@@ -39,7 +40,7 @@ def inputs(
       scan_box_mm: [N, 3] sides of the stored scan: the crop of a lesion can reveal its size.
       features: [N, F].
       age: [N] years.
-      sex: [N] words that begin with F or M; others are unknown.
+      sex: [N] words, see `sex.read`; those that it does not understand are unknown.
     """
     diameter = np.asarray(diameter_mm, dtype=np.float64)[:, None]
     matrices = {"majority": np.zeros_like(diameter), "diameter": diameter}
@@ -48,7 +49,7 @@ def inputs(
     if features is not None:
         matrices["features"] = np.asarray(features, dtype=np.float64)
     if age is not None and sex is not None:
-        female = pd.Series(sex, dtype=object).astype(str).str.upper().str[0].map({"F": 1, "M": 0})
+        female = pd.Series(sex_of.read(sex)).map({sex_of.FEMALE: 1, sex_of.MALE: 0})
         matrices["age_sex_diameter"] = np.column_stack(
             [np.asarray(age, dtype=np.float64), female.to_numpy(np.float64), diameter]
         )

@@ -1,4 +1,4 @@
-"""How numbers and intervals are written, on the screen and in the report."""
+"""How numbers, intervals and fields are written, on the screen and in the report."""
 
 import math
 from collections.abc import Mapping
@@ -52,3 +52,8 @@ def p_value(value: float | None) -> str:
 def count(amount: int, noun: str) -> str:
     """'1 patient', '24 patients'."""
     return f"{amount} {noun}" if amount == 1 else f"{amount} {noun}s"
+
+
+def setting(value: Any) -> str:
+    """A value of a configuration: '(1, 2)' for a list or a tuple."""
+    return f"({', '.join(map(str, value))})" if isinstance(value, list | tuple) else str(value)

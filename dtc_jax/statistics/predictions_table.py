@@ -14,6 +14,7 @@ Further columns are kept.
 """
 
 import math
+import os
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -55,11 +56,20 @@ def read(path: PathLike) -> pd.DataFrame:
     cells = csv_reader.read(path, "a predictions.csv", each="lesion")
     if "run" not in cells:
         is_generic = path.stem == "predictions"
-        cells.insert(0, "run", path.resolve().parent.name if is_generic else path.stem)
+        cells.insert(0, "run", run_name(path.resolve().parent if is_generic else path.stem))
     try:
         return check(cells)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def run_name(folder: PathLike) -> str:
+    """What the run in a folder is called in tables: the last part of its path.
+
+    A file system takes bytes that are no UTF-8, which no table can hold; they become \\xff and the
+    like.
+    """
+    return os.fsencode(pathlib.Path(folder).name).decode("utf-8", "backslashreplace")
 
 
 def check(table: pd.DataFrame) -> pd.DataFrame:

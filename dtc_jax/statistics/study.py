@@ -97,6 +97,7 @@ from dtc_jax.statistics import (
     predictions_table,
     roc,
     section,
+    sex,
     subgroups,
     tables,
 )
@@ -152,7 +153,9 @@ def study(predictions: pd.DataFrame, settings: Settings | None = None) -> dict[s
     """
     settings = settings or Settings()
     table = predictions_table.complete(predictions, settings.threshold)
-    unmatched = matching.notes(table)  # first: it may refuse the tables
+    notes = [*matching.notes(table), *sex.note(table)]  # first: it may refuse the tables
+    if "sex" in table:  # of the whole table, as what a letter means depends on the others
+        table["sex"] = sex.read(table.sex)
     groups = list(table.groupby(["run", "cohort", "split"], sort=False))
     runs: dict[str, Any] = {}
     for (run, cohort, split), rows in progress.track(groups, "statistics"):
@@ -168,7 +171,7 @@ def study(predictions: pd.DataFrame, settings: Settings | None = None) -> dict[s
     return {
         "positive": "RAI-refractory",
         "settings": dataclasses.asdict(settings),
-        "notes": [*unmatched, *_notes(runs)],
+        "notes": [*notes, *_notes(runs)],
         "runs": runs,
         "comparisons": _comparisons(tables.usable(table), settings.margin),
     }

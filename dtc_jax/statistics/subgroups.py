@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from dtc_jax.errors import unknown_choice
-from dtc_jax.statistics import rates, roc
+from dtc_jax.statistics import rates, roc, sex
 from dtc_jax.statistics.estimate import plain, plain_list
 from dtc_jax.statistics.formatting import count
 
@@ -127,11 +127,9 @@ def _factors(table: pd.DataFrame, rounding: str) -> list[tuple[str, str, dict[st
         levels = {name: words == name for name in sorted(set(words) - {""})}
         factors.append(("center", "as in the table", levels))
     if "sex" in table:
-        letter = (
-            table.sex.astype(object).where(table.sex.notna(), "").astype(str).str.upper().str[:1]
-        )
-        levels = {name: (letter == name[0]).to_numpy() for name in ("Female", "Male")}
-        factors.append(("sex", "by the first letter of the table's value", levels))
+        known = sex.read(table.sex)
+        levels = {name.capitalize(): known == name for name in (sex.FEMALE, sex.MALE)}
+        factors.append(("sex", "as in the table", levels))
     if "age" in table:
         age = table.age.to_numpy(np.float64)
         note = "cut at 55 years, as in the staging of the eighth AJCC edition"

@@ -10,7 +10,7 @@ from dtc_jax import progress
 from dtc_jax.cohort import persons
 from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.imaging import features
-from dtc_jax.statistics import baselines, tables, threshold
+from dtc_jax.statistics import baselines, sex, tables, threshold
 from dtc_jax.statistics.formatting import count, estimate
 from dtc_jax.tasks import ratings, unlabelled
 from dtc_jax.tasks import summary as summary_lib
@@ -50,7 +50,7 @@ def evaluate(
     table = decided.reindex(columns=columns(rows)).astype({"label": int, "decision": int})
     compared = baselines.predict(table, baseline_inputs(data, rows), config.threshold)
     rule = make_rule(config.split)
-    notes = [*data.notes, *rule.notes(rows)]
+    notes = [*data.notes, *rule.notes(rows), *sex.note(rows)]
     figures: dict[str, Any] = {
         "network": tables.metrics(table),
         "baselines": {name: tables.metrics(part) for name, part in compared.groupby("run")},
@@ -117,4 +117,7 @@ def _head(test: Figures) -> str:
 
 def _line(row: Figures) -> str:
     names = {"auc": "AUC", "accuracy": "accuracy", "sensitivity": "sens", "specificity": "spec"}
-    return "  ".join(f"{short} {estimate(row[name])}" for name, short in names.items())
+    text = "  ".join(f"{short} {estimate(row[name])}" for name, short in names.items())
+    # A baseline does not score a lesion of which it lacks an input.
+    scored = f"  (n {row['lesions']} of {row['lesions'] + row['without_score']})"
+    return text + scored if row["without_score"] else text

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 import signal
 
 import jax
@@ -63,6 +64,17 @@ def test_a_run_leaves_what_the_readme_lists(trained, capsys):
     statistics = json.loads((trained / "report" / "statistics.json").read_text())
     assert statistics["settings"]["margin"] == 0.1
     assert statistics["settings"]["patient_truth"] == "any"
+
+
+def test_a_run_may_have_any_name_that_a_file_system_takes(call, trained, tmp_path):
+    """Tables and pages are UTF-8, and a text of a figure may have dollar signs."""
+    odd = tmp_path / "a[1] $x_{$ <b>&\\ \n é肺 \udcff"
+    shutil.copytree(trained, odd)
+    (odd / "predictions.csv").unlink()
+    shutil.rmtree(odd / "report")
+    assert call("--mode=evaluate", f"--workdir={odd}") == 0
+    assert (odd / "report" / "report.html").is_file()
+    assert set(predictions(odd).run) == {odd.name.replace("\udcff", "\\xff")}
 
 
 def test_evaluate_computes_the_same_figures_again(call, trained):

@@ -54,7 +54,12 @@ def test_a_scan_that_ends_within_the_lungs_says_so(predict, chests, answered, tm
     assert predict(f"--scan={tmp_path / 'half.nii.gz'}", f"--out={out}") == 0
     note = "The scan ends within the lungs (top); what lies beyond is not judged."
     assert _json(out / "run.json")["scan"]["notes"] == [note]
-    assert note in (out / "review.html").read_text()
+    assert _json(out / "run.json")["scan"]["warnings"] == [note]
+    page = (out / "review.html").read_text()
+    assert page.count(note) == 1
+    assert page.index('class="warnings"') < page.index(note) < page.index("</header>")
+    assert page.index("</details>") < page.index(note)  # of what is folded away
+    assert 'class="warnings"' not in (answered / "review.html").read_text()
 
 
 def test_the_lesions_are_those_of_the_scan(answered, chests):
@@ -228,7 +233,9 @@ def test_outlined_lesions_are_classified_without_a_segmenter(
     points.write_text("\n".join(["x_mm,y_mm,z_mm,radius_mm", *rows]))
     assert call(*given, f"--lesions={points}", f"--out={out}") == 1  # another answer is there
     assert call(*given, f"--lesions={points}", f"--out={tmp_path / 'balls'}") == 0
-    assert "each stands for a ball" in (tmp_path / "balls" / "review.html").read_text()
+    page = (tmp_path / "balls" / "review.html").read_text()
+    told = page[page.index('class="warnings"') : page.index("</header>")]  # not folded away
+    assert "each stands for a ball" in told
     review = tmp_path / "review.csv"
     review.write_text("lesion_id,verdict,comment,reviewer\n1,accept,,A\n2,reject,,A\n")
     assert call("--mode=predict", f"--out={tmp_path / 'balls'}", f"--review={review}") == 0

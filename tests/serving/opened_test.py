@@ -80,7 +80,10 @@ def test_sums_that_are_no_text_are_one_clear_message(copy):
         bundle_lib.read(copy, "classification")
 
 
-@pytest.mark.parametrize("changed", [{"task": "detection"}, {"threshold": None}])
+@pytest.mark.parametrize(
+    "changed",
+    [{"task": "detection"}, {"threshold": None}, {"models": ["onnx"]}, {"models": ["model.onnx"]}],
+)
 def test_a_description_that_cannot_be_used_is_one_clear_message(copy, changed):
     path = copy / "preprocessing.json"
     described = json.loads(path.read_text()) | changed

@@ -85,7 +85,7 @@ def test_rows_with_unknown_inputs_or_labels_are_left_out():
     assert "age_sex_diameter" not in set(baselines.predict(table, matrices, "youden").run)
 
 
-def test_sex_is_read_from_its_first_letter():
+def test_sex_is_a_number_or_unknown():
     matrix = baselines.inputs(
         diameter_mm=np.ones(5), age=np.ones(5), sex=np.array(["F", "female", "M", "other", np.nan])
     )["age_sex_diameter"]

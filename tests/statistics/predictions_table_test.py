@@ -172,3 +172,10 @@ def test_folds_repeat_lesions_and_a_lesion_id_may_repeat_in_other_patients():
         }
     )
     assert len(predictions_table.check(table)) == 3
+
+
+def test_a_run_is_called_after_its_folder_whatever_bytes_its_name_has(tmp_path):
+    folder = tmp_path / "odd \udcff é"
+    folder.mkdir()
+    (folder / "predictions.csv").write_text("patient_id,lesion_id,label,score\na,1,0,0.5\n")
+    assert predictions_table.read(folder / "predictions.csv").run.tolist() == ["odd \\xff é"]

@@ -2,17 +2,15 @@
 
 import concurrent.futures
 import contextlib
-import fcntl
 import functools
 import os
 import pathlib
 import shutil
-import sys
 from collections.abc import Iterator
 
 import pandas as pd
 
-from dtc_jax import progress, storage
+from dtc_jax import locks, progress, storage
 from dtc_jax.cohort.phantom import people, scan
 from dtc_jax.cohort.phantom.spec import PhantomSpec, attainable_auc, contents, fingerprint
 from dtc_jax.cohort.selection import EVIDENCE
@@ -100,7 +98,7 @@ def _unfinished(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 
     In the end it is removed, unless it has been moved into place or contains finished scans.
     """
-    handle = _locked(folder)
+    handle = _opened(folder)
     try:
         for torn in folder.rglob(".partial-*"):
             shutil.rmtree(torn, ignore_errors=True)
@@ -114,17 +112,13 @@ def _unfinished(folder: pathlib.Path) -> Iterator[pathlib.Path]:
         os.close(handle)
 
 
-def _locked(folder: pathlib.Path) -> int:
+def _opened(folder: pathlib.Path) -> int:
     """A descriptor of `folder` that locks it until it is closed, also by the end of the process."""
     while True:
         folder.mkdir(exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             handle = os.open(folder, os.O_RDONLY)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print("waiting for another process that generates it …", file=sys.stderr)
-                fcntl.flock(handle, fcntl.LOCK_EX)
+            locks.wait_for(handle, "another process that generates it")
             if folder.exists() and os.path.samestat(os.fstat(handle), folder.stat()):
                 return handle
             os.close(handle)  # of a folder that has been moved into place since

@@ -26,6 +26,7 @@ _CT = (uid.CTImageStorage, *ENHANCED)
 # The only tags that are read; the identifiers and texts are compared, never shown.
 _TAGS = [
     *("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SeriesNumber"),
+    "FrameOfReferenceUID",
     *("InstanceNumber", "ImageType", "BodyPartExamined", "NumberOfFrames", "Rows", "Columns"),
     *("SamplesPerPixel",),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),

@@ -1,5 +1,6 @@
 """Selects the CT series of a folder."""
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -10,7 +11,7 @@ import numpy as np
 import pydicom
 
 from dtc_jax.errors import InputError
-from dtc_jax.imaging.dicom import files, grid, parameters, slices
+from dtc_jax.imaging.dicom import continuation, files, grid, parameters, slices
 from dtc_jax.storage import PathLike
 
 _THIN = 0.9  # of the distance between slices
@@ -31,12 +32,14 @@ class Series:
       affine: [4, 4]; maps (column, row, slice, 1) to RAS coordinates in mm.
       statement: which series this is, why it was chosen and what was ignored; safe to print.
       parameters: how it was acquired, by the columns of `parameters.COLUMNS`; safe to print.
+      cut: that other series continue it, as a sentence; '' if none does; safe to print.
     """
 
     slices: tuple[slices.Slice, ...]
     affine: np.ndarray
     statement: str
     parameters: Mapping[str, float | str] = dataclasses.field(default_factory=dict)
+    cut: str = ""
 
 
 @files.suppress_header_values()
@@ -74,8 +77,13 @@ def find(path: PathLike, series: int | str | None = None) -> Series:
     statement += _between(ordered, float(step_mm), parameters.of_header(chosen.images[0][1]))
     if studies > 1:
         statement += f" The folder contains {studies} studies."
+    cut = _cut(path, chosen, ordered, candidates)
     return Series(
-        ordered, affine, statement, parameters.of_headers([header for _, header in chosen.images])
+        ordered,
+        affine,
+        " ".join(filter(None, (statement, cut))),
+        parameters.of_headers([header for _, header in chosen.images]),
+        cut,
     )
 
 
@@ -120,6 +128,10 @@ class _Candidate:
         return str(self._first.get("PatientID") or "")
 
     @property
+    def frame(self) -> str:
+        return str(self._first.get("FrameOfReferenceUID") or "")
+
+    @property
     def study(self) -> str:
         return str(self._first.get("StudyInstanceUID"))
 
@@ -158,6 +170,29 @@ class _Candidate:
     def content(self) -> str:
         where = " of the chest" if self.shows_chest else ""
         return f"{self.count} {_KINDS[self.kind]}{self.plane} CT slices{where}"
+
+
+def _cut(
+    path: PathLike,
+    chosen: _Candidate,
+    ordered: tuple[slices.Slice, ...],
+    candidates: list[_Candidate],
+) -> str:
+    """That series of the folder look like further parts of the same acquisition; or ''."""
+    others = []
+    for one in candidates:
+        if one is not chosen and (one.study, one.kind) == (chosen.study, chosen.kind):
+            with contextlib.suppress(InputError):  # without a place, it continues nothing
+                parts = [part for image in one.images for part in slices.of_image(path, *image)]
+                others.append(continuation.Part(f"{one.name} ({one.content})", one.frame, parts))
+    own = continuation.Part(chosen.name, chosen.frame, ordered)
+    found = continuation.continuing(own, others)
+    if not found:
+        return ""
+    return (
+        f"The acquisition seems to be cut: without a gap, {chosen.name} goes on in "
+        f"{' and '.join(found)}, which was not read. Export them as one series."
+    )
 
 
 def _choose(

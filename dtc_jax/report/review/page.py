@@ -28,6 +28,7 @@ class About:
       title: a pseudonym or the id of the scan, never the identity of a patient.
       threshold: a lesion with at least this probability is classified as refractory.
       lines: further details, as (name, value).
+      warnings: sentences that a reader must see before judging.
       slices: what the numbers of the slices are, in words.
       overview: of the whole chest; None for none.
       file: what the CSV of the review is named after; '' for `title`.
@@ -41,6 +42,7 @@ class About:
     overview: Overview | None = None
     file: str = ""
     none: str = "No lesion was found in this scan. There is nothing to review."
+    warnings: Sequence[str] = ()
 
 
 def write_page(path: storage.PathLike, findings: Iterable[Finding], about: About) -> None:

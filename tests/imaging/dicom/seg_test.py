@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import highdicom as hd
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
@@ -57,6 +58,27 @@ def test_every_lesion_opens_at_its_place(tmp_path, placed, make, save, axes):
     found = list(_read(tmp_path / "lesions.dcm"))
     assert [label for label, _ in found] == ["Lesion 2", "Lesion 3", "Lesion 7"]
     for (_, points), number in zip(found, NUMBERS, strict=True):
+        np.testing.assert_allclose(points, _points_mm(lesions, number), atol=2e-3)
+
+
+@pytest.mark.extras
+@pytest.mark.parametrize("axes", AXES)
+def test_every_lesion_opens_at_its_place_in_dcmqi(tmp_path, placed, make, save, axes):
+    """By dcmqi 3D Slicer reads a segmentation; it gives each segment in a file of its own."""
+    program = pathlib.Path(sys.executable).parent / "segimage2itkimage"
+    if not program.is_file():
+        pytest.skip("dcmqi is not installed")
+    folder = save(make(placed, axes), tmp_path / "ct")
+    lesions = _lesions(volume.read_image(folder, 1))
+    seg.write_seg(tmp_path / "lesions.dcm", lesions, dicom.find(folder, 1), ORIGIN)
+    given = ("--inputDICOM", tmp_path / "lesions.dcm", "--outputDirectory", tmp_path)
+    subprocess.run([program, *given, "--outputType", "nii"], check=True, capture_output=True)
+    found = sorted(tmp_path.glob("*.nii.gz"))
+    assert [path.name for path in found] == ["1.nii.gz", "2.nii.gz", "3.nii.gz"]
+    for path, number in zip(found, NUMBERS, strict=True):
+        image = nib.load(path)
+        voxels = np.argwhere(np.asarray(image.dataobj) > 0)
+        points = _sorted(nib.affines.apply_affine(image.affine, voxels))
         np.testing.assert_allclose(points, _points_mm(lesions, number), atol=2e-3)
 
 

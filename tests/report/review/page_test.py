@@ -1,6 +1,7 @@
 """The review page before a browser sees it: its voxels and its words."""
 
 import base64
+import dataclasses
 import itertools
 import json
 import re
@@ -205,6 +206,16 @@ def test_text_stays_text_and_missing_numbers_are_said(tmp_path):
     assert lesion["probability"] is None
     assert ["Mean density", "n/a"] in lesion["facts"]
     assert ["Site", "</script><b>"] in lesion["facts"]
+
+
+def test_what_must_be_known_before_judging_is_not_folded_away(tmp_path):
+    about = dataclasses.replace(ABOUT, warnings=("The scan is <cut>.", "Another sentence."))
+    write_page(tmp_path / "none.html", [], about)
+    text = (tmp_path / "none.html").read_text(encoding="utf-8")
+    told = text[text.index('<div class="warnings" role="note">') : text.index("</header>")]
+    assert "<p>The scan is &lt;cut&gt;.</p>" in told
+    assert "<p>Another sentence.</p>" in told
+    assert "<details" not in told
 
 
 def test_a_page_without_lesions_says_so(tmp_path):

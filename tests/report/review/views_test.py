@@ -11,6 +11,7 @@ from dtc_jax.report.review import About, Finding, write_page
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 AFFINE = np.eye(4)[[2, 1, 0, 3]]  # (z, y, x) to RAS
+LAPTOP = {"viewport": {"width": 1366, "height": 768}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 
 
@@ -177,6 +178,21 @@ def test_it_fits_a_phone(visit, address):
     expect(page.locator(".notice")).to_be_in_viewport()
     page.locator("[data-verdict=accept]").tap()
     expect(page.locator("#progress")).to_have_text("1 of 5 reviewed")
+
+
+@pytest.mark.parametrize("screen", [LAPTOP, PHONE], ids=["laptop", "phone"])
+def test_a_warning_is_seen_first_and_takes_no_place_from_the_rest(visit, finding, tmp_path, screen):
+    told = "The scan ends within the lungs (top); what lies beyond is not judged."
+    about = About("Scan 7", 0.5, [("Segmenter", "vnet")], warnings=(told,))
+    write_page(tmp_path / "page.html", [finding(1)], about)
+    page = visit(f"file://{tmp_path / 'page.html'}", **screen)
+    expect(page.get_by_text(told)).to_be_in_viewport(ratio=1)
+    expect(page.get_by_role("button", name="Accept")).to_be_in_viewport(ratio=1)
+    expect(page.locator("#axial canvas")).to_be_in_viewport()
+    width = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert width <= 0
+    if screen is LAPTOP:
+        assert page.evaluate("document.documentElement.scrollHeight - window.innerHeight") <= 0
 
 
 def test_every_control_has_a_name(visit, address):
