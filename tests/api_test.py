@@ -146,6 +146,7 @@ def test_configurations_by_name():
         dtc_jax.train(dtc_jax.get_config("pipeline:demo"), "unused")
 
 
+@pytest.mark.extras
 def test_a_training_gives_its_figures_and_a_table_its_report(classifier, tmp_path):
     evaluation = dtc_jax.train(classifier.config, classifier.workdir)  # finished: nothing is redone
     table = evaluation.tables["predictions.csv"]

@@ -20,6 +20,8 @@ from dtc_jax.statistics import roc, temperature, threshold
 from dtc_jax.statistics.temperature import Temperature
 from dtc_jax.tasks import classification
 
+pytestmark = pytest.mark.extras  # four trainings
+
 
 @pytest.fixture(scope="module")
 def config(small):

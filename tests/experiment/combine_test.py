@@ -36,6 +36,7 @@ def arrays():
     return image, mask
 
 
+@pytest.mark.extras
 def test_all_candidates_and_seeds_decide_by_the_mean_of_their_logits(run, arrays):
     trained = network.load(run, "classification")
     seeds = [one.config.seed for one in trained.networks]
@@ -53,6 +54,7 @@ def test_all_candidates_and_seeds_decide_by_the_mean_of_their_logits(run, arrays
     assert {*values} == {"near", "far"}
 
 
+@pytest.mark.extras
 def test_predictions_are_those_of_the_network_that_is_loaded(run, config):
     table = pd.read_csv(run / "predictions.csv").set_index("lesion_id")
     trained = network.load_with_threshold(run, "classification")
@@ -65,6 +67,7 @@ def test_predictions_are_those_of_the_network_that_is_loaded(run, config):
     np.testing.assert_allclose(score, table.score[rows.lesion_id], rtol=1e-4)
 
 
+@pytest.mark.extras
 def test_folds_with_ensembles_of_other_sizes_have_one_score(run, config):
     trained = network.load(run, "classification")
     alone, pair = trained.networks[0], trained.networks[2]
@@ -94,6 +97,7 @@ def test_seeds_of_a_candidate_start_at_its_own():
     assert [part.seed for part in inputs.parts(config).values()] == [0, 1, 7, 8]
 
 
+@pytest.mark.extras
 def test_the_heat_map_is_the_mean_of_all(run, arrays):
     trained = network.load_with_threshold(run, "classification")
     alone = [dataclasses.replace(trained, members=(one,)) for one in trained.networks]

@@ -51,6 +51,7 @@ def judged(folds):
     return registry.of(folds.config).load(folds.config), judges, table
 
 
+@pytest.mark.extras
 def test_each_lesion_has_the_heat_map_of_the_network_that_tested_it(judged):
     data, judges, table = judged
     shown = examples.make(judges, data, table)

@@ -54,6 +54,7 @@ def config(chests):
     return config
 
 
+@pytest.mark.extras
 def test_what_is_found_wrongly_becomes_patches_and_a_stopped_run_ends_alike(config, tmp_path):
     train.run(config, tmp_path / "whole")
     home = tmp_path / "whole" / "hard_negatives" / "round-1"
@@ -76,6 +77,7 @@ def test_what_is_found_wrongly_becomes_patches_and_a_stopped_run_ends_alike(conf
     assert one.fingerprints == other.fingerprints
 
 
+@pytest.mark.extras
 def test_an_ensemble_decides_by_the_mean_of_its_logits(config, tmp_path):
     config.train.hard_negatives.rounds = 0
     config.train.update(ensemble=2, epochs=1)

@@ -12,6 +12,8 @@ from dtc_jax.errors import InputError
 from dtc_jax.experiment import initial, network, report
 from dtc_jax.runs import train
 
+pytestmark = pytest.mark.extras  # a training after another
+
 
 @pytest.fixture(scope="module")
 def source(classifier, study, tmp_path_factory):

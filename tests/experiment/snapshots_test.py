@@ -30,6 +30,7 @@ def _distance(one, other):
     return max(jax.tree.leaves(apart))
 
 
+@pytest.mark.extras
 def test_a_snapshot_goes_on_from_the_one_before_it_and_a_seed_does_not(run):
     first, second, other, last = network.load(run, "classification").networks
     assert _distance(first, second) < 1e-6
@@ -37,6 +38,7 @@ def test_a_snapshot_goes_on_from_the_one_before_it_and_a_seed_does_not(run):
     assert _distance(first, other) > 1e-2
 
 
+@pytest.mark.extras
 def test_each_has_its_share_of_the_epochs_and_draws_of_its_own(run, config):
     parts = inputs.parts(config)
     assert [*parts] == _FOLDERS
@@ -47,6 +49,7 @@ def test_each_has_its_share_of_the_epochs_and_draws_of_its_own(run, config):
     assert status.progress(run, config)[0] == pytest.approx(1)
 
 
+@pytest.mark.extras
 def test_all_decide_by_the_mean_of_their_logits(run, config):
     trained = network.load(run, "classification")
     table = pd.read_csv(run / "predictions.csv").set_index("lesion_id")
@@ -63,6 +66,7 @@ def test_all_decide_by_the_mean_of_their_logits(run, config):
     np.testing.assert_allclose(score, jax.nn.sigmoid(sum(each) / 4), rtol=1e-4)
 
 
+@pytest.mark.extras
 def test_a_run_that_lacks_one_trains_it_from_the_one_before(run, config):
     before = pd.read_csv(run / "predictions.csv")
     shutil.rmtree(run / _FOLDERS[-1])

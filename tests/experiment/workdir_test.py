@@ -106,6 +106,7 @@ with workdir.locked(pathlib.Path(sys.argv[1])):
 """
 
 
+@pytest.mark.extras
 def test_a_worker_that_runs_an_unguarded_script_again_is_told_so_before_the_lock(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(UNGUARDED)

@@ -150,6 +150,7 @@ def test_a_folder_of_the_name_of_a_file_is_refused(runs, study, tmp_path):
         train.run(config, tmp_path / "run")
 
 
+@pytest.mark.extras
 def test_what_a_file_lacks_is_called_absent(runs, study, network, tmp_path, capsys):
     config = config_of(runs, study, tmp_path)
     config.init_from, config.train.epochs = str(tmp_path / "model.safetensors"), 1

@@ -21,6 +21,7 @@ def middles_mm(spec: Perturbation, region: Volume, count: int = 40) -> np.ndarra
     return np.array([np.argwhere(one.array).mean(0) * SPACING_MM for one in moved])
 
 
+@pytest.mark.extras
 def test_a_shift_is_of_its_length_in_every_direction():
     region = ball(8.0)
     start = np.argwhere(region.array).mean(0) * SPACING_MM
@@ -31,6 +32,7 @@ def test_a_shift_is_of_its_length_in_every_direction():
     assert (np.ptp(away, axis=0) > 3.0).all()  # along every axis, either way
 
 
+@pytest.mark.extras
 def test_growth_moves_the_surface_by_the_distance_outwards_or_inwards():
     region = ball(10.0)
     mm3 = [

@@ -143,6 +143,7 @@ def get_config(arg=""):
 """
 
 
+@pytest.mark.extras
 def test_the_candidate_that_is_best_on_validation_is_kept(train, tmp_path):
     path = tmp_path / "both.py"
     path.write_text(WITH_CANDIDATES)
@@ -156,6 +157,7 @@ def test_the_candidate_that_is_best_on_validation_is_kept(train, tmp_path):
     assert predictions(tmp_path / "run").score.std() > 0.01
 
 
+@pytest.mark.extras
 def test_a_split_by_lesion_says_so_beside_its_figures(train, tmp_path, capsys):
     arguments = ("--config.split.unit=lesion", "--config.train.epochs=1")
     assert train(tmp_path / "run", *arguments, "--config.parallel=pmap") == 0

@@ -52,6 +52,7 @@ def test_each_platform_gets_its_own_form_forward_and_backward(network):
         assert volumetric == 0
 
 
+@pytest.mark.extras
 def test_an_export_with_any_batch_gives_the_same_numbers(network):
     forward, variables, x, _ = network
     (batch,) = jax.export.symbolic_shape("b")

@@ -9,6 +9,8 @@ from dtc_jax.models.senet import SENet
 from dtc_jax.models.vnet import VNet
 from dtc_jax.training import parallel
 
+pytestmark = pytest.mark.extras  # compiles for a minute
+
 
 @pytest.mark.parametrize(
     ("network", "fields"),

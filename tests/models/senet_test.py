@@ -85,6 +85,7 @@ def test_the_last_feature_map_has_the_shape_of_the_reading(switch, features):
     assert logits.shape == (1,)
 
 
+@pytest.mark.extras
 @pytest.mark.parametrize(
     ("norm", "dtype"),
     [("batch", jnp.bfloat16), ("instance", jnp.float32), ("group", jnp.float32)],
@@ -153,6 +154,7 @@ def test_dropout_without_keys_is_refused():
         jax.eval_shape(lambda: network.init(jax.random.key(0), x, train=True))
 
 
+@pytest.mark.extras
 @pytest.mark.parametrize(("stage", "rate"), [("stage1", 0.3), ("stage2", 0.6)])
 @pytest.mark.parametrize("remat", [False, True])
 def test_stochastic_depth_skips_the_later_stages_more_often(stage, rate, remat):

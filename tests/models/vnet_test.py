@@ -102,6 +102,7 @@ def test_an_odd_size_is_seen_as_the_larger_one_whose_end_mirrors_it(stem_stride)
     np.testing.assert_allclose(_apply(network, variables, x), expected, atol=1e-5)
 
 
+@pytest.mark.extras
 @pytest.mark.parametrize(
     "fields",
     [

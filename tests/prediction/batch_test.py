@@ -106,6 +106,7 @@ def test_a_scan_too_large_for_the_accelerator_does_not_stop_the_rest(predict, sc
     assert "Out of memory" in message
 
 
+@pytest.mark.extras
 def test_a_batch_stopped_by_a_signal_goes_on_where_it_was(
     predict, chests, scans, segmenter, classifier
 ):

@@ -54,6 +54,7 @@ def found(report, tmp_path_factory) -> dict:
     return json.loads(re.search(r'<pre id="found">(.*?)</pre>', page, re.DOTALL)[1])
 
 
+@pytest.mark.extras
 def test_nothing_sticks_out_of_a_phone_and_figures_use_its_width(found):
     assert found["width"] <= 390
     assert min(found["figures"]) > 300

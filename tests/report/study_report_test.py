@@ -146,6 +146,7 @@ def test_one_class_is_said_to_have_no_auc(tmp_path, predictions):
     assert not (tmp_path / "figures/primary-roc.svg").exists()
 
 
+@pytest.mark.extras
 def test_two_runs_have_their_own_chapters_files_and_a_comparison(tmp_path, make_predictions):
     both = pd.concat([make_predictions("a"), make_predictions("b")], ignore_index=True)
     both = both[(both.split == "test") & (both.cohort == "primary")]
@@ -162,6 +163,7 @@ def test_two_runs_have_their_own_chapters_files_and_a_comparison(tmp_path, make_
     assert first + second == pytest.approx(1, abs=0.0011)
 
 
+@pytest.mark.extras
 def test_what_holds_for_one_of_two_runs_names_it(tmp_path, make_predictions):
     both = pd.concat([make_predictions("one"), make_predictions("two")], ignore_index=True)
     both = both[(both.split == "test") & (both.cohort == "primary")]

@@ -70,6 +70,7 @@ def test_the_findings_of_evaluated_scans_are_its_examples(config, found):
     np.testing.assert_allclose(one.segmenter_score, table.max_probability[0], rtol=1e-6)
 
 
+@pytest.mark.extras
 @pytest.mark.parametrize("temperature", ["none", "validation"])
 def test_a_run_keeps_or_folds_away_what_was_found(
     config, found, scans, tmp_path, capsys, temperature

@@ -16,6 +16,8 @@ from dtc_jax.runs import evaluate
 from dtc_jax.tasks.trained import TrainedNetwork
 from tests.chests import AFFINE, SHAPE
 
+pytestmark = pytest.mark.extras  # evaluates whole chests
+
 
 def _biased(network, bias) -> TrainedNetwork:
     """The network with `bias` added to its logits."""

@@ -214,6 +214,7 @@ DRAWN = """() => {
 }"""
 
 
+@pytest.mark.extras
 def test_two_hundred_lesions_load(browser, tmp_path, record_property):
     path = tmp_path / "review.html"
     rng = np.random.default_rng(0)

@@ -15,6 +15,8 @@ from dtc_jax.runs import evaluate, leakage, pipeline, train
 from dtc_jax.runs.pipeline import composed
 from dtc_jax.tasks import patch_data
 
+pytestmark = pytest.mark.extras  # two trainings
+
 PATIENTS, UNLABELLED = 14, 1
 HEALTHY = ("h0", "h1", "h2", "h3", "h4")  # the last of another cohort
 

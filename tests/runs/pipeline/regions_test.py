@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pandas as pd
+import pytest
 
 from dtc_jax.cohort.manifest import read_manifest
 from dtc_jax.evaluation import reference_scan, regions
@@ -18,6 +19,8 @@ from dtc_jax.inference.sliding_window import SlidingWindow
 from dtc_jax.networks.classifier import make_classifier
 from tests import chests
 from tests.chests import AFFINE
+
+pytestmark = pytest.mark.extras  # two trainings
 
 
 def test_regions_are_those_of_reader_and_segmenter(run, cohort):

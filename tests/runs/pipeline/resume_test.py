@@ -18,6 +18,8 @@ from dtc_jax.imaging import volume
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.runs import pipeline
 
+pytestmark = pytest.mark.extras  # trains anew and again
+
 
 def _files(folder) -> dict[str, bytes]:
     return {

@@ -15,6 +15,8 @@ from dtc_jax.tasks import patch_data
 from dtc_jax.training import result
 from tests.cubes import PATIENTS
 
+pytestmark = pytest.mark.extras  # several trainings
+
 
 @pytest.mark.parametrize(
     ("kind", "one", "other"), [("column", "train", "test"), ("center", "A", "B")]
