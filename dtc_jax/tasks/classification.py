@@ -17,16 +17,9 @@ from dtc_jax.imaging.dicom import parameters
 from dtc_jax.imaging.preprocess import normalize, preprocess
 from dtc_jax.models.senet import SENet
 from dtc_jax.statistics import roc, study, threshold
-from dtc_jax.tasks import lesion_figures, losses, ratings, sources
+from dtc_jax.tasks import inputs, lesion_figures, losses, ratings, sources
 from dtc_jax.tasks.definition import Columns, Definition, Monitors, Words
-from dtc_jax.tasks.inputs import (
-    Logit,
-    make_preprocess,
-    mean_of_views,
-    network_fields,
-    together,
-    views,
-)
+from dtc_jax.tasks.inputs import Logit, make_preprocess
 from dtc_jax.tasks.sources import Data
 from dtc_jax.training import mixup
 from dtc_jax.training.augment import augment
@@ -224,12 +217,12 @@ def make_features(
 
 def make_network(config: ml_collections.ConfigDict) -> SENet:
     """The network of `config.model`."""
-    return SENet(**network_fields(config), ratings=len(ratings.auxiliary(config)))
+    return SENet(**inputs.network_fields(config), ratings=len(ratings.auxiliary(config)))
 
 
 def make_logit(config: ml_collections.ConfigDict) -> Logit:
     """What the networks of `config` decide together, see `_make_logit`."""
-    return together(config, _make_logit)
+    return inputs.together(config, _make_logit)
 
 
 def _make_logit(config: ml_collections.ConfigDict) -> Logit:
@@ -239,9 +232,9 @@ def _make_logit(config: ml_collections.ConfigDict) -> Logit:
     def logit(params: PyTree, batch_stats: PyTree, image: jax.Array, mask: jax.Array) -> jax.Array:
         x = preprocess(image, mask, spec, jnp)  # [B, D, H, W, C]
         variables = {"params": params, "batch_stats": batch_stats}
-        logits = network.apply(variables, views(x, mirrored), train=False)  # [V * B]
+        logits = network.apply(variables, inputs.views(x, mirrored), train=False)  # [V * B]
         assert isinstance(logits, jax.Array)  # apply may return a pair, but not this one
-        return mean_of_views(logits, x.shape[0], mirrored)
+        return inputs.mean_of_views(logits, x.shape[0], mirrored)
 
     return logit
 
