@@ -21,6 +21,7 @@ Exit codes: 0 done; 1 failed; 2 wrong use; 75 stopped by a signal, the same comm
 """
 
 import gc
+import importlib
 import os
 import re
 import signal
@@ -201,34 +202,36 @@ def _run(argv: list[str], program: Sequence[str]) -> None:
     if _MODE.value == "predict":
         _predict()
         return
-    # After the flags: JAX takes seconds to import. Looking for garbage, of which there is none,
-    # would add a quarter, and later each look would go through all that was imported.
+    # After the flags, and of one mode alone: JAX takes seconds to import. Looking for garbage, of
+    # which there is none, would add a quarter, and later each look would go through all of it.
     gc.disable()
     try:
-        from dtc_jax.runs import audit, evaluate, export, leakage, pipeline, report, sweep, train
+        mode = importlib.import_module(f"dtc_jax.runs.{_MODE.value}")
     finally:
         gc.enable()
     if not gc.get_freeze_count():
         gc.freeze()
     if _MODE.value == "train":
+        from dtc_jax.runs import sweep
+
         home = _WORKDIR.value or f"runs/{config_name(argv)}"
-        train.run(_CONFIG.value, home, sweep.callback(_RUNGS.value, home))
+        mode.run(_CONFIG.value, home, sweep.callback(_RUNGS.value, home))
     elif _MODE.value == "leakage":
-        leakage.run(_CONFIG.value, _WORKDIR.value or f"runs/{config_name(argv)}-leakage")
+        mode.run(_CONFIG.value, _WORKDIR.value or f"runs/{config_name(argv)}-leakage")
     elif _MODE.value == "pipeline":
         home = _WORKDIR.value or f"runs/{config_name(argv)}"
-        pipeline.run(_CONFIG.value, home, _CANDIDATES.value or "")
+        mode.run(_CONFIG.value, home, _CANDIDATES.value or "")
     elif _MODE.value == "evaluate":
-        evaluate.run(
+        mode.run(
             _WORKDIR.value or "",
             _SCANS.value or "",
             _CANDIDATES.value or "",
             _MANIFEST.value or "",
         )
     elif _MODE.value == "report":
-        report.run(_PREDICTIONS.value or [], _OUT.value or "", _THRESHOLD.value)
+        mode.run(_PREDICTIONS.value or [], _OUT.value or "", _THRESHOLD.value)
     elif _MODE.value == "export":
-        export.run(
+        mode.run(
             _WORKDIR.value or "",
             _OUT.value or "",
             _FORMAT.value or [],
@@ -236,9 +239,9 @@ def _run(argv: list[str], program: Sequence[str]) -> None:
             _DTYPE.value or "float32",
         )
     elif _MODE.value == "audit":
-        audit.run(_CLAIMS.value or "", _OUT.value)
+        mode.run(_CLAIMS.value or "", _OUT.value)
     elif _MODE.value == "sweep":
-        sweep.run(
+        mode.run(
             _CONFIG.value,
             _SWEEP.value or "",
             _OUT.value or "",

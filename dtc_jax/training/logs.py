@@ -15,7 +15,6 @@ import sys
 import time
 from typing import Any
 
-import tensorboardX
 import tqdm
 
 from dtc_jax import progress
@@ -77,6 +76,8 @@ class Logs:
         Raises:
           InputError: the disk is full.
         """
+        import tensorboardX  # takes a second, which readers of logs need not wait
+
         workdir = pathlib.Path(workdir)
         self._path = workdir / _FILE
         self._total, self._steps_per_epoch = total_steps, steps_per_epoch
