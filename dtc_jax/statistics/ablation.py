@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from dtc_jax.statistics import comparison, predictions_table, rates, roc, tables
-from dtc_jax.statistics.estimate import Estimate, mean, plain
+from dtc_jax.statistics.estimate import UNIT, Estimate, mean, plain
 
 _KEY = ["fold", "patient_id", "lesion_id"]
 
@@ -125,7 +125,7 @@ class Patches:
         dice, found = (examples.by_seed(name).mean(axis=0) for name in ("dice", "found"))
         with_lesion, empty = examples.patients[has_lesion], examples.patients[~has_lesion]
         return {
-            "dice": mean(dice[has_lesion], with_lesion),
+            "dice": mean(dice[has_lesion], with_lesion, UNIT),
             "sensitivity": rates.proportion(found[has_lesion], with_lesion),
             "empty_with_finding": rates.proportion(found[~has_lesion], empty),
         }

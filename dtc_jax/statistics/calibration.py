@@ -14,7 +14,7 @@ from scipy import special, stats
 from sklearn import isotonic
 
 from dtc_jax.statistics import bootstrap, rates
-from dtc_jax.statistics.estimate import Estimate, mean, plain, plain_list
+from dtc_jax.statistics.estimate import UNIT, Estimate, mean, plain, plain_list
 
 Map = Callable[[np.ndarray], np.ndarray]
 METHODS = ("platt", "temperature", "isotonic")
@@ -48,7 +48,7 @@ def intercept(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> E
 
 def brier(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> Estimate:
     """Mean squared error of the probabilities; arguments as for `slope`."""
-    return mean((np.asarray(scores) - np.asarray(labels)) ** 2, patients)
+    return mean((np.asarray(scores) - np.asarray(labels)) ** 2, patients, UNIT)
 
 
 def reliability(

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dtc_jax.statistics.estimate import mean, plain
+from dtc_jax.statistics.estimate import UNIT, mean, plain
 
 
 def metrics(cases: pd.DataFrame, column: str = "dice") -> dict[str, dict[str, dict[str, Any]]]:
@@ -32,7 +32,7 @@ def _figures(group: pd.DataFrame, column: str) -> dict[str, Any]:
         "cases": len(group),
         "patients": int(group.patient_id.nunique()),
         "dice": mean(
-            with_lesion[column].to_numpy(), with_lesion.patient_id.to_numpy(str)
+            with_lesion[column].to_numpy(), with_lesion.patient_id.to_numpy(str), UNIT
         ).as_dict(),
         "median_dice": plain(float(np.median(with_lesion[column]))) if len(with_lesion) else None,
         "empty_cases": len(empty),

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from dtc_jax.statistics import comparison, rates, roc
-from dtc_jax.statistics.estimate import mean
+from dtc_jax.statistics.estimate import UNIT, mean
 
 REGIONS = ("manual", "perturbed", "automatic")
 _MISSED = -1.0  # below every probability
@@ -74,7 +74,8 @@ def _figures(rows: pd.DataFrame, score: str) -> dict[str, Any]:
 
 
 def _dice(rows: pd.DataFrame, region: str) -> dict[str, Any]:
-    return mean(rows[f"dice_{region}"].to_numpy(), rows.patient_id.to_numpy(str)).as_dict()
+    values, patients = rows[f"dice_{region}"].to_numpy(), rows.patient_id.to_numpy(str)
+    return mean(values, patients, UNIT).as_dict()
 
 
 def _difference(rows: pd.DataFrame, first: str, second: str) -> dict[str, Any] | None:

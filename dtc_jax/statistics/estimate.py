@@ -47,12 +47,19 @@ def plain_list(values: np.ndarray) -> list[Any]:
     return [plain(value) for value in np.asarray(values, dtype=np.float64).tolist()]
 
 
-def mean(values: np.ndarray, patients: np.ndarray) -> Estimate:
+UNIT = (0.0, 1.0)  # the ends of a Dice or of a Brier score
+
+
+def mean(
+    values: np.ndarray, patients: np.ndarray, ends: tuple[float, float] = (-math.inf, math.inf)
+) -> Estimate:
     """The mean over lesions with the 95 % t interval of its between-patient variance.
 
     Args:
       values: [N].
       patients: [N] patient ids.
+      ends: that no value can pass, so that the interval ends there; few patients' t interval would
+        go on.
     """
     values = np.asarray(values, dtype=np.float64)
     names, patient = np.unique(np.asarray(patients), return_inverse=True)
@@ -65,4 +72,5 @@ def mean(values: np.ndarray, patients: np.ndarray) -> Estimate:
     sums = np.bincount(patient, weights=values - value)
     half = stats.t.ppf(0.975, count - 1) * math.sqrt(count / (count - 1) * np.sum(sums**2)) / n
     name = f"t({count - 1}), clustered by patient"
-    return Estimate(value, float(value - half), float(value + half), n, count, name)
+    low, high = max(value - half, ends[0]), min(value + half, ends[1])
+    return Estimate(value, float(low), float(high), n, count, name)

@@ -37,6 +37,12 @@ def test_the_interval_of_one_case_a_patient_is_that_of_student(cases):
     assert figures["median_dice"] == pytest.approx(0.75)
 
 
+def test_no_interval_passes_what_a_dice_can_be(cases):
+    few = cases[cases.patient_id.isin(["a", "c"])]  # .9 and .6: Student's would be -1.16 to 2.66
+    figures = dice.metrics(few)["primary"]["test"]["dice"]
+    assert (figures["low"], figures["high"]) == (0.0, 1.0)
+
+
 def test_cases_without_lesion_are_counted_and_not_averaged(cases):
     figures = dice.metrics(cases)["primary"]["test"]
     assert (figures["cases"], figures["patients"]) == (6, 5)
