@@ -21,8 +21,6 @@ from benchmarks.on_gpu.timing import Peer, attempt, medians
 from configs import senet, vnet
 from dtc_jax.inference import sliding_window
 
-pytestmark = pytest.mark.extras  # compiles for a minute
-
 ROOT = pathlib.Path(__file__).parents[2]
 SEGMENTER = cases.TINY.cases[1]
 # What a borrowed machine lacks; and the project is not installed on it.
