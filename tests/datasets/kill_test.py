@@ -63,7 +63,7 @@ def test_two_builds_at_once_build_once(config, tmp_path):
     data_dir = tmp_path / "data"
     command = [sys.executable, "-m", "datasets.build", "lesion_crops"]
     command += [f"--config={json.dumps(config)}", f"--data_dir={data_dir}"]
-    with build._locked(_made(data_dir)):
+    with build._alone(_made(data_dir)):
         both = [
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             for _ in range(2)
