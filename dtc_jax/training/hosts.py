@@ -22,7 +22,6 @@ from jax._src import distributed  # its key-value store has no public name; Orba
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from dtc_jax import progress
 from dtc_jax.errors import InputError, Stopped, UsageError, one_line
 
 AUTO = "auto"
@@ -81,6 +80,8 @@ def join(coordinator: str, processes: int | None = None, process_id: int | None 
         )
         raise InputError(f"--coordinator={coordinator}: {advice} ({text}).") from error
     if not is_first():
+        from dtc_jax import progress  # needs tqdm, which a step alone does not
+
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  process 0 speaks, but for errors
         progress.leave_to_another()
 
