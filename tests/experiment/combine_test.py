@@ -55,20 +55,18 @@ def test_all_candidates_and_seeds_decide_by_the_mean_of_their_logits(run, arrays
 
 
 @pytest.mark.extras
-def test_predictions_are_those_of_the_network_that_is_loaded(run, config):
+def test_predictions_are_those_of_the_network_that_is_loaded(run, few):
+    _, rows, stacked = few
     table = pd.read_csv(run / "predictions.csv").set_index("lesion_id")
     trained = network.load_with_threshold(run, "classification")
     assert trained.threshold == pytest.approx(table.threshold.iloc[0])
-    data = trained.task.load(config)
-    rows = data.table.iloc[:3]
-    records = [data.records[position] for position in rows.position]
-    stacked = [np.stack([record[name] for record in records]) for name in ("image", "mask")]
     score = np.asarray(trained.probability(*stacked))
     np.testing.assert_allclose(score, table.score[rows.lesion_id], rtol=1e-4)
 
 
 @pytest.mark.extras
-def test_folds_with_ensembles_of_other_sizes_have_one_score(run, config):
+def test_folds_with_ensembles_of_other_sizes_have_one_score(run, few):
+    data, rows, stacked = few
     trained = network.load(run, "classification")
     alone, pair = trained.networks[0], trained.networks[2]
     together = pair.config.copy_and_resolve_references().unlock()
@@ -80,10 +78,6 @@ def test_folds_with_ensembles_of_other_sizes_have_one_score(run, config):
         batch_stats=(pair.batch_stats, trained.networks[3].batch_stats),
     )
     both = dataclasses.replace(trained, members=(alone, several))
-    data = trained.task.load(config)
-    rows = data.table.iloc[:3]
-    records = [data.records[position] for position in rows.position]
-    stacked = [np.stack([record[name] for record in records]) for name in ("image", "mask")]
     score = folds.predict_together(both.members, data, rows)
     np.testing.assert_allclose(score, both.probability(*stacked), rtol=1e-4)
     unequal = [np.asarray(one.probability(*stacked)) for one in (both.member(0), both.member(1))]

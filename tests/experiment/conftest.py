@@ -1,9 +1,11 @@
 """A small classifier on the fixture `study`, and its run; each file has its own configuration."""
 
+import numpy as np
 import pytest
 
 from configs import senet
 from dtc_jax.runs import train
+from dtc_jax.tasks import classification
 
 
 @pytest.fixture(scope="module")
@@ -25,3 +27,13 @@ def run(config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "run"
     train.run(config, folder, announce_cost=False)
     return folder
+
+
+@pytest.fixture(scope="module")
+def few(config):
+    """The data of the file's `config`, three of its rows, and their HU and masks."""
+    data = classification.load(config)
+    rows = data.table.iloc[:3]
+    records = [data.records[position] for position in rows.position]
+    arrays = [np.stack([record[name] for record in records]) for name in ("image", "mask")]
+    return data, rows, arrays

@@ -50,13 +50,10 @@ def test_each_has_its_share_of_the_epochs_and_draws_of_its_own(run, config):
 
 
 @pytest.mark.extras
-def test_all_decide_by_the_mean_of_their_logits(run, config):
+def test_all_decide_by_the_mean_of_their_logits(run, few):
+    _, rows, arrays = few
     trained = network.load(run, "classification")
     table = pd.read_csv(run / "predictions.csv").set_index("lesion_id")
-    data = trained.task.load(config)
-    rows = data.table.iloc[:3]
-    records = [data.records[position] for position in rows.position]
-    arrays = [np.stack([record[name] for record in records]) for name in ("image", "mask")]
     score = np.asarray(trained.probability(*arrays))
     np.testing.assert_allclose(score, table.score[rows.lesion_id], rtol=1e-4)
     each = [
