@@ -25,7 +25,7 @@ class Cost:
     Attributes:
       examples: lesions or patches, of all cohorts; 0 where the data cannot be counted.
       networks: trained, one for each fold and candidate.
-      steps: updates of one of them.
+      steps: updates of one of them; the most, where candidates differ.
       flops: floating-point operations of the whole run.
       cpu_minutes: on two idle CPU cores, by the count of operations; see `_SPREAD`.
     """
@@ -50,21 +50,21 @@ def expected_cost(config: ml_collections.ConfigDict) -> Cost:
     own, others = _examples(config)
     tested = own / rule.folds if rule.is_cross_validation else own * rule.test_fraction
     validation = (own - tested) * rule.validation_fraction if rule.has_validation else 0.0
-    train, views = config.train, 4 if config.predict.mirror else 1
-    epochs = inputs.epochs(config)
-    steps = int(own - tested - validation) // train.batch_size * epochs
-    evaluations = math.ceil(epochs / train.evaluate_every_epochs)
-    variants = inputs.variants(config)
-    flops = in_prediction = 0.0
-    for variant in variants.values():
+    views = 4 if config.predict.mirror else 1
+    most_steps, flops, in_prediction = 0, 0.0, 0.0
+    for variant in inputs.variants(config).values():
+        train, epochs = variant.train, inputs.epochs(variant)
+        steps = int(own - tested - validation) // train.batch_size * epochs
+        most_steps = max(most_steps, steps)
         in_training, in_prediction = forward_flops(variant)
         of_variant = 3.0 * steps * train.batch_size * in_training
+        evaluations = math.ceil(epochs / train.evaluate_every_epochs)
         of_variant += evaluations * validation * views * in_prediction
         flops += inputs.networks(variant) * of_variant
     splits = max(rule.folds, 1)
     flops = splits * (flops + inputs.networks(config) * (own + others) * views * in_prediction)
     minutes = flops / registry.of(config).cpu_flops / 60
-    return Cost(own + others, splits * inputs.trained_networks(config), steps, flops, minutes)
+    return Cost(own + others, splits * inputs.trained_networks(config), most_steps, flops, minutes)
 
 
 def announce(config: ml_collections.ConfigDict, quick: str = "") -> None:

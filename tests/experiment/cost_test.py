@@ -47,6 +47,19 @@ def test_a_candidate_may_be_an_ensemble_of_its_own():
     assert cost.expected_cost(config).flops < found.flops
 
 
+def test_a_candidate_may_train_in_its_own_way():
+    config = senet.get_config("demo").unlock()
+    config.candidates = {"alone": {}}
+    alone = cost.expected_cost(config)
+    config.candidates = {"short": {"train": {"epochs": 10}}}
+    short = cost.expected_cost(config)
+    assert (alone.steps, short.steps) == (200, 50)
+    config.candidates = {"alone": {}, "snapshots": {"train": {"snapshots": 4}}}
+    both = cost.expected_cost(config)
+    assert (both.networks, both.steps) == (1 + 4, 200)
+    assert 1.9 * alone.flops < both.flops < 2.1 * alone.flops
+
+
 def test_a_split_without_validation_trains_on_all_that_is_not_tested():
     config = senet.get_config("demo").unlock()
     with_validation = cost.expected_cost(config)
