@@ -54,7 +54,7 @@ _MODE = flags.DEFINE_enum(
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/CONFIG[-VARIANT].")
 _SCANS = flags.DEFINE_string(
-    "scans", None, "evaluate: manifest whose whole scans are segmented; predict: CSV of scans."
+    "scans", None, "evaluate, sweep: manifest of whole scans to segment; predict: CSV of scans."
 )
 _MANIFEST = flags.DEFINE_string(
     "manifest", None, "evaluate: labelled cohort on which the classifier of --workdir is evaluated."
@@ -222,12 +222,8 @@ def _run(argv: list[str], program: Sequence[str]) -> None:
         home = _WORKDIR.value or f"runs/{config_name(argv)}"
         mode.run(_CONFIG.value, home, _CANDIDATES.value or "")
     elif _MODE.value == "evaluate":
-        mode.run(
-            _WORKDIR.value or "",
-            _SCANS.value or "",
-            _CANDIDATES.value or "",
-            _MANIFEST.value or "",
-        )
+        given = (_WORKDIR, _SCANS, _CANDIDATES, _MANIFEST)
+        mode.run(*(flag.value or "" for flag in given))
     elif _MODE.value == "report":
         mode.run(_PREDICTIONS.value or [], _OUT.value or "", _THRESHOLD.value)
     elif _MODE.value == "export":
@@ -254,6 +250,7 @@ def _run(argv: list[str], program: Sequence[str]) -> None:
             ray_address=_RAY_ADDRESS.value,
             slurm=_SLURM.value,
             asha=_ASHA.value,
+            scans=_SCANS.value or "",
         )
 
 

@@ -113,6 +113,7 @@ def _base() -> ml_collections.ConfigDict:
         "stem_stride": 1,  # 2 computes on half the grid
         "se": "both",  # or 'encoder', 'decoder', 'none'
         "se_ratio": 4,
+        "residual": True,
         "norm": "batch",
         "activation": "relu",
         "up": "transposed",
@@ -180,6 +181,7 @@ def _paper(config: ml_collections.ConfigDict) -> None:
         "stem_stride": 1,
         "se": "both",  # a reading: where the SE blocks stand is not stated
         "se_ratio": 4,  # a reading: that of the classifier
+        "residual": True,
         "norm": "batch",  # a reading
         "activation": "prelu",
         "up": "transposed",

@@ -76,7 +76,8 @@ def test_every_mode_and_flag_exists(page):
         "memory",
         *("first", "only", "start"),
         *("phantom", "table", "name"),
-    }  # of benchmarks.served, few_patients, faults, large_cohorts, remat and trials
+        *("networks", "batches", "repeats"),
+    }  # of the benchmarks
     others |= {"tag", "build-arg", "rm", "network", "user", "volume", "gpus", "net", "nv"}  # Docker
     named = set(re.findall(r"(?<![\w-])--([a-z][a-z_-]*)(?=[=\s`)\]]|$)", PAGES[page]))
     own = {name for name in flags.FLAGS if flags.FLAGS[name].help is not None}

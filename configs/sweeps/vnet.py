@@ -1,8 +1,8 @@
-"""The ablations of the segmenter: where does SE help, and which loss, width and training?
+"""The ablations of the segmenter: where does SE help, and which shape, loss and training?
 
     python launch.py --mode=sweep --config=configs/vnet.py --sweep=configs/sweeps/vnet.py --out=DIR
 
-18 variants with three seeds: 54 networks, so use accelerators. Not measured.
+22 variants with three seeds: 66 networks, so use accelerators. Not measured.
 """
 
 from typing import Any
@@ -20,8 +20,12 @@ def get_sweep() -> dict[str, Any]:
             "full": {},
             "se": {"grid": {"model.se": ("encoder", "decoder", "none")}},
             "se-ratio": {"grid": {"model.se_ratio": (2, 8, 16)}},  # 4 is the base
+            "residual-off": {"model.residual": False},
+            "se-and-residual-off": {"model.se": "none", "model.residual": False},
             "half-width": {"model.widths": (8, 16, 32, 64)},
             "double-width": {"model.widths": (32, 64, 128, 256)},
+            # What it is trained on; all are tested on the same patches.
+            "crop": {"grid": {"preprocess.crop_mm": ((24, 32, 32), (48, 64, 64))}},
             "kernel-5": {"model.kernel_size": 5},
             "resize": {"model.up": "resize"},
             "deep-supervision": {"model.deep_supervision": True},

@@ -112,18 +112,29 @@ def _evaluate_missing(
 
 def gather(folders: Sequence[pathlib.Path]) -> dict[str, pd.DataFrame]:
     """The tables of all scans together, with a column `scan_id`, see `scan_id`; ids are text."""
+    each = [read(folder) for folder in folders]
+    tables = {}
+    for kind in _TABLES:
+        for number, of_scan in enumerate(each):
+            of_scan[kind].insert(1, "scan_id", scan_id(number))
+        # A table without rows does not say what type its columns have.
+        parts = [of_scan[kind] for of_scan in each]
+        tables[kind] = pd.concat([p for p in parts if len(p)] or parts[:1], ignore_index=True)
+    return tables
+
+
+def read(folder: pathlib.Path) -> dict[str, pd.DataFrame]:
+    """The tables in the folder of one scan, or of all scans together."""
     tables = {}
     for kind, ids in _TABLES.items():
-        parts = []
-        for number, folder in enumerate(folders):
-            part = csv_reader.read_table(folder / f"{kind}.csv", ["patient_id", *ids])
-            part.insert(1, "scan_id", scan_id(number))
-            parts.append(part)
-        # A table without rows does not say what type its columns have.
-        tables[kind] = pd.concat([p for p in parts if len(p)] or parts[:1], ignore_index=True)
-        if kind in _FLAGS:
-            tables[kind] = tables[kind].astype({_FLAGS[kind]: bool})
+        table = csv_reader.read_table(folder / f"{kind}.csv", ["patient_id", *ids])
+        tables[kind] = table.astype({_FLAGS[kind]: bool}) if kind in _FLAGS else table
     return tables
+
+
+def finished(home: pathlib.Path) -> int:
+    """How many scans are cached in `home`."""
+    return sum(1 for _ in home.glob(f"*/{_CONTENTS}"))
 
 
 def scan_id(number: int) -> str:

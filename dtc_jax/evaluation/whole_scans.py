@@ -28,6 +28,7 @@ from dtc_jax.tasks.trained import TrainedNetwork
 
 _PICTURE = 4.3  # inches
 _MASK, _FIGURE = "found.nii.gz", "slice"  # of a cached scan
+FOLDER, CACHE = "scans", "judged"  # of a run
 _SEEN = ("train", "validation")  # the network was trained or chosen on them
 
 
@@ -111,9 +112,9 @@ def evaluate(
 
     hashes = sources.file_hashes(network.config)
     suffix = "-candidates" if second_look else ""  # what candidates were learned from stays
-    home = workdir / f"judged{suffix}"
+    home = workdir / f"{CACHE}{suffix}"
     cached = scan_cache.evaluated(unseen, home, hashes, depends_on, evaluate_scan)
-    with cached as folders, storage.atomic_folder(workdir / f"scans{suffix}") as partial:
+    with cached as folders, storage.atomic_folder(workdir / f"{FOLDER}{suffix}") as partial:
         tables = scan_cache.gather(folders)
         if second_look is None and threshold > 0:
             for name in ("lesions", "candidates"):
@@ -127,6 +128,11 @@ def evaluate(
         storage.write_json(partial / "metrics.json", figures)
     print(summary(figures))
     return figures
+
+
+def read(workdir: pathlib.Path) -> dict[str, pd.DataFrame]:
+    """The tables of an evaluated run, see `statistics.detection`: their rows of whole scans."""
+    return _whole_scans(scan_cache.read(workdir / FOLDER))
 
 
 def _without_threshold(network: TrainedNetwork) -> TrainedNetwork:

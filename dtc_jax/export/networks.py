@@ -150,7 +150,8 @@ def _vnet_stage(x: Tensor, shortcut: Tensor, network: VNet, at: _Place, count: i
     if "se" in at.params:
         x = layers.squeeze_excite(x, at.params["se"])
     last = at.params.get(f"activation{count}")
-    return layers.activate(x + shortcut, network.activation, last)
+    x = x + shortcut if network.residual else x
+    return layers.activate(x, network.activation, last)
 
 
 def _spread(x: Tensor, times: int) -> Tensor:

@@ -33,6 +33,7 @@ class VNet(nn.Module):
       se: which half has a squeeze-and-excitation block in each stage; the coarsest stage belongs
         to the encoder.
       se_ratio: by how much the hidden layer of squeeze-and-excitation is narrower.
+      residual: whether what enters a stage is added to what its convolutions make of it.
       norm: 'batch', 'instance' or 'group'. After 'instance' every channel of an example has the
         same mean, its bias, so squeeze-and-excitation sees nothing of the image.
       activation: 'prelu' has one learnt slope a layer.
@@ -51,6 +52,7 @@ class VNet(nn.Module):
     stem_stride: int = 1
     se: Literal["both", "encoder", "decoder", "none"] = "both"
     se_ratio: int = 4
+    residual: bool = True
     norm: Norm = "batch"
     activation: Activation = "prelu"
     up: Up = "transposed"
@@ -84,6 +86,7 @@ class VNet(nn.Module):
             _Stage if kept else nn.remat(_Stage, static_argnums=(3,)),  # `train`
             kernel_size=self.kernel_size,
             se_ratio=self.se_ratio,
+            residual=self.residual,
             norm=self.norm,
             activation=self.activation,
             dtype=self.dtype,
@@ -129,13 +132,14 @@ class VNet(nn.Module):
 
 
 class _Stage(nn.Module):
-    """Convolutions with norm and activation, SE, plus the shortcut, activation."""
+    """Convolutions with norm and activation, SE, plus the shortcut if residual, activation."""
 
     features: int
     count: int
     kernel_size: int
     se: bool
     se_ratio: int
+    residual: bool
     norm: Norm
     activation: Activation
     dtype: jnp.dtype
@@ -160,7 +164,8 @@ class _Stage(nn.Module):
                 x = activate(self.activation, f"activation{i}")(x)
         if self.se:
             x = SqueezeExcite(self.se_ratio, self.dtype, name="se")(x)
-        return activate(self.activation, f"activation{self.count}")(x + shortcut)
+        x = x + shortcut if self.residual else x
+        return activate(self.activation, f"activation{self.count}")(x)
 
 
 class TransposedConv3D(nn.Module):

@@ -15,6 +15,7 @@ _OF_OTHERS = {  # some of these modes say themselves why they take none
     "threshold": ("report", "predict"),
     "workdir": ("train", "evaluate", "leakage", "pipeline", "export", "predict", "sweep"),
     "out": ("predict", "report", "audit", "export", "sweep"),
+    "scans": ("evaluate", "predict", "sweep"),
 }
 _NOT_EMPTY = (
     *("format", "dtype", "predictions"),
@@ -38,7 +39,8 @@ def check(given: flags.FlagValues) -> None:
     modes = dict.fromkeys(_OF_PREDICT, ("predict",)) | dict.fromkeys(_OF_SWEEP, ("sweep",))
     for flag, of in (modes | _OF_OTHERS).items():
         if given[flag].value != given[flag].default and given.mode not in of:
-            raise usage(f"--{flag} is for {' and '.join(f'--mode={mode}' for mode in of)}.")
+            *others, last = (f"--mode={mode}" for mode in of)
+            raise usage(f"--{flag} is for {', '.join(others)}{' and ' if others else ''}{last}.")
     if given.mode != "train" or given.coordinator is None:
         for flag in _OF_SEVERAL:
             if given[flag].value is not None:
@@ -60,8 +62,6 @@ def check(given: flags.FlagValues) -> None:
                 f"--mode={given.mode} needs --config=FILE; start with --config=configs/"
                 f"{'pipeline' if given.mode == 'pipeline' else 'senet'}.py:demo"
             )
-        if given.scans is not None:
-            raise usage("--scans is for --mode=evaluate, once the run is trained.")
     elif given.mode == "predict":
         _check_predict(given)
     elif given.mode == "report":

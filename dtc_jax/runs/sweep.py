@@ -11,7 +11,18 @@ from dtc_jax import storage
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.experiment import environment, folds, initial
 from dtc_jax.progress import Live
-from dtc_jax.sweep import ablation, engines, folder, halving, jobs, plan, status, table
+from dtc_jax.statistics.formatting import count
+from dtc_jax.sweep import (
+    ablation,
+    engines,
+    folder,
+    halving,
+    jobs,
+    plan,
+    status,
+    table,
+    whole_scans,
+)
 from dtc_jax.tasks import registry
 from dtc_jax.tasks.sources import Data
 from dtc_jax.training.result import OnEvaluation
@@ -31,6 +42,7 @@ def run(
     ray_address: str | None = None,
     slurm: Sequence[str] | None = None,
     asha: int | None = None,
+    scans: storage.PathLike = "",
 ) -> None:
     """Runs what is missing of a sweep and writes its table; the same call goes on with it.
 
@@ -47,6 +59,8 @@ def run(
       ray_address: of a cluster.
       slurm: 'NAME=VALUE' of submitit.
       asha: see `sweep.halving`.
+      scans: manifest on whose whole scans each segmenter is evaluated once it is trained, see
+        `sweep.whole_scans`; '' for none.
 
     Raises:
       InputError: bad input, `out` belongs to another sweep, or trials failed: the others are done
@@ -61,22 +75,35 @@ def run(
     planned = plan.make(config, sweep, given)
     if asha is not None:
         halving.check(planned)
-    with folder.claimed(out, planned) as home, Live() as live:
+    scan_count = whole_scans.check(planned, scans) if scans else 0
+    with folder.claimed(out, planned, scans) as home, Live() as live:
         rungs = halving.prepare(home, planned, asha)
         missing = [trial for trial in planned.trials if not folder.is_done(home, trial)]
-        count = len(planned.trials)
-        live.say(f"{count} trials of {len(planned.variants)} variants, {len(missing)} to do")
+        total = len(planned.trials)
+        live.say(f"{total} trials of {len(planned.variants)} variants, {len(missing)} to do")
         record = folder.Record(home, planned.trials)
         if missing:
             _build(home, missing)
             folder.wait(home, missing, live)
             record.reopen(missing)
-            shown = status.Status(live, planned.trials, count - len(missing))
+            shown = status.Status(live, planned.trials, total - len(missing))
             todo = [folder.job(home, trial, program, rungs) for trial in missing]
             for outcome in engine_of(todo, retries, shown.look):
                 record.add(outcome)
                 shown.end(outcome)
-        failed = {trial.name for trial in missing if not folder.is_done(home, trial)}
+        trained = [trial for trial in planned.trials if folder.is_done(home, trial)]
+        failed = total - len(trained)
+        missing = [t for t in trained if scans and not whole_scans.is_done(home, t)]
+        if missing:
+            live.say(f"{count(len(missing), 'trial')} to evaluate on {count(scan_count, 'scan')}")
+            folder.wait(home, missing, live)
+            done = len(trained) - len(missing)
+            shown = status.Status(live, trained, done, whole_scans.progress(scan_count))
+            todo = [whole_scans.job(home, trial, program, scans) for trial in missing]
+            for outcome in engine_of(todo, retries, shown.look):
+                record.add_scans(outcome)
+                shown.end(outcome)
+            failed += sum(not whole_scans.is_done(home, trial) for trial in missing)
         page = table.write(home, ablation.figures(home, planned))
     print((home / "ablation.md").read_text(encoding="utf-8"))
     print(f"Table: {page} (open it in a browser)")
@@ -85,7 +112,7 @@ def run(
             f"{name}: {text}" for name, text in folder.failed(pathlib.Path(out)).items()
         )
         raise InputError(
-            f"{len(failed)} of {count} trials failed ({why[:600]}). What they printed is in "
+            f"{failed} of {total} trials failed ({why[:600]}). What they printed is in "
             f"{home}/logs; the same command tries them again."
         )
 

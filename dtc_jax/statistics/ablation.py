@@ -10,13 +10,13 @@ the seeds and the examples that both have.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dtc_jax.statistics import comparison, predictions_table, rates, roc, tables
+from dtc_jax.statistics import comparison, detection, predictions_table, rates, roc, tables
 from dtc_jax.statistics.estimate import UNIT, Estimate, mean, plain
 
 _KEY = ["fold", "patient_id", "lesion_id"]
@@ -181,6 +181,25 @@ def compare(
     for row, adjusted in zip(compared, comparison.holm(p), strict=True):
         row["p_holm"] = plain(float(adjusted))
     return found
+
+
+def whole_scans(by_seed: Sequence[Mapping[str, pd.DataFrame]]) -> dict[str, dict[str, Any]]:
+    """What the segmenters of several seeds find in the same whole scans, in the mean.
+
+    Args:
+      by_seed: for each seed the tables of `detection.detection`; where they have a column
+        `threshold`, the findings below it are no findings.
+
+    Returns:
+      sensitivity and false_positives_per_scan as JSON values; n counts each lesion and scan once.
+      With one seed they are those of `detection`.
+    """
+    names = ("scans", "lesions", "candidates")
+    pooled = {name: pd.concat([tables[name] for tables in by_seed]) for name in names}
+    if "threshold" not in pooled["candidates"]:
+        pooled = {name: table.assign(threshold=-np.inf) for name, table in pooled.items()}
+    found = detection.at_threshold(**pooled)
+    return {name: row | {"n": row["n"] // len(by_seed)} for name, row in found.items()}
 
 
 def _examples(

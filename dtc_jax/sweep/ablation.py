@@ -13,7 +13,7 @@ from dtc_jax.experiment import cost
 from dtc_jax.statistics import ablation, predictions_table
 from dtc_jax.statistics.formatting import count
 from dtc_jax.sweep import folder as folder_lib
-from dtc_jax.sweep import halving
+from dtc_jax.sweep import halving, whole_scans
 from dtc_jax.sweep.plan import Plan, Trial
 from dtc_jax.tasks import lesion_figures, registry
 from dtc_jax.training import logs
@@ -36,8 +36,9 @@ def figures(folder: pathlib.Path, plan: Plan) -> dict[str, Any]:
     kind: ablation.Kind = ablation.Lesions() if is_lesions else ablation.Patches()
     done = {trial.name for trial in plan.trials if folder_lib.is_done(folder, trial)}
     failed = folder_lib.failed(folder)
+    has_scans = folder_lib.manifest_sum(folder) is not None
     cohort = make_rule(plan.trials[0].config.split).cohort
-    examples, variants = {}, {}
+    examples, variants, scans, missing_scans = {}, {}, {}, list[str]()
     for name, fields in plan.variants.items():
         trials = plan.of_variant(name)
         tables = {
@@ -53,16 +54,21 @@ def figures(folder: pathlib.Path, plan: Plan) -> dict[str, Any]:
             },
             "cost": _cost(folder, trials),
         }
+        if has_scans:
+            scans[name] = whole_scans.estimates(folder, trials)
+            missing_scans += whole_scans.missing(folder, name, trials, done)
     found = ablation.compare(kind, examples, plan.base, plan.margin)
     variants = {name: row | found.get(name, {}) for name, row in variants.items()}
+    for name, of_scans in scans.items():
+        variants[name]["estimates"] = variants[name].get("estimates", {}) | of_scans
     return {
         "figure": kind.figure,
-        "names": dict(kind.names),
+        "names": dict(kind.names) | (whole_scans.NAMES if has_scans else {}),
         "base": plan.base,
         "margin": plan.margin,
         "cohort": cohort,
         "variants": variants,
-        "notes": _notes(plan, variants, examples) + _ended_early(folder),
+        "notes": _notes(plan, variants, examples) + missing_scans + _ended_early(folder),
     }
 
 

@@ -2,7 +2,7 @@
 
 | in the folder | |
 |---|---|
-| sweep.json | base, margin, the fields of each variant and the configuration of each trial |
+| sweep.json | base, margin, fields of each variant, configuration of each trial, sum of --scans |
 | configs/TRIAL.py | the configuration of a trial: `launch.py --config=…` trains it by hand |
 | trials/TRIAL | the work directory of a trial |
 | logs/TRIAL.log | what it printed |
@@ -46,19 +46,28 @@ def get_config():
 
 
 @contextlib.contextmanager
-def claimed(path: storage.PathLike, plan: Plan) -> Iterator[pathlib.Path]:
+def claimed(
+    path: storage.PathLike, plan: Plan, scans: storage.PathLike = ""
+) -> Iterator[pathlib.Path]:
     """Makes `path` the folder of the sweep, for this process alone as long as the block lasts.
 
-    A later call may add variants and seeds. What is there already can be neither changed nor taken
-    away, so that the table counts every variant that was looked at.
+    A later call may add variants, seeds and scans. What is there already can be neither changed nor
+    taken away, so that the table counts every variant that was looked at.
+
+    Args:
+      path: of the folder.
+      plan: of the sweep.
+      scans: the manifest on whose whole scans its trials are evaluated; '' for none.
 
     Raises:
       InputError: it is the folder of another sweep or of something else, or in use.
     """
     folder = pathlib.Path(path)
-    new = _plain(plan)
+    new = _plain(plan) | {"scans": storage.sha256(pathlib.Path(scans)) if scans else None}
     if (folder / _FILE).exists():
-        _check(folder, storage.read_json(folder / _FILE), new)
+        old = storage.read_json(folder / _FILE)
+        new["scans"] = new["scans"] or old.get("scans")
+        _check(folder, old, new)
     elif not workdir.is_free(folder):
         what = "is not empty and has no" if folder.is_dir() else "is a file, not a folder with a"
         raise InputError(f"{folder}: {what} {_FILE}. Choose another --out.")
@@ -89,6 +98,8 @@ def _check(folder: pathlib.Path, old: dict[str, Any], new: dict[str, Any]) -> No
             for field, before, now in workdir.differences(config, new["trials"][name])
             if field not in fields.FREE
         ]
+    if old.get("scans") not in (None, new["scans"]):
+        different.append("its trials were evaluated on another manifest of --scans")
     if different:
         more = f"; and {len(different) - 4} more" if len(different) > 4 else ""
         raise InputError(
@@ -100,6 +111,17 @@ def _check(folder: pathlib.Path, old: dict[str, Any], new: dict[str, Any]) -> No
 def workdir_of(folder: pathlib.Path, trial: Trial) -> pathlib.Path:
     """The work directory of a trial."""
     return folder / "trials" / trial.name
+
+
+def log_of(folder: pathlib.Path, trial: Trial) -> pathlib.Path:
+    """What a trial prints."""
+    return folder / "logs" / f"{trial.name}.log"
+
+
+def manifest_sum(folder: pathlib.Path) -> str | None:
+    """SHA-256 of the manifest on whose whole scans the trials are evaluated, if they are."""
+    found: str | None = storage.read_json(folder / _FILE).get("scans")
+    return found
 
 
 def is_done(folder: pathlib.Path, trial: Trial) -> bool:
@@ -147,7 +169,7 @@ def job(
     command = [sys.executable, *program, f"--config={config}", f"--workdir={home}"]
     if rungs is not None:
         command.append(f"--rungs={rungs}")
-    return Job(trial.name, tuple(command), home, folder / "logs" / f"{trial.name}.log")
+    return Job(trial.name, tuple(command), home, log_of(folder, trial))
 
 
 class Record:
@@ -167,6 +189,13 @@ class Record:
             "seconds": f"{outcome.seconds:.0f}",
             "message": outcome.message,
         }
+        self.write()
+
+    def add_scans(self, outcome: Outcome) -> None:
+        """Notes how the evaluation of a trained trial on whole scans ended."""
+        state = ("failed", f"whole scans: {outcome.message}") if outcome.code else ("done", "")
+        row = dict(zip(("state", "message"), state, strict=True))
+        self._rows[outcome.name] = self._rows.get(outcome.name, {}) | row
         self.write()
 
     def reopen(self, trials: Sequence[Trial]) -> None:

@@ -3,7 +3,7 @@
 import os
 import pathlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import ml_collections
 
@@ -17,19 +17,26 @@ from dtc_jax.training import logs
 
 _SECONDS = 2.0  # between two looks into the work directories
 
+Progress = Callable[[pathlib.Path, ml_collections.ConfigDict], tuple[float, str]]
+
 
 class Status:
     """Looks at the trials that run, shows them as a table, and says how they ended."""
 
-    def __init__(self, live: Live, trials: Sequence[Trial], done: int):
+    def __init__(
+        self, live: Live, trials: Sequence[Trial], done: int, progress: Progress | None = None
+    ):
         """Starts the clock.
 
         Args:
           live: where the table is shown.
           trials: all of the sweep.
           done: how many of them were finished before.
+          progress: of a trial, from its work directory and configuration: the share that is done,
+            and text; default that of its training.
         """
         self._live, self._total = live, len(trials)
+        self._progress = progress or of_training
         self._trials = {trial.name: trial for trial in trials}
         self._width = max(map(len, self._trials))
         self._ended, self._before = done, done
@@ -44,7 +51,7 @@ class Status:
         self._last = now
         shares, lines = [], []
         for job in running:
-            share, text = progress(job.workdir, self._trials[job.name].config)
+            share, text = self._progress(job.workdir, self._trials[job.name].config)
             before, since = self._first.setdefault(job.name, (share, now))
             shares.append(share)
             left = _left(now - since, share - before, 1 - share)
@@ -69,7 +76,7 @@ def _left(seconds: float, done: float, todo: float) -> str:
     return progress_lib.time_left(seconds / done * todo)
 
 
-def progress(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> tuple[float, str]:
+def of_training(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> tuple[float, str]:
     """How much of a run is done, a share, and its last step and validation figure as text."""
     networks = max(make_rule(config.split).folds, 1) * inputs.trained_networks(config)
     figure, monitor = "", f"validation/{config.train.monitor}"

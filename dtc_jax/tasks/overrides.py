@@ -57,9 +57,20 @@ def _update(config: ml_collections.ConfigDict, name: str, value: Any) -> None:
             _update(config, f"{name}.{key}", single)
     else:
         value = _plain(value)
+        if not is_mapping and isinstance(_field(config, name), ml_collections.ConfigDict):
+            raise ValueError(f"{name} is {value!r}; give values by the names of its fields.")
         for part in reversed(name.split(".")):
             value = {part: value}
         config.update(value)
+
+
+def _field(config: ml_collections.ConfigDict, name: str) -> Any:
+    """The value of a field by its full name; None if there is none."""
+    for part in name.split("."):
+        if not isinstance(config, ml_collections.ConfigDict):
+            return None
+        config = config.get(part)
+    return config
 
 
 def _plain(value: Any) -> Any:

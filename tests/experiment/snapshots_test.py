@@ -46,7 +46,7 @@ def test_each_has_its_share_of_the_epochs_and_draws_of_its_own(run, config):
     assert {part.train.epochs for part in parts.values()} == {1}
     for folder in _FOLDERS:
         assert (run / folder / "checkpoints").is_dir()
-    assert status.progress(run, config)[0] == pytest.approx(1)
+    assert status.of_training(run, config)[0] == pytest.approx(1)
 
 
 @pytest.mark.extras

@@ -33,7 +33,7 @@ VNETS = [
         "se": "encoder",
         "deep_supervision": True,
     },
-    {"activation": "leaky_relu", "norm": "instance", "se": "none", "stem_stride": 2},
+    {"activation": "leaky_relu", "norm": "instance", "se": "none", "residual": False},
 ]
 PREPROCESS = [
     {"crop_mm": (12, 12, 14), "mask": "channel"},

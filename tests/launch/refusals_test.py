@@ -91,7 +91,10 @@ SERIES = "--scan=dicomweb://pacs/studies/1.2/series/3.4"
             ["--mode=report", "--predictions=a.csv", "--out=r", "--workdir=run"],
             ["--workdir is for"],
         ),
-        ([f"--config={CONFIG}:demo", "--out=here"], ["--out is for --mode=predict and"]),
+        (
+            [f"--config={CONFIG}:demo", "--out=here"],
+            ["--out is for --mode=predict, --mode=report,", "and --mode=sweep."],
+        ),
         (["--mode=export", "--workdir=run", "--out=b", "--keep-identity"], ["--keep_identity is"]),
         (["--mode=predict", "--scan=a.nii", "--candidates="], ["--candidates is empty"]),
         (["--mode=predict", "--review=a.csv", "--out=b", "--mask="], ["--mask is empty"]),
@@ -109,6 +112,14 @@ SERIES = "--scan=dicomweb://pacs/studies/1.2/series/3.4"
         (
             ["--mode=sweep", f"--config={CONFIG}:demo", DEMO_SWEEP, "--out=o", "--config.seed=3"],
             ["--config.seed would have no effect", "sweeps/demo.py sets it", "'seeds'"],
+        ),
+        (
+            ["--mode=sweep", f"--config={CONFIG}:demo", DEMO_SWEEP, "--out=o", "--scans=s.csv"],
+            ["--scans evaluates the segmenters of a sweep", "trains a classifier"],
+        ),
+        (
+            ["--mode=report", "--predictions=a.csv", "--out=r", "--scans=s.csv"],
+            ["--scans is for --mode=evaluate, --mode=predict and --mode=sweep."],
         ),
         ([*PREDICT, "--scan=dicomweb://pacs/studies/1.2"], ["does not name a series"]),
         ([*PREDICT, SERIES, "--series=2"], ["is the address of one series; omit --series"]),

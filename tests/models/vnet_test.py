@@ -65,6 +65,20 @@ def test_the_count_follows_from_the_layers():
     assert _count(SMALL.clone(stem_stride=2)) == expected + stem + wider + 7 * 5
 
 
+def test_without_a_shortcut_nothing_is_added():
+    assert _count(SMALL.clone(residual=False)) == _count(SMALL)
+    x, variables = _init(SMALL)
+    scale = variables["params"]["encoder1"]["norm1"]
+    scale |= {name: jnp.zeros_like(leaf) for name, leaf in scale.items()}  # its convolutions: 0
+    logits = [
+        _apply(SMALL.clone(residual=residual), variables, one)
+        for residual in (True, False)
+        for one in (x, 1 - x)
+    ]
+    assert not np.allclose(logits[0], logits[1])
+    np.testing.assert_array_equal(logits[2], logits[3])  # the first stage gives 0 for any image
+
+
 @pytest.mark.parametrize("fields", [{"up": "transposed"}, {"up": "resize"}, {"stem_stride": 2}])
 def test_logits_have_the_shape_of_any_input(fields):
     network = SMALL.clone(**fields)

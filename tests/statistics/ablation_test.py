@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dtc_jax.statistics import ablation, comparison, roc, study
+from dtc_jax.statistics import ablation, comparison, detection, roc, study
 
 LESIONS, PATCHES = ablation.Lesions(), ablation.Patches()
 
@@ -154,3 +154,53 @@ def test_the_difference_of_means_is_the_one_sample_t_test_of_the_patients(tables
     assert found.p == pytest.approx(known.pvalue)
     interval = known.confidence_interval()
     assert (found.estimate.low, found.estimate.high) == pytest.approx((interval.low, interval.high))
+
+
+def scans_of(seed, false):
+    """Four scans with a lesion each, found in the first two, and so many false findings in each."""
+    rng = np.random.default_rng(seed)
+    ids = [f"P{i}" for i in range(4)]
+    scans = {"dice": 0.5, "surface_dice": 0.5, "hausdorff_95_mm": 9.0, "found_mm3": 80.0}
+    owners = np.repeat(ids, false)
+    return {
+        "scans": pd.DataFrame({"patient_id": ids, "scan_id": ids, **scans, "true_mm3": 100.0}),
+        "lesions": pd.DataFrame(
+            {
+                "patient_id": ids,
+                "scan_id": ids,
+                "diameter_mm": 9.0,
+                "dice": 0.5,
+                "is_found": [True, True, False, False],
+                "score": [0.9, 0.6, np.nan, np.nan],
+            }
+        ),
+        "candidates": pd.DataFrame(
+            {"patient_id": owners, "score": rng.uniform(0.5, 1, len(owners)), "is_false": True}
+        ),
+    }
+
+
+def test_whole_scans_of_one_seed_have_the_figures_of_an_evaluation():
+    tables = scans_of(0, [3, 0, 1, 2])
+    found, evaluated = ablation.whole_scans([tables]), detection.detection(**tables)
+    for name in ("sensitivity", "false_positives_per_scan"):
+        assert found[name] == evaluated[name]
+
+
+def test_whole_scans_of_several_seeds_count_each_scan_once():
+    found = ablation.whole_scans([scans_of(0, [3, 0, 1, 2]), scans_of(1, [0, 0, 0, 2])])
+    false = found["false_positives_per_scan"]
+    assert (false["value"], false["n"], false["patients"]) == (1.0, 4, 4)  # 1.5 and 0.5
+    assert 0 < false["low"] < 1 < false["high"]
+    assert (found["sensitivity"]["value"], found["sensitivity"]["n"]) == (0.5, 4)
+
+
+def test_a_finding_below_the_threshold_is_none():
+    tables = scans_of(0, [3, 0, 1, 2])
+    for name in ("lesions", "candidates"):
+        tables[name]["threshold"] = 0.7
+    found = ablation.whole_scans([tables])
+    kept = (tables["candidates"].score >= 0.7).sum() / 4
+    assert 0 < kept < 1.5
+    assert found["false_positives_per_scan"]["value"] == kept
+    assert found["sensitivity"]["value"] == 0.25

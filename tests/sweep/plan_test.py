@@ -157,7 +157,7 @@ def test_a_file_that_is_no_sweep_is_refused(config, tmp_path, text, words):
     [
         ("study", senet.get_config(), 24),
         ("demo", senet.get_config("demo"), 4),
-        ("vnet", vnet.get_config(), 18),
+        ("vnet", vnet.get_config(), 22),
     ],
 )
 def test_the_sweeps_of_the_project_fit_their_configurations(file, config, variants, monkeypatch):

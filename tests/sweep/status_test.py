@@ -54,7 +54,7 @@ def test_checkpoints_are_not_looked_into(tmp_path):
     _log(tmp_path, 1)
     (tmp_path / "checkpoints").mkdir()
     _log(tmp_path / "checkpoints" / "20.orbax-checkpoint-tmp", 2)  # which is gone in a moment
-    assert status.progress(tmp_path, config)[1].startswith("step 10,")
+    assert status.of_training(tmp_path, config)[1].startswith("step 10,")
 
 
 def test_every_network_of_a_trial_has_its_share(tmp_path):
@@ -63,7 +63,7 @@ def test_every_network_of_a_trial_has_its_share(tmp_path):
     config.split.folds = 2
     config.candidates = {"alone": {}, "three": {"train": {"ensemble": 3}}}
     _log(tmp_path, 10)
-    assert status.progress(tmp_path, config)[0] == pytest.approx(0.5 / (2 * (1 + 3)))
+    assert status.of_training(tmp_path, config)[0] == pytest.approx(0.5 / (2 * (1 + 3)))
 
 
 def test_elsewhere_than_on_a_terminal_lines_come_once_a_minute(monkeypatch, capsys):

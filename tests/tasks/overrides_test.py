@@ -12,7 +12,12 @@ from dtc_jax.tasks.overrides import overridden
 
 @pytest.mark.parametrize(
     ("fields", "message"),
-    [("model.se", "fields is 'model.se'; give values"), ({3: 1}, "fields: 3 cannot be the name")],
+    [
+        ("model.se", "fields is 'model.se'; give values"),
+        ({3: 1}, "fields: 3 cannot be the name"),
+        ({"model": ()}, r"model is \(\); give values by the names of its fields"),
+        ({"train.asdf": ()}, "asdf"),
+    ],
 )
 def test_what_gives_no_value_by_a_name_is_refused(fields, message):
     with pytest.raises(UsageError, match=message):
