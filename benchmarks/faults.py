@@ -23,9 +23,8 @@ import jax
 import numpy as np
 import pandas as pd
 
-from dtc_jax.training import checkpoint, result
+from dtc_jax.training import checkpoint, logs, result
 
-_CLOCK = ("seconds", "_second", "peak_memory")  # what differs between two calls of one run
 _FIELDS = (
     "train.epochs=12",
     "train.checkpoint_every_epochs=1",
@@ -48,13 +47,9 @@ def _start(config: str, workdir: pathlib.Path, *fields: str) -> subprocess.Popen
 def _left(workdir: pathlib.Path) -> dict[str, object]:
     """All that a finished run left, but for what the clock says."""
     best = result.read_best(workdir)
-    rows = [
-        {k: v for k, v in row.items() if not k.endswith(_CLOCK)}
-        for row in map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
-    ]
     return {
         "weights": {name: leaf.tobytes() for name, leaf in _flat((best.params, best.batch_stats))},
-        "rows": rows,
+        "rows": logs.without_clock(workdir),
         # `run` is the name of the folder.
         "predictions": pd.read_csv(workdir / "predictions.csv").drop(columns="run").to_csv(),
         "steps": checkpoint.steps(workdir / "checkpoints"),

@@ -22,6 +22,8 @@ from dtc_jax.storage import PathLike, no_space_is_an_input_error
 from dtc_jax.training.tracker import Track
 
 _FILE = "metrics.jsonl"
+# How the names of those end that differ between two calls of one run.
+_CLOCK = ("seconds", "_second", "wait_share", "peak_memory")
 # In the files, but not in the line on the terminal.
 _UNSHOWN = (
     *("learning_rate", "update_norm", "param_norm"),
@@ -42,6 +44,12 @@ def read(workdir: PathLike) -> list[dict[str, Any]]:
         except ValueError:
             break
     return rows
+
+
+def without_clock(workdir: PathLike) -> list[dict[str, Any]]:
+    """The rows of `read` without what differs between two calls of one run."""
+    rows = read(workdir)
+    return [{k: v for k, v in row.items() if not k.endswith(_CLOCK)} for row in rows]
 
 
 class Logs:

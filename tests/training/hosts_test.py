@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from dtc_jax.training import checkpoint
+from dtc_jax.training import checkpoint, logs
 from tests import processes
 
 pytestmark = pytest.mark.extras
@@ -33,12 +33,6 @@ def _run(workdir, count, **more):
     return said
 
 
-def _rows(workdir):
-    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    clock = ("seconds", "_second", "wait_share", "peak_memory")
-    return [{k: v for k, v in row.items() if not k.endswith(clock)} for row in rows]
-
-
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """What one process on one device gives, uninterrupted."""
@@ -58,7 +52,7 @@ def test_four_two_and_one_process_go_on_with_each_other_and_end_as_one_does(tmp_
     (one,) = _run(tmp_path, 1)
     workdir, reference = alone
     np.testing.assert_allclose(one["values"], reference["values"], **TOLERANCE)
-    rows, wanted = _rows(tmp_path), _rows(workdir)
+    rows, wanted = logs.without_clock(tmp_path), logs.without_clock(workdir)
     assert [row.keys() for row in rows] == [row.keys() for row in wanted]
     for row, want in zip(rows, wanted, strict=True):
         assert row == pytest.approx(want, rel=1e-3, abs=1e-5)
@@ -73,7 +67,7 @@ def test_a_process_that_was_killed_goes_on_and_ends_bit_for_bit(tmp_path, alone)
         assert process.returncode == -signal.SIGKILL
     (said,) = _run(tmp_path, 1)
     assert said == alone[1]
-    assert _rows(tmp_path) == _rows(alone[0])
+    assert logs.without_clock(tmp_path) == logs.without_clock(alone[0])
 
 
 def test_two_processes_without_a_stop_give_what_one_gives(tmp_path, alone):
@@ -84,7 +78,9 @@ def test_two_processes_without_a_stop_give_what_one_gives(tmp_path, alone):
     assert both[0]["values"] == both[1]["values"]
     assert both[0]["progress"].startswith("work: 1/1")
     assert both[1]["progress"] == ""  # one of them shows it
-    assert len(_rows(tmp_path)) == len(_rows(alone[0]))  # process 0 alone writes them
+    assert len(logs.without_clock(tmp_path)) == len(
+        logs.without_clock(alone[0])
+    )  # process 0 alone writes them
 
 
 def test_a_set_on_the_devices_gives_two_processes_the_same_bits_as_the_host(tmp_path):
@@ -92,7 +88,7 @@ def test_a_set_on_the_devices_gives_two_processes_the_same_bits_as_the_host(tmp_
     stopped = _run(tmp_path / "kept", 2, kept=1, signalled=1, at=6)
     assert all("after step 9 of 12" in said["stopped"] for said in stopped)
     assert _run(tmp_path / "kept", 2, kept=1) == host
-    assert _rows(tmp_path / "kept") == _rows(tmp_path / "host")
+    assert logs.without_clock(tmp_path / "kept") == logs.without_clock(tmp_path / "host")
 
 
 @pytest.mark.parametrize("killed", [0, 1])

@@ -1,7 +1,6 @@
 """A run that is stopped, killed or finished, and called again, ends as if nothing had happened."""
 
 import functools
-import json
 import shutil
 import signal
 import time
@@ -13,20 +12,13 @@ import pytest
 
 from configs import common
 from dtc_jax.errors import InputError, Stopped
-from dtc_jax.training import checkpoint, optimizer, parallel, result, state
+from dtc_jax.training import checkpoint, logs, optimizer, parallel, result, state
 
 
 def _last_state(tiny, workdir, ema=True):
     like = jax.eval_shape(lambda: state.create(tiny.task, tiny.optimizer, seed=0, ema=ema))
     with checkpoint.Checkpoints(workdir / "checkpoints") as checkpoints:
         return checkpoints.restore(like)
-
-
-def _rows(workdir):
-    """Without what the clock and the machine say."""
-    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    clock = ("seconds", "_second", "wait_share", "peak_memory")
-    return [{k: v for k, v in row.items() if not k.endswith(clock)} for row in rows]
 
 
 def _assert_same_run(tiny, workdir, reference, ema=True):
@@ -37,7 +29,7 @@ def _assert_same_run(tiny, workdir, reference, ema=True):
     jax.tree.map(np.testing.assert_array_equal, got, wanted)
     del progress["seconds"], wanted_progress["seconds"]
     assert progress == wanted_progress
-    assert _rows(workdir) == _rows(reference)
+    assert logs.without_clock(workdir) == logs.without_clock(reference)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +40,7 @@ def uninterrupted(tiny, tmp_path_factory):
 
 def test_a_run_learns_and_reports(tiny, uninterrupted):
     workdir, fitted = uninterrupted
-    rows = _rows(workdir)
+    rows = logs.without_clock(workdir)
     assert [(r["step"], "validation/loss" in r) for r in rows] == [
         (3, False), (4, True), (6, False), (8, True), (9, False), (12, False), (12, True),
     ]  # fmt: skip
@@ -129,7 +121,7 @@ def test_a_signal_during_an_evaluation_neither_loses_nor_repeats_it(tiny, tmp_pa
 
     with pytest.raises(Stopped, match="after step 8"):
         tiny.fit(tmp_path, validation=validation)
-    assert [r["step"] for r in _rows(tmp_path) if "validation/loss" in r] == [4]
+    assert [r["step"] for r in logs.without_clock(tmp_path) if "validation/loss" in r] == [4]
     tiny.fit(tmp_path, validation=validation)
     assert len(passes) == 4  # 4, 8 cut off, 8, 12
     _assert_same_run(tiny, tmp_path, uninterrupted[0])
