@@ -40,6 +40,7 @@ def test_its_programs_are_those_that_a_bundle_gets_today(bundle, program):
     )
 
 
+@pytest.mark.extras
 def test_a_segmenter_is_loaded_by_one_line_and_finds_both_nodules():
     image, numbers = trained_runs.chest(seed=1)
     segmenter = dtc_jax.load(ROOT / "weights" / "nodules-segmenter")

@@ -36,6 +36,7 @@ def judged(folds):
     return judges, registry.of(folds.config).load(folds.config), table
 
 
+@pytest.mark.extras
 def test_the_scores_are_those_of_the_network_of_the_fold(judged):
     judges, data, table = judged
     found = occlusion.scores(judges, data, table)
@@ -50,6 +51,7 @@ def test_the_scores_are_those_of_the_network_of_the_fold(judged):
     assert (found.without_inside != found.score).all()
 
 
+@pytest.mark.extras
 def test_a_network_that_sees_the_mask_alone_changes_no_score(judged):
     judges, data, table = judged
     blind = {}

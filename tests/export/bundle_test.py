@@ -141,6 +141,7 @@ def test_triton_gets_the_names_and_shapes_of_the_model(exported):
     assert {prop.key for prop in model.metadata_props} >= {"task", "weights"}
 
 
+@pytest.mark.extras
 def test_folds_decide_together_or_one_alone(runs, tmp_path, capsys):
     both = network_lib.load_with_threshold(runs / "folds", "classification")
     found = {}

@@ -123,6 +123,7 @@ def test_it_learns_eight_crops_by_heart(task, batch):
     assert float(total) / float(weight) < 0.1
 
 
+@pytest.mark.extras
 @pytest.mark.parametrize("mixed", [0.0, 0.4])
 def test_the_loss_over_a_mapped_axis_adds_up_to_that_of_the_whole_batch(
     config, variables, batch, mixed
@@ -149,6 +150,7 @@ def test_the_loss_over_a_mapped_axis_adds_up_to_that_of_the_whole_batch(
         )
 
 
+@pytest.mark.extras
 def test_a_mixed_example_is_held_against_the_labels_of_both(config, variables, batch):
     """With one picture for all rows, mixing changes the targets alone: labels 0 and 1 in turn."""
     config = config.copy_and_resolve_references()

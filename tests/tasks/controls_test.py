@@ -67,10 +67,12 @@ def learn():
     return of
 
 
+@pytest.mark.extras
 def test_a_class_that_shows_in_size_alone_is_learned(learn):
     assert learn(_lesions("size", 0)) > 0.9
 
 
+@pytest.mark.extras
 def test_a_class_that_shows_in_texture_alone_is_learned_from_the_image(learn):
     lesions = _lesions("texture", 0)
     assert learn(lesions) > 0.9
@@ -78,5 +80,6 @@ def test_a_class_that_shows_in_texture_alone_is_learned_from_the_image(learn):
     assert learn(blind) < 0.7  # so the sizes are balanced, and a network that sees none would fail
 
 
+@pytest.mark.extras
 def test_shuffled_labels_are_not_learned(learn):
     assert learn(_lesions("shuffled", 0)) == pytest.approx(0.5, abs=0.12)  # 3 standard errors

@@ -149,6 +149,7 @@ def test_the_loss_is_that_of_numpy_and_its_gradient_finite():
         )
 
 
+@pytest.mark.extras
 def test_mixed_with_others_each_still_counts_for_what_is_known_of_it():
     config = _config()
     config.augment.mixup = 0.4

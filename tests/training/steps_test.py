@@ -119,6 +119,7 @@ def test_keys_follow_the_example_and_the_step_not_the_place():
     assert len({a, b, c, *draw(6, [10, 11, 12])}) == 6
 
 
+@pytest.mark.extras
 def test_a_first_state_is_the_same_at_either_level_of_the_compiler():
     """Its random numbers, that is: the trainer compiles them quickly."""
     draw = lambda: nn.initializers.he_normal()(jax.random.key(3), (3, 3, 3, 8, 16))  # noqa: E731

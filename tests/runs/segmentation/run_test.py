@@ -15,6 +15,7 @@ from dtc_jax.tasks import dice_baselines, patch_data
 from tests.cubes import SIDE
 
 
+@pytest.mark.extras
 def test_a_run_reports_held_out_dice_beside_baselines_and_says_it_again(
     config, cubes, tmp_path, capsys
 ):
@@ -153,6 +154,7 @@ def test_a_run_trained_on_patches_of_before_is_refused(config):
         patch_data.load(config)
 
 
+@pytest.mark.extras
 def test_patches_of_scans_follow_their_patient_and_other_cohorts_are_test_only(tmp_path):
     config = vnet.get_config("demo")
     config.data.folder = str(tmp_path)
