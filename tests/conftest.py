@@ -43,7 +43,7 @@ import pytest
 from dtc_jax.imaging import volume
 from dtc_jax.statistics import baselines
 
-pytest_plugins = ("tests.trained_runs",)
+pytest_plugins = ("tests.trained_runs", "tests.slurm_node")
 
 sys.dont_write_bytecode = True  # of this process, which has read the variable before
 jax.config.update("jax_numpy_rank_promotion", "raise")

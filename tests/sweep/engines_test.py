@@ -22,12 +22,15 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(params=["ray", "slurm"])
+@pytest.fixture(params=["ray", "slurm, by submitit's own processes", "slurm"])
 def engine(request):
-    found = engines.get(request.param, Resources(cores=1))
+    found = engines.get(request.param.partition(",")[0], Resources(cores=1))
+    if request.param == "ray":
+        return found
     if request.param == "slurm":
-        return functools.partial(found, cluster="local", resources=_little())
-    return found
+        request.getfixturevalue("slurm")
+        return functools.partial(found, resources=_little())
+    return functools.partial(found, cluster="local", resources=_little())
 
 
 def _little():
@@ -92,7 +95,8 @@ def test_more_than_there_is_is_refused(job):
         list(run([job("good", "")], 0, lambda running: None))
 
 
-def test_a_machine_without_slurm_and_a_wrong_parameter_are_refused(job):
+def test_a_machine_without_slurm_and_a_wrong_parameter_are_refused(job, monkeypatch):
+    monkeypatch.setenv("PATH", "")
     todo = [job("good", "")]
     with pytest.raises(InputError, match=r"--engine=slurm"):
         list(engines.get("slurm")(todo, 0, lambda running: None))
