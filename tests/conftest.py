@@ -21,8 +21,8 @@ os.environ["XLA_FLAGS"] = " ".join(
         os.environ.get("XLA_FLAGS", ""),
         "--xla_force_host_platform_device_count=8",
         "--xla_backend_optimization_level=1",
-        # A third less to compile. An XLA that does not know the flag would end the tests.
-        "--xla_cpu_use_fusion_emitters=false"
+        # A third less to compile, and a tenth. An unknown flag would end the tests.
+        "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
         if importlib.metadata.version("jaxlib").startswith("0.10.")
         else "",
     )
