@@ -38,7 +38,7 @@ def figures(folder: pathlib.Path, plan: Plan) -> dict[str, Any]:
     failed = folder_lib.failed(folder)
     has_scans = folder_lib.manifest_sum(folder) is not None
     cohort = make_rule(plan.trials[0].config.split).cohort
-    examples, variants, scans, missing_scans = {}, {}, {}, list[str]()
+    examples, variants, scans = {}, {}, {}
     for name, fields in plan.variants.items():
         trials = plan.of_variant(name)
         tables = {
@@ -56,7 +56,6 @@ def figures(folder: pathlib.Path, plan: Plan) -> dict[str, Any]:
         }
         if has_scans:
             scans[name] = whole_scans.estimates(folder, trials)
-            missing_scans += whole_scans.missing(folder, name, trials, done)
     found = ablation.compare(kind, examples, plan.base, plan.margin)
     variants = {name: row | found.get(name, {}) for name, row in variants.items()}
     for name, of_scans in scans.items():
@@ -68,7 +67,11 @@ def figures(folder: pathlib.Path, plan: Plan) -> dict[str, Any]:
         "margin": plan.margin,
         "cohort": cohort,
         "variants": variants,
-        "notes": _notes(plan, variants, examples) + missing_scans + _ended_early(folder),
+        "notes": [
+            *_notes(plan, variants, examples),
+            *(whole_scans.notes(folder, plan, done) if has_scans else ()),
+            *_ended_early(folder),
+        ],
     }
 
 

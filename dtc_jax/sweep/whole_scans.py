@@ -66,7 +66,7 @@ def job(folder: pathlib.Path, trial: Trial, program: Sequence[str], path: storag
 
 def is_done(folder: pathlib.Path, trial: Trial) -> bool:
     """Whether the trial is evaluated: the folder is moved into place once all of it is there."""
-    return (folder_lib.workdir_of(folder, trial) / whole_scans.FOLDER / "metrics.json").is_file()
+    return _figures_of(folder, trial).is_file()
 
 
 def progress(scans: int) -> Progress:
@@ -91,11 +91,30 @@ def estimates(folder: pathlib.Path, trials: Sequence[Trial]) -> dict[str, Any]:
     return dict(zip(NAMES, found.values(), strict=False))
 
 
-def missing(
-    folder: pathlib.Path, variant: str, trials: Sequence[Trial], trained: Collection[str]
-) -> list[str]:
-    """Says how many of the trained trials of a variant are not evaluated; nothing if all are."""
-    open_ = [t for t in trials if t.name in trained and not is_done(folder, t)]
-    if not open_:
-        return []
-    return [f"{variant}: {count(len(open_), 'trained trial')} not evaluated on whole scans yet."]
+def notes(folder: pathlib.Path, plan: Plan, trained: Collection[str]) -> list[str]:
+    """What a reader of the table has to know of them.
+
+    Args:
+      folder: of the sweep.
+      plan: of the sweep.
+      trained: names of the trials that are trained.
+    """
+    said = []
+    done = [trial for trial in plan.trials if is_done(folder, trial)]
+    if done:
+        figures = storage.read_json(_figures_of(folder, done[0]))
+        text = f"Whole scans: {figures['scans']} of {count(figures['patients'], 'patient')}"
+        if left_out := figures["patients_left_out"]:
+            text += f"; the scans of {left_out} others are left out, as training has seen them"
+        said.append(f"{text}.")
+    for name in plan.variants:
+        open_ = [t for t in plan.of_variant(name) if t.name in trained and t not in done]
+        if open_:
+            said.append(
+                f"{name}: {count(len(open_), 'trained trial')} not evaluated on whole scans yet."
+            )
+    return said
+
+
+def _figures_of(folder: pathlib.Path, trial: Trial) -> pathlib.Path:
+    return folder_lib.workdir_of(folder, trial) / whole_scans.FOLDER / "metrics.json"
