@@ -75,14 +75,16 @@ def render(
     warnings: Sequence[str],
     headlines: Sequence[Headline],
     sections: Sequence[Section],
+    positive: str = "",
 ) -> str:
-    """The page as HTML. It needs no other file and no network."""
+    """The page as HTML. It needs no other file and no network; `positive` names that class."""
     return _template().render(
         title=title,
         summary=summary,
         warnings=warnings,
         headlines=headlines,
         sections=[section for section in sections if not section.empty],
+        positive=positive,
     )
 
 

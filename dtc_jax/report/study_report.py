@@ -124,6 +124,7 @@ def _write(
         warnings=_warnings(statistics, runs),
         headlines=[line for run in runs for line in performance.headlines(run, several)],
         sections=chapters if several else [*chapters[1:], chapters[0]],
+        positive="RAI-refractory",
     )
     storage.write_json(output.path / "statistics.json", statistics)
     storage.write_text(output.path / _PAGE, html)

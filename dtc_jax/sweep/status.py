@@ -79,19 +79,27 @@ def _left(seconds: float, done: float, todo: float) -> str:
 def of_training(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> tuple[float, str]:
     """How much of a run is done, a share, and its last step and validation figure as text."""
     networks = max(make_rule(config.split).folds, 1) * inputs.trained_networks(config)
+    variants = inputs.variants(config)
     figure, monitor = "", f"validation/{config.train.monitor}"
     newest, share = (0.0, 0), 0.0
     for folder in _logged(workdir):
         rows = logs.read(folder)
         if not rows:
             continue
-        share += min(rows[-1]["epoch"] / max(inputs.epochs(config), 1), 1.0) / networks
+        epochs = inputs.epochs(variants.get(_candidate(folder, workdir), config))
+        share += min(rows[-1]["epoch"] / max(epochs, 1), 1.0) / networks
         when = ((folder / "metrics.jsonl").stat().st_mtime, rows[-1]["step"])
         if when > newest:
             newest = when
             values = [row[monitor] for row in rows if row.get(monitor) is not None]
             figure = f", {monitor} {values[-1]:.3f}" if values else ""
     return share, f"step {newest[1]}{figure}" if newest[1] else "starts"
+
+
+def _candidate(folder: pathlib.Path, workdir: pathlib.Path) -> str:
+    """The candidate of whose training a folder of a run is; '' where there are none."""
+    parts = folder.relative_to(workdir).parts
+    return parts[parts.index("candidates") + 1] if "candidates" in parts else ""
 
 
 def _logged(workdir: pathlib.Path) -> Iterator[pathlib.Path]:

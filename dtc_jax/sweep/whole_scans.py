@@ -103,7 +103,8 @@ def notes(folder: pathlib.Path, plan: Plan, trained: Collection[str]) -> list[st
     done = [trial for trial in plan.trials if is_done(folder, trial)]
     if done:
         figures = storage.read_json(_figures_of(folder, done[0]))
-        text = f"Whole scans: {figures['scans']} of {count(figures['patients'], 'patient')}"
+        patients = count(figures["patients"], "patient")
+        text = f"{count(figures['scans'], 'whole scan')} of {patients}"
         if left_out := figures["patients_left_out"]:
             text += f"; the scans of {left_out} others are left out, as training has seen them"
         said.append(f"{text}.")

@@ -91,8 +91,9 @@ def test_each_trial_is_evaluated_once_it_is_trained(sweep, scans, folder, capsys
         assert table.false_positives_per_scan[name] == pytest.approx(false["value"])
         assert table.scan_sensitivity[name] == pytest.approx(figures["sensitivity"]["value"])
     page = (folder / "out" / "ablation.html").read_text()
-    assert "Whole scans: 2 of 2 patients." in page
+    assert "2 whole scans of 2 patients." in page
     assert "false positives a scan" in page
+    assert "RAI-refractory" not in page
     assert "lesions found in whole scans" in page
 
     def never(*_):

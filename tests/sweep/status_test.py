@@ -66,6 +66,17 @@ def test_every_network_of_a_trial_has_its_share(tmp_path):
     assert status.of_training(tmp_path, config)[0] == pytest.approx(0.5 / (2 * (1 + 3)))
 
 
+def test_a_candidate_has_its_own_epochs(tmp_path):
+    config = senet.get_config("demo").unlock()
+    config.train.epochs = 20
+    config.candidates = {"long": {"train": {"epochs": 40}}, "short": {}}
+    for name in ("long", "short"):
+        folder = tmp_path / "candidates" / name
+        folder.mkdir(parents=True)
+        _log(folder, 20)
+    assert status.of_training(tmp_path, config)[0] == pytest.approx((0.5 + 1) / 2)
+
+
 def test_elsewhere_than_on_a_terminal_lines_come_once_a_minute(monkeypatch, capsys):
     clock = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
