@@ -194,8 +194,11 @@ def whole_scans(by_seed: Sequence[Mapping[str, pd.DataFrame]]) -> dict[str, dict
       sensitivity and false_positives_per_scan as JSON values; n counts each lesion and scan once.
       With one seed they are those of `detection`.
     """
-    names = ("scans", "lesions", "candidates")
-    pooled = {name: pd.concat([tables[name] for tables in by_seed]) for name in names}
+    pooled = {}
+    for name in ("scans", "lesions", "candidates"):
+        parts = [tables[name] for tables in by_seed]
+        # A table without rows does not say what type its columns have.
+        pooled[name] = pd.concat([part for part in parts if len(part)] or parts[:1])
     if "threshold" not in pooled["candidates"]:
         pooled = {name: table.assign(threshold=-np.inf) for name, table in pooled.items()}
     found = detection.at_threshold(**pooled)

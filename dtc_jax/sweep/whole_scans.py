@@ -108,6 +108,12 @@ def notes(folder: pathlib.Path, plan: Plan, trained: Collection[str]) -> list[st
         if left_out := figures["patients_left_out"]:
             text += f"; the scans of {left_out} others are left out, as training has seen them"
         said.append(f"{text}.")
+        if len({_images(folder, trial) for trial in done}) > 1:
+            said.append(
+                "The scans have changed since some trials were evaluated, so their figures cannot "
+                f"be compared. Delete the folders {whole_scans.FOLDER} in trials/ and run the same "
+                "command again."
+            )
     for name in plan.variants:
         open_ = [t for t in plan.of_variant(name) if t.name in trained and t not in done]
         if open_:
@@ -115,6 +121,11 @@ def notes(folder: pathlib.Path, plan: Plan, trained: Collection[str]) -> list[st
                 f"{name}: {count(len(open_), 'trained trial')} not evaluated on whole scans yet."
             )
     return said
+
+
+def _images(folder: pathlib.Path, trial: Trial) -> frozenset[str]:
+    """The contents of the scans that a trial was evaluated on, as sums."""
+    return frozenset(whole_scans.read(folder_lib.workdir_of(folder, trial))["scans"].image_sha256)
 
 
 def _figures_of(folder: pathlib.Path, trial: Trial) -> pathlib.Path:

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 
 import pandas as pd
@@ -95,6 +96,13 @@ def test_each_trial_is_evaluated_once_it_is_trained(sweep, scans, folder, capsys
     assert "false positives a scan" in page
     assert "RAI-refractory" not in page
     assert "lesions found in whole scans" in page
+
+    lines = (scans_csv := own.with_name("scans.csv")).read_text()
+    scans_csv.write_text(re.sub(r"[0-9a-f]{64}", "0" * 64, lines))
+    assert sweep(f"--scans={scans}") == 0
+    assert "The scans have changed since" in (folder / "out" / "ablation.md").read_text()
+    scans_csv.write_text(lines)
+    assert sweep(f"--scans={scans}") == 0
 
     def never(*_):
         raise AssertionError("a trial was started")

@@ -195,6 +195,17 @@ def test_whole_scans_of_several_seeds_count_each_scan_once():
     assert (found["sensitivity"]["value"], found["sensitivity"]["n"]) == (0.5, 4)
 
 
+def test_a_seed_that_finds_nothing_counts():
+    nothing = scans_of(1, [0, 0, 0, 0])
+    nothing["lesions"] = nothing["lesions"].assign(is_found=False, score=np.nan)
+    found = ablation.whole_scans([scans_of(0, [3, 0, 1, 2]), nothing])
+    assert found["false_positives_per_scan"]["value"] == 0.75
+    assert found["sensitivity"]["value"] == 0.25
+    both = ablation.whole_scans([nothing, nothing])["false_positives_per_scan"]
+    assert (both["value"], both["low"], both["n"]) == (0, 0, 4)
+    assert both["high"] > 0
+
+
 def test_a_finding_below_the_threshold_is_none():
     tables = scans_of(0, [3, 0, 1, 2])
     for name in ("lesions", "candidates"):
