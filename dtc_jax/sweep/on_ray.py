@@ -13,10 +13,16 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import ray
-
 from dtc_jax.errors import InputError, UsageError, one_line
 from dtc_jax.sweep import driver, jobs, local
+
+# A cluster of Ray 2.60 asks for a token by default. A program that is given its address sends the
+# token of this machine only where this says so, which Ray reads as it is imported.
+_TOKEN = pathlib.Path.home() / ".ray" / "auth_token"
+if _TOKEN.is_file() or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & {*os.environ}:
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+import ray  # noqa: E402
 
 _CPU_CORES = 2  # of a trial where there is no GPU
 _MEMORY = 0.9  # of a GPU that its trials share; the rest is for CUDA itself
@@ -107,8 +113,12 @@ def _connected(address: str) -> Iterator[dict[str, float]]:
     except Exception as error:  # whatever kept it from starting; some of its processes may run
         ray.shutdown()
         text = one_line(error, 200)
-        where = f"--ray_address={address}: " if address else "--engine=ray: on this machine "
-        raise InputError(f"{where}Ray cannot be started or reached ({text}).") from error
+        if address:
+            raise InputError(
+                f"--ray_address={address}: Ray cannot be reached ({text}). Check the address and, "
+                "if the cluster asks for a token, RAY_AUTH_TOKEN."
+            ) from error
+        raise InputError(f"--engine=ray: Ray cannot be started here ({text}).") from error
     try:
         yield ray.cluster_resources()
     finally:

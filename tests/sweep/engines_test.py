@@ -2,7 +2,11 @@
 
 import functools
 import os
+import pathlib
 import signal
+import socket
+import subprocess
+import sys
 
 import jax
 import pytest
@@ -10,6 +14,7 @@ import pytest
 from dtc_jax.errors import InputError, Stopped, UsageError
 from dtc_jax.sweep import engines
 from dtc_jax.sweep.jobs import Resources
+from tests import processes
 
 # On a machine that is busy with other tests.
 os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
@@ -87,6 +92,35 @@ def test_ray_starts_beside_jax_without_a_warning(job, recwarn):
     outcomes = list(engines.get("ray", Resources(cores=1))([job("good", "")], 0, lambda _: None))
     assert [outcome.code for outcome in outcomes] == [0]
     assert [str(one.message) for one in recwarn if "fork" in str(one.message)] == []
+
+
+def test_a_running_cluster_is_joined_by_its_address(job, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [pathlib.Path(sys.executable).with_name("ray"), "start", "--head", "--block"]
+    options = [f"--port={port}", "--num-cpus=2", "--include-dashboard=false"]
+    one = job("good", "print('done')")
+    code = (
+        "import pathlib\n"
+        "from dtc_jax.sweep import engines\n"
+        "from dtc_jax.sweep.jobs import Job, Resources\n"
+        f"job = Job({one.name!r}, {one.command!r}, *map(pathlib.Path, "
+        f"{[str(one.workdir), str(one.log)]!r}))\n"
+        f"engine = engines.get('ray', Resources(cores=1, ray_address='127.0.0.1:{port}'))\n"
+        "print([outcome.code for outcome in engine([job], 0, lambda running: None)])\n"
+    )
+    with (tmp_path / "ray.log").open("wb") as log:
+        cluster = subprocess.Popen([*command, *options], stdout=log, stderr=log)
+    try:
+        started = b"Ray runtime started"
+        processes.until(lambda: started in (tmp_path / "ray.log").read_bytes(), seconds=120)
+        said = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True)
+    finally:
+        cluster.terminate()
+        cluster.wait(timeout=60)
+    assert said.stdout == "[0]\n", said.stderr[-1000:]
+    assert one.log.read_text() == "done\n"
 
 
 def test_more_than_there_is_is_refused(job):
