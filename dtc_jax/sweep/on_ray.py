@@ -9,6 +9,7 @@ sweep's folder and have this environment.
 import contextlib
 import os
 import pathlib
+import socket
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -24,6 +25,7 @@ if _TOKEN.is_file() or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & {*os.environ}
 
 import ray  # noqa: E402
 
+_REACH_SECONDS = 10.0
 _CPU_CORES = 2  # of a trial where there is no GPU
 _MEMORY = 0.9  # of a GPU that its trials share; the rest is for CUDA itself
 
@@ -101,6 +103,7 @@ def _connected(address: str) -> Iterator[dict[str, float]]:
     # Ray's processes load this file from the same place.
     places = [str(pathlib.Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     path = os.pathsep.join(filter(None, places))
+    _check_reachable(address)
     try:
         with _forks_allowed():
             ray.init(
@@ -123,6 +126,24 @@ def _connected(address: str) -> Iterator[dict[str, float]]:
         yield ray.cluster_resources()
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Refuses a HOST:PORT where nothing answers: Ray would ask it again and again.
+
+    Raises:
+      InputError: nothing does.
+    """
+    host, _, port = address.rpartition(":")
+    if "://" in address or not (host and port.isdecimal()):
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_REACH_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"--ray_address={address}: cannot be reached ({error}). Check the address, and that "
+            "Ray runs there."
+        ) from error
 
 
 @contextlib.contextmanager

@@ -123,6 +123,12 @@ def test_a_running_cluster_is_joined_by_its_address(job, tmp_path):
     assert one.log.read_text() == "done\n"
 
 
+def test_an_address_where_nothing_answers_is_refused(job):
+    run = engines.get("ray", Resources(ray_address="127.0.0.1:1"))
+    with pytest.raises(InputError, match=r"--ray_address=127.0.0.1:1: cannot be reached"):
+        list(run([job("good", "")], 0, lambda running: None))
+
+
 def test_more_than_there_is_is_refused(job):
     run = engines.get("ray", Resources(cores=1000))
     with pytest.raises(UsageError, match="--cores is 1000"):
