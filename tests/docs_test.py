@@ -15,6 +15,7 @@ from dtc_jax.cohort import manifest, selection
 from dtc_jax.prediction import answer, batch, changes, requests
 from dtc_jax.report.review import decisions
 from dtc_jax.statistics import predictions_table
+from dtc_jax.sweep import plan
 from dtc_jax.tasks import fields, lesion_figures
 
 ROOT = pathlib.Path(launch.__file__).parent
@@ -95,6 +96,18 @@ def test_every_config_variant_and_field_exists(page):
         assert variant in variants(name), (name, variant)
     for field in re.findall(r"--config\.([a-z_0-9.]+?)=", PAGES[page]):
         assert re.sub(r"^(segmenter|classifier)\.", "", field) in all_fields(), field
+
+
+def test_every_sweep_fits_its_configuration(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    command = r"--config=configs/(\w+)\.py(?::([a-z-]+))? --sweep=(configs/sweeps/\w+\.py)"
+    named = {found for text in PAGES.values() for found in re.findall(command, text)}
+    assert len(named) > 1
+    for name, variant, file in named:
+        config = CONFIGS[name].get_config(variant)
+        with config.unlocked():
+            config.train.batch_size = config.predict.batch_size = 8  # the tests have eight devices
+        plan.make(config, file)
 
 
 def test_every_field_is_described_and_no_other():

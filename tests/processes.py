@@ -1,5 +1,6 @@
 """Processes that tests start on this host and that work together over loopback."""
 
+import contextlib
 import os
 import pathlib
 import socket
@@ -22,9 +23,7 @@ def start(
       arguments: (address of a free port, number of the process) -> what Python is given.
       devices: of JAX in each process.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_ports(1)[0]}"
     flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=1"
     return [
         subprocess.Popen(
@@ -37,6 +36,15 @@ def start(
         )
         for number in range(count)
     ]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of this host, on loopback, that nobody uses just now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
 
 
 def ended(processes: Sequence[subprocess.Popen[str]]) -> list[tuple[str, str]]:

@@ -7,7 +7,6 @@ import pathlib
 import platform
 import secrets
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 
@@ -55,7 +54,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     (folder / "munge.key").chmod(0o400)
     config = folder / "slurm.conf"
     fields = {"host": platform.node().partition(".")[0], "user": getpass.getuser()}
-    config.write_text(_CONFIG.format(folder=folder, ports=_free_ports(2), **fields))
+    config.write_text(_CONFIG.format(folder=folder, ports=processes.free_ports(2), **fields))
     files = {name: folder / f"munge.{name}" for name in ("socket", "key", "seed", "log", "pid")}
     options = [f"--{'socket' if k == 'socket' else f'{k}-file'}={v}" for k, v in files.items()]
     with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
@@ -86,17 +85,13 @@ def _running(command: list[str], folder: pathlib.Path) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _is_idle() -> bool:
     said = subprocess.run(["sinfo", "--noheader", "--format=%t"], capture_output=True, text=True)
     return said.stdout.strip() == "idle"
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]

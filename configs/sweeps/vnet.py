@@ -16,6 +16,7 @@ def get_sweep() -> dict[str, Any]:
         "base": "full",
         "seeds": (0, 1, 2),
         "margin": 0.05,  # in Dice
+        "common": {"data.size_mm": (64, 88, 88)},  # a margin for the largest crop
         "variants": {
             "full": {},
             "se": {"grid": {"model.se": ("encoder", "decoder", "none")}},

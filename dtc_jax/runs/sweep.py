@@ -1,7 +1,7 @@
 """`--mode=sweep`: one configuration in many variants, each trained apart, and one table of all."""
 
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import jax
 import ml_collections
@@ -82,27 +82,32 @@ def run(
         total = len(planned.trials)
         live.say(f"{total} trials of {len(planned.variants)} variants, {len(missing)} to do")
         record = folder.Record(home, planned.trials)
+
+        def drive(
+            todo: Sequence[jobs.Job],
+            shown: status.Status,
+            note: Callable[[jobs.Outcome], None],
+        ) -> None:
+            for outcome in engine_of(todo, retries, shown.look):
+                note(outcome)
+                shown.end(outcome)
+
         if missing:
             _build(home, missing)
             folder.wait(home, missing, live)
             record.reopen(missing)
             shown = status.Status(live, planned.trials, total - len(missing))
             todo = [folder.job(home, trial, program, rungs) for trial in missing]
-            for outcome in engine_of(todo, retries, shown.look):
-                record.add(outcome)
-                shown.end(outcome)
+            drive(todo, shown, record.add)
         trained = [trial for trial in planned.trials if folder.is_done(home, trial)]
         failed = total - len(trained)
         missing = [t for t in trained if scans and not whole_scans.is_done(home, t)]
         if missing:
             live.say(f"{count(len(missing), 'trial')} to evaluate on {count(scan_count, 'scan')}")
-            folder.wait(home, missing, live)
             done = len(trained) - len(missing)
             shown = status.Status(live, trained, done, whole_scans.progress(scan_count))
             todo = [whole_scans.job(home, trial, program, scans) for trial in missing]
-            for outcome in engine_of(todo, retries, shown.look):
-                record.add_scans(outcome)
-                shown.end(outcome)
+            drive(todo, shown, record.add_scans)
             failed += sum(not whole_scans.is_done(home, trial) for trial in missing)
         page = table.write(home, ablation.figures(home, planned))
     print((home / "ablation.md").read_text(encoding="utf-8"))

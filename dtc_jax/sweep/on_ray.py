@@ -19,8 +19,8 @@ from dtc_jax.sweep import driver, jobs, local
 
 # A cluster of Ray 2.60 asks for a token by default. A program that is given its address sends the
 # token of this machine only where this says so, which Ray reads as it is imported.
-_TOKEN = pathlib.Path.home() / ".ray" / "auth_token"
-if _TOKEN.is_file() or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & {*os.environ}:
+_TOKEN = os.path.expanduser("~/.ray/auth_token")
+if os.path.isfile(_TOKEN) or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & {*os.environ}:
     os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 import ray  # noqa: E402

@@ -1,6 +1,5 @@
 """The job file of a training, submitted to Slurm: it joins, is stopped, goes back, and ends."""
 
-import json
 import os
 import pathlib
 import re
@@ -8,6 +7,7 @@ import subprocess
 
 import pytest
 
+from dtc_jax.training import logs
 from tests import processes
 
 pytestmark = pytest.mark.extras
@@ -26,7 +26,7 @@ def get_config(variant=""):
         config.preprocess.crop_mm = (16, 16, 16)
         config.model.update(width=4, stages=1)
         config.train.update(
-            epochs=40, batch_size=8, log_every_steps=1, evaluate_every_epochs=10
+            epochs=120, batch_size=8, log_every_steps=1, evaluate_every_epochs=10
         )
         config.predict.batch_size = 8
         config.write_report = False
@@ -51,10 +51,7 @@ def _state(job: str) -> str:
 
 
 def _steps(workdir: pathlib.Path) -> list[int]:
-    path = workdir / "metrics.jsonl"
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    rows = [json.loads(line) for line in lines if line.endswith("\n")]
-    return [row["step"] for row in rows if "train/loss" in row]
+    return [row["step"] for row in logs.read(workdir) if "train/loss" in row]
 
 
 def test_a_training_of_two_processes_is_requeued_and_ends(slurm, study, tmp_path):

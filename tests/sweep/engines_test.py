@@ -4,7 +4,6 @@ import functools
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 
@@ -95,9 +94,7 @@ def test_ray_starts_beside_jax_without_a_warning(job, recwarn):
 
 
 def test_a_running_cluster_is_joined_by_its_address(job, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = processes.free_ports(1)
     command = [pathlib.Path(sys.executable).with_name("ray"), "start", "--head", "--block"]
     options = [f"--port={port}", "--num-cpus=2", "--include-dashboard=false"]
     one = job("good", "print('done')")
