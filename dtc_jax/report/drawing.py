@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib import artist, axes, figure
+from matplotlib.backends import backend_agg, backend_svg
 
 from dtc_jax import storage
 
@@ -36,7 +37,7 @@ _STYLE: Any = {
     "svg.hashsalt": "dtc-jax",  # the same figure gives the same file
 }
 _WIDTH = 4.3  # inches, about the column of a journal; legible on a phone
-_DPI = 200
+DPI = 200
 _TIP = "tip:"
 
 
@@ -67,11 +68,16 @@ def save(drawn: figure.Figure, path: pathlib.Path) -> str:
     Returns:
       The SVG for a page; its ids begin with the name of the file, so that they are unique there.
     """
+    # By the canvases, as `savefig` goes through the whole figure once more before it draws it.
     with storage.atomic(path.with_name(f"{path.name}.png")) as partial:
-        drawn.savefig(partial, dpi=_DPI, metadata={"Software": None})
+        dpi = drawn.dpi
+        drawn.set_dpi(DPI)
+        backend_agg.FigureCanvasAgg(drawn).print_png(partial, metadata={"Software": None})
+        drawn.set_dpi(dpi)
     drawn.set_layout_engine("none")  # the layout is the same in both files
     text = io.StringIO()
-    drawn.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    metadata = {"Date": None, "Creator": None}
+    backend_svg.FigureCanvasSVG(drawn).print_svg(text, metadata=metadata)
     svg = re.sub(rf'<g id="{_TIP}([^"]*)">', r'<g class="tip"><title>\1</title>', text.getvalue())
     storage.write_text(path.with_name(f"{path.name}.svg"), svg)
     inline = svg[svg.index("<svg") :]
