@@ -204,12 +204,14 @@ def _run(argv: list[str], program: Sequence[str]) -> None:
         return
     # After the flags, and of one mode alone: JAX takes seconds to import. Looking for garbage, of
     # which there is none, would add a quarter, and later each look would go through all of it.
+    name = f"dtc_jax.runs.{_MODE.value}"
+    is_new = name not in sys.modules
     gc.disable()
     try:
-        mode = importlib.import_module(f"dtc_jax.runs.{_MODE.value}")
+        mode = importlib.import_module(name)
     finally:
         gc.enable()
-    if not gc.get_freeze_count():
+    if is_new:
         gc.freeze()
     if _MODE.value == "train":
         from dtc_jax.runs import sweep
