@@ -41,6 +41,7 @@ import pandas as pd
 import pytest
 
 from dtc_jax.imaging import volume
+from dtc_jax.report import drawing
 from dtc_jax.statistics import baselines
 
 pytest_plugins = ("tests.trained_runs", "tests.slurm_node")
@@ -48,6 +49,7 @@ pytest_plugins = ("tests.trained_runs", "tests.slurm_node")
 sys.dont_write_bytecode = True  # of this process, which has read the variable before
 jax.config.update("jax_numpy_rank_promotion", "raise")
 baselines.TREES = 50  # every small training fits a forest, which would take a fifth of its time
+drawing.DPI = 30  # and draws its report
 
 
 @pytest.hookimpl(optionalhook=True)

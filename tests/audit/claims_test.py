@@ -79,6 +79,7 @@ def test_the_search_finds_exactly_what_looking_at_every_matrix_finds():
     assert left_out == ()
 
 
+@pytest.mark.extras
 def test_too_much_to_search_and_nothing_that_fits_are_said():
     for at_most in ("9999", "999999999"):
         table = {"name": "x", "at_most": at_most, "accuracy": ".8"}

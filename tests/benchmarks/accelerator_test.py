@@ -61,6 +61,7 @@ def rehearse(stages, out):
     return rows_of(out)
 
 
+@pytest.mark.extras
 def test_it_runs_with_little_installed_and_writes_its_table(tmp_path):
     out = tmp_path / "table.csv"
     rows = rehearse("ceiling,infer,whole_ct", out)
@@ -217,6 +218,7 @@ def test_windows_cut_on_the_device_give_what_the_project_gives():
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.extras
 def test_a_step_that_gathers_its_records_learns_as_one_that_is_sent_them():
     stored = in_jax.records(SEGMENTER, 4)
     task = in_jax.make_task(SEGMENTER, "tf32", augmented=True)

@@ -66,6 +66,7 @@ def test_a_run_leaves_what_the_readme_lists(trained, capsys):
     assert statistics["settings"]["patient_truth"] == "any"
 
 
+@pytest.mark.extras
 def test_a_run_may_have_any_name_that_a_file_system_takes(call, trained, tmp_path):
     """Tables and pages are UTF-8, and a text of a figure may have dollar signs."""
     odd = tmp_path / "a[1] $x_{$ <b>&\\ \n é肺 \udcff"

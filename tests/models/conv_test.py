@@ -1,5 +1,6 @@
 """Every form of the 3-D convolution against XLA's own, forward and backward."""
 
+import functools
 import itertools
 
 import jax
@@ -24,10 +25,29 @@ STRIDED = [(1, "planes"), (2, "planes"), (3, "planes"), (1, "patches"), (2, "pat
 
 
 def _arrays(shape, size, filters):
-    x, kernel, weight = jax.random.split(jax.random.key(0), 3)
-    x = jax.random.normal(x, shape)
-    kernel = jax.random.normal(kernel, (size, size, size, shape[-1], filters))
-    return x, kernel, weight
+    rng = np.random.default_rng(0)
+    x, kernel = (
+        jnp.asarray(rng.standard_normal(shape, np.float32))
+        for shape in (shape, (size, size, size, shape[-1], filters))
+    )
+    return x, kernel
+
+
+def _weighted(shape, size, filters, stride, form):
+    """The convolution, and the gradients of its weighted sum by input and kernel."""
+    sides = (-(-n // stride) for n in shape[1:4])
+    weight = np.random.default_rng(1).standard_normal((shape[0], *sides, filters), np.float32)
+
+    def loss(x, kernel):
+        y = conv.conv3d(x, kernel, stride, form)
+        return (y * weight).sum(), y
+
+    step = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
+    (_, y), gradients = step(*_arrays(shape, size, filters))
+    return y, *gradients
+
+
+_natively = functools.cache(functools.partial(_weighted, form="native"))
 
 
 @pytest.mark.parametrize(
@@ -36,21 +56,10 @@ def _arrays(shape, size, filters):
     + [(*case, 1, "winograd") for case in SHAPES],
 )
 def test_forms_agree_with_the_native_convolution(shape, size, filters, stride, form):
-    x, kernel, key = _arrays(shape, size, filters)
-
-    def weighted(form):
-        def loss(x, kernel):
-            y = conv.conv3d(x, kernel, stride, form)
-            return (y * jax.random.normal(key, y.shape)).sum(), y
-
-        return jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
-
-    (_, y), gradients = weighted(form)(x, kernel)
-    (_, native), native_gradients = weighted("native")(x, kernel)
-    assert y.shape == native.shape
-    assert y.shape[1:4] == tuple(-(-n // stride) for n in shape[1:4])
-    pairs = zip((y, *gradients), (native, *native_gradients), strict=True)
-    for got, wanted in pairs:
+    found = _weighted(shape, size, filters, stride, form)
+    assert found[0].shape[1:4] == tuple(-(-n // stride) for n in shape[1:4])
+    for got, wanted in zip(found, _natively(shape, size, filters, stride), strict=True):
+        assert got.shape == wanted.shape
         tolerance = 2e-5 * float(jnp.abs(wanted).max())
         np.testing.assert_allclose(got, wanted, rtol=0, atol=tolerance)
 
@@ -83,12 +92,13 @@ def _in_float64(x, kernel, weight):
     ],
 )
 def test_the_error_is_bounded_at_every_depth(form, dtype, bound):
-    keys = jax.random.split(jax.random.key(0), 3)
-    kernel = jax.random.normal(keys[1], (3, 3, 3, 8, 8), dtype)
-    depths = range(1, 8)
+    rng = np.random.default_rng(0)
+    kernel = jnp.asarray(rng.standard_normal((3, 3, 3, 8, 8), np.float32), dtype)
     arrays = [
-        [jax.random.normal(key, (2, depth, 5, 6, 8), dtype) for key in (keys[0], keys[2])]
-        for depth in depths
+        tuple(
+            jnp.asarray(rng.standard_normal((2, depth, 5, 6, 8), np.float32), dtype) for _ in "xw"
+        )
+        for depth in range(1, 8)
     ]
 
     @jax.jit
@@ -106,7 +116,7 @@ def test_the_error_is_bounded_at_every_depth(form, dtype, bound):
 
 
 def test_winograd_is_not_the_direct_sum_in_disguise():
-    x, kernel, _ = _arrays((1, 8, 8, 8, 16), 3, 16)
+    x, kernel = _arrays((1, 8, 8, 8, 16), 3, 16)
 
     def products(form):
         call = jax.jit(lambda x, kernel: conv.conv3d(x, kernel, 1, form))
@@ -127,12 +137,12 @@ def test_winograd_is_not_the_direct_sum_in_disguise():
     ],
 )
 def test_the_cpu_gets_the_form_that_fits(shape, filters, stride, dtype, form):
-    x, kernel, _ = _arrays(shape, 3, filters)
+    x, kernel = _arrays(shape, 3, filters)
     assert conv.cpu_form(x.astype(dtype), kernel.astype(dtype), stride) == form
 
 
 def test_the_platform_decides_under_jit_vmap_and_pmap_alike():
-    x, kernel, _ = _arrays((8, 8, 4, 4, 16), 3, 16)
+    x, kernel = _arrays((8, 8, 4, 4, 16), 3, 16)
     wanted = conv.conv3d(x, kernel, 1, "winograd")
     parts = x.reshape(8, 1, *x.shape[1:])
     over_parts = jax.vmap(conv.conv3d, in_axes=(0, None))
@@ -142,7 +152,7 @@ def test_the_platform_decides_under_jit_vmap_and_pmap_alike():
 
 
 def test_an_unknown_form_is_refused():
-    x, kernel, _ = _arrays((1, 4, 4, 4, 1), 3, 1)
+    x, kernel = _arrays((1, 4, 4, 4, 1), 3, 1)
     with pytest.raises(UsageError, match=r"conv is 'plane'.*Did you mean 'planes'"):
         conv.conv3d(x, kernel, 1, "plane")
 

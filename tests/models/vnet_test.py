@@ -65,6 +65,7 @@ def test_the_count_follows_from_the_layers():
     assert _count(SMALL.clone(stem_stride=2)) == expected + stem + wider + 7 * 5
 
 
+@pytest.mark.extras
 def test_without_a_shortcut_nothing_is_added():
     assert _count(SMALL.clone(residual=False)) == _count(SMALL)
     x, variables = _init(SMALL)

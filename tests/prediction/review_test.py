@@ -217,6 +217,7 @@ def test_a_wrong_label_is_refused_before_the_classifier_is_looked_for(
     assert "column label appears twice" in capsys.readouterr().err
 
 
+@pytest.mark.extras
 def test_another_classifier_is_refused_and_a_moved_one_is_found(
     review, folder, folds, classifier, tmp_path, capsys
 ):

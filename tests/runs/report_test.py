@@ -62,6 +62,7 @@ def test_no_table_and_one_without_rows_are_refused(table, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.extras
 @pytest.mark.parametrize(
     ("empty", "order"), [("label", ("both", "none")), ("score", ("none", "both"))]
 )

@@ -59,6 +59,7 @@ def config(found, scans, tmp_path_factory):
     return config
 
 
+@pytest.mark.extras
 def test_the_findings_of_evaluated_scans_are_its_examples(config, found):
     data = candidate_data.load(config)
     table = pd.read_csv(found / "scans" / "candidates.csv")

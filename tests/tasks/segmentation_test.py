@@ -119,6 +119,7 @@ def test_loss_is_a_sum_over_valid_rows_from_each_rows_own_key(task, variables):
     assert float(other.sum) != float(out.sum)
 
 
+@pytest.mark.extras
 def test_it_learns_a_bright_ball(config, task):
     optimizer = optax.adam(0.02)
     step = jax.jit(steps.make_train_step(task, optimizer, seed=0))

@@ -205,6 +205,7 @@ def test_only_persons_whom_nobody_is_tested_or_chosen_on_are_learned(config, fol
     assert unlabelled.allowed(config, data, rows).empty
 
 
+@pytest.mark.extras
 def test_a_run_learns_from_them_and_from_nobody_whom_it_tests(config, tmp_path, capsys):
     home = tmp_path / "run"
     metrics = train.run(config, home).metrics

@@ -13,7 +13,7 @@ from dtc_jax.experiment import checks
 from dtc_jax.runs import train
 from dtc_jax.training import batches, checkpoint, parallel, resident, state, steps
 
-WAYS = [(kind, count) for kind in ("jit", "pmap") for count in (1, 2, 8)]
+WAYS = [(kind, *how) for kind in ("jit", "pmap") for how in ((1, 2), (2, 1), (8, 2))]
 SIDES = (2, 3, 4)
 
 
@@ -43,8 +43,7 @@ def _trained(tiny, train_batches, kind, count, accumulate):
         return how.fetch((now, history))
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-@pytest.mark.parametrize(("kind", "count"), WAYS)
+@pytest.mark.parametrize(("kind", "count", "accumulate"), WAYS)
 def test_every_way_to_run_gives_the_same_bits(tiny, kind, count, accumulate):
     got = _trained(tiny, tiny.kept(tiny.TrainRows()), kind, count, accumulate)
     wanted = _trained(tiny, tiny.TrainBatches(), kind, count, accumulate)
@@ -159,6 +158,7 @@ def test_a_set_that_does_not_fit_is_refused_by_name(view, monkeypatch):
         resident.placed(made, parallel.make("jit"), lambda line: None)
 
 
+@pytest.mark.extras
 @pytest.mark.parametrize("kind", ["jit", "pmap"])
 def test_a_run_that_is_stopped_twice_changes_between_the_two(tiny, tmp_path, capsys, kind):
     wanted = tiny.fit(tmp_path / "host", tiny.TrainBatches(), parallel=kind)
@@ -189,6 +189,7 @@ def test_a_loss_that_is_not_finite_names_the_examples(tiny, tmp_path):
         tiny.fit(tmp_path, made, name_of="lesion {}".format)
 
 
+@pytest.mark.extras
 def test_a_training_from_files_is_the_same_bit_for_bit(classifier, tmp_path):
     config = classifier.config.copy_and_resolve_references()
     config.data.on_device = "always"

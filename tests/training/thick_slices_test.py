@@ -64,6 +64,7 @@ def _config(**augment):
     return config
 
 
+@pytest.mark.extras
 def test_the_segmenter_learns_from_such_windows():
     rng = np.random.default_rng(0)
     batch = {
