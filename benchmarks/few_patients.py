@@ -1,14 +1,15 @@
 r"""How good is a network that learns from few patients, beside hand-made features of the same ones?
 
-    python -m benchmarks.few_patients FOLDER [--patients=51] [--cohorts=2] [--phantom=480] \
-      [--fields="FIELD=VALUE;FIELD=VALUE"] [--table=CSV] [--name=NAME]
+    python -m benchmarks.few_patients FOLDER [--patients=51] [--cohorts=2] [--skip=0] \
+      [--phantom=480] [--fields="FIELD=VALUE;FIELD=VALUE"] [--table=CSV] [--name=NAME]
 
-A phantom cohort of 480 patients is generated and built in FOLDER once (1400 for five cohorts of
+A phantom cohort of 480 patients is generated and built in FOLDER once (1400 for four cohorts of
 240, or one of 960, with --phantom=1400). 140 of its patients are the test. Each small cohort is
 drawn from the others without overlap, 9 of 51 patients for validation; the network of
 `configs/senet.py:demo`, with the fields given, and the baseline `features` learn from it alone and
 are tested on the same 140 patients. AUC is also given by size, since a lesion of few voxels is a
-task of its own. With --table each cohort becomes a row at the end of a CSV, from which
+task of its own. With --skip the first cohorts are left out, as in a run that was stopped after
+them. With --table each cohort becomes a row at the end of a CSV, from which
 `docs/learning_curve_picture.py` draws the learning curve. About a minute a cohort of 51 on two
 quiet cores, after 15 minutes for the phantom.
 """
@@ -16,6 +17,7 @@ quiet cores, after 15 minutes for the phantom.
 import argparse
 import ast
 import functools
+import os
 import pathlib
 import shutil
 
@@ -72,7 +74,7 @@ def _auc(rows: pd.DataFrame, column: str) -> list[float]:
 
 def _tried(config: ml_collections.ConfigDict, data: Data, rows: pd.DataFrame) -> pd.DataFrame:
     """`rows` with the scores of the network and of `features`."""
-    folder = pathlib.Path(config.data.folder) / "training"
+    folder = pathlib.Path(config.data.folder) / f"training-{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     member = folds.choose(config, folder, functools.partial(folds.fit, data=data, split=rows))
     scored = folds.predict(member, data, rows)
@@ -99,6 +101,7 @@ def main() -> None:
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--patients", type=int, default=51)
     parser.add_argument("--cohorts", type=int, default=2)
+    parser.add_argument("--skip", type=int, default=0, help="cohorts that are left out")
     parser.add_argument("--phantom", type=int, default=480, help="patients of the phantom in all")
     parser.add_argument(
         "--fields", default="", help="such as train.epochs=80;augment.resampled=0.0"
@@ -110,7 +113,8 @@ def main() -> None:
     config = _config(given.folder, given.phantom, given.fields)
     data = classification.load(config)
     figures = []
-    for number, rows in enumerate(_splits(data.table, given.patients, given.cohorts)):
+    splits = _splits(data.table, given.patients, given.cohorts)
+    for number, rows in list(enumerate(splits))[given.skip :]:
         scored = _tried(config, data, rows)
         figures.append((*_auc(scored, "score"), *_auc(scored, "features")))
         print("cohort", *(f"{value:.3f}" for value in figures[-1]), flush=True)
