@@ -1,5 +1,6 @@
 """`--mode=sweep`: one configuration in many variants, each trained apart, and one table of all."""
 
+import dataclasses
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 
@@ -73,42 +74,18 @@ def run(
     resources = jobs.Resources(share or 1.0, cores, ray_address or "", _parameters(slurm or ()))
     engine_of = engines.get(engine, resources)
     planned = plan.make(config, sweep, given)
+    total = len(planned.trials)
     if asha is not None:
         halving.check(planned)
     scan_count = whole_scans.check(planned, scans) if scans else 0
     with folder.claimed(out, planned, scans) as home, Live() as live:
         rungs = halving.prepare(home, planned, asha)
-        missing = [trial for trial in planned.trials if not folder.is_done(home, trial)]
-        total = len(planned.trials)
-        live.say(f"{total} trials of {len(planned.variants)} variants, {len(missing)} to do")
         record = folder.Record(home, planned.trials)
-
-        def drive(
-            todo: Sequence[jobs.Job],
-            shown: status.Status,
-            note: Callable[[jobs.Outcome], None],
-        ) -> None:
-            for outcome in engine_of(todo, retries, shown.look):
-                note(outcome)
-                shown.end(outcome)
-
-        if missing:
-            _build(home, missing)
-            folder.wait(home, missing, live)
-            record.reopen(missing)
-            shown = status.Status(live, planned.trials, total - len(missing))
-            todo = [folder.job(home, trial, program, rungs) for trial in missing]
-            drive(todo, shown, record.add)
-        trained = [trial for trial in planned.trials if folder.is_done(home, trial)]
+        work = _Work(home, planned.trials, record, live, engine_of, retries)
+        trained = work.train(program, rungs)
         failed = total - len(trained)
-        missing = [t for t in trained if scans and not whole_scans.is_done(home, t)]
-        if missing:
-            live.say(f"{count(len(missing), 'trial')} to evaluate on {count(scan_count, 'scan')}")
-            done = len(trained) - len(missing)
-            shown = status.Status(live, trained, done, whole_scans.progress(scan_count))
-            todo = [whole_scans.job(home, trial, program, scans) for trial in missing]
-            drive(todo, shown, record.add_scans)
-            failed += sum(not whole_scans.is_done(home, trial) for trial in missing)
+        if scans:
+            failed += work.evaluate(trained, program, scans, scan_count)
         page = table.write(home, ablation.figures(home, planned))
     print((home / "ablation.md").read_text(encoding="utf-8"))
     print(f"Table: {page} (open it in a browser)")
@@ -120,6 +97,72 @@ def run(
             f"{failed} of {total} trials failed ({why[:600]}). What they printed is in "
             f"{home}/logs; the same command tries them again."
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """What is missing of a sweep, done by its engine.
+
+    Attributes:
+      home: the sweep's folder.
+      trials: all of them.
+      record: of how they went.
+      live: where progress is shown.
+      start: the engine that runs the trials.
+      retries: how often a trial that failed is started again.
+    """
+
+    home: pathlib.Path
+    trials: Sequence[plan.Trial]
+    record: folder.Record
+    live: Live
+    start: jobs.Engine
+    retries: int
+
+    def train(self, program: Sequence[str], rungs: pathlib.Path | None) -> list[plan.Trial]:
+        """Trains those that are not trained; returns those that are then."""
+        missing = [trial for trial in self.trials if not folder.is_done(self.home, trial)]
+        all_, variants = len(self.trials), len({trial.variant for trial in self.trials})
+        self.live.say(f"{all_} trials of {variants} variants, {len(missing)} to do")
+        if missing:
+            _build(self.home, missing)
+            folder.wait(self.home, missing, self.live)
+            self.record.reopen(missing)
+            shown = status.Status(self.live, self.trials, all_ - len(missing))
+            todo = [folder.job(self.home, trial, program, rungs) for trial in missing]
+            self._drive(todo, shown, self.record.add)
+        return [trial for trial in self.trials if folder.is_done(self.home, trial)]
+
+    def evaluate(
+        self,
+        trained: Sequence[plan.Trial],
+        program: Sequence[str],
+        scans: storage.PathLike,
+        scan_count: int,
+    ) -> int:
+        """Evaluates the trained ones on whole scans; returns how many of them could not be."""
+
+        def missing() -> list[plan.Trial]:
+            return [trial for trial in trained if not whole_scans.is_done(self.home, trial)]
+
+        if new := missing():
+            what = f"{count(len(new), 'trial')} to evaluate on {count(scan_count, 'scan')}"
+            self.live.say(what)
+            progress = whole_scans.progress(scan_count)
+            shown = status.Status(self.live, trained, len(trained) - len(new), progress)
+            todo = [whole_scans.job(self.home, trial, program, scans) for trial in new]
+            self._drive(todo, shown, self.record.add_scans)
+        return len(missing())
+
+    def _drive(
+        self,
+        todo: Sequence[jobs.Job],
+        shown: status.Status,
+        note: Callable[[jobs.Outcome], None],
+    ) -> None:
+        for outcome in self.start(todo, self.retries, shown.look):
+            note(outcome)
+            shown.end(outcome)
 
 
 def callback(rungs: str | None, workdir: storage.PathLike) -> OnEvaluation | None:
