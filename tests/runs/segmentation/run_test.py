@@ -42,7 +42,7 @@ def test_a_run_reports_held_out_dice_beside_baselines_and_says_it_again(
         assert words in printed
     assert cases.groupby("patient_id").split.nunique().max() == 1
     for name in ("curve_dice", "curve_loss", "slices"):
-        assert (folder / "figures" / f"{name}.png").stat().st_size > 5000
+        assert (folder / "figures" / f"{name}.png").stat().st_size > 2000
     assert (folder / "figures" / "slices.svg").read_text().count(">Dice ") == min(6, len(test))
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     for split in ("train", "validation"):
