@@ -8,8 +8,8 @@ A phantom cohort of 480 patients is generated and built in FOLDER once (1400 for
 drawn from the others without overlap, 9 of 51 patients for validation; the network of
 `configs/senet.py:demo`, with the fields given, and the baseline `features` learn from it alone and
 are tested on the same 140 patients. AUC is also given by size, since a lesion of few voxels is a
-task of its own. With --skip the first cohorts are left out, as in a run that was stopped after
-them. With --table each cohort becomes a row at the end of a CSV, from which
+task of its own. With --skip the first cohorts are left out: those that a stopped run has done.
+With --table each cohort becomes a row at the end of a CSV, from which
 `docs/learning_curve_picture.py` draws the learning curve. About a minute a cohort of 51 on two
 quiet cores, after 15 minutes for the phantom.
 """

@@ -12,7 +12,7 @@ from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.imaging import features
 from dtc_jax.statistics import baselines, sex, tables, threshold
 from dtc_jax.statistics.formatting import count, estimate
-from dtc_jax.tasks import ratings, unlabelled
+from dtc_jax.tasks import inputs, ratings, unlabelled
 from dtc_jax.tasks import summary as summary_lib
 from dtc_jax.tasks.definition import Evaluation
 from dtc_jax.tasks.sources import Data
@@ -50,7 +50,7 @@ def evaluate(
     table = decided.reindex(columns=columns(rows)).astype({"label": int, "decision": int})
     compared = baselines.predict(table, baseline_inputs(data, rows), config.threshold)
     rule = make_rule(config.split)
-    notes = [*data.notes, *rule.notes(rows), *sex.note(rows)]
+    notes = [*data.notes, *rule.notes(rows), *sex.note(rows), *_cut_off(config, rows)]
     figures: dict[str, Any] = {
         "network": tables.metrics(table),
         "baselines": {name: tables.metrics(part) for name, part in compared.groupby("run")},
@@ -71,6 +71,22 @@ def evaluate(
         summary(figures, network),
         report_of=PREDICTIONS,
     )
+
+
+def _cut_off(config: ml_collections.ConfigDict, rows: pd.DataFrame) -> list[str]:
+    """How many lesions are longer than what the network sees of them, if any; `diameter_mm`."""
+    if "diameter_mm" not in rows:
+        return []
+    sides_mm = [min(c.preprocess.crop_mm[1:]) for c in inputs.variants(config).values()]
+    lesions = rows.drop_duplicates(["patient_id", "lesion_id"])
+    longer = int((lesions.diameter_mm > max(sides_mm)).sum())
+    if not longer:
+        return []
+    return [
+        f"longer than the field of view of {max(sides_mm):g} mm, so that the network sees only a "
+        f"part: {longer} of {count(len(lesions), 'lesion')}; enlarge config.preprocess.crop_mm if "
+        "these matter"
+    ]
 
 
 def columns(rows: pd.DataFrame) -> list[str]:
