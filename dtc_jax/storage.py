@@ -9,6 +9,7 @@ import os
 import pathlib
 import platform
 import re
+import secrets
 import shutil
 import tempfile
 import time
@@ -211,10 +212,10 @@ def _scratch(folder: pathlib.Path) -> pathlib.Path:
     if folder.absolute() not in _cleared:
         _cleared.add(folder.absolute())
         remove_dead(folder)
-    prefix = f".partial-{platform.node()}-{os.getpid()}-"
-    made = pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
-    _own_scratch.add(made.absolute())
-    return made
+    own = folder / f".partial-{platform.node()}-{os.getpid()}-{secrets.token_hex(8)}"
+    _own_scratch.add(own.absolute())  # before it is there: another thread may be in `remove_dead`
+    own.mkdir(mode=0o700)
+    return own
 
 
 def _drop(scratch: pathlib.Path) -> None:

@@ -114,6 +114,19 @@ def test_a_scratch_folder_names_its_process(folder):
         assert partial.exists()
 
 
+def test_a_scratch_folder_outlives_another_threads_search_for_the_dead(tmp_path, monkeypatch):
+    mkdir = os.mkdir
+
+    def in_between(path, *arguments, **keywords):  # the other thread's turn, at the worst moment
+        mkdir(path, *arguments, **keywords)
+        monkeypatch.setattr(os, "mkdir", mkdir)
+        storage.remove_dead(tmp_path)
+
+    monkeypatch.setattr(os, "mkdir", in_between)
+    storage.write_text(tmp_path / "a.txt", "a")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
 def test_whatever_is_written_into_a_folder_removes_what_the_dead_left(tmp_path):
     left = _left(tmp_path, _dead_pid())
     storage.write_text(tmp_path / "a.txt", "a")
