@@ -46,7 +46,7 @@ from dtc_jax.statistics import baselines
 
 pytest_plugins = ("tests.trained_runs", "tests.slurm_node")
 
-sys.dont_write_bytecode = True  # of this process, which has read the variable before
+sys.dont_write_bytecode = False  # until all is collected, see `pytest_collection_finish`
 jax.config.update("jax_numpy_rank_promotion", "raise")
 baselines.TREES = 50  # every small training fits a forest, which would take a fifth of its time
 drawing.DPI = 30  # and draws its report
@@ -67,6 +67,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     config.option.loadscopereorder = False  # the files with few tests take longest
     return ByFile(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """From here on; the next start need not rewrite 250 files, which takes ten seconds."""
+    sys.dont_write_bytecode = True
 
 
 @pytest.fixture(scope="session")

@@ -98,6 +98,7 @@ def test_every_config_variant_and_field_exists(page):
         assert re.sub(r"^(segmenter|classifier)\.", "", field) in all_fields(), field
 
 
+@pytest.mark.extras
 def test_every_sweep_fits_its_configuration(monkeypatch):
     monkeypatch.chdir(ROOT)
     command = r"--config=configs/(\w+)\.py(?::([a-z-]+))? --sweep=(configs/sweeps/\w+\.py)"

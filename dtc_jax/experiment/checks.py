@@ -9,7 +9,7 @@ import ml_collections
 
 from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.errors import UsageError, one_line, unknown_choice
-from dtc_jax.experiment import calibrated, hard_negatives
+from dtc_jax.experiment import calibrated, hard_negatives, learned
 from dtc_jax.tasks import fields as fields_lib
 from dtc_jax.tasks import inputs, registry
 from dtc_jax.training import augment, hosts, optimizer, parallel, resident, tracker
@@ -169,8 +169,7 @@ def _check(config: ml_collections.ConfigDict) -> None:
             f"devices ({devices})."
         )
     try:
-        task = definition.make_task(config)
-        jax.eval_shape(task.init, jax.random.key(0))
+        learned.shapes(config)
     except (OverflowError, TypeError, ValueError, ZeroDivisionError) as error:
         raise UsageError(f"config.preprocess, config.model: {one_line(error, 300)}") from error
 

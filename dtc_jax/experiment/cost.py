@@ -1,10 +1,12 @@
 """What a run will cost, estimated from its configuration before any data are generated or built."""
 
 import dataclasses
+import functools
 import math
 import pathlib
 import zipfile
 
+import flax.linen as nn
 import jax
 import ml_collections
 import numpy as np
@@ -14,6 +16,7 @@ from dtc_jax.cohort.phantom import people
 from dtc_jax.cohort.split_rule import make_rule
 from dtc_jax.tasks import inputs, registry, sources
 
+_KEPT = 32  # counts of operations
 _LONG_MINUTES = 30
 _SPREAD = (0.5, 5.0)  # of what runs took that were measured, in times of their `cpu_minutes`
 
@@ -141,11 +144,14 @@ def forward_flops(config: ml_collections.ConfigDict) -> tuple[float, float]:
     task = registry.of(config)
     network = task.make_network(config)
     specs = task.make_preprocess(config), task.make_predict_preprocess(config)
-    flops = {}
-    for spec in dict.fromkeys(specs):  # a classifier has only one, and tracing takes a second
-        x = jax.ShapeDtypeStruct((1, *spec.shape, spec.channels), np.float32)
-        variables = jax.eval_shape(lambda x: network.init(jax.random.key(0), x, train=False), x)
-        forward = jax.jit(lambda v, x: network.apply(v, x, train=False)).lower(variables, x)
-        cost = forward.cost_analysis()
-        flops[spec] = float(cost["flops"]) if cost else 0.0
-    return flops[specs[0]], flops[specs[1]]
+    in_training, in_prediction = (_flops(network, spec.shape, spec.channels) for spec in specs)
+    return in_training, in_prediction
+
+
+@functools.lru_cache(_KEPT)  # tracing takes a second, and a classifier has only one of them
+def _flops(network: nn.Module, shape: tuple[int, int, int], channels: int) -> float:
+    x = jax.ShapeDtypeStruct((1, *shape, channels), np.float32)
+    variables = jax.eval_shape(lambda x: network.init(jax.random.key(0), x, train=False), x)
+    forward = jax.jit(lambda v, x: network.apply(v, x, train=False)).lower(variables, x)
+    cost = forward.cost_analysis()
+    return float(cost["flops"]) if cost else 0.0

@@ -16,7 +16,7 @@ import pandas as pd
 from dtc_jax import csv_reader, storage
 from dtc_jax.cohort import persons
 from dtc_jax.errors import InputError
-from dtc_jax.experiment import network
+from dtc_jax.experiment import learned, network
 from dtc_jax.statistics import predictions_table
 from dtc_jax.tasks import inputs, registry, unlabelled
 from dtc_jax.tasks.trained import Member, TrainedNetwork
@@ -214,8 +214,7 @@ def _arrays(tree: PyTree) -> list[tuple[str, Any]]:
 
 def _fit(config: ml_collections.ConfigDict, member: Member) -> dict[str, Any]:
     """How many arrays of a network are taken, and which are not."""
-    task = registry.of(config).make_task(config)
-    wanted = network.shapes(jax.eval_shape(task.init, jax.random.key(0)))
+    wanted = network.shapes(learned.shapes(config))
     given = network.shapes((member.params, member.batch_stats))
     random = [name for name, shape in wanted.items() if given.get(name) != shape]
     return {"taken": len(wanted) - len(random), "random": random}

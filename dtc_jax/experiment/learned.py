@@ -8,13 +8,14 @@ import dataclasses
 import functools
 import json
 
+import jax
 import ml_collections
 
 from dtc_jax.tasks import fields, registry
 from dtc_jax.tasks.definition import Definition
 from dtc_jax.training import optimizer
 from dtc_jax.training.programs import MakeOptimizer
-from dtc_jax.training.task import Task
+from dtc_jax.training.task import PyTree, Task
 
 _KEPT = 8  # of each kind; they are small
 
@@ -42,6 +43,12 @@ class _Seedless:
 def task(config: ml_collections.ConfigDict) -> Task:
     """What the network of `config` learns."""
     return _task(_seedless(config))
+
+
+def shapes(config: ml_collections.ConfigDict) -> tuple[PyTree, PyTree]:
+    """Parameters and batch statistics as shapes and types; JAX keeps what it has traced."""
+    params, batch_stats = jax.eval_shape(task(config).init, jax.random.key(0))
+    return params, batch_stats
 
 
 def features(config: ml_collections.ConfigDict) -> Task:

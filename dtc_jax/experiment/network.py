@@ -73,7 +73,7 @@ def read(config: Config, folder: pathlib.Path) -> FitResult:
       InputError: nothing in `folder` was evaluated yet, or it is of another network.
     """
     trained = result.read_best(folder)
-    wanted = shapes(jax.eval_shape(learned.task(config).init, jax.random.key(0)))
+    wanted = shapes(learned.shapes(config))
     stored = shapes((trained.params, trained.batch_stats))
     for name in sorted(wanted.keys() | stored.keys()):
         if wanted.get(name) != stored.get(name):

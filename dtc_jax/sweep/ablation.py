@@ -9,7 +9,7 @@ import pandas as pd
 
 from dtc_jax import csv_reader
 from dtc_jax.cohort.split_rule import make_rule
-from dtc_jax.experiment import cost
+from dtc_jax.experiment import cost, learned
 from dtc_jax.statistics import ablation, predictions_table
 from dtc_jax.statistics.formatting import count
 from dtc_jax.sweep import folder as folder_lib
@@ -83,8 +83,7 @@ def _table(folder: pathlib.Path, trial: Trial, is_lesions: bool) -> pd.DataFrame
 def _cost(folder: pathlib.Path, trials: tuple[Trial, ...]) -> dict[str, Any]:
     """Parameters, operations on an example in prediction, seconds a step in the median, memory."""
     config = trials[0].config
-    task = registry.of(config).make_task(config)
-    params, _ = jax.eval_shape(task.init, jax.random.key(0))
+    params, _ = learned.shapes(config)
     rows = [
         row
         for trial in trials

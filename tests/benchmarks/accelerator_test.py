@@ -53,8 +53,8 @@ def session(tmp_path, seconds=60.0, **values):
     return Session(cases.TINY, table, Budget(table, end, end, **values), None, ())
 
 
-def rehearse(stages, out):
-    flags = ["--tiny", f"--stages={stages}", "--cases=vnet", "--peers=none", f"--out={out}"]
+def rehearse(stages, case, out):
+    flags = ["--tiny", f"--stages={stages}", f"--cases={case}", "--peers=none", f"--out={out}"]
     program = [sys.executable, "-c", BARE, "benchmarks/accelerator.py", *flags]
     done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
@@ -64,7 +64,7 @@ def rehearse(stages, out):
 @pytest.mark.extras
 def test_it_runs_with_little_installed_and_writes_its_table(tmp_path):
     out = tmp_path / "table.csv"
-    rows = rehearse("ceiling,infer,whole_ct", out)
+    rows = rehearse("ceiling,infer,whole_ct", "vnet", out)
     assert {row["stage"] for row in rows} == {"ceiling", "infer", "whole_ct"}
     assert all(float(row["ms"]) > 0 for row in rows), rows
     assert all(row["ceiling_share"] for row in rows if row["stage"] == "infer")
@@ -73,7 +73,7 @@ def test_it_runs_with_little_installed_and_writes_its_table(tmp_path):
 
 @pytest.mark.extras
 def test_the_stages_that_train_run(tmp_path):
-    rows = rehearse("train,input,parallel,remat", tmp_path / "table.csv")
+    rows = rehearse("train,input,parallel,remat", "senet", tmp_path / "table.csv")
     peers = {(row["stage"], row["peer"]) for row in rows if row["ms"]}
     assert {stage for stage, _ in peers} == {"train", "input", "parallel", "remat"}
     assert {("parallel", "pmap"), ("remat", "remat on"), ("input", "fed by 2 threads")} <= peers

@@ -160,6 +160,7 @@ def test_two_generations_at_once_generate_once(path, tmp_path, monkeypatch, caps
     assert files(tmp_path / "cohort") == files(path.parent)
 
 
+@pytest.mark.extras
 def test_another_specification_takes_nothing_of_an_unfinished_one(tmp_path, monkeypatch):
     def stop(*unused):
         raise KeyboardInterrupt

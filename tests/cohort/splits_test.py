@@ -179,7 +179,7 @@ def test_a_split_by_lesion_leaks_as_the_study_did():
 
 
 @pytest.mark.parametrize("empty", [False, True])
-@pytest.mark.parametrize("kind", ["holdout", "kfold"])
+@pytest.mark.parametrize("kind", ["holdout", pytest.param("kfold", marks=pytest.mark.extras)])
 def test_lesions_without_patients_are_patients_of_their_own(kind, empty):
     table = _cohort(40)
     table["patient_id"] = np.nan if empty else table.lesion_id
@@ -264,6 +264,7 @@ def test_the_fingerprint_sees_lesions_folds_and_splits_and_nothing_else():
         assert splits.fingerprint(found.assign(**change)) != splits.fingerprint(found)
 
 
+@pytest.mark.extras
 @pytest.mark.skipif("DTC_JAX_DATA" not in os.environ, reason="DTC_JAX_DATA names no data folder")
 def test_the_real_nodules_are_split_in_five_stratified_folds():
     path = pathlib.Path(os.environ["DTC_JAX_DATA"], "lidc_nodules", "lesions.csv")

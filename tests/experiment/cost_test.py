@@ -38,6 +38,7 @@ def test_each_fold_and_each_candidate_is_a_network(tmp_path):
     assert cost.expected_cost(config).networks == 1
 
 
+@pytest.mark.extras
 def test_a_candidate_may_be_an_ensemble_of_its_own():
     config = senet.get_config("demo").unlock()
     config.candidates = {"alone": {}, "three": {"train": {"ensemble": 3}}}
@@ -47,6 +48,7 @@ def test_a_candidate_may_be_an_ensemble_of_its_own():
     assert cost.expected_cost(config).flops < found.flops
 
 
+@pytest.mark.extras
 def test_a_candidate_may_train_in_its_own_way():
     config = senet.get_config("demo").unlock()
     config.candidates = {"alone": {}}

@@ -54,7 +54,7 @@ def _same(new, old, tolerance=1e-6):
         assert new == old
 
 
-@pytest.mark.parametrize("name", ["classifier", "folds"])
+@pytest.mark.parametrize("name", ["classifier", pytest.param("folds", marks=pytest.mark.extras)])
 def test_evaluation_gives_the_same_figures(earlier, name, tmp_path, monkeypatch):
     monkeypatch.setattr(baselines, "TREES", 500)  # as then
     shutil.copytree(earlier / name, tmp_path / "run")

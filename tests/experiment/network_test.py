@@ -59,6 +59,7 @@ def test_a_lesion_of_a_scan_has_the_score_that_its_run_gave_it(study, classifier
     assert known.std() > 0.01
 
 
+@pytest.mark.extras
 def test_folds_decide_by_the_mean_of_their_logits(study, folds):
     members = network.load(folds.workdir, "classification").members
     assert len(members) == 2

@@ -105,6 +105,7 @@ def test_the_card_has_each_of_the_networks_that_decide_together():
     }
 
 
+@pytest.mark.extras
 def test_in_fewer_bits_the_difference_is_stored_and_has_a_limit(
     runs, call, tmp_path, monkeypatch, capsys
 ):
@@ -169,6 +170,7 @@ def test_folds_decide_together_or_one_alone(runs, tmp_path, capsys):
     assert not (tmp_path / "third").exists()
 
 
+@pytest.mark.extras
 def test_each_format_is_checked_in_a_process_without_the_runtime_of_another(
     exported, monkeypatch, capsys
 ):

@@ -17,6 +17,7 @@ from dtc_jax.networks.classifier import make_classifier
 from tests.export import bundles
 
 
+@pytest.mark.extras
 def test_it_is_verified_without_this_project(exported, tmp_path):
     """By ONNX Runtime and NumPy alone, from a copy elsewhere."""
     copy = shutil.copytree(exported, tmp_path / "copy")

@@ -55,6 +55,7 @@ def test_a_file_is_read_as_it_was_written(runs, study, network, tmp_path, named)
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.extras
 def test_a_file_and_no_epochs_make_a_run(runs, study, network, tmp_path, capsys):
     path = tmp_path / "model.safetensors"
     path.write_bytes(weights.make(network, {}))

@@ -209,6 +209,7 @@ def test_air_around_the_body_is_no_lung(is_prone):
     assert _dice(found, lungs) > 0.95
 
 
+@pytest.mark.extras
 @pytest.mark.parametrize(
     ("center", "radii"),
     [

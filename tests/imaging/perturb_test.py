@@ -44,7 +44,7 @@ def test_growth_moves_the_surface_by_the_distance_outwards_or_inwards():
     assert 4 <= (radii > 10.0).sum() <= 16
 
 
-@pytest.mark.parametrize("radius_mm", [2.0, 4.0, 8.0])
+@pytest.mark.parametrize("radius_mm", [2.0, 4.0, pytest.param(8.0, marks=pytest.mark.extras)])
 def test_what_is_less_than_a_voxel_perturbs_every_region(radius_mm):
     region = ball(radius_mm)
     for i in range(20):

@@ -35,6 +35,7 @@ def test_a_real_lung_alone_is_found_with_its_nodule():
         lung_field(Volume(scan.array[:12], scan.affine))
 
 
+@pytest.mark.extras
 def test_a_real_chest_has_no_air_of_the_room_in_its_field():
     folder = pathlib.Path(os.environ["DTC_JAX_DATA"], "chest_ct")
     scan = volume.read_image(folder / "ACRIN-NSCLC-042_half_ct.nii.gz")
@@ -47,6 +48,7 @@ def test_a_real_chest_has_no_air_of_the_room_in_its_field():
     assert 5.7 < litres < 6.2
 
 
+@pytest.mark.extras
 def test_a_real_mass_of_70_ml_at_the_chest_wall_is_in_the_field():
     folder = pathlib.Path(os.environ["DTC_JAX_DATA"], "chest_ct")
     scan = volume.read_image(folder / "Lung_Dx-A0001_ct.nii.gz")

@@ -185,6 +185,7 @@ def test_a_folder_of_something_else_is_not_written_into(train, tmp_path, refused
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.extras
 def test_a_full_disk_is_said_and_leaves_no_half_dataset(run_apart, tmp_path):
     limited = ("bash", "-c", 'ulimit -f 20; exec "$@"', "bash")  # KiB a file
     running = run_apart(tmp_path / "run", *limited)

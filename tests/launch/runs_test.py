@@ -95,6 +95,7 @@ def test_a_finished_run_trains_no_further(train, trained, capsys):
     assert (trained / "predictions.csv").read_bytes() == before
 
 
+@pytest.mark.extras
 def test_a_run_stopped_by_a_signal_ends_bit_for_bit_as_one_that_was_not(
     run_apart, train, trained, tmp_path
 ):

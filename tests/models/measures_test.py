@@ -75,6 +75,7 @@ def test_they_are_finite_for_an_empty_and_a_full_mask_and_for_even_density(value
         assert np.abs(values).max() < 10, name
 
 
+@pytest.mark.extras
 def test_they_add_to_the_logit_and_need_the_mask():
     x = jnp.asarray(np.random.default_rng(0).random((2, 8, 8, 8, 2)), jnp.float32)
     network = senet.SENet(width=2, stages=1, measures=4)

@@ -24,7 +24,7 @@ def _convolutions(text):
     return len(axes) - sum(axes), sum(axes)
 
 
-@pytest.fixture(params=NETWORKS, scope="module")
+@pytest.fixture(params=["senet", pytest.param("vnet", marks=pytest.mark.extras)], scope="module")
 def network(request):
     """The network's forward function, its variables, an input, how many convolutions it has."""
     module, count = NETWORKS[request.param]

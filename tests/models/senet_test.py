@@ -137,6 +137,7 @@ def test_bfloat16_stays_near_float32():
     np.testing.assert_allclose(_apply(low, variables, x), _apply(network, variables, x), atol=0.05)
 
 
+@pytest.mark.extras
 def test_all_forms_of_the_convolution_give_the_same_logits():
     x = jax.random.uniform(jax.random.key(1), SMALL)
     network = SENet(width=16, stages=1, conv="native")

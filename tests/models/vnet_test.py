@@ -91,6 +91,7 @@ def test_logits_have_the_shape_of_any_input(fields):
         assert jax.eval_shape(logits, jnp.zeros((2, *size, 1))).shape == (2, *size)
 
 
+@pytest.mark.extras
 def test_deep_supervision_gives_a_level_more_in_training_alone():
     network = SMALL.clone(
         widths=(4, 4, 4), convolutions=(1, 1, 1), se="none", deep_supervision=True
@@ -105,7 +106,7 @@ def test_deep_supervision_gives_a_level_more_in_training_alone():
     assert np.ptp(np.asarray(trained[0])) > 0
 
 
-@pytest.mark.parametrize("stem_stride", [1, 2])
+@pytest.mark.parametrize("stem_stride", [1, pytest.param(2, marks=pytest.mark.extras)])
 def test_an_odd_size_is_seen_as_the_larger_one_whose_end_mirrors_it(stem_stride):
     network = SMALL.clone(stem_stride=stem_stride)
     _, variables = _init(network)

@@ -23,7 +23,10 @@ def _drawn(network):
     return variables["params"], variables.get("batch_stats", {}), x
 
 
-@pytest.mark.parametrize(("norm", "add"), [("batch", "before_pool"), ("instance", "after_pool")])
+@pytest.mark.parametrize(
+    ("norm", "add"),
+    [("batch", "before_pool"), pytest.param("instance", "after_pool", marks=pytest.mark.extras)],
+)
 def test_it_is_grad_cam_by_automatic_differentiation(norm, add):
     network = NETWORK.clone(norm=norm, add=add)
     params, batch_stats, x = _drawn(network)
@@ -50,6 +53,7 @@ def test_it_is_grad_cam_by_automatic_differentiation(norm, add):
     np.testing.assert_allclose(found, cam, atol=1e-5)
 
 
+@pytest.mark.extras
 def test_it_is_grad_cam_before_the_pooling_of_the_last_stage_too():
     params, batch_stats, x = _drawn(NETWORK)
     variables = {"params": params, "batch_stats": batch_stats}

@@ -88,6 +88,7 @@ def test_a_message_names_no_file_whatever_blanks_its_name_has(predict, tmp_path,
     assert "JANE" not in (tmp_path / "out" / "scans.csv").read_text()
 
 
+@pytest.mark.extras
 def test_a_scan_too_large_for_the_accelerator_does_not_stop_the_rest(predict, scans, monkeypatch):
     segment, seen = answer_lib.segment, []
 
@@ -178,6 +179,7 @@ def test_an_older_answer_is_not_taken_for_that_of_a_scan_that_fails(predict, sca
     assert (out / "a" / "reviewed" / "changes.csv").read_text() == "hours of work"
 
 
+@pytest.mark.extras
 def test_a_scan_that_has_changed_is_done_again(predict, scans):
     out = scans.parent / "out"
     one = scans.with_name("one.csv")

@@ -86,7 +86,7 @@ def test_the_search_finds_what_is_packed(answered):
     assert len(_contents(answered / "scan.nii.gz")) > 30 * 50 * 64 * 2
 
 
-@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("many", [False, pytest.param(True, marks=pytest.mark.extras)])
 def test_no_identity_comes_out(predict, call, planted, tmp_path, capfd, caplog, many):
     caplog.set_level("DEBUG")
     series = _store(planted, tmp_path / "ct")
@@ -113,6 +113,7 @@ def test_no_identity_comes_out(predict, call, planted, tmp_path, capfd, caplog, 
     assert names == {"P1" if many else ""}
 
 
+@pytest.mark.extras
 def test_with_keep_identity_the_segmentation_alone_has_it(predict, planted, tmp_path, capfd):
     series = _store(planted, tmp_path / "ct")
     out = tmp_path / "out"
@@ -216,6 +217,7 @@ def test_an_enhanced_ct_and_a_chosen_series_are_read(predict, chests, answered, 
     assert len(lesions[5]) == 0
 
 
+@pytest.mark.extras
 def test_a_series_that_a_segmentation_cannot_refer_to_is_answered_without(
     predict, partly_planted, tmp_path, capfd
 ):

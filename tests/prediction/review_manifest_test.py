@@ -3,6 +3,7 @@
 import nibabel as nib
 import numpy as np
 import pandas as pd
+import pytest
 
 from dtc_jax.cohort import manifest
 from dtc_jax.imaging import volume
@@ -49,6 +50,7 @@ def test_a_label_without_a_verdict_is_refused(review, folder, capsys):
     assert review(["1,accept,,Ann,1", "2,reject,,Ann,0"], head=head) == 0
 
 
+@pytest.mark.extras
 def test_segment_review_classify_are_three_commands(
     predict, call, chests, classifier, tmp_path, capsys
 ):

@@ -171,6 +171,7 @@ def test_fields_of_the_candidates_are_named_beside_those_of_all(predictions, sta
     )
 
 
+@pytest.mark.extras
 def test_the_runs_files_fill_items_and_the_rest_is_listed_as_open(report):
     claim = pd.read_csv(report / "tables/checklist-claim-2024.csv", keep_default_na=False)
     answers = claim.set_index("item")["from this run"]

@@ -138,6 +138,7 @@ def test_what_is_in_the_way_of_a_report_is_named(tmp_path, predictions, statisti
     assert _files(tmp_path) == before
 
 
+@pytest.mark.extras
 def test_one_class_is_said_to_have_no_auc(tmp_path, predictions):
     rows = predictions[(predictions.split == "test") & (predictions.label == 1)]
     study_report.write(rows, study(rows, Settings(resamples=200)), {}, tmp_path)

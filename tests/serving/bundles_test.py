@@ -172,6 +172,7 @@ def test_a_mode_that_needs_jax_is_one_clear_message(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.extras
 def test_from_python_a_run_and_its_bundle_say_the_same(bundles, segmenter, classifier, chests):
     stored = nib.load(chests / "0.nii.gz")
     turned = stored.as_reoriented(np.array([[0, -1], [2, 1], [1, 1]]))

@@ -46,6 +46,7 @@ def test_the_worse_end_at_their_rungs_and_the_base_never(planned, tmp_path):
     assert not a(_at(30, 0.3))
 
 
+@pytest.mark.extras
 def test_a_sweep_goes_on_as_it_was_started(planned, tmp_path):
     halving.prepare(tmp_path, planned(), 3)
     for other, word in ((4, "--asha=3"), (None, "--asha=3")):

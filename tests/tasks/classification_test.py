@@ -111,6 +111,7 @@ def _placed_start(task, optimizer, how):
     return how.place(jax.tree.map(np.array, jax.device_get(first)))  # copies: steps are donated
 
 
+@pytest.mark.extras
 def test_it_learns_eight_crops_by_heart(task, batch):
     optimizer = optax.adam(0.02)
     how = parallel.make("jit", jax.devices()[:1])

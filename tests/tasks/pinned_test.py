@@ -57,6 +57,7 @@ def test_the_classifiers_first_losses():
     assert _losses(task, config) == pytest.approx(CLASSIFIER, abs=1e-4)
 
 
+@pytest.mark.extras
 def test_the_segmenters_first_losses():
     config = vnet.get_config("demo").unlock()
     config.preprocess.update(crop_mm=(8, 8, 8), spacing_mm=1.0)

@@ -132,6 +132,7 @@ def test_it_learns_a_bright_ball(config, task):
     assert total / count > 0.8
 
 
+@pytest.mark.extras
 def test_levels_of_deep_supervision_share_one_loss(config):
     def loss(deep):
         changed = config.copy_and_resolve_references()

@@ -21,7 +21,9 @@ def _network(definition, config, *seeds) -> TrainedNetwork:
     return TrainedNetwork(definition, tuple(members))
 
 
-@pytest.fixture(scope="module", params=["classifier", "segmenter"])
+@pytest.fixture(
+    scope="module", params=["classifier", pytest.param("segmenter", marks=pytest.mark.extras)]
+)
 def network(request) -> TrainedNetwork:
     if request.param == "classifier":
         config = senet.get_config("demo").unlock()
@@ -50,6 +52,7 @@ def test_members_decide_by_the_mean_of_their_logits(network):
     np.testing.assert_allclose(network.probability(*arrays), expected, atol=1e-5)
 
 
+@pytest.mark.extras
 def test_the_batch_may_be_symbolic(network):
     shape = jax.ShapeDtypeStruct
     (batch,) = export.symbolic_shape("b")

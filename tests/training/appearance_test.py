@@ -99,6 +99,7 @@ def test_control_points_moved_alike_move_everything_alike(monkeypatch):
     np.testing.assert_allclose(moved, 1.5, rtol=1e-5)
 
 
+@pytest.mark.extras
 def test_elastic_deformation_moves_image_and_mask_together_where_it_is_resampled():
     stripes = jnp.asarray(np.arange(30 * 32 * 34).reshape(30, 32, 34) % 2, jnp.uint8)
     image = jnp.int16(100) * stripes

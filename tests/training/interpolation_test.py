@@ -63,6 +63,7 @@ def test_sharp_interpolation_keeps_the_noise_of_what_is_stored(interpolation, sh
     assert 0.5 < kept < 0.8 if interpolation == "linear" else kept == pytest.approx(1, abs=0.05)
 
 
+@pytest.mark.extras
 def test_sharp_interpolation_gives_ramps_and_voxels_as_they_are():
     z, y, x = np.indices(SIDES)
     ramp = (10 * z - 7 * y + 3 * x).astype(np.int16)

@@ -65,7 +65,9 @@ def test_the_best_network_is_the_average_that_was_evaluated(tiny, uninterrupted)
 
 
 # A signal in the batch of step n + 1: in an epoch, at a log, an evaluation, a save, the last step.
-@pytest.mark.parametrize("signal_at", [0, 1, 3, 4, 7, 11])
+@pytest.mark.parametrize(
+    "signal_at", [1, 4, *(pytest.param(step, marks=pytest.mark.extras) for step in (0, 3, 7, 11))]
+)
 def test_stopped_and_resumed_is_bit_identical(tiny, tmp_path, uninterrupted, signal_at):
     former = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Stopped, match=rf"after step {signal_at + 1} of 12; .*same command"):
@@ -191,6 +193,7 @@ def test_a_monitor_that_is_not_finite_is_refused(tiny, tmp_path):
         tiny.fit(tmp_path, task=task)
 
 
+@pytest.mark.extras
 @pytest.mark.parametrize(("parallel", "count"), [("jit", 8), ("pmap", 2)])
 def test_resumed_on_many_devices(tiny, tmp_path, uninterrupted, parallel, count):
     settings = {"parallel": parallel, "devices": jax.devices()[:count]}
@@ -243,6 +246,7 @@ def test_a_run_starts_from_given_weights_and_resumes_from_its_own(tiny, tmp_path
     tiny.fit(tmp_path, initial=never, total_steps=2, **short)
 
 
+@pytest.mark.extras
 @pytest.mark.parametrize("kind", ["jit", "pmap"])
 def test_runs_that_differ_in_seed_and_length_alone_share_a_program(
     tiny, tmp_path, monkeypatch, kind

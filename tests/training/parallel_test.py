@@ -32,7 +32,15 @@ def reference(tiny):
 
 
 @pytest.mark.parametrize(
-    ("kind", "count"), [("jit", 2), ("jit", 8), ("pmap", 1), ("pmap", 2), ("pmap", 8)]
+    ("kind", "count"),
+    [
+        ("jit", 8),
+        ("pmap", 2),
+        *(
+            pytest.param(*way, marks=pytest.mark.extras)
+            for way in (("jit", 2), ("pmap", 1), ("pmap", 8))
+        ),
+    ],
 )
 def test_every_way_to_run_gives_the_same_parameters(tiny, reference, kind, count):
     got, history = _train(tiny, kind, count)

@@ -28,6 +28,7 @@ def test_a_scan_without_lungs_is_named(network, manifest, tmp_path):
     assert not (tmp_path / "o" / "scans").exists()
 
 
+@pytest.mark.extras
 def test_lungs_that_are_given_are_where_lesions_are_looked_for(network, manifest, tmp_path):
     folder = manifest.parent
     left = np.zeros(SHAPE, np.uint8)
