@@ -49,6 +49,7 @@ TRIALS: dict[str, Fields] = {
     "kernels": {"augment.softer_mm": 0.8, "augment.sharper": 0.8},
     "ct-noise": {"augment.noise_grain_mm": 0.5},
     "stochastic-depth": {"model.stochastic_depth": 0.3},
+    "close-crop": {"preprocess.crop_mm": (20, 20, 20), "model.stages": 3},
     "no-flip": {"augment.flip": (0.0, 0.0, 0.0)},
     "no-rotation-zoom": {"augment.rotate_deg": (0.0, 0.0, 0.0), "augment.scale": 0.0},
     "no-shift": {"augment.shift_mm": 0.0},
