@@ -120,16 +120,7 @@ def _check(config: ml_collections.ConfigDict) -> None:
             f"config.train.epochs is {config.train.epochs}; it must be at least 1, or 0 where "
             "config.init_from gives the weights."
         )
-    for field in _TRIPLES:
-        value = _value(config, field)
-        if len(value) != 3 or not all(isinstance(number, (int, float)) for number in value):
-            raise UsageError(f"config.{field} is {value}; give numbers for z, y and x.")
-    stored, seen = config.data.size_mm, config.preprocess.crop_mm
-    if any(side > most for side, most in zip(seen, stored, strict=True)):
-        raise UsageError(
-            f"config.preprocess.crop_mm is {seen}, larger than the stored crop, "
-            f"config.data.size_mm of {stored}; enlarge config.data.size_mm."
-        )
+    _check_sizes(config)
     _check_ranges(config)
     if config.train.log_every_steps < 0:
         raise UsageError("config.train.log_every_steps must be at least 1, or 0 for once an epoch.")
@@ -147,6 +138,29 @@ def _check(config: ml_collections.ConfigDict) -> None:
     hard_negatives.check(config)
     augment.check(config.augment)
     optimizer.make_optimizer(config.optimizer, total_steps=1)
+    _check_devices(config)
+    try:
+        learned.shapes(config)
+    except (OverflowError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise UsageError(f"config.preprocess, config.model: {one_line(error, 300)}") from error
+
+
+def _check_sizes(config: ml_collections.ConfigDict) -> None:
+    """Refuses what is not of three axes, and a crop that the records do not have."""
+    for field in _TRIPLES:
+        value = _value(config, field)
+        if len(value) != 3 or not all(isinstance(number, (int, float)) for number in value):
+            raise UsageError(f"config.{field} is {value}; give numbers for z, y and x.")
+    stored, seen = config.data.size_mm, config.preprocess.crop_mm
+    if any(side > most for side, most in zip(seen, stored, strict=True)):
+        raise UsageError(
+            f"config.preprocess.crop_mm is {seen}, larger than the stored crop, "
+            f"config.data.size_mm of {stored}; enlarge config.data.size_mm."
+        )
+
+
+def _check_devices(config: ml_collections.ConfigDict) -> None:
+    """Refuses batches that cannot be divided evenly over the devices."""
     devices = len(parallel.make(config.parallel).devices)
     if devices != jax.local_device_count() * hosts.count():
         raise UsageError(
@@ -168,10 +182,6 @@ def _check(config: ml_collections.ConfigDict) -> None:
             f"{parts * devices}, which is config.train.accumulate ({parts}) times the number of "
             f"devices ({devices})."
         )
-    try:
-        learned.shapes(config)
-    except (OverflowError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise UsageError(f"config.preprocess, config.model: {one_line(error, 300)}") from error
 
 
 def _check_ranges(config: ml_collections.ConfigDict) -> None:

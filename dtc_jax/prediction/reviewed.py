@@ -77,20 +77,13 @@ def apply(
     clock.lap("classify and heat maps")
     changed = changes.table(inputs, answer.table)
     rows, ignored = manifest_rows.make(before["scan"], answer, changed, labels)
-    record = {
+    record: dict[str, Any] = {
         "kind": "review",
-        "scan": before["scan"],
-        "lungs": before["lungs"],
-        **({"outlines": before["outlines"]} if "outlines" in before else {}),
+        **{key: before[key] for key in ("scan", "lungs", "outlines") if key in before},
         "networks": networks,
         "keep_identity": keep_identity,
         "versions": predictors.versions(networks),
-        "review": {
-            "decisions": storage.sha256(decisions),
-            "mask": storage.sha256(mask) if mask else None,
-            "reviewers": sorted({name for name in inputs.verdicts.reviewer if name}),
-            "without_reviewer": changes.nameless(changed),
-        },
+        "review": _review(decisions, mask, inputs, changed),
     }
     series_found = source.series if source else None
     folder_lib.write(
@@ -107,6 +100,18 @@ def apply(
         masks={manifest_rows.IGNORED: ignored} if ignored else {},
     )
     return answer
+
+
+def _review(
+    decisions: storage.PathLike, mask: storage.PathLike, inputs: Inputs, changed: pd.DataFrame
+) -> dict[str, Any]:
+    """What run.json says of a review: by which files, and by whom."""
+    return {
+        "decisions": storage.sha256(decisions),
+        "mask": storage.sha256(mask) if mask else None,
+        "reviewers": sorted({name for name in inputs.verdicts.reviewer if name}),
+        "without_reviewer": changes.nameless(changed),
+    }
 
 
 def _check_files(folder: pathlib.Path, hashes: dict[str, str]) -> None:
