@@ -148,7 +148,7 @@ def forward_flops(config: ml_collections.ConfigDict) -> tuple[float, float]:
     return in_training, in_prediction
 
 
-@functools.lru_cache(_KEPT)  # tracing takes a second, and a classifier has only one of them
+@functools.lru_cache(_KEPT)  # tracing takes a second, and most networks of a process are alike
 def _flops(network: nn.Module, shape: tuple[int, int, int], channels: int) -> float:
     x = jax.ShapeDtypeStruct((1, *shape, channels), np.float32)
     variables = jax.eval_shape(lambda x: network.init(jax.random.key(0), x, train=False), x)

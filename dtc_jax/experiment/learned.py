@@ -46,7 +46,13 @@ def task(config: ml_collections.ConfigDict) -> Task:
 
 
 def shapes(config: ml_collections.ConfigDict) -> tuple[PyTree, PyTree]:
-    """Parameters and batch statistics as shapes and types; JAX keeps what it has traced."""
+    """Parameters and batch statistics, each array as its shape and dtype; nothing is computed.
+
+    JAX keeps what it has traced, so that the networks of an ensemble and of the folds cost nothing.
+
+    Raises:
+      TypeError, ValueError: the network cannot be made of `config`, or does not fit its input.
+    """
     params, batch_stats = jax.eval_shape(task(config).init, jax.random.key(0))
     return params, batch_stats
 

@@ -79,7 +79,9 @@ def apply(
     rows, ignored = manifest_rows.make(before["scan"], answer, changed, labels)
     record: dict[str, Any] = {
         "kind": "review",
-        **{key: before[key] for key in ("scan", "lungs", "outlines") if key in before},
+        "scan": before["scan"],
+        "lungs": before["lungs"],
+        **({"outlines": before["outlines"]} if "outlines" in before else {}),
         "networks": networks,
         "keep_identity": keep_identity,
         "versions": predictors.versions(networks),
