@@ -86,7 +86,7 @@ def _check_voxels(path: PathLike, affine: np.ndarray, shape: tuple[int, ...]) ->
 def _load(path: PathLike, series: int | str | None) -> tuple[np.ndarray, np.ndarray]:
     name = os.fspath(path).lower()
     if not os.path.exists(path):
-        raise InputError(f"{path}: no such file or folder.")
+        raise InputError(f"{path}: no such file or folder; check the path.")
     if not os.access(path, os.R_OK):
         raise InputError(f"{path}: permission denied; change its permissions.")
     if dicom.is_scan(path):

@@ -222,5 +222,5 @@ def single(path: PathLike, series: str | None, lungs: PathLike, lesions: PathLik
     """
     for name in (path, lungs, lesions):
         if name and not os.path.exists(name):  # which a name that is too long does not raise
-            raise InputError(f"{name}: no such file or folder.")
+            raise InputError(f"{name}: no such file or folder; check the path.")
     return Request(str(path), series=series, lungs=str(lungs), lesions=str(lesions))
