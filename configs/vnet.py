@@ -103,6 +103,7 @@ def _base() -> ml_collections.ConfigDict:
         noise_hu=30.0,
         interpolation="sharp",  # 'linear' takes half of the noise away
         set_in=0.0,  # share of patches without lesion that get one of another patch
+        resettle=0.0,  # share of tightly cut cubes whose lesion is seen in another patch instead
         thick_slices=0.0,  # share of patches seen as in thicker slices,
         thickest_mm=5.0,  # of this thickness at most
     )
@@ -256,7 +257,7 @@ def _chests(config: ml_collections.ConfigDict) -> None:
     config.data.update(source="manifest", manifest="", exclude_patients=())
     config.data.update(other_per_scan=20, vessel_share=0.4, border_share=0.3)
     config.split.folds = 5
-    config.augment.set_in = 0.5
+    config.augment.update(set_in=0.5, resettle=1.0)
     config.train.update(epochs=32, evaluate_every_epochs=4, checkpoint_every_epochs=4)
     config.train.monitor = "loss"  # Dice does not see what is found in patches without a lesion
     config.train.hard_negatives.update(rounds=1, after_epochs=16)

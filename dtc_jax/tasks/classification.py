@@ -133,8 +133,8 @@ def make_task(config: ml_collections.ConfigDict) -> Task:
         return variables["params"], variables.get("batch_stats", {})
 
     def augmented(key: jax.Array, image: jax.Array, mask: jax.Array, extent: jax.Array):
-        hu, region, _ = augment(key, image, mask, extent, spec, config.augment)
-        return normalize(hu, region, spec, jnp)
+        one = augment(key, image, mask, extent, spec, config.augment)
+        return normalize(one.hu, one.mask, spec, jnp)
 
     def loss(
         params: PyTree, batch_stats: PyTree, batch: Batch, keys: jax.Array, axis_name: str | None

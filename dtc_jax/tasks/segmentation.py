@@ -18,7 +18,7 @@ from dtc_jax.tasks.definition import Columns, Definition, Monitors, Words
 from dtc_jax.tasks.inputs import Logit, mean_of_views, network_fields, together, views
 from dtc_jax.tasks.patch_data import make_preprocess
 from dtc_jax.training.augment import augment
-from dtc_jax.training.set_in import is_whole, set_in
+from dtc_jax.training.set_in import is_tight, is_whole, resettle, set_in
 from dtc_jax.training.task import Batch, LossOut, PyTree, Task
 from dtc_jax.training.thick_slices import thick_slices
 
@@ -40,24 +40,33 @@ def make_task(config: ml_collections.ConfigDict) -> Task:
         return variables["params"], variables.get("batch_stats", {})
 
     share, thick = config.augment.get("set_in", 0.0), config.augment.get("thick_slices", 0.0)
+    resettled = config.augment.get("resettle", 0.0)
 
     def augmented(batch: Batch, keys: jax.Array, axis_name: str | None):
         one = functools.partial(augment, spec=spec, strength=config.augment)
-        hu, target, ignored = jax.vmap(one)(keys, batch["image"], batch["mask"], batch["extent"])
+        image, mask, extent = batch["image"], batch["mask"], batch["extent"]
+        hu, target, ignored, inside = jax.vmap(one)(keys, image, mask, extent)
+        usable = jnp.ones(len(hu), bool)
+        if resettled > 0:
+            of_resettling = jax.vmap(lambda key: jax.random.fold_in(key, 3))(keys)
+            tight = is_tight(mask.shape[1:], extent)
+            hu, ignored, usable = resettle(
+                of_resettling, hu, target, ignored, inside, tight, resettled, axis_name
+            )
         if share > 0:
             of_set_in = jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys)
-            whole = is_whole(batch["mask"] == 1, batch["extent"]) & (batch["valid"] > 0)
+            whole = is_whole(mask == 1, extent) & (batch["valid"] > 0)
             hu, target = set_in(of_set_in, hu, target, whole, share, axis_name)
         if thick > 0:
             of_slices = jax.vmap(lambda key: jax.random.fold_in(key, 2))(keys)
             thickest = (thick, config.augment.thickest_mm, spec.spacing_mm)
             hu = jax.vmap(lambda key, x: thick_slices(key, x, *thickest))(of_slices, hu)
-        return normalize(hu, target, spec, jnp), target, ignored & (target < 0.5)
+        return normalize(hu, target, spec, jnp), target, ignored & (target < 0.5), usable
 
     def loss(
         params: PyTree, batch_stats: PyTree, batch: Batch, keys: jax.Array, axis_name: str | None
     ) -> LossOut:
-        x, target, ignored = augmented(batch, keys, axis_name)
+        x, target, ignored, usable = augmented(batch, keys, axis_name)
         logits, updates = network.clone(axis_name=axis_name).apply(
             {"params": params, "batch_stats": batch_stats}, x, train=True, mutable=["batch_stats"]
         )
@@ -68,9 +77,9 @@ def make_task(config: ml_collections.ConfigDict) -> Task:
             share * segmentation_losses.example_losses(level, target, config.loss)
             for share, level in zip(shares / shares.sum(), levels, strict=True)
         )  # [B]
-        weight = batch["valid"] * batch["weight"]
+        weight = batch["valid"] * batch["weight"] * usable
         overlap, found, true = _voxels(levels[0], target, config.predict.threshold)
-        has_lesion = batch["valid"] * (true > 0)
+        has_lesion = batch["valid"] * usable * (true > 0)
         dice = 2.0 * overlap / jnp.maximum(found + true, 1.0)
         total = (weight * rows).sum()
         metrics = {
@@ -172,7 +181,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     overlap = config.predict.get("overlap", 0.5)
     if not 0 <= overlap < 1:
         raise UsageError(f"config.predict: overlap must be in [0, 1), and is {overlap}.")
-    for name in ("set_in", "thick_slices"):
+    for name in ("set_in", "resettle", "thick_slices"):
         if not 0 <= (share := config.augment.get(name, 0.0)) <= 1:
             raise UsageError(f"config.augment: {name} is a share, and is {share}; give 0 to 1.")
     if config.augment.get("thick_slices", 0.0) > 0:

@@ -6,7 +6,7 @@ its edge, since sampling positions are clamped to it; nothing is copied to hide 
 """
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, get_args
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import jax
 import jax.numpy as jnp
@@ -114,6 +114,22 @@ def check(strength: Strength) -> None:
             )
 
 
+class Augmented(NamedTuple):
+    """One variant of an example, on the network's grid.
+
+    Attributes:
+      hu: # [D, H, W] float32
+      mask: soft where it was interpolated. # [D, H, W] float32
+      ignored: what is neither lesion nor background. # [D, H, W] bool
+      inside: what lies inside the scan; all else is its edge gone on. # [D, H, W] bool
+    """
+
+    hu: jax.Array
+    mask: jax.Array
+    ignored: jax.Array
+    inside: jax.Array
+
+
 def augment(
     key: jax.Array,
     image: jax.Array,
@@ -121,7 +137,7 @@ def augment(
     extent: jax.Array,
     spec: Preprocess,
     strength: Strength,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+) -> Augmented:
     """Draws one variant of an example: a pure function of its arguments, to be vmapped.
 
     Args:
@@ -131,10 +147,6 @@ def augment(
       extent: [3, 2]; range [start, stop) of indices that lie inside the scan.
       spec: the network's grid.
       strength: see `Strength`.
-
-    Returns:
-      HU and mask, both [D, H, W] float32; the mask is soft where it was interpolated. And what is
-      ignored, [D, H, W] bool.
     """
     draw_key, noise_key = jax.random.split(key)
     draws = _draw(draw_key)
@@ -161,7 +173,9 @@ def augment(
         (mask == IGNORED).astype(jnp.float32), positions, order=0, mode="constant"
     )
     hu = _appearance(draws, draw_key, noise_key, hu, strength, spec.spacing_mm)
-    return hu, region, ignored > 0.5
+    ends = extent.astype(jnp.float32) - 0.5
+    within = [(ends[a, 0] <= at) & (at < ends[a, 1]) for a, at in enumerate(positions)]
+    return Augmented(hu, region, ignored > 0.5, within[0] & within[1] & within[2])
 
 
 def sharpened(x: jax.Array) -> jax.Array:

@@ -100,7 +100,9 @@ def make_train_step(
         else:
             grads, out = _added_up(of_rows, state.batch_stats, batch, accumulate)
         grads, total, weight, metrics = over_devices((grads, out.sum, out.weight, out.metrics))
-        grads = jax.tree.map(lambda g: g / weight, grads)
+        # Augmentation may find no example of a batch usable; its gradient is then 0, not NaN.
+        divisor = jnp.where(weight > 0, weight, 1.0)
+        grads = jax.tree.map(lambda g: g / divisor, grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
 

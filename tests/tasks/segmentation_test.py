@@ -120,6 +120,20 @@ def test_loss_is_a_sum_over_valid_rows_from_each_rows_own_key(task, variables):
 
 
 @pytest.mark.extras
+def test_a_lesion_in_a_tight_cut_counts_only_where_it_is_resettled(config, variables):
+    config = config.copy_and_resolve_references()
+    config.augment.resettle = 1.0
+    loss = jax.jit(segmentation.make_task(config).loss, static_argnums=4)
+    batch = _batch() | {"valid": np.ones(4, np.float32)}
+    batch["extent"][:3, 0] = (2, SIDE - 2)
+    keys = jax.random.split(jax.random.key(0), 4)
+    moved = loss(*variables, batch, keys, None)  # all three into the last one
+    assert [float(moved.weight), float(moved.metrics["dice"][1])] == [4, 3]
+    batch["extent"][3, 0] = (2, SIDE - 2)
+    nowhere = loss(*variables, batch, keys, None)
+    assert [float(nowhere.weight), float(nowhere.metrics["dice"][1])] == [1, 0]
+
+
 def test_it_learns_a_bright_ball(config, task):
     optimizer = optax.adam(0.02)
     step = jax.jit(steps.make_train_step(task, optimizer, seed=0))

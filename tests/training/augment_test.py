@@ -204,7 +204,7 @@ def test_what_is_ignored_moves_along_and_is_no_lesion():
     marked[:, :, SIDES[2] // 2 + 1] = preprocess.IGNORED
     strength = Strength(flip=(0.0, 0.0, 1.0))
     extent = jnp.asarray(WHOLE)
-    _, region, ignored = variants(
+    _, region, ignored, _ = variants(
         KEYS[:1], jnp.asarray(image), jnp.asarray(marked), extent, SPEC, strength
     )
     _, plain = augmented(image, np.uint8(marked == 1), strength, keys=KEYS[:1])
@@ -212,3 +212,16 @@ def test_what_is_ignored_moves_along_and_is_no_lesion():
     _, moved = augmented(image, np.uint8(marked == preprocess.IGNORED), strength, keys=KEYS[:1])
     np.testing.assert_array_equal(ignored, moved > 0.5)
     assert moved.any()
+
+
+def test_what_lies_inside_the_scan_moves_along():
+    image, _ = record()
+    extent = np.array([[3, SIDES[0]], [0, 20], [5, 30]])
+    within = np.zeros(SIDES, np.uint8)
+    within[tuple(slice(a, b) for a, b in extent)] = 1
+    strength = Strength(flip=(0.5, 0.5, 0.5), shift_mm=3.0)
+    found = variants(
+        KEYS, jnp.asarray(image), jnp.asarray(within), jnp.asarray(extent), SPEC, strength
+    )
+    np.testing.assert_array_equal(found.inside, found.mask > 0.5)
+    assert 0 < np.asarray(found.inside).mean() < 1

@@ -52,6 +52,16 @@ def test_gradient_is_the_weighted_mean_over_the_rows():
     assert now.ema is None
 
 
+def test_a_batch_in_which_nothing_counts_changes_nothing():
+    optimizer = optax.sgd(0.5)
+    step = jax.jit(steps.make_train_step(_quadratic(), optimizer, seed=0))
+    before = state.create(_quadratic(), optimizer, seed=0, ema=False)
+    now, metrics = step(before, _batch([1.0, 5.0], [0.0, 0.0]))
+    assert float(now.params["w"]) == float(before.params["w"])
+    assert int(now.first_bad_step) == state.NEVER
+    assert [float(x) for x in metrics["loss"]] == [0, 0]
+
+
 def test_average_leaves_the_start_quickly_and_then_decays_as_told():
     optimizer = optax.sgd(0.5)
     step = jax.jit(steps.make_train_step(_quadratic(), optimizer, seed=0, ema_decay=0.3))
