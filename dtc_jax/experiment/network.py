@@ -1,6 +1,9 @@
 """The trained network of a run, from its folder alone: it may be moved to another machine."""
 
+import dataclasses
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,6 +20,7 @@ from dtc_jax.training import result
 from dtc_jax.training.result import FitResult
 from dtc_jax.training.task import PyTree
 
+NETWORKS = "networks"  # in metrics.json: fingerprints, by fold
 _LEAST = 1e-6  # and the largest is one less this: where the logit of a threshold is cut off
 
 
@@ -32,6 +36,16 @@ def load(workdir: storage.PathLike, task: str = "") -> TrainedNetwork:
         trained yet, or its checkpoints do not fit its configuration.
     """
     config = workdir_lib.read_config(workdir)
+    unfinished = list[str]()
+
+    def get(config: Config, folder: pathlib.Path, before: Member | None) -> FitResult:
+        del before  # what is trained does not need it
+        trained = read(config, folder)
+        if trained.unfinished:
+            name = "" if folder == pathlib.Path(workdir) else f"{folder.relative_to(workdir)}: "
+            unfinished.append(f"{name}{trained.unfinished}")
+        return trained
+
     if task and config.task != task:
         raise InputError(_of_another_task(workdir, config.task, task))
     try:
@@ -40,14 +54,14 @@ def load(workdir: storage.PathLike, task: str = "") -> TrainedNetwork:
         except InputError as error:  # of a version whose preprocessing was another one
             raise InputError(f"{workdir}: {error}") from error
         homes = make_rule(config.split).homes(pathlib.Path(workdir))
-        members = tuple(folds.choose(config, home, _read) for home in homes)
+        members = tuple(folds.choose(config, home, get) for home in homes)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         text = one_line(error, 200)
         raise InputError(
             f"{workdir}: its config.json does not fit this version of dtc-jax ({text}); use the "
             "version that trained it, or train again."
         ) from error
-    return TrainedNetwork(registry.of(config), members)
+    return TrainedNetwork(registry.of(config), members, unfinished=tuple(unfinished))
 
 
 def load_with_threshold(workdir: storage.PathLike, task: str) -> TrainedNetwork:
@@ -59,11 +73,35 @@ def load_with_threshold(workdir: storage.PathLike, task: str) -> TrainedNetwork:
     on each.
 
     Raises:
-      InputError: see `load`; or the run was not evaluated yet.
+      InputError: see `load`; or the run was not evaluated yet, or was trained further since.
     """
     trained = load(workdir, task)
     members = calibrated.read(workdir, trained.members)
-    return TrainedNetwork(trained.task, members, _threshold(workdir))
+    trained = dataclasses.replace(trained, members=members, threshold=_threshold(workdir))
+    check_figures(trained, workdir)
+    return trained
+
+
+def check_figures(trained: TrainedNetwork, workdir: storage.PathLike) -> None:
+    """Refuses a run whose figures are those of other weights than it has now.
+
+    Raises:
+      InputError: it was trained further since it was evaluated.
+    """
+    path = pathlib.Path(workdir) / calibrated.METRICS
+    figures = storage.read_json(path) if path.is_file() else {}
+    if not of_same_weights(figures, {NETWORKS: trained.fingerprints_by_fold()}):
+        raise InputError(
+            f"{workdir}: was trained further since it was evaluated, so its figures, threshold and "
+            "temperature are those of other weights; finish its training, or run "
+            f"--mode=evaluate --workdir={workdir}."
+        )
+
+
+def of_same_weights(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two metrics.json are of the same weights, or one of an earlier version."""
+    weights = [[fold["weights"] for fold in each.get(NETWORKS, ())] for each in (one, other)]
+    return not all(weights) or weights[0] == weights[1]
 
 
 def read(config: Config, folder: pathlib.Path) -> FitResult:
@@ -83,11 +121,6 @@ def read(config: Config, folder: pathlib.Path) -> FitResult:
                 "the whole folder of the run as it was trained."
             )
     return trained
-
-
-def _read(config: Config, folder: pathlib.Path, before: Member | None) -> FitResult:
-    del before  # what is trained does not need it
-    return read(config, folder)
 
 
 def shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:

@@ -9,12 +9,15 @@ import pandas as pd
 
 from dtc_jax import storage
 from dtc_jax.experiment import artefacts, calibrated, examples, occlusion, report
+from dtc_jax.experiment import network as network_lib
 from dtc_jax.report import cohort_plots, drawing, outlines
 from dtc_jax.statistics import predictions_table
 from dtc_jax.tasks.definition import Evaluation
 from dtc_jax.tasks.sources import Data
 from dtc_jax.tasks.trained import TrainedNetwork
 from dtc_jax.training import hosts
+
+UNFINISHED = "unfinished"  # in metrics.json: of `TrainedNetwork`
 
 
 def evaluate(
@@ -33,16 +36,37 @@ def evaluate(
       rows: of `calibrated.predict`, all folds.
       folder: of the run.
     """
-    noted = dataclasses.replace(data, notes=[*data.notes, *calibrated.notes(network.members)])
+    own_notes = [*calibrated.notes(network.members), *notes(network)]
+    noted = dataclasses.replace(data, notes=[*data.notes, *own_notes])
     name = predictions_table.run_name(folder.resolve())
     evaluation = network.task.evaluate(config, noted, network, rows, name)
     if calibrated.is_on(config):
         evaluation.metrics[calibrated.FIELD] = calibrated.figures(network.members)
+    evaluation.metrics[network_lib.NETWORKS] = network.fingerprints_by_fold()
+    evaluation.metrics[UNFINISHED] = list(network.unfinished)
     evaluation.metrics["epochs"] = _epochs(artefacts.curves(folder), config, network)
     hosts.first(lambda: _write(config, evaluation, folder))
     if evaluation.report_of and config.get("write_report", True):
         _report(data, network, rows, evaluation, folder)
     return evaluation
+
+
+def notes(network: TrainedNetwork) -> list[str]:
+    """Says which trainings of a run were stopped before their end: a sentence, or none."""
+    if not network.unfinished:
+        return []
+    return [
+        f"not trained to the end ({', '.join(network.unfinished)}), so the figures are those of "
+        "networks on the way; --mode=train goes on"
+    ]
+
+
+def is_complete(folder: pathlib.Path, table: str) -> bool:
+    """Whether `folder` has the figures of a run, and its table, of networks trained to the end."""
+    path = folder / calibrated.METRICS
+    if not path.is_file() or not (folder / table).is_file():
+        return False
+    return not storage.read_json(path).get(UNFINISHED)  # earlier versions did not say
 
 
 def _write(config: ml_collections.ConfigDict, evaluation: Evaluation, folder: pathlib.Path) -> None:

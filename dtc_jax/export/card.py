@@ -9,6 +9,7 @@ from dtc_jax import storage
 from dtc_jax.export.served import Served
 from dtc_jax.statistics.formatting import count, estimate, number, setting
 from dtc_jax.tasks import fields, unlabelled
+from dtc_jax.tasks.trained import TrainedNetwork
 
 _NOTICE = (
     "For research only. This is not a medical device and must not be used for decisions about "
@@ -28,7 +29,7 @@ def make(served: Served, run: pathlib.Path, described: Mapping[str, Any]) -> str
     """
     metrics, data, init = (_read(run / f"{name}.json") for name in ("metrics", "data", "init"))
     scans = _read(run / "scans" / "metrics.json")
-    members = [served.network.member(i).fingerprints for i in range(len(served.network.members))]
+    members = served.network.fingerprints_by_fold()
     config = fields.plain(served.network.config)
     parts = [
         f"# {described['network']}, {described['task']}",
@@ -42,7 +43,7 @@ def make(served: Served, run: pathlib.Path, described: Mapping[str, Any]) -> str
         *(_figures(metrics) if metrics else ["The run was not evaluated."]),
         *(_whole_scans(scans) if scans.get("networks") == members else ()),
         "## Limits",
-        *_limits(config, metrics, len(members)),
+        *_limits(config, metrics, served.network),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -167,8 +168,12 @@ def _is_estimate(value: Any) -> bool:
     return isinstance(value, dict) and {"value", "low", "high", "n", "patients"} <= value.keys()
 
 
-def _limits(config: dict[str, Any], metrics: Mapping[str, Any], members: int) -> Iterator[str]:
+def _limits(
+    config: dict[str, Any], metrics: Mapping[str, Any], network: TrainedNetwork
+) -> Iterator[str]:
     points = ["It was tested on no other data than those above."]
+    if network.unfinished:
+        points.append(f"It was not trained to the end: {', '.join(network.unfinished)}.")
     if config["data"]["source"] == "phantom":
         points.append("It was trained on simulated scans: it says nothing about patients.")
     if config["split"]["unit"] != "patient":
@@ -176,7 +181,7 @@ def _limits(config: dict[str, Any], metrics: Mapping[str, Any], members: int) ->
     if config["split"]["folds"]:
         what = (
             "The mean of the networks, which is what this model is, was tested on no patient."
-            if members > 1
+            if len(network.members) > 1
             else "This model is that of one fold alone, whose own figures are not listed."
         )
         points.append(

@@ -15,6 +15,7 @@ from dtc_jax.experiment import calibrated, environment, folds, initial, network,
 from dtc_jax.experiment import workdir as workdir_lib
 from dtc_jax.networks.classifier import make_classifier
 from dtc_jax.tasks import registry, unlabelled
+from dtc_jax.tasks.trained import TrainedNetwork
 
 
 def run(
@@ -53,7 +54,7 @@ def run(
                 "--manifest evaluates a classifier on a labelled cohort, but this is the run of "
                 f"{task.words.noun}; a segmenter is evaluated with --scans=CSV."
             )
-        trained = network.load_with_threshold(folder, config.task)
+        trained = _said(network.load_with_threshold(folder, config.task))
         seen = initial.seen_besides(folder, config)
         return new_cohort.evaluate(trained, manifest, folder, seen)
     if scans:
@@ -64,7 +65,7 @@ def run(
             )
         known = _splits(folder, task.table, initial.seen_besides(folder, config))
         look = _second_look(pathlib.Path(candidates)) if candidates else None
-        return whole_scans.evaluate(network.load(folder), known, scans, folder, look)
+        return whole_scans.evaluate(_said(network.load(folder)), known, scans, folder, look)
     trained, rule = network.load(folder), make_rule(config.split)
     data = task.load(config)
     rows = task.split(config, data.table)
@@ -78,6 +79,13 @@ def run(
     trained = dataclasses.replace(trained, members=tuple(member for member, _ in predicted))
     rows = pd.concat([scored for _, scored in predicted], ignore_index=True)
     return results.evaluate(config, data, trained, rows, folder).metrics
+
+
+def _said(trained: TrainedNetwork) -> TrainedNetwork:
+    """`trained`; prints whether its training was stopped before its end."""
+    for note in results.notes(trained):
+        print(f"  {note}")
+    return trained
 
 
 def _second_look(folder: pathlib.Path) -> SecondLook:

@@ -32,8 +32,9 @@ def run(
       dtype: that the network is computed in, of `export.formats.TOLERANCES`.
 
     Raises:
-      InputError: `workdir` has no trained network, `out` cannot be used, a library is missing, or
-        a format does not give the numbers of the run.
+      InputError: `workdir` has no trained network, or was trained further since it was evaluated,
+        `out` cannot be used, a library is missing, or a format does not give the numbers of the
+        run.
       UsageError: there is no such format or fold, or a field cannot be exported.
     """
     environment.prepare()
@@ -46,6 +47,7 @@ def _load(folder: pathlib.Path, member: int | None) -> tuple[TrainedNetwork, str
     config = workdir_lib.read_config(folder)
     if registry.of(config).finds_lesions:
         network, origin = network_lib.load(folder), "config.predict.threshold"
+        network_lib.check_figures(network, folder)  # the card shows them
     else:
         network = network_lib.load_with_threshold(folder, config.task)
         origin = _origin(folder, str(config.threshold))

@@ -23,7 +23,7 @@ import pandas as pd
 
 from dtc_jax import csv_reader, storage
 from dtc_jax.errors import InputError
-from dtc_jax.experiment import workdir
+from dtc_jax.experiment import results, workdir
 from dtc_jax.progress import Live
 from dtc_jax.sweep import lifeline
 from dtc_jax.sweep.jobs import Job, Outcome
@@ -125,14 +125,13 @@ def manifest_sum(folder: pathlib.Path) -> str | None:
 
 
 def is_done(folder: pathlib.Path, trial: Trial) -> bool:
-    """Whether the trial is finished: metrics.json is written when all else is.
+    """Whether the trial is finished: metrics.json is written when all else is, and says it.
 
     Raises:
       InputError: its work directory belongs to another configuration.
     """
     home = workdir.check(workdir_of(folder, trial), trial.config)
-    table = registry.of(trial.config).table
-    return all((home / name).is_file() for name in ("metrics.json", table))
+    return results.is_complete(home, registry.of(trial.config).table)
 
 
 def wait(folder: pathlib.Path, trials: Sequence[Trial], live: Live) -> None:

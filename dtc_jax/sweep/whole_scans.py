@@ -16,6 +16,7 @@ from dtc_jax import storage
 from dtc_jax.cohort import manifest
 from dtc_jax.errors import UsageError
 from dtc_jax.evaluation import scan_cache, whole_scans
+from dtc_jax.experiment import calibrated, network
 from dtc_jax.statistics import ablation
 from dtc_jax.statistics.formatting import count
 from dtc_jax.sweep import folder as folder_lib
@@ -65,8 +66,16 @@ def job(folder: pathlib.Path, trial: Trial, program: Sequence[str], path: storag
 
 
 def is_done(folder: pathlib.Path, trial: Trial) -> bool:
-    """Whether the trial is evaluated: the folder is moved into place once all of it is there."""
-    return _figures_of(folder, trial).is_file()
+    """Whether the trial is evaluated, as it is trained now.
+
+    The folder is moved into place once all of it is there.
+    """
+    path = _figures_of(folder, trial)
+    if not path.is_file():
+        return False
+    of_run = folder_lib.workdir_of(folder, trial) / calibrated.METRICS
+    figures = storage.read_json(of_run) if of_run.is_file() else {}
+    return network.of_same_weights(figures, storage.read_json(path))
 
 
 def progress(scans: int) -> Progress:

@@ -62,11 +62,14 @@ class TrainedNetwork:
       members: one a fold; a run without folds has one.
       threshold: from which probability on a case is positive, as the run chose it on validation;
         None where the task has no threshold of its own.
+      unfinished: the trainings that were stopped before their end, and how far they are, such as
+        'folds/02: step 3 of 36'.
     """
 
     task: Definition
     members: tuple[Member, ...]
     threshold: float | None = None
+    unfinished: tuple[str, ...] = ()
 
     def __post_init__(self):
         if not self.members:
@@ -126,6 +129,10 @@ class TrainedNetwork:
     def probability(self, image: Any, mask: Any) -> jax.Array:
         """Probability of the positive class; arguments as `logit` has them."""
         return jax.nn.sigmoid(self.on_device(image, mask).astype(jnp.float32))
+
+    def fingerprints_by_fold(self) -> list[dict[str, str]]:
+        """`fingerprints` of each member alone."""
+        return [self.member(number).fingerprints for number in range(len(self.members))]
 
     @functools.cached_property
     def fingerprints(self) -> dict[str, str]:

@@ -25,6 +25,8 @@ class Progress:
       seconds: seconds of training.
       batches: position of the training batches.
       is_ended: whether the callback at an evaluation has ended the training.
+      unfinished: how far the training is, such as 'step 3 of 36'; '' at its end, and in runs of
+        versions that did not say.
     """
 
     evaluated_step: int = 0
@@ -36,6 +38,7 @@ class Progress:
     seconds: float = 0.0
     batches: Any = None
     is_ended: bool = False
+    unfinished: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +51,7 @@ class FitResult:
       best_step: the step it is from.
       best_metrics: its metrics on validation.
       history: the rows of metrics.jsonl.
+      unfinished: see `Progress`.
     """
 
     params: PyTree
@@ -55,6 +59,7 @@ class FitResult:
     best_step: int
     best_metrics: dict[str, float]
     history: list[dict[str, Any]]
+    unfinished: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,5 +100,10 @@ def read_best(workdir: PathLike, progress: Progress | None = None) -> FitResult:
         raise InputError(f"{workdir}: stopped before its first evaluation. Continue its training.")
     model = checkpoint.read_model(folder, progress.best_step)
     return FitResult(
-        model.params, model.batch_stats, model.step, progress.best_metrics, logs.read(workdir)
+        model.params,
+        model.batch_stats,
+        model.step,
+        progress.best_metrics,
+        logs.read(workdir),
+        progress.unfinished,
     )

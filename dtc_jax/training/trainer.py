@@ -76,7 +76,7 @@ class Trainer:
             self.progress.since_best, self.progress.is_ended = 0, False
         self.step = int(state.step)
         hosts.agree(lambda: f"{self.step} {damage.hash_of(state)}", "first state or checkpoint")
-        self.saved = (self.step, self.progress.evaluated_step)
+        self.saved = self._mark()
         if self.finished:
             return
         if restored is not None:
@@ -89,12 +89,23 @@ class Trainer:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to do: not a step, and not the evaluation of the last one."""
-        early = 0 < self.plan.patience <= self.progress.since_best
-        return (
-            early
-            or self.progress.is_ended
-            or (self.step >= self.plan.last_step and not self._evaluation_is_due())
-        )
+        at_last = self.step >= self.plan.last_step and not self._evaluation_is_due()
+        return self._ended_early or at_last
+
+    @property
+    def _ended_early(self) -> bool:
+        return self.progress.is_ended or 0 < self.plan.patience <= self.progress.since_best
+
+    def _unfinished(self) -> str:
+        """See `Progress`; the step at which hard negatives are collected is not the end."""
+        total = self.plan.total_steps
+        if self.finished and (self._ended_early or self.step >= total):
+            return ""
+        return f"step {self.step} of {total}"
+
+    def _mark(self) -> tuple[int, int, str]:
+        """What differs between two checkpoints."""
+        return self.step, self.progress.evaluated_step, self.progress.unfinished
 
     def _evaluation_is_due(self) -> bool:
         if self.plan.total_steps == 0:  # the weights it starts from are those of the run
@@ -241,7 +252,8 @@ class Trainer:
 
     def _save(self, checkpoints: checkpoint.Checkpoints, log: logs.Log) -> None:
         progress = self.progress
-        if self.saved == (self.step, progress.evaluated_step) and checkpoints.steps():
+        progress.unfinished = self._unfinished()
+        if self.saved == self._mark() and checkpoints.steps():
             return
         self._add_up()
         self._check_finite(checkpoints)
@@ -249,7 +261,7 @@ class Trainer:
         progress.batches = self.train_batches.get_state()
         state = self.parallel.to_save(self.state)
         checkpoints.save(state, dataclasses.asdict(progress), progress.best_step)
-        self.saved = (self.step, progress.evaluated_step)
+        self.saved = self._mark()
 
 
 def _are_done(metrics: list[Any]) -> bool:

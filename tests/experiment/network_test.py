@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import os
 import shutil
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -12,13 +14,17 @@ import pytest
 
 from configs import vnet
 from dtc_jax.cohort import manifest
-from dtc_jax.errors import InputError, UsageError
+from dtc_jax.errors import InputError, Stopped, UsageError
 from dtc_jax.experiment import network, workdir
 from dtc_jax.imaging import volume
 from dtc_jax.imaging.volume import Volume
 from dtc_jax.inference import classify
 from dtc_jax.networks.classifier import make_classifier
 from dtc_jax.networks.segmenter import make_segmenter
+from dtc_jax.runs import evaluate, train
+from dtc_jax.sweep import folder as sweep_folder
+from dtc_jax.sweep import plan
+from tests import trained_runs
 
 
 def _classifier(folder):
@@ -81,6 +87,50 @@ def test_folds_decide_by_the_mean_of_their_logits(study, folds):
 def test_the_threshold_is_that_of_the_run(classifier):
     (expected,) = _table(classifier).threshold.unique()
     assert _threshold(classifier.workdir) == expected
+
+
+def _trained_until(run, evaluation):
+    """Goes on with a training, and stops it by a signal after so many evaluations more."""
+    seen = []
+
+    def stop(_):
+        seen.append(1)
+        if len(seen) == evaluation:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return False
+
+    with pytest.raises(Stopped):
+        train.run(run.config, run.workdir, stop, announce_cost=False)
+
+
+def test_a_run_trained_further_is_not_used_with_the_threshold_of_before(classifier, tmp_path):
+    config = classifier.config.copy_and_resolve_references()
+    config.train.update(epochs=6, keep="last")
+    config.temperature = "validation"
+    trial = plan.Trial("full", 0, config)
+    run = trained_runs.Run(config, sweep_folder.workdir_of(tmp_path, trial))
+    _trained_until(run, 1)
+    figures = evaluate.run(run.workdir)
+    first = network.load_with_threshold(run.workdir, "classification")
+    steps = int(first.unfinished[0].split()[-1])
+    assert first.unfinished == (f"step {steps // 6} of {steps}",)
+    assert figures["unfinished"] == [*first.unfinished]
+    assert any(f"not trained to the end ({first.unfinished[0]})" in one for one in figures["notes"])
+    assert not sweep_folder.is_done(tmp_path, trial)
+
+    _trained_until(run, 2)
+    with pytest.raises(
+        InputError, match=r"trained further since it was evaluated.*--mode=evaluate"
+    ):
+        network.load_with_threshold(run.workdir, "classification")
+    evaluate.run(run.workdir)
+    second = network.load_with_threshold(run.workdir, "classification")
+    assert second.unfinished == (f"step {steps // 2} of {steps}",)
+    assert second.members[0].temperature != first.members[0].temperature
+
+    train.run(config, run.workdir, announce_cost=False)
+    assert network.load_with_threshold(run.workdir, "classification").unfinished == ()
+    assert sweep_folder.is_done(tmp_path, trial)
 
 
 def test_heat_lies_about_the_lesion_on_the_grid_of_its_crop(study, classifier):
