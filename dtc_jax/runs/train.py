@@ -67,6 +67,7 @@ def _run(
         cost.announce(config)
     data = hosts.in_turn(lambda: task.load(config))
     rows = task.split(config, data.table)
+    folds.check(config, data, rows)  # of all folds, before the first is trained
     first = hosts.in_turn(lambda: initial.prepare(config, rows, folder))
     beside = unlabelled.allowed(config, data, rows)
     hosts.in_turn(lambda: workdir_lib.claim_data(folder, config, rows, data.fingerprint, beside))
