@@ -34,6 +34,8 @@ _OF_ALL_CANDIDATES = (  # read before there are candidates, or after one is chos
     *("candidates", "combine", "data", "init_from", "report", "selection", "split", "task"),
     *("temperature", "threshold", "write_report"),
 )
+# So that they are chosen by the same voxels, and those of all folds find lesions by one rule.
+_OF_ALL_SEGMENTERS = ("predict.crop_mm", "predict.threshold", *fields_lib.OF_SCANS)
 _MAY_BE_NONE = ("measures",)  # of config.model
 _TRIPLES = (  # z, y, x
     *("data.size_mm", "preprocess.crop_mm"),
@@ -56,7 +58,7 @@ def check(config: ml_collections.ConfigDict) -> None:
         raise unknown_choice("config.combine", combine, ("best", "mean"))
     calibrated.check(config)
     variants = inputs.variants(config)
-    _check_candidates(config.candidates)
+    _check_candidates(config)
     for name, variant in variants.items():
         try:
             _check_filled(variant, "config")
@@ -84,11 +86,21 @@ def _is_finite(value: typing.Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
-def _check_candidates(candidates: ml_collections.ConfigDict) -> None:
+def _check_candidates(config: ml_collections.ConfigDict) -> None:
     """Refuses fields in which candidates cannot differ, and which would be ignored in one."""
-    for name, changed in candidates.to_dict().items():
+    segments = registry.of(config).finds_lesions
+    # The validation loss of a classifier is cross-entropy, whatever it is trained with.
+    by_loss = segments and config.train.monitor == "loss" and not inputs.combines(config)
+    for name, changed in config.candidates.to_dict().items():
         for field, _ in fields_lib.flat(changed):
-            if field.split(".")[0] in _OF_ALL_CANDIDATES:
+            if by_loss and field.split(".")[0] == "loss":
+                raise UsageError(
+                    f"config.candidates.{name}: {field} is of the loss by which a candidate is "
+                    "chosen, so it is the same for all; set config.train.monitor to 'dice', or "
+                    f"config.{field}."
+                )
+            of_all = segments and field in _OF_ALL_SEGMENTERS
+            if of_all or field.split(".")[0] in _OF_ALL_CANDIDATES:
                 raise UsageError(
                     f"config.candidates.{name}: {field} is the same for all candidates; set "
                     f"config.{field}."

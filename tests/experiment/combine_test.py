@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from configs import senet
+from configs import senet, vnet
 from dtc_jax.errors import UsageError
 from dtc_jax.experiment import checks, folds, network
 from dtc_jax.networks import classifier
@@ -133,4 +133,27 @@ def test_what_candidates_share_is_refused_in_one(fields, field):
         rf"config\.candidates\.pre: {field} is the same for all candidates; set config\.{field}\.$"
     )
     with pytest.raises(UsageError, match=said):
+        checks.check(config)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"predict": {"crop_mm": (24, 24, 24)}}, r"predict\.crop_mm is the same for all"),
+        ({"predict": {"threshold": 0.3}}, r"predict\.threshold is the same for all"),
+        ({"predict": {"min_volume_mm3": 9.0}}, r"predict\.min_volume_mm3 is the same for all"),
+        ({"loss": {"name": "dice"}}, r"loss\.name is of the loss by which .*monitor to 'dice'"),
+    ],
+)
+def test_candidates_of_a_segmenter_are_chosen_by_the_same_numbers(fields, said):
+    config = vnet.get_config("demo").unlock()
+    config.train.batch_size = config.predict.batch_size = 8  # the tests have eight devices
+    config.train.monitor = "loss"
+    config.candidates = {"full": {}, "other": {"model": {"up": "resize"}, "seed": 1}}
+    checks.check(config)
+    config.candidates.other = fields
+    with pytest.raises(UsageError, match=rf"config\.candidates\.other: {said}"):
+        checks.check(config)
+    if "loss" in fields:  # Dice is the same, whatever is minimized
+        config.train.monitor = "dice"
         checks.check(config)
