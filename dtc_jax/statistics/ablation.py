@@ -44,8 +44,11 @@ class Examples:
         return self.values[name].to_numpy(np.float64).T
 
     def common(self, other: "Examples") -> tuple["Examples", "Examples"]:
-        """Both on the examples and the seeds that both have; a label that differs is another."""
-        columns = [name for name in ("label",) if name in self.rows]
+        """Both on the examples and the seeds that both have.
+
+        One with another label, or a patch with other voxels of the lesion, is another.
+        """
+        columns = [name for name in ("label", "true_voxels") if name in self.rows]
         mine, theirs = (e.rows.reset_index()[[*_KEY, *columns]] for e in (self, other))
         index = pd.MultiIndex.from_frame(mine.merge(theirs)[_KEY])
         first = next(iter(self.values.values())).columns

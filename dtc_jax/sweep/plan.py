@@ -24,6 +24,7 @@ from dtc_jax import storage
 from dtc_jax.errors import UsageError, unknown_choice
 from dtc_jax.experiment import checks
 from dtc_jax.sweep import sweep_file
+from dtc_jax.tasks import registry
 from dtc_jax.tasks.overrides import overridden
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -32,6 +33,8 @@ _MARGIN = 0.05
 # a stored crop changes no test; what else is in `data` says which examples there are.
 _SHARED = ("task", "split", "selection", "data")
 _OWN = ("data.size_mm",)
+# And a segmenter's on the same voxels of a patch.
+_OF_PATCHES = (("predict", "crop_mm"), ("preprocess", "spacing_mm"), ("preprocess", "antialias"))
 _OF_KEYS = {"seeds": "seed", "folds": "split.folds"}  # the fields that they set
 
 
@@ -115,7 +118,22 @@ def make(
         except UsageError as error:
             raise UsageError(f"{what}: {error}") from error
         trials += [Trial(name, seed, overridden(changed, {"seed": seed}, what)) for seed in seeds]
-    return Plan(base, margin, variants, tuple(trials))
+    plan = Plan(base, margin, variants, tuple(trials))
+    if registry.of(config).finds_lesions:
+        _check_patches(plan, path)
+    return plan
+
+
+def _check_patches(plan: Plan, path: storage.PathLike) -> None:
+    """Refuses a segmenter that would be tested on other voxels than the base."""
+    first = plan.of_variant(plan.base)[0].config
+    for trial in plan.trials:
+        for section, field in _OF_PATCHES:
+            if trial.config[section][field] != first[section][field]:
+                raise UsageError(
+                    f"{path}: variant {trial.variant}: with another {section}.{field} it would be "
+                    "tested on other voxels than the base. Set it for all variants, under 'common'."
+                )
 
 
 def _check_given(given: Iterable[str], sweep: Mapping[str, Any], path: storage.PathLike) -> None:

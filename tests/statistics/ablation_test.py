@@ -144,6 +144,18 @@ def test_a_segmenter_is_compared_by_dice():
     assert better["non_inferiority"]["holds"]
 
 
+@pytest.mark.parametrize("same", [0, 20])
+def test_patches_with_other_voxels_of_the_lesion_are_not_compared(same):
+    other = cases(0.2, 1)
+    is_other = (other.true_voxels > 0) & (np.arange(40) >= same)
+    other["true_voxels"] = other.true_voxels.where(~is_other, 19.0)
+    tables = {"base": {0: cases(0, 0)}, "wide": {0: other}}
+    examples = {k: PATCHES.examples(v, "primary") for k, v in tables.items()}
+    found = ablation.compare(PATCHES, examples, "base", 0.1)["wide"]
+    assert found["compared"] == same + 10  # the ten without a lesion are the same
+    assert (found["p"] is None) == (same == 0)
+
+
 def test_the_difference_of_means_is_the_one_sample_t_test_of_the_patients(tables):
     from scipy import stats
 

@@ -87,6 +87,32 @@ def test_what_is_wrong_is_named(make, change, words):
 
 
 @pytest.mark.parametrize(
+    "fields",
+    [
+        {"predict.crop_mm": (24, 24, 24)},
+        {"preprocess": {"spacing_mm": 3.0}},
+        {"preprocess.antialias": "none"},
+    ],
+)
+def test_segmenters_are_tested_on_the_same_voxels(tmp_path, fields):
+    config = vnet.get_config("demo").unlock()
+    config.train.batch_size = config.predict.batch_size = 8  # the tests have eight devices
+    variants = {"odd": fields, "full": {}, "near": {"preprocess.crop_mm": (24, 24, 24)}}
+    file = tmp_path / "mine.py"
+
+    def make(**sweep):
+        sweep = {"base": "full"} | sweep
+        file.write_text(f"def get_sweep():\n    return {sweep!r}\n")
+        return plan.make(config, file)
+
+    (field,) = (name for name in ("crop_mm", "spacing_mm", "antialias") if name in str(fields))
+    with pytest.raises(UsageError, match=rf"variant odd: with another \w+\.{field} it would be"):
+        make(variants=variants)
+    del variants["odd"]
+    assert make(variants=variants, common=fields).base == "full"
+
+
+@pytest.mark.parametrize(
     ("key", "value", "field"),
     [
         ("seeds", (0, 1), "seed"),
