@@ -38,7 +38,7 @@ _OF_ALL_CANDIDATES = (  # read before there are candidates, or after one is chos
 _OF_ALL_SEGMENTERS = ("predict.crop_mm", "predict.threshold", *fields_lib.OF_SCANS)
 _MAY_BE_NONE = ("measures",)  # of config.model
 _TRIPLES = (  # z, y, x
-    *("data.size_mm", "preprocess.crop_mm"),
+    *("data.size_mm", "preprocess.crop_mm", "predict.crop_mm"),
     *("augment.flip", "augment.rotate_deg", "augment.visible_extent"),
 )
 
@@ -159,16 +159,19 @@ def _check(config: ml_collections.ConfigDict) -> None:
 
 def _check_sizes(config: ml_collections.ConfigDict) -> None:
     """Refuses what is not of three axes, and a crop that the records do not have."""
-    for field in _TRIPLES:
-        value = _value(config, field)
+    given = dict(fields_lib.flat(config.to_dict()))
+    for field in (one for one in _TRIPLES if one in given):  # predict.crop_mm is a segmenter's
+        value = given[field]
         if len(value) != 3 or not all(isinstance(number, (int, float)) for number in value):
             raise UsageError(f"config.{field} is {value}; give numbers for z, y and x.")
-    stored, seen = config.data.size_mm, config.preprocess.crop_mm
-    if any(side > most for side, most in zip(seen, stored, strict=True)):
-        raise UsageError(
-            f"config.preprocess.crop_mm is {seen}, larger than the stored crop, "
-            f"config.data.size_mm of {stored}; enlarge config.data.size_mm."
-        )
+    stored = config.data.size_mm
+    for field in ("preprocess.crop_mm", "predict.crop_mm"):
+        seen = given.get(field, ())
+        if any(side > most for side, most in zip(seen, stored, strict=False)):
+            raise UsageError(
+                f"config.{field} is {seen}, larger than the stored crop, config.data.size_mm of "
+                f"{stored}; enlarge config.data.size_mm."
+            )
 
 
 def _check_devices(config: ml_collections.ConfigDict) -> None:

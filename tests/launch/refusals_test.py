@@ -10,7 +10,7 @@ import pytest
 import launch
 
 CONFIG = f"{pathlib.Path(launch.__file__).parent}/configs/senet.py"
-
+VNET = f"{pathlib.Path(launch.__file__).parent}/configs/vnet.py"
 
 DEMO_SWEEP = f"--sweep={pathlib.Path(launch.__file__).parent}/configs/sweeps/demo.py"
 PREDICT = ["--mode=predict", "--segmenter=s", "--classifier=c", "--out=o"]
@@ -68,6 +68,14 @@ SERIES = "--scan=dicomweb://pacs/studies/1.2/series/3.4"
         (
             [f"--config={CONFIG}:demo", "--config.preprocess.crop_mm=(32,48,32)"],
             ["config.preprocess.crop_mm is (32, 48, 32)", "config.data.size_mm of (40, 40, 40)"],
+        ),
+        (
+            [f"--config={VNET}:demo", "--config.predict.crop_mm=(64,64,64)"],
+            ["config.predict.crop_mm is (64, 64, 64)", "config.data.size_mm of (40, 40, 40)"],
+        ),
+        (
+            [f"--config={VNET}:demo", "--config.predict.crop_mm=(24,24)"],
+            ["config.predict.crop_mm is (24, 24); give numbers for z, y and x."],
         ),
         ([f"--config={CONFIG}:demo", "extra"], ["'extra' is not a flag"]),
         *(

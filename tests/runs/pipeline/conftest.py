@@ -51,7 +51,7 @@ def cohort(tmp_path_factory):
 def config(cohort):
     config = pipeline_config.get_config("demo").unlock()
     config.data.update(source="manifest", manifest=str(cohort), folder=str(cohort.parent / "data"))
-    config.segmenter.data.size_mm = (40, 40, 40)
+    config.segmenter.data.size_mm = (96, 96, 96)
     config.segmenter.model.update(widths=(4, 8), convolutions=(1, 1))
     config.segmenter.preprocess.update(crop_mm=(32, 32, 32), spacing_mm=4.0)
     # An untrained network finds something almost everywhere, which takes long to classify.
