@@ -26,7 +26,6 @@ _RANGES = (  # field, least, most
     ("optimizer.clip_norm", 0, math.inf),
     ("optimizer.momentum", 0, 1),
     ("loss.label_smoothing", 0, 1),
-    ("model.dropout", 0, 1),
     ("train.ema_decay", 0, 1),
     ("train.patience", 0, math.inf),
 )

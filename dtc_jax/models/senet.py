@@ -165,7 +165,9 @@ class SENet(nn.Module):
         return logit
 
     def _check(self) -> None:
-        if not 0.0 <= self.stochastic_depth < 1.0:
-            raise ValueError(f"stochastic_depth is {self.stochastic_depth}; choose 0 to below 1.")
+        rates = {"dropout": self.dropout, "stochastic_depth": self.stochastic_depth}
+        for name, rate in rates.items():
+            if not 0.0 <= rate < 1.0:
+                raise ValueError(f"{name} is {rate}; choose 0 to below 1.")
         if self.stochastic_depth and not self.residual:
             raise ValueError("stochastic_depth skips residual branches: set model.residual=True.")

@@ -183,10 +183,12 @@ def test_stochastic_depth_skips_the_later_stages_more_often(stage, rate, remat):
     ("fields", "message"),
     [
         ({"residual": False}, "set model.residual=True"),
-        ({"stochastic_depth": 1.0}, "choose 0 to below 1"),
+        ({"stochastic_depth": 1.0}, "stochastic_depth is 1.0; choose 0 to below 1"),
+        ({"dropout": 1.0}, "dropout is 1.0; choose 0 to below 1"),
+        ({"dropout": -0.1}, "dropout is -0.1; choose 0 to below 1"),
     ],
 )
-def test_stochastic_depth_that_cannot_be_is_refused(fields, message):
+def test_rates_that_cannot_be_are_refused(fields, message):
     network = SENet(width=4, stages=1, **({"stochastic_depth": 0.5} | fields))
     with pytest.raises(ValueError, match=message):
         jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros(SMALL), train=False))
