@@ -16,6 +16,7 @@ from dtc_jax import storage
 from dtc_jax.cohort import splits
 from dtc_jax.crops import processes
 from dtc_jax.errors import InputError, UsageError
+from dtc_jax.experiment import hard_negatives
 from dtc_jax.tasks import fields, inputs, ratings
 
 _CONFIG = "config.json"
@@ -53,7 +54,7 @@ _ADDED: dict[str, Any] = fields.LATER | {
 def claim(
     workdir: storage.PathLike,
     config: ml_collections.ConfigDict,
-    free: Collection[str] = fields.FREE,
+    free: Collection[str] | None = None,
 ) -> pathlib.Path:
     """Makes `workdir` the folder of `config`, or checks that it already is.
 
@@ -70,7 +71,7 @@ def claim(
 def claimed(
     workdir: storage.PathLike,
     config: ml_collections.ConfigDict,
-    free: Collection[str] = fields.FREE,
+    free: Collection[str] | None = None,
 ) -> Iterator[pathlib.Path]:
     """`claim`, for this process alone as long as the block lasts.
 
@@ -146,14 +147,14 @@ def is_in_use(folder: pathlib.Path) -> bool:
 def check(
     workdir: storage.PathLike,
     config: ml_collections.ConfigDict,
-    free: Collection[str] = fields.FREE,
+    free: Collection[str] | None = None,
 ) -> pathlib.Path:
     """Checks that `workdir` is the folder of `config`, or free for it; writes nothing.
 
     Args:
       workdir: of the run.
       config: of the run.
-      free: full names of the fields in which it may differ from that of before.
+      free: full names of fields in which it may differ; None for `hard_negatives.free`.
 
     Raises:
       InputError: the folder contains a run with another configuration (the fields are named),
@@ -162,10 +163,11 @@ def check(
     folder = pathlib.Path(workdir)
     path = folder / _CONFIG
     if path.exists():
+        allowed = hard_negatives.free(config) if free is None else free
         different = [
             f"{field}: {old_value!r} before, {new_value!r} now"
             for field, old_value, new_value in differences(_stored(path), fields.plain(config))
-            if field not in free
+            if field not in allowed
         ]
         if different:
             raise InputError(

@@ -89,6 +89,8 @@ def _check(folder: pathlib.Path, old: dict[str, Any], new: dict[str, Any]) -> No
         for key in ("base", "margin")
         if old[key] != new[key]
     ]
+    # The table has what the trials find in whole scans, and that all by one rule.
+    free = {*fields.FREE} - {*(fields.OF_SCANS if new["scans"] else ())}
     for name, config in old["trials"].items():
         if name not in new["trials"]:
             different.append(f"trial {name} is missing")
@@ -96,7 +98,7 @@ def _check(folder: pathlib.Path, old: dict[str, Any], new: dict[str, Any]) -> No
         different += [
             f"{name}: {field}: {before!r} before, {now!r} now"
             for field, before, now in workdir.differences(config, new["trials"][name])
-            if field not in fields.FREE
+            if field not in free
         ]
     if old.get("scans") not in (None, new["scans"]):
         different.append("its trials were evaluated on another manifest of --scans")

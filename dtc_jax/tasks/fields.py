@@ -6,11 +6,10 @@ from typing import Any
 
 import ml_collections
 
-# Of whole scans: they affect neither training nor its figures.
-OF_SCANS = (
-    *("predict.overlap", "predict.connectivity", "predict.min_volume_mm3"),
-    "predict.lesion_threshold",
-)
+# Of whole scans, and which of them decide what is found there, and so which hard negatives are
+# collected. Otherwise they affect neither training nor its figures.
+OF_FINDINGS = ("predict.overlap", "predict.connectivity", "predict.min_volume_mm3")
+OF_SCANS = (*OF_FINDINGS, "predict.lesion_threshold")
 # How, not what, to compute: they may change when a run is resumed.
 FREE = (
     *("data.about", "data.cache", "data.folder", "data.on_device", "data.workers", "split.file"),

@@ -149,3 +149,20 @@ def test_a_run_is_bound_to_the_columns_that_it_learns_from(tmp_path, column):
     path.write_text(json.dumps({k: v for k, v in known.items() if not k.startswith("column")}))
     workdir.claim_data(tmp_path, config, changed, "crops")  # a run of before goes on
     workdir.check_data(tmp_path, senet.get_config("demo"), changed, "crops")
+
+
+def test_what_decides_on_hard_negatives_may_not_change_when_some_are_collected(tmp_path):
+    def changed(config, **values):
+        other = config.copy_and_resolve_references().unlock()
+        other.predict.update(values)
+        return other
+
+    config = vnet.get_config("demo").unlock()
+    workdir.claim(tmp_path / "none", config)
+    workdir.check(tmp_path / "none", changed(config, min_volume_mm3=9.0, lesion_threshold=0.5))
+    config.train.hard_negatives.update(rounds=1, after_epochs=1)
+    workdir.claim(tmp_path / "some", config)
+    workdir.check(tmp_path / "some", changed(config, lesion_threshold=0.5))  # collects the same
+    for name, value in (("min_volume_mm3", 9.0), ("overlap", 0.1), ("connectivity", 6)):
+        with pytest.raises(InputError, match=rf"predict\.{name}: .* before, {value} now"):
+            workdir.check(tmp_path / "some", changed(config, **{name: value}))

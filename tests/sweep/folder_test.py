@@ -6,7 +6,7 @@ import sys
 import pandas as pd
 import pytest
 
-from configs import senet
+from configs import senet, vnet
 from dtc_jax.errors import InputError
 from dtc_jax.experiment import workdir
 from dtc_jax.progress import Live
@@ -36,6 +36,28 @@ def test_variants_and_seeds_may_be_added_and_nothing_else_changes(tmp_path):
     ):
         with pytest.raises(InputError, match=words), folder.claimed(out, other):
             pass
+
+
+def test_trials_are_evaluated_on_whole_scans_by_one_rule(tmp_path):
+    def planned(least_mm3):
+        config = vnet.get_config("demo").unlock()
+        config.predict.min_volume_mm3 = least_mm3
+        return plan.Plan("full", 0.05, {"full": {}}, (plan.Trial("full", 0, config),))
+
+    scans = tmp_path / "scans.csv"
+    scans.write_text("patient_id,image\np,a.nii\n")
+    for given in ({}, {"scans": scans}):
+        out = tmp_path / f"out{len(given)}"
+        with folder.claimed(out, planned(5.0), **given):
+            pass
+        if not given:
+            with folder.claimed(out, planned(9.0)):  # it changes no patch
+                pass
+        refused = pytest.raises(InputError, match=r"predict\.min_volume_mm3: .* before, 200\.0 now")
+        with refused, folder.claimed(out, planned(200.0), scans):
+            pass
+    with refused, folder.claimed(out, planned(200.0)):  # nor where they were evaluated before
+        pass
 
 
 def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path):
