@@ -4,6 +4,7 @@ import pathlib
 from typing import Any
 
 import jax
+import ml_collections
 import numpy as np
 import pandas as pd
 
@@ -15,7 +16,7 @@ from dtc_jax.statistics.formatting import count
 from dtc_jax.sweep import folder as folder_lib
 from dtc_jax.sweep import halving, whole_scans
 from dtc_jax.sweep.plan import Plan, Trial
-from dtc_jax.tasks import lesion_figures, registry
+from dtc_jax.tasks import inputs, lesion_figures, registry
 from dtc_jax.training import logs
 
 _IDS = ("patient_id", "lesion_id", "cohort", "split")
@@ -81,9 +82,13 @@ def _table(folder: pathlib.Path, trial: Trial, is_lesions: bool) -> pd.DataFrame
 
 
 def _cost(folder: pathlib.Path, trials: tuple[Trial, ...]) -> dict[str, Any]:
-    """Parameters, operations on an example in prediction, seconds a step in the median, memory."""
-    config = trials[0].config
-    params, _ = learned.shapes(config)
+    """Parameters, operations on an example in prediction, seconds a step in the median, memory.
+
+    The first two are of all networks that decide together on a split, and of one view; where the
+    best of the candidates decides, of the largest.
+    """
+    parameters, flops = zip(*map(_size, inputs.variants(trials[0].config).values()), strict=True)
+    over = sum if inputs.combines(trials[0].config) else max
     rows = [
         row
         for trial in trials
@@ -93,11 +98,19 @@ def _cost(folder: pathlib.Path, trials: tuple[Trial, ...]) -> dict[str, Any]:
     rates = [rate for row in rows if (rate := row.get("train/steps_per_second"))]
     peaks = [peak for row in rows if (peak := row.get("train/peak_memory"))]
     return {
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
-        "flops": cost.forward_flops(config)[1],
+        "parameters": over(parameters),
+        "flops": over(flops),
         "seconds_a_step": 1 / float(np.median(rates)) if rates else None,
         "peak_memory": max(peaks, default=None),
     }
+
+
+def _size(config: ml_collections.ConfigDict) -> tuple[int, float]:
+    """Parameters and operations of the networks of a candidate, all alike: `train.ensemble`."""
+    params, _ = learned.shapes(config)
+    count = inputs.networks(config)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
+    return count * parameters, count * cost.forward_flops(config)[1]
 
 
 def _ended_early(folder: pathlib.Path) -> list[str]:
