@@ -132,10 +132,12 @@ def small_sample(
 
     Obuchowski's factor I / (I - 1) assumes equally many lesions per patient. Here each patient has
     the factor 1 / (1 - w), where w is its share of the lesions (Bell and McCaffrey, Survey
-    Methodology 2002); both agree if all shares are equal. The degrees of freedom are
-    Satterthwaite's over the classes. Each class contributes its effective number of patients,
-    (sum n)^2 / sum n^2 for n lesions per patient (Kish 1965), minus one: if a few patients have
-    most of the lesions, the number is small.
+    Methodology 2002); both agree if all shares are equal. The variance is never less than
+    Obuchowski's: if patients with few lesions have the deviations, it would be, even below zero.
+
+    The degrees of freedom are Satterthwaite's over the classes. Each class contributes its
+    effective number of patients, (sum n)^2 / sum n^2 for n lesions per patient (Kish 1965), minus
+    one: if a few patients have most of the lesions, the number is small.
 
     Args:
       labels: [N] 0 or 1; at least two patients have a lesion of each class.
@@ -143,17 +145,19 @@ def small_sample(
       d10: [patients] deviations of their positives, see `deviations`.
       d01: [patients] deviations of their negatives.
     """
-    total, uncertainty = 0.0, 0.0
+    total, plain, uncertainty = 0.0, 0.0, 0.0
     for value, moved in ((1, d10), (0, d01)):
         share = np.bincount(patient[labels == value], minlength=len(moved)) / np.sum(
             labels == value
         )
         variance = np.sum(moved**2 / (1 - share))
+        owners = np.count_nonzero(share)
         total += variance
+        plain += owners / (owners - 1) * np.sum(moved**2)
         uncertainty += variance**2 / max(1 / np.sum(share**2) - 1, 1.0)
     degrees = total**2 / uncertainty if uncertainty > 0 else math.inf
-    total += 2 * len(d10) / (len(d10) - 1) * np.sum(d10 * d01)
-    return float(total), float(degrees)
+    both = 2 * len(d10) / (len(d10) - 1) * np.sum(d10 * d01)
+    return float(max(total, plain) + both), float(degrees)
 
 
 def auc_interval(

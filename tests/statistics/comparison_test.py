@@ -66,6 +66,18 @@ def test_paired_test_rejects_as_often_as_it_says_and_finds_a_gain():
     assert np.mean(better) > 0.8
 
 
+def test_variance_of_a_shift_of_whole_patients_is_at_least_obuchowskis():
+    patients = np.repeat(np.arange(5), [15, 4, 4, 2, 5])
+    labels = np.array([int(label) for label in "100101111100010100101000101110"])
+    unmoved = [80, 63, 14, 82, 75, 61, 52, 60, 70, 83, 11, 25, 34, 60, 26]
+    first = np.array([*unmoved, 74, 26, 27, 41, 63, 35, 52, 32, 37, 71, 23, 56, 76, 71, 43])
+    second = np.array([*unmoved, 84, 40, 41, 57, 25, 10, 18, 9, 31, 65, 47, 79, 91, 88, 69])
+    found = comparison.paired(labels, first, second, patients)
+    (a, c), (_, b) = roc.clustered_covariance(labels, np.stack([first, second]), patients)
+    assert found.standard_error**2 == pytest.approx(a + b - 2 * c)
+    assert found.p > 0.5
+
+
 def test_the_same_model_is_not_different_from_itself():
     labels, first, _, patient = _sample(3)
     found = comparison.paired(labels, first, 2 * first + 1, patient)

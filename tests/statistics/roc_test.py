@@ -98,6 +98,18 @@ def test_clustered_interval_covers_at_24_patients_where_delong_does_not():
     assert covered["delong"] / 300 < 0.85
 
 
+def test_small_sample_variance_is_at_least_obuchowskis():
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        patients = np.repeat(np.arange(6), [rng.integers(8, 25), *rng.integers(2, 6, 5)])
+        labels = rng.integers(0, 2, len(patients))
+        labels[:2], labels[-2:] = (0, 1), (0, 1)  # two patients have both
+        scores = labels + rng.normal(size=6)[patients] + rng.normal(size=len(labels))
+        moved = roc.deviations(labels, scores, patients, 6)
+        variance, _ = roc.small_sample(labels, patients, *moved)
+        assert variance >= roc.clustered_variance(labels, scores, patients) - 1e-12
+
+
 def test_small_sample_form_is_obuchowskis_where_patients_have_equally_many_lesions():
     rng = np.random.default_rng(7)
     patients = np.repeat(np.arange(24), 5)
