@@ -130,12 +130,10 @@ def _refuse_known(
 
 def _predicted(network: TrainedNetwork, data: Data, rows: pd.DataFrame, run: str) -> pd.DataFrame:
     """The rows of predictions.csv of the new cohort."""
-    # Of several networks together there is no validation: their number is that of no fold.
-    fold = 0 if len(network.members) == 1 else len(network.members)
     scores = folds.predict_together(network.members, data, rows)
     decided = rows.assign(
         run=run,
-        fold=fold,
+        fold=_fold(network),
         score=scores,
         threshold=network.threshold,
         threshold_source=_SOURCE,
@@ -143,6 +141,11 @@ def _predicted(network: TrainedNetwork, data: Data, rows: pd.DataFrame, run: str
     )
     columns = lesion_figures.columns(rows)
     return decided.reindex(columns=columns).astype({"label": int, "decision": int})
+
+
+def _fold(network: TrainedNetwork) -> int:
+    """0; of several networks together, which have no validation, a number of no fold."""
+    return 0 if len(network.members) == 1 else len(network.members)
 
 
 def _baselines(
@@ -180,7 +183,9 @@ def _baselines(
         for name in ("score", "threshold")
     )
     decisions = np.where(np.isnan(scores), np.nan, scores >= thresholds)
-    together = parts[0].assign(score=scores, threshold=thresholds, decision=decisions)
+    together = parts[0].assign(
+        fold=_fold(network), score=scores, threshold=thresholds, decision=decisions
+    )
     return together.assign(threshold_source=_SOURCE).reindex(columns=columns), []
 
 

@@ -1,6 +1,8 @@
 """A finished classifier on a labelled cohort that it has not seen, beside the run's own test."""
 
+import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -80,6 +82,18 @@ def test_the_report_shows_lesions_of_the_new_cohort(classifier, cohort, monkeypa
     new = artefacts.occluded[artefacts.occluded.cohort == "hospital_b"]
     assert len(new) == 20
     assert new.without_inside.notna().all()
+
+
+def test_several_networks_together_are_the_same_fold_as_their_baselines(classifier, cohort):
+    trained = network.load_with_threshold(classifier.workdir, "classification")
+    with trained.config.unlocked():
+        trained.config.write_report = False
+    twice = dataclasses.replace(trained, members=trained.members * 2)
+    other = shutil.copy(cohort, cohort.with_name("hospital_c.csv"))
+    new_cohort.evaluate(twice, other, classifier.workdir, set())
+    written = classifier.workdir / "cohorts" / "hospital_c"
+    for name in ("predictions.csv", "baselines.csv"):  # or the report finds none beside the other
+        assert set(_table(written / name).fold) == {2}, name
 
 
 def test_patients_whom_the_run_knows_are_refused_by_name(call, classifier, cohort, study, capsys):
