@@ -53,15 +53,18 @@ def lesions(run: ReportRun) -> page.Section:
 def _best_baseline(
     run: ReportRun, cohort: str, thresholds: Sequence[float]
 ) -> dict[str, np.ndarray]:
-    """Net benefit of the baseline with the best AUC."""
-    benefits = {}
-    for name in list(run.baselines(cohort))[:1]:
-        rows = run.baseline_rows(name, cohort)
-        curves = decision_curve.net_benefit(
-            rows.label.to_numpy(int), rows.score.to_numpy(np.float64), np.asarray(thresholds)
-        )
-        benefits[f"withheld by the baseline {name}"] = curves["model"]
-    return benefits
+    """Net benefit of the best baseline that scores all lesions of the network's curve, if any.
+
+    On other lesions the prevalence is another one, and with it every net benefit.
+    """
+    for name in run.baselines(cohort):
+        rows = run.beside_baseline(name, cohort)
+        if rows.baseline.notna().all():
+            curves = decision_curve.net_benefit(
+                rows.label.to_numpy(int), rows.baseline.to_numpy(float), np.asarray(thresholds)
+            )
+            return {f"withheld by the baseline {name}": curves["model"]}
+    return {}
 
 
 def _net_benefits(cohort: str, curve: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -44,15 +44,18 @@ def _best_baseline(run: ReportRun, cohort: str) -> list[str]:
         return []
     name, figures = best
     text = f"Best baseline, {name}: AUC {estimate(figures['auc'])}"
-    key = ["fold", "patient_id", "lesion_id"]
-    rows = run.rows[(run.rows.cohort == cohort) & (run.rows.split == "test")]
-    rows = rows[rows.label.notna() & rows.score.notna()]
-    both = rows.merge(run.baseline_rows(name, cohort)[[*key, "score"]], on=key)
+    rows = run.beside_baseline(name, cohort)
+    both = rows[rows.baseline.notna()]
     if both.label.nunique() < 2:
         return [f"{text}."]
-    difference = comparison.paired(both.label, both.score_x, both.score_y, both.patient_id)
-    gain = estimate(difference.estimate.as_dict())
-    return [f"{text}; network {_MINUS} baseline: {gain}, P {p_value(difference.p)}."]
+    scores = (both.score, both.baseline)
+    difference = comparison.paired(both.label, *scores, both.patient_id)
+    gain = f"network {_MINUS} baseline: {estimate(difference.estimate.as_dict())}"
+    if len(both) < len(rows):
+        lesions = count(len(both.drop_duplicates(["patient_id", "lesion_id"])), "lesion")
+        areas = " and ".join(number(roc.auc(both.label, score)) for score in scores)
+        text += f". On the {lesions} that both scored: AUC {areas}"
+    return [f"{text}; {gain}, P {p_value(difference.p)}."]
 
 
 def counts(section: Mapping[str, Any]) -> str:

@@ -112,6 +112,17 @@ class ReportRun:
         rows = table[(table.run == name) & (table.cohort == cohort) & (table.split == "test")]
         return rows[rows.score.notna() & rows.label.notna()]
 
+    def beside_baseline(self, name: str, cohort: str) -> pd.DataFrame:
+        """The test rows of the network, and in `baseline` the score of a baseline.
+
+        It is NaN where the baseline does not score a lesion, as without the patient's age.
+        """
+        rows = self.rows[(self.rows.cohort == cohort) & (self.rows.split == "test")]
+        key = ["fold", "patient_id", "lesion_id"]
+        other = self.baseline_rows(name, cohort)[[*key, "score"]]
+        other = other.rename(columns={"score": "baseline"})
+        return tables.usable(rows).merge(other, on=key, how="left")
+
 
 def _file_name(*parts: str) -> str:
     return "-".join(re.sub(r"[^\w.]+", "-", part) for part in parts if part)

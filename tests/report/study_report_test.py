@@ -1,12 +1,14 @@
+import dataclasses
 import json
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from dtc_jax.errors import InputError
-from dtc_jax.report import performance, roc_plots, study_report
-from dtc_jax.report.report_run import Artefacts
+from dtc_jax.report import decision_curves, performance, roc_plots, study_report
+from dtc_jax.report.report_run import Artefacts, OutputFolder, ReportRun
 from dtc_jax.statistics import formatting, roc, subgroups
 from dtc_jax.statistics.study import Settings, study
 
@@ -54,6 +56,28 @@ def test_the_headline_is_the_clustered_auc_with_its_counts(report, predictions):
         f"{len(test)} lesions of {test.patient_id.nunique()} patients, "
         f"{int(test.label.sum())} refractory" in headline
     )
+
+
+def test_a_baseline_that_lacks_lesions_is_compared_on_those_that_it_scores(
+    tmp_path, predictions, statistics, artefacts
+):
+    test = predictions[(predictions.cohort == "primary") & (predictions.split == "test")]
+    scored = test.groupby("label").head(5).index
+    best = predictions.assign(run="age_sex_diameter")  # the very scores of the network
+    best.loc[predictions.index.difference(scored), ["score", "decision"]] = np.nan
+    both = Artefacts(baselines=pd.concat([artefacts.baselines, best], ignore_index=True))
+    output = OutputFolder(tmp_path)
+    run = ReportRun("net", predictions, statistics["runs"]["net"], both, output)
+    run = dataclasses.replace(run, sections={"primary": run.sections["primary"]})
+    assert next(iter(run.baselines("primary"))) == "age_sex_diameter"
+    area = roc.auc(*test.loc[scored, ["label", "score"]].to_numpy().T)
+    (headline,) = performance.headlines(run, named=False)
+    told = f"On the 10 lesions that both scored: AUC {area:.3f} and {area:.3f}; network"
+    assert told in headline.sentences[-1]
+    (drawn,) = decision_curves.lesions(run).figures
+    # Another prevalence has another net benefit, so the next baseline is drawn.
+    assert "withheld by the baseline diameter" in drawn.svg
+    assert "age_sex_diameter" not in drawn.svg
 
 
 def test_the_performance_table_has_the_baselines_and_the_integer_counts(report, predictions):
