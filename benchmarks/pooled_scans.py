@@ -20,14 +20,12 @@ _PER_SCAN = 4.0
 
 def main(runs: list[pathlib.Path]) -> None:
     """Prints the figures of all scans together, and what the thresholds keep of each."""
-    tables = {name: _pooled(runs, name) for name in _TABLES}
+    tables = whole_scans.without_cubes({name: _pooled(runs, name) for name in _TABLES})
     counts = tables["scans"].groupby("patient_id").run.nunique()
     if (counts > 1).any():
         sys.exit(f"evaluated by several runs: {', '.join(counts.index[counts > 1])}.")
     tables = {name: _with_threshold(table, tables) for name, table in tables.items()}
-    figures = detection.detection(**tables) | {"shared_voxels": 0}
-    figures["at_threshold"] = detection.at_threshold(**tables)
-    print(whole_scans.summary(figures))
+    print(whole_scans.summary(whole_scans.figures_of(tables)))
     for patient, lesions in tables["lesions"].groupby("patient_id"):
         found = tables["candidates"][tables["candidates"].patient_id == patient]
         false = found[found.is_false]

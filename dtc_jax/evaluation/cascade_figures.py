@@ -20,7 +20,7 @@ def by_cohort(
 
     Args:
       lesions: see `error_budget.error_budget`, with `cohort`.
-      tables: see `detection.detection`; the candidates with `probability`.
+      tables: see `whole_scans.figures_of`; the candidates with `probability`.
       scans: patient_id and cohort of all patients of the test, those without a lesion among them.
       threshold: from which probability on a false positive is a false alarm.
 
@@ -30,18 +30,16 @@ def by_cohort(
     figures = {}
     for cohort, patients in scans.groupby("cohort", sort=False).patient_id:
         of_cohort = {kind: table[table.patient_id.isin(patients)] for kind, table in tables.items()}
-        false = of_cohort["candidates"][of_cohort["candidates"].is_false]
+        whole = whole_scans.without_cubes(of_cohort)
+        false = whole["candidates"][whole["candidates"].is_false]
         alarms = false[false.probability >= threshold]
         how = {"resamples": 2000, "seed": 0}
         rows = lesions[lesions.cohort == cohort]
         figures[str(cohort)] = {
             **({"budget": error_budget.error_budget(rows)} if len(rows) else {}),
-            "detection": {
-                **detection.detection(**of_cohort),
-                "shared_voxels": int(of_cohort["scans"].shared_voxels.sum()),
-            },
+            "detection": whole_scans.figures_of(of_cohort),
             "false_alarms_per_scan": detection.false_positives(
-                of_cohort["scans"], alarms, **how
+                whole["scans"], alarms, **how
             ).as_dict(),
         }
     return figures

@@ -122,7 +122,7 @@ def evaluate(
         _put_together(folders, partial)
         for kind, part in tables.items():
             storage.write_table(partial / f"{kind}.csv", part)
-        figures = _figures(tables)
+        figures = figures_of(tables)
         figures["networks"] = [member.fingerprints for member in members]
         figures["patients_left_out"] = int(table.patient_id.nunique() - len(blind))
         storage.write_json(partial / "metrics.json", figures)
@@ -132,7 +132,7 @@ def evaluate(
 
 def read(workdir: pathlib.Path) -> dict[str, pd.DataFrame]:
     """The tables of an evaluated run, see `statistics.detection`: their rows of whole scans."""
-    return _whole_scans(scan_cache.read(workdir / FOLDER))
+    return without_cubes(scan_cache.read(workdir / FOLDER))
 
 
 def _without_threshold(network: TrainedNetwork) -> TrainedNetwork:
@@ -143,9 +143,14 @@ def _without_threshold(network: TrainedNetwork) -> TrainedNetwork:
     return dataclasses.replace(network, members=(dataclasses.replace(member, config=config),))
 
 
-def _figures(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    """The figures of metrics.json that follow from the tables."""
-    whole = _whole_scans(tables)
+def figures_of(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """The figures of metrics.json that follow from the tables.
+
+    Args:
+      tables: see `statistics.detection`; the scans with view and shared_voxels, and lesions and
+        candidates with threshold where one decides on the findings.
+    """
+    whole = without_cubes(tables)
     figures = detection.detection(**whole)
     figures["cubes"] = len(tables["scans"]) - len(whole["scans"])
     if "threshold" in whole["candidates"]:
@@ -181,7 +186,7 @@ def _put_together(cached: Sequence[pathlib.Path], folder: pathlib.Path) -> None:
             shutil.copyfile(scan / f"{_FIGURE}{suffix}", folder / "figures" / f"{name}{suffix}")
 
 
-def _whole_scans(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+def without_cubes(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The rows of whole scans: a cube shows no lungs to find anything wrong in.
 
     Where there are only cubes, all rows.
