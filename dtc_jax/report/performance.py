@@ -59,11 +59,18 @@ def _best_baseline(run: ReportRun, cohort: str) -> list[str]:
 
 
 def counts(section: Mapping[str, Any]) -> str:
-    """'123 lesions of 24 patients, 83 refractory and 40 avid'."""
+    """'123 lesions of 24 patients, 83 refractory and 40 avid', and the predictions, if more."""
     return (
         f"{count(section['lesions'], 'lesion')} of {count(section['patients'], 'patient')}, "
-        f"{section['positives']} refractory and {section['negatives']} avid"
+        f"{section['positive_lesions']} refractory and {section['negative_lesions']} avid"
+        f"{_predictions(section)}"
     )
+
+
+def _predictions(section: Mapping[str, Any]) -> str:
+    """', 180 predictions' where several folds scored a lesion, else ''."""
+    several = section["predictions"] > section["lesions"]
+    return f", {count(section['predictions'], 'prediction')}" if several else ""
 
 
 def table_2(run: ReportRun) -> page.Table:
@@ -81,10 +88,11 @@ def table_2(run: ReportRun) -> page.Table:
     return run.output.table(
         "performance",
         pd.DataFrame(rows),
-        "Performance, with 95 % intervals clustered by patient. Lesions: refractory + avid. The "
-        "baselines were fitted on the same training lesions, and their thresholds were chosen by "
-        "the same rule: features is a random forest on size, shape and HU, box_extent uses only "
-        "the size of the crop, majority predicts the share of refractory training lesions.",
+        "Performance, with 95 % intervals clustered by patient. Lesions: refractory + avid; where "
+        "several folds scored them, TP, FN, TN and FP are of all predictions. The baselines were "
+        "fitted on the same training lesions, and their thresholds were chosen by the same rule: "
+        "features is a random forest on size, shape and HU, box_extent uses only the size of the "
+        "crop, majority predicts the share of refractory training lesions.",
     )
 
 
@@ -99,7 +107,8 @@ def _row(
         "AUC": estimate(section["auc"]),
         **{short: estimate(rates[key]) for key, short in by_size.RATES.items()},
         **{key.upper(): str(confusion[key]) for key in ("tp", "fn", "tn", "fp")},
-        "lesions": f"{section['positives']} + {section['negatives']}",
+        "lesions": f"{section['positive_lesions']} + {section['negative_lesions']}"
+        f"{_predictions(section)}",
         "patients": str(section["patients"]),
     }
 

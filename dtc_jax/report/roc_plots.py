@@ -117,7 +117,8 @@ def by_size(levels: Sequence[Mapping[str, Any]]) -> figure.Figure:
 
 def forest(section: Mapping[str, Any]) -> figure.Figure:
     """AUC of every subgroup with interval and counts, and the P value of each interaction."""
-    rows: list[tuple[str, Mapping[str, Any] | None]] = [("all lesions", section)]
+    total = {key: section[f"{key[:-1]}_lesions"] for key in ("positives", "negatives")}
+    rows: list[tuple[str, Mapping[str, Any] | None]] = [("all lesions", {**section, **total})]
     for group in section["subgroups"]:
         if len(group["levels"]) < 2:
             continue

@@ -12,7 +12,8 @@ values are null. A BAND is {value, low, high}, lists of the length of their axis
 
 SECTION, of the lesions of one run, cohort and split, with folds pooled:
 
-    predictions, lesions, patients, positives, negatives        predictions: one per lesion and fold
+    predictions, positives, negatives                           one per lesion and fold
+    lesions, patients, positive_lesions, negative_lesions       each counted once
     patients_with_positive, patients_with_negative, prevalence
     without_label, without_score                                rows skipped
     leaked_patients         also in the training split of this run: unless 0, the figures are
@@ -46,7 +47,8 @@ SECTION, of the lesions of one run, cohort and split, with folds pooled:
     subgroups               a list of
         factor                  'diameter', 'center', 'sex' or 'age'
         note                    how the levels are defined
-        levels                  a list of {level, lesions, patients, positives, negatives,
+        levels                  a list of {level, lesions, patients, positives, negatives (each
+                                lesion counted once),
                                 auc: ESTIMATE, accuracy: ESTIMATE, rates: {accuracy, sensitivity,
                                 specificity, ppv, npv: ESTIMATE}, confusion, roc: {fpr, tpr}, note};
                                 if a class has fewer than 5 lesions, note is 'too few' and auc,

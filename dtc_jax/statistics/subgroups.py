@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from dtc_jax.errors import unknown_choice
-from dtc_jax.statistics import rates, roc, sex
+from dtc_jax.statistics import rates, roc, sex, tables
 from dtc_jax.statistics.estimate import plain, plain_list
 from dtc_jax.statistics.formatting import count
 
@@ -40,26 +40,27 @@ def subgroups(table: pd.DataFrame, rounding: str = "nearest") -> list[dict[str, 
     """Figures by each factor that is a column of the table: `subgroups` of `study`.
 
     Args:
-      table: columns patient_id, label, score, decision (no NaN) and, if known, diameter_mm, center,
-        sex and age. A lesion with an unknown value is in no level.
+      table: columns patient_id, lesion_id, label, score, decision (no NaN) and, if known,
+        diameter_mm, center, sex and age. A lesion with an unknown value is in no level; one that
+        several folds scored counts once.
       rounding: see `diameter_groups`.
     """
     labels, scores = table.label.to_numpy(np.int64), table.score.to_numpy(np.float64)
     patients = table.patient_id.to_numpy(str)
-    decisions = table.decision.to_numpy(np.int64)
+    decisions, lesions = table.decision.to_numpy(np.int64), tables.lesions(table)
+    arrays = (labels, lesions, scores, patients, decisions)
     return [
         {
             "factor": factor,
             "note": note,
             "levels": [
-                _level(name, labels[rows], scores[rows], patients[rows], decisions[rows])
-                for name, rows in levels.items()
+                _level(name, *(values[rows] for values in arrays)) for name, rows in levels.items()
             ],
             "interaction": interaction(
                 labels,
                 scores,
                 patients,
-                [rows for rows in levels.values() if _enough(labels[rows])],
+                [rows for rows in levels.values() if _enough(labels[rows], lesions[rows])],
             ),
         }
         for factor, note, levels in _factors(table, rounding)
@@ -139,24 +140,30 @@ def _factors(table: pd.DataFrame, rounding: str) -> list[tuple[str, str, dict[st
     ]
 
 
-def _enough(labels: np.ndarray) -> bool:
-    return min(np.sum(labels == 1), np.sum(labels == 0)) >= MIN_LESIONS
+def _enough(labels: np.ndarray, lesions: np.ndarray) -> bool:
+    return min(tables.by_label(labels, lesions)) >= MIN_LESIONS
 
 
 def _level(
-    name: str, labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, decisions: np.ndarray
+    name: str,
+    labels: np.ndarray,
+    lesions: np.ndarray,
+    scores: np.ndarray,
+    patients: np.ndarray,
+    decisions: np.ndarray,
 ) -> dict[str, Any]:
-    enough = _enough(labels)
+    enough = _enough(labels, lesions)
+    positives, negatives = tables.by_label(labels, lesions)
     shares = rates.rates(labels, decisions, patients)
     found = {key: shares[key].as_dict() for key in _RATES if shares[key].n >= MIN_LESIONS}
     if not enough:  # of one class alone, accuracy would be its sensitivity or its specificity
         found.pop("accuracy", None)
     return {
         "level": name,
-        "lesions": len(labels),
+        "lesions": len(np.unique(lesions)),
         "patients": len(np.unique(patients)),
-        "positives": int(np.sum(labels == 1)),
-        "negatives": int(np.sum(labels == 0)),
+        "positives": positives,
+        "negatives": negatives,
         "auc": roc.auc_interval(labels, scores, patients).as_dict() if enough else None,
         "accuracy": found.get("accuracy"),
         "rates": {key: found.get(key) for key in _RATES},

@@ -49,21 +49,36 @@ def lesions(rows: pd.DataFrame) -> np.ndarray:
     return rows.groupby(["patient_id", "lesion_id"], sort=False).ngroup().to_numpy()
 
 
+def by_label(labels: np.ndarray, lesions: np.ndarray) -> tuple[int, int]:
+    """How many lesions are positive, and how many negative.
+
+    Args:
+      labels: [N] 0 or 1, of each prediction.
+      lesions: [N] numbers, see `lesions`.
+    """
+    positive, negative = (len(np.unique(lesions[labels == value])) for value in (1, 0))
+    return positive, negative
+
+
 def figures(group: pd.DataFrame) -> dict[str, Any]:
     """The figures of one cohort and split, see `metrics`."""
     used = usable(group)
     labels, scores = used.label.to_numpy(np.int64), used.score.to_numpy(np.float64)
     patients, decisions = used.patient_id.to_numpy(str), used.decision.to_numpy(np.int64)
+    numbers = lesions(used)
+    positive_lesions, negative_lesions = by_label(labels, numbers)
     estimates = {
         "auc": roc.auc_interval(labels, scores, patients),
         **rates.rates(labels, decisions, patients),
     }
     result = {
         "predictions": len(used),  # more than lesions if folds share lesions
-        "lesions": len(np.unique(lesions(used))),
+        "lesions": len(np.unique(numbers)),
         "patients": int(used.patient_id.nunique()),
         "positives": int(labels.sum()),
         "negatives": int((1 - labels).sum()),
+        "positive_lesions": positive_lesions,
+        "negative_lesions": negative_lesions,
         "without_label": int(group.label.isna().sum()),
         "without_score": int((group.label.notna() & group.score.isna()).sum()),
         **{name: estimate.as_dict() for name, estimate in estimates.items()},

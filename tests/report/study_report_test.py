@@ -90,6 +90,22 @@ def test_the_performance_table_has_the_baselines_and_the_integer_counts(report, 
     assert row[["TP", "FN", "TN", "FP"]].sum() == len(test)
 
 
+def test_lesions_that_several_folds_scored_count_once(tmp_path, predictions):
+    test = predictions[(predictions.cohort == "external") & (predictions.split == "test")]
+    folds = pd.concat([test.assign(fold=fold) for fold in range(3)], ignore_index=True)
+    sections = study(folds, Settings(resamples=200))["runs"]["net"]
+    run = ReportRun("net", folds, sections, Artefacts(), OutputFolder(tmp_path))
+    refractory = int(test.label.sum())
+    avid = len(test) - refractory
+    (headline,) = performance.headlines(run, named=False)
+    said = f"{refractory} refractory and {avid} avid, {3 * len(test)} predictions."
+    assert headline.sentences[0].startswith(f"{len(test)} lesions of 20 patients, ")
+    assert headline.sentences[0].endswith(said)
+    row = performance.table_2(run).rows.iloc[0]
+    assert row.lesions == f"{refractory} + {avid}, {3 * len(test)} predictions"
+    assert int(row.TP) + int(row.FN) == 3 * refractory
+
+
 def test_statistics_are_written_as_they_are(report, statistics):
     assert json.loads((report / "statistics.json").read_text()) == json.loads(
         json.dumps(statistics)

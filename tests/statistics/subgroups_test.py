@@ -16,6 +16,7 @@ def _table(n: int = 600, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "patient_id": [f"P{i}" for i in patient],
+            "lesion_id": [f"L{i}" for i in range(n)],
             "label": labels,
             "score": scores,
             "decision": (scores >= 0.5).astype(int),
@@ -76,8 +77,23 @@ def test_a_level_with_under_five_lesions_of_a_class_has_words_in_place_of_number
     assert "fewer than two levels" in found["interaction"]["note"]
 
 
+def test_a_lesion_that_several_folds_scored_counts_once():
+    table = _table()
+    few = table[(table.center == "a") | (table.label == 0)]
+    few = pd.concat([few, table[(table.center == "b") & (table.label == 1)].head(4)])
+    once, found = (
+        next(one for one in subgroups.subgroups(rows) if one["factor"] == "center")["levels"]
+        for rows in (few, pd.concat([few] * 5))
+    )
+    counts = ("lesions", "patients", "positives", "negatives", "note")
+    assert [[level[key] for key in counts] for level in found] == [
+        [level[key] for key in counts] for level in once
+    ]
+    assert (found[1]["positives"], found[1]["note"]) == (4, "too few")
+
+
 def test_factors_without_a_column_are_absent():
-    table = _table()[["patient_id", "label", "score", "decision"]]
+    table = _table()[["patient_id", "lesion_id", "label", "score", "decision"]]
     assert subgroups.subgroups(table) == []
 
 

@@ -92,6 +92,8 @@ def test_a_lesion_seen_in_several_folds_is_one_lesion():
     once = tables.metrics(table)["primary"]["train"]
     found = tables.metrics(pd.concat([table, table.assign(fold=1)]))["primary"]["train"]
     assert (found["lesions"], found["predictions"]) == (40, 80)
+    assert found["positive_lesions"] == once["positives"] == found["positives"] / 2
+    assert found["positive_lesions"] + found["negative_lesions"] == 40
     assert found["auc"]["low"] == pytest.approx(once["auc"]["low"])
     assert found["accuracy"]["low"] == pytest.approx(once["accuracy"]["low"], rel=0.01)
 
