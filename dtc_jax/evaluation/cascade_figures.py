@@ -33,14 +33,11 @@ def by_cohort(
         whole = whole_scans.without_cubes(of_cohort)
         false = whole["candidates"][whole["candidates"].is_false]
         alarms = false[false.probability >= threshold]
-        how = {"resamples": 2000, "seed": 0}
         rows = lesions[lesions.cohort == cohort]
         figures[str(cohort)] = {
             **({"budget": error_budget.error_budget(rows)} if len(rows) else {}),
             "detection": whole_scans.figures_of(of_cohort),
-            "false_alarms_per_scan": detection.false_positives(
-                whole["scans"], alarms, **how
-            ).as_dict(),
+            "false_alarms_per_scan": detection.false_positives(whole["scans"], alarms).as_dict(),
         }
     return figures
 

@@ -14,6 +14,7 @@ from dtc_jax.statistics.estimate import Estimate
 GRID = np.linspace(0, 1, 101)  # false positive rates of the ROC band
 _CELLS = 4_000_000  # of the largest array in memory
 _MAX_LESIONS = 200_000
+_FEWEST = 5  # patients: the resamples of fewer agree too much, or all, where a stratum has one
 _EXACT = 2**24  # whole numbers below it are exact in float32, whose products take half the time
 _CACHED = 800_000  # cells of the resamples whose curves are drawn together: they fit a cache
 
@@ -35,7 +36,7 @@ def draws(labels: np.ndarray, patients: np.ndarray, count: int, seed: int) -> It
     has = np.stack([np.bincount(patient[labels == v], minlength=len(names)) > 0 for v in (0, 1)])
     strata = [np.flatnonzero(rows) for rows in (has[0] & ~has[1], ~has[0] & has[1], has.all(0))]
     rng = np.random.default_rng(seed)
-    left, chunk = affordable(count, len(labels)), max(1, _CELLS // max(len(labels), 1))
+    left, chunk = affordable(count, len(labels), len(names)), max(1, _CELLS // max(len(labels), 1))
     while left > 0:
         size = min(chunk, left)
         drawn = np.zeros((size, len(names)))
@@ -48,14 +49,18 @@ def draws(labels: np.ndarray, patients: np.ndarray, count: int, seed: int) -> It
         left -= size
 
 
-def affordable(count: int, lesions: int) -> int:
-    """The number of resamples drawn of `count`: fewer for large tables, none for huge ones.
+def affordable(count: int, lesions: int, patients: int) -> int:
+    """The number of resamples drawn of `count`.
+
+    They are fewer for large tables. There are none for huge ones, and none of a handful of
+    patients.
 
     Args:
       count: that is wanted.
       lesions: rows of the table.
+      patients: of these.
     """
-    if lesions > _MAX_LESIONS:
+    if lesions > _MAX_LESIONS or patients < _FEWEST:
         return 0
     return min(count, max(200, 50 * _CELLS // max(lesions, 1)))
 
@@ -75,9 +80,9 @@ def sums(
     Returns:
       [resamples, K].
     """
-    if not affordable(count, len(values)):
+    names, patient = np.unique(np.asarray(patients), return_inverse=True)
+    if not affordable(count, len(values), len(names)):
         return np.empty((0, values.shape[1]))
-    _, patient = np.unique(np.asarray(patients), return_inverse=True)
     by_patient = np.stack([np.bincount(patient, column) for column in values.T], axis=1)
     if values.dtype == bool and by_patient.max() * len(by_patient) < _EXACT:
         by_patient = by_patient.astype(np.float32)
@@ -100,9 +105,9 @@ def curves(
     Returns:
       [resamples], [resamples], [resamples, 101].
     """
-    if not affordable(count, len(scores)):
+    names, patient = np.unique(np.asarray(patients), return_inverse=True)
+    if not affordable(count, len(scores), len(names)):
         return np.empty(0), np.empty(0), np.empty((0, len(GRID)))
-    _, patient = np.unique(np.asarray(patients), return_inverse=True)
     order = np.argsort(-np.asarray(scores), kind="stable")
     last = np.flatnonzero(np.append(np.diff(np.asarray(scores)[order]) != 0, True))
     positive = np.asarray(labels)[order] == 1
@@ -140,12 +145,13 @@ def estimate(value: float, samples: np.ndarray, n: int, patients: int) -> Estima
 
     Args:
       value: of the sample itself.
-      samples: of the resamples; NaN where one was undefined.
+      samples: of the resamples, see `affordable`; NaN where one was undefined.
       n: lesions.
       patients: of these.
     """
     low, high = band(samples)
     name = f"percentile, {len(samples)} patient resamples"
     if not len(samples):
-        name = "none: too many lesions to resample"
+        few = patients < _FEWEST
+        name = "none: too few patients" if few else "none: too many lesions to resample"
     return Estimate(float(value), float(low), float(high), n, patients, name)

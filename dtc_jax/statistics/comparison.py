@@ -7,9 +7,7 @@ import numpy as np
 from scipy import stats
 
 from dtc_jax.statistics import roc
-from dtc_jax.statistics.estimate import Z_95, Estimate, mean, plain
-
-_EQUAL = 1e-9  # of a standard error: up to here it is rounding
+from dtc_jax.statistics.estimate import ALIKE, Z_95, Estimate, mean, plain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,12 +88,12 @@ def paired_means(first: np.ndarray, second: np.ndarray, patients: np.ndarray) ->
     """
     apart = np.asarray(first) - np.asarray(second)
     found = mean(apart, patients)
+    if found.interval == ALIKE:
+        return _without_variance(found.value, not apart.any(), found.n, found.patients)
     degrees = (found.patients or 0) - 1
     half = found.high - found.value
     variance = (half / stats.t.ppf(0.975, degrees)) ** 2 if degrees > 0 else math.nan
     name = f"paired, t({degrees}), clustered by patient"
-    if variance < _EQUAL**2:
-        return _without_variance(found.value, not apart.any(), found.n, found.patients)
     return _difference(found.value, variance, degrees, found.n, found.patients, name)
 
 
@@ -179,5 +177,5 @@ def _difference(
 def _without_variance(value: float, same: bool, n: int, patients: int | None) -> Difference:
     """Of two models that do the `same`; or of two that make no error in so few lesions, or all."""
     end, p, error = (value, 1.0, 0.0) if same else (math.nan,) * 3
-    name = "none: the same order of lesions" if same else "none: no variance"
+    name = "none: the same order of lesions" if same else ALIKE
     return Difference(Estimate(value, end, end, n, patients, name), p, error, math.inf)

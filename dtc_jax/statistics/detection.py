@@ -1,20 +1,24 @@
 """How well a segmenter detects lesions: Dice, surfaces, sensitivity, false positives, FROC.
 
-Intervals come from a bootstrap of whole patients. If all resamples agree, patients are the units of
-another interval: Wilson's for a sensitivity of 0 or 1, the exact Poisson interval if there is no
-false positive at all. A single patient has no interval.
+Intervals are clustered by patient: t for means, Wilson's for a sensitivity, and for the FROC alone
+a bootstrap of whole patients, or, if its resamples agree on 0 or 1, Wilson's with patients as
+units. Of a single patient there is none but Wilson's, and no FROC has one below five patients. If
+patients do not differ, a mean has none, and false positives the exact Poisson interval.
 """
 
+import dataclasses
 import math
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from dtc_jax.statistics import bootstrap, rates, subgroups
-from dtc_jax.statistics.estimate import Estimate
+from dtc_jax.statistics.estimate import ALIKE, UNIT, Estimate, mean
 
 FALSE_POSITIVES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # per scan, as in the score of LUNA16
+_POSITIVE = (0.0, math.inf)  # the ends of a distance or of a count
 
 
 def detection(
@@ -36,7 +40,7 @@ def detection(
         by its box alone), is_found and score (NaN if it was not found).
       candidates: one row per found lesion: patient_id, score, is_false.
       rounding: of diameters to the groups of the study, see `subgroups.diameter_groups`.
-      resamples: of the bootstrap.
+      resamples: of the bootstrap, for the FROC.
       seed: of the bootstrap.
 
     Returns:
@@ -45,7 +49,6 @@ def detection(
       missed are counted as well; where nothing was found, Dice is 0 and there is no Hausdorff
       distance.
     """
-    bootstrap_args = {"resamples": resamples, "seed": seed}
     empty = (scans.true_mm3 == 0).to_numpy()
     with_lesions = scans[~empty]
     patients = lesions.patient_id.to_numpy(str)
@@ -57,50 +60,50 @@ def detection(
         "empty_scans": int(empty.sum()),
         "empty_scans_with_finding": int((scans.found_mm3[empty] > 0).sum()),
         "scans_all_missed": int((~with_lesions.scan_id.isin(lesions.scan_id[hits])).sum()),
-        "dice": _mean_of_known(with_lesions, "dice", **bootstrap_args),
-        "surface_dice": _mean_of_known(with_lesions, "surface_dice", **bootstrap_args),
-        "hausdorff_95_mm": _mean_of_known(with_lesions, "hausdorff_95_mm", **bootstrap_args),
-        "lesion_dice": _mean_of_known(lesions, "dice", **bootstrap_args),
-        "sensitivity": _share(hits, patients, **bootstrap_args),
-        "sensitivity_by_diameter": _by_diameter(lesions, rounding, **bootstrap_args),
-        "false_positives_per_scan": false_positives(scans, candidates, **bootstrap_args).as_dict(),
-        "froc": froc(scans, lesions, candidates, **bootstrap_args),
+        "dice": _mean_of_known(with_lesions, "dice", UNIT),
+        "surface_dice": _mean_of_known(with_lesions, "surface_dice", UNIT),
+        "hausdorff_95_mm": _mean_of_known(with_lesions, "hausdorff_95_mm", _POSITIVE),
+        "lesion_dice": _mean_of_known(lesions, "dice", UNIT),
+        "sensitivity": rates.proportion(hits, patients).as_dict(),
+        "sensitivity_by_diameter": _by_diameter(lesions, rounding),
+        "false_positives_per_scan": false_positives(scans, candidates).as_dict(),
+        "froc": froc(scans, lesions, candidates, resamples=resamples, seed=seed),
     }
 
 
-def false_positives(
-    scans: pd.DataFrame, candidates: pd.DataFrame, *, resamples: int, seed: int
-) -> Estimate:
-    """Mean number of false positives per scan, over all scans; see `detection`."""
-    false = candidates.patient_id[candidates.is_false].to_numpy(str)
-    owners = np.concatenate([scans.patient_id.to_numpy(str), false])
-    values = np.zeros((len(owners), 2))  # false positives, scans
-    values[len(scans) :, 0] = values[: len(scans), 1] = 1
-    if not false.size and len(scans):
-        patients = scans.patient_id.nunique()
-        high = -math.log(0.025) / patients
-        return Estimate(0.0, 0.0, high, len(scans), patients, "poisson, patients as units")
-    return _ratio(values, owners, len(scans), resamples, seed)
+def false_positives(scans: pd.DataFrame, candidates: pd.DataFrame) -> Estimate:
+    """Mean number of false positives per scan, over all scans; see `detection`.
+
+    The interval is that of `estimate.mean`, of a ratio linearized at its value. Where patients do
+    not differ, as where there is none, it is the exact Poisson interval (Garwood, Biometrika 1936)
+    of a mean patient's number, with patients as units.
+    """
+    patients = scans.patient_id.to_numpy(str)
+    names, owner = np.unique(patients, return_inverse=True)
+    false = np.searchsorted(names, candidates.patient_id[candidates.is_false].to_numpy(str))
+    rate = np.bincount(false, minlength=len(names)) / np.bincount(owner)  # [P]
+    found = mean(rate[owner], patients, _POSITIVE)
+    if found.value == 0 or found.interval == ALIKE:
+        events = found.value * len(names)
+        low = stats.chi2.ppf(0.025, 2 * events) / 2 / len(names) if events else 0.0
+        high = stats.chi2.ppf(0.975, 2 * events + 2) / 2 / len(names)
+        name = "poisson, patients as units"
+        found = dataclasses.replace(found, low=float(low), high=float(high), interval=name)
+    return found
 
 
 def at_threshold(
-    scans: pd.DataFrame,
-    lesions: pd.DataFrame,
-    candidates: pd.DataFrame,
-    *,
-    resamples: int = 2000,
-    seed: int = 0,
+    scans: pd.DataFrame, lesions: pd.DataFrame, candidates: pd.DataFrame
 ) -> dict[str, Any]:
     """Sensitivity and false positives of the findings whose score reaches their `threshold`.
 
     Args: see `detection`; lesions and candidates have the column threshold in addition.
     """
-    bootstrap_args = {"resamples": resamples, "seed": seed}
     hits = (lesions.is_found & (lesions.score >= lesions.threshold)).to_numpy(bool)
     kept = candidates[candidates.score >= candidates.threshold]
     return {
-        "sensitivity": _share(hits, lesions.patient_id.to_numpy(str), **bootstrap_args),
-        "false_positives_per_scan": false_positives(scans, kept, **bootstrap_args).as_dict(),
+        "sensitivity": rates.proportion(hits, lesions.patient_id.to_numpy(str)).as_dict(),
+        "false_positives_per_scan": false_positives(scans, kept).as_dict(),
     }
 
 
@@ -171,7 +174,8 @@ def froc(
 
     value = sensitivities(np.ones((1, len(names))))[0]  # [points]
     chunks = bootstrap.draws(np.zeros(len(names)), names, resamples, seed)
-    samples = np.concatenate([sensitivities(drawn) for drawn in chunks])
+    none = np.empty((0, len(value)))
+    samples = np.concatenate([none, *(sensitivities(drawn) for drawn in chunks)])
     n = (len(lesions), len(names))  # and patients
     scores, wrong_scores = candidates.score.to_numpy(float), false.score.to_numpy(float)
     limits = [threshold_for(wrong_scores, scores, x * len(scans)) for x in FALSE_POSITIVES]
@@ -180,13 +184,13 @@ def froc(
             {
                 "false_positives_per_scan": rate,
                 "threshold": limit if limit < 1 else None,
-                **_estimate(*of, *n, is_share=True).as_dict(),
+                **_estimate(*of, *n).as_dict(),
             }
             for rate, limit, of in zip(
                 FALSE_POSITIVES, limits, zip(value, samples.T, strict=True), strict=True
             )
         ],
-        "mean": _estimate(value.mean(), samples.mean(axis=1), *n, is_share=True).as_dict(),
+        "mean": _estimate(value.mean(), samples.mean(axis=1), *n).as_dict(),
     }
 
 
@@ -199,54 +203,24 @@ def _at_least(rows: pd.DataFrame, thresholds: np.ndarray, names: np.ndarray) -> 
     return np.cumsum(count, axis=1)[:, :-1]
 
 
-def _by_diameter(
-    lesions: pd.DataFrame, rounding: str, *, resamples: int, seed: int
-) -> list[dict[str, Any]]:
+def _by_diameter(lesions: pd.DataFrame, rounding: str) -> list[dict[str, Any]]:
     """Sensitivity in each diameter group of the study, from the largest to the smallest."""
     group = subgroups.diameter_groups(lesions.diameter_mm.to_numpy(float), rounding)
     hits, patients = lesions.is_found.to_numpy(bool), lesions.patient_id.to_numpy(str)
     return [
-        {
-            "diameter": name,
-            **_share(hits[group == i], patients[group == i], resamples=resamples, seed=seed),
-        }
+        {"diameter": name, **rates.proportion(hits[group == i], patients[group == i]).as_dict()}
         for i, name in reversed(list(enumerate(subgroups.DIAMETERS)))
     ]
 
 
-def _share(hits: np.ndarray, patients: np.ndarray, *, resamples: int, seed: int) -> dict[str, Any]:
-    if not len(hits) or hits.all() or not hits.any():
-        return rates.proportion(hits, patients).as_dict()
-    return _mean(hits, patients, resamples=resamples, seed=seed)
-
-
-def _mean_of_known(table: pd.DataFrame, column: str, **bootstrap_args: int) -> dict[str, Any]:
+def _mean_of_known(table: pd.DataFrame, column: str, ends: tuple[float, float]) -> dict[str, Any]:
     known = table[table[column].notna()]
-    return _mean(known[column], known.patient_id, **bootstrap_args)
+    return mean(known[column].to_numpy(), known.patient_id.to_numpy(str), ends).as_dict()
 
 
-def _mean(values: Any, patients: Any, *, resamples: int, seed: int) -> dict[str, Any]:
-    """The mean over rows with the interval of the patient bootstrap, as JSON values."""
-    values = np.stack([np.asarray(values, float), np.ones(len(values))], axis=1)
-    return _ratio(values, np.asarray(patients, str), len(values), resamples, seed).as_dict()
-
-
-def _ratio(values: np.ndarray, patients: np.ndarray, n: int, resamples: int, seed: int) -> Estimate:
-    """Sum of the first column divided by the sum of the second. # [N, 2]"""
-    if not n:
-        return Estimate(math.nan, math.nan, math.nan, 0, 0, "none: nothing to count")
-    sums = bootstrap.sums(values, np.zeros(len(values)), patients, resamples, seed)  # [R, 2]
-    above, below = values.sum(axis=0)
-    return _estimate(above / below, sums[:, 0] / sums[:, 1], n, len(np.unique(patients)))
-
-
-def _estimate(
-    value: float, samples: np.ndarray, n: int, patients: int, is_share: bool = False
-) -> Estimate:
-    """`value` with the interval of its resamples [R]."""
-    if patients < 2:
-        return Estimate(float(value), math.nan, math.nan, n, patients, "none: a single patient")
-    if is_share and value in (0, 1) and np.ptp(samples) == 0:
+def _estimate(value: float, samples: np.ndarray, n: int, patients: int) -> Estimate:
+    """The share `value` with the interval of its resamples [R]."""
+    if value in (0, 1) and len(samples) and np.ptp(samples) == 0:
         low, high = rates.wilson(float(value), patients)
         return Estimate(float(value), low, high, n, patients, "wilson, patients as units")
     return bootstrap.estimate(value, samples, n, patients)

@@ -48,12 +48,14 @@ def plain_list(values: np.ndarray) -> list[Any]:
 
 
 UNIT = (0.0, 1.0)  # the ends of a Dice or of a Brier score
+ALIKE = "none: no variance"  # between patients, which does not show that others are like them
+_EQUAL = 1e-9  # of a standard error: up to here it is rounding
 
 
 def mean(
     values: np.ndarray, patients: np.ndarray, ends: tuple[float, float] = (-math.inf, math.inf)
 ) -> Estimate:
-    """The mean over lesions with the 95 % t interval of its between-patient variance.
+    """The mean over lesions with the 95 % t interval of its between-patient variance, if any.
 
     Args:
       values: [N].
@@ -70,7 +72,10 @@ def mean(
     if count < 2:
         return Estimate(value, math.nan, math.nan, n, count, "none: one patient")
     sums = np.bincount(patient, weights=values - value)
-    half = stats.t.ppf(0.975, count - 1) * math.sqrt(count / (count - 1) * np.sum(sums**2)) / n
+    error = math.sqrt(count / (count - 1) * np.sum(sums**2)) / n
+    if error < _EQUAL:
+        return Estimate(value, math.nan, math.nan, n, count, ALIKE)
+    half = stats.t.ppf(0.975, count - 1) * error
     name = f"t({count - 1}), clustered by patient"
     low, high = max(value - half, ends[0]), min(value + half, ends[1])
     return Estimate(value, float(low), float(high), n, count, name)

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from dtc_jax.statistics import ablation, comparison, detection, roc, study
 
@@ -157,8 +158,6 @@ def test_patches_with_other_voxels_of_the_lesion_are_not_compared(same):
 
 
 def test_the_difference_of_means_is_the_one_sample_t_test_of_the_patients(tables):
-    from scipy import stats
-
     rng = np.random.default_rng(0)
     first, second = rng.normal(0.1, 1, 20), rng.normal(0, 1, 20)
     found = comparison.paired_means(first / 10, second / 10, np.arange(20))
@@ -203,7 +202,9 @@ def test_whole_scans_of_several_seeds_count_each_scan_once():
     found = ablation.whole_scans([scans_of(0, [3, 0, 1, 2]), scans_of(1, [0, 0, 0, 2])])
     false = found["false_positives_per_scan"]
     assert (false["value"], false["n"], false["patients"]) == (1.0, 4, 4)  # 1.5 and 0.5
-    assert 0 < false["low"] < 1 < false["high"]
+    by_patient = [1.5, 0, 0.5, 2]
+    assert false["low"] == 0  # where that of t would be below
+    assert false["high"] == pytest.approx(1 + stats.t.ppf(0.975, 3) * stats.sem(by_patient))
     assert (found["sensitivity"]["value"], found["sensitivity"]["n"]) == (0.5, 4)
 
 

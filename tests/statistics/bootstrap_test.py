@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from dtc_jax.statistics import bootstrap, roc
+from dtc_jax.statistics import bootstrap, decision_curve, roc
 
 
 def _sample(mixed: bool = True):
@@ -93,13 +93,25 @@ def test_the_same_seed_draws_the_same_patients_whatever_the_chunks(monkeypatch):
 
 
 def test_large_tables_are_resampled_less_and_huge_ones_not_at_all():
-    assert bootstrap.affordable(2000, 600) == 2000
-    assert bootstrap.affordable(2000, 150_000) == 1333
-    assert bootstrap.affordable(100, 150_000) == 100
-    assert bootstrap.affordable(2000, 1_000_000) == 0
+    assert bootstrap.affordable(2000, 600, 60) == 2000
+    assert bootstrap.affordable(2000, 150_000, 60) == 1333
+    assert bootstrap.affordable(100, 150_000, 60) == 100
+    assert bootstrap.affordable(2000, 1_000_000, 60) == 0
     found = bootstrap.estimate(0.8, np.empty(0), 1_000_000, 1000)
     assert np.isnan(found.low)
     assert found.interval == "none: too many lesions to resample"
+
+
+def test_a_handful_of_patients_is_not_resampled():
+    """Of three, each in a stratum of its own, all resamples are the sample itself."""
+    labels = np.array([1, 1, 1, 1, 0, 0, 0, 0, 1, 0, 1, 0])
+    scores = np.array([0.9, 0.8, 0.3, 0.6, 0.4, 0.2, 0.7, 0.1, 0.6, 0.5, 0.35, 0.2])
+    patients = np.repeat(["a", "b", "c"], 4)
+    areas, _, _ = bootstrap.curves(labels, scores, patients, 2000, 0)
+    found = bootstrap.estimate(roc.auc(labels, scores), areas, 12, 3)
+    assert (found.as_dict()["low"], found.interval) == (None, "none: too few patients")
+    curve = decision_curve.decision_curve(labels, scores, patients, 2000, 0)
+    assert set(curve["model"]["low"]) == {None}
 
 
 def test_a_percentile_leaves_out_what_cannot_be_had():

@@ -191,4 +191,41 @@ def test_a_single_patient_has_figures_without_an_interval():
     assert found["dice"]["low"] is None
     assert found["froc"]["mean"]["value"] is not None
     assert found["froc"]["mean"]["low"] is None
-    assert detection_lib.false_positives(scans, candidates, resamples=20, seed=0).patients == 1
+    assert detection_lib.false_positives(scans, candidates).patients == 1
+
+
+def _of_few(dice: list[float]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Patients of a scan each: one lesion found of two, and one false positive."""
+    names = pd.DataFrame({"patient_id": [f"p{i}" for i in range(len(dice))]})
+    scans = names.assign(scan_id=names.patient_id, dice=dice, surface_dice=dice)
+    scans = scans.assign(hausdorff_95_mm=3.0, found_mm3=9.0, true_mm3=9.0)
+    found, missed = (scans[["patient_id", "scan_id"]].assign(diameter_mm=6.0) for _ in range(2))
+    found = found.assign(dice=dice, is_found=True, score=0.9)
+    missed = missed.assign(dice=0.0, is_found=False, score=np.nan)
+    candidates = [names.assign(score=0.5 + 0.4 * real, is_false=not real) for real in (0, 1)]
+    return scans, pd.concat([found, missed]), pd.concat(candidates)
+
+
+def test_patients_that_do_not_differ_are_not_proved_to_be_like_all_others():
+    found = detection(*_of_few([0.5, 0.5]))
+    for name in ("sensitivity", "false_positives_per_scan"):
+        assert found[name]["low"] < found[name]["value"] < found[name]["high"]
+    # Two events in two scans: the exact Poisson interval.
+    assert found["false_positives_per_scan"]["low"] == pytest.approx(0.242 / 2, abs=1e-3)
+    assert found["false_positives_per_scan"]["high"] == pytest.approx(7.225 / 2, abs=1e-3)
+    for name, why in (("dice", "none: no variance"), ("lesion_dice", "none: no variance")):
+        assert (found[name]["low"], found[name]["interval"]) == (None, why)
+    assert found["froc"]["mean"]["interval"] == "none: too few patients"
+
+
+def test_a_mean_of_few_patients_has_the_interval_of_t():
+    scans, lesions, candidates = _of_few([0.4, 0.6, 0.7, 0.9])
+    found = detection(scans, lesions, candidates)["dice"]
+    low, high = stats.t.interval(0.95, 3, scans.dice.mean(), stats.sem(scans.dice))
+    assert found["low"] == pytest.approx(low)
+    assert found["high"] == pytest.approx(high)
+    candidates = pd.concat([candidates, candidates[candidates.patient_id == "p1"]])
+    per_scan = detection(scans, lesions, candidates)["false_positives_per_scan"]
+    counts = [1, 2, 1, 1]
+    low, high = stats.t.interval(0.95, 3, np.mean(counts), stats.sem(counts))
+    assert (per_scan["low"], per_scan["high"]) == pytest.approx((low, high))
