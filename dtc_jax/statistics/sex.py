@@ -1,7 +1,9 @@
 """The sex of patients, as tables of several languages spell it.
 
-A word says it by itself. Of single letters M is the one that is read in two ways: male, but beside
-H (hombre) it is mujer; where a table has both, neither is guessed.
+A word says it by itself. Of single letters two are read in two ways. M is male, but beside H
+(hombre) it is mujer; where a table has both, neither is guessed. V is vrouw, but beside M, and
+beside another spelling of female, it may be varón: then V is guessed only where a Dutch word stands
+in the table, and M only where another spelling of female does.
 """
 
 import unicodedata
@@ -19,11 +21,12 @@ _WORDS = {
     ),
     MALE: (
         *("m", "male", "man", "boy", "masc", "mannlich", "maennlich", "mann", "junge"),
-        *("h", "homme", "masculin", "masculine", "hombre", "masculino", "homem"),
+        *("h", "homme", "masculin", "masculine", "hombre", "masculino", "homem", "varon"),
         *("maschio", "maschile", "uomo", "mannelijk", "mand", "mezczyzna", "男", "男性"),
     ),
 }
 _MEANING = {word: sex for sex, words in _WORDS.items() for word in words}
+_DUTCH = {"vrouw", "vrouwelijk", "mannelijk"}
 _NOT_SAID = ("", "nan", "na", "n/a", "none", "null", "<na>", "unknown", "u", "?", "-")
 _LISTED = 5
 
@@ -35,8 +38,14 @@ def read(values: np.ndarray | pd.Series) -> np.ndarray:
     """
     words = _plain(values)
     meaning = dict(_MEANING)
-    if {"h", "m"} <= set(words):
+    present = set(words)
+    if {"h", "m"} <= present:
         del meaning["h"], meaning["m"]
+    women = {word for word in present - {"v"} if _MEANING.get(word) == FEMALE}
+    if "v" in present and (women or "m" in present) and not present & _DUTCH:
+        del meaning["v"]
+        if not women:
+            meaning.pop("m", None)
     return words.map(lambda word: meaning.get(word, UNKNOWN)).to_numpy(str)
 
 

@@ -17,7 +17,14 @@ from dtc_jax.statistics import baselines, sex, study
         *(("weiblich", unicodedata.normalize("NFD", "männlich")), ("w", "maennlich")),
         *(("femme", "homme"), ("F", "H"), ("féminin", "masculin")),
         *(("femenino", "masculino"), ("mujer", "hombre"), ("feminino", "masculino")),
-        *(("donna", "uomo"), ("V", "M"), ("kvinna", "man"), ("K", "M"), ("女", "男")),
+        *(
+            ("donna", "uomo"),
+            ("V", "man"),
+            ("Mujer", "Varón"),
+            ("kvinna", "man"),
+            ("K", "M"),
+            ("女", "男"),
+        ),
     ],
 )
 def test_a_pair_of_spellings(female, male):
@@ -33,6 +40,25 @@ def test_the_letters_of_hombre_and_mujer_are_not_guessed():
     (note,) = sex.note(rows)
     assert "3 of 3 patients ('M' 2, 'H' 1)" in note
     assert "Write F or M" in note
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ("V M", ["", ""]),  # vrouw and man, or varón and mujer
+        ("V F", ["", "female"]),  # varón and femenino
+        ("V M F", ["", "male", "female"]),
+        ("V mujer", ["", "female"]),
+        ("V M H", ["", "", ""]),
+        ("V M vrouw", ["female", "male", "female"]),
+        ("V M varón", ["", "", "male"]),
+        ("V", ["female"]),
+    ],
+)
+def test_the_letter_of_vrouw_and_varon_is_read_where_the_table_decides(values, expected):
+    rows = pd.DataFrame({"patient_id": range(len(expected)), "sex": values.split()})
+    assert sex.read(rows.sex).tolist() == expected
+    assert len(sex.note(rows)) == ("" in expected)
 
 
 def test_what_is_not_understood_is_counted_by_patient():
