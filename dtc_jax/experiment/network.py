@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -68,16 +68,17 @@ def load_with_threshold(workdir: storage.PathLike, task: str) -> TrainedNetwork:
     """`load`, with the temperatures and the threshold that the run chose on validation.
 
     The folds of a k-fold run have one each. Their networks decide together by the mean of their
-    logits, so the threshold is the mean of theirs on that scale. It was not chosen for the
-    mean of the networks: no lesion of the run could be used for that, as some network was trained
-    on each.
+    logits, so the threshold is the mean of theirs on that scale, in which a fold counts for as many
+    networks as it has. It was not chosen for the mean of the networks: no lesion of the run could
+    be used for that, as some network was trained on each.
 
     Raises:
       InputError: see `load`; or the run was not evaluated yet, or was trained further since.
     """
     trained = load(workdir, task)
     members = calibrated.read(workdir, trained.members)
-    trained = dataclasses.replace(trained, members=members, threshold=_threshold(workdir))
+    threshold = together(thresholds(workdir), members)
+    trained = dataclasses.replace(trained, members=members, threshold=threshold)
     check_figures(trained, workdir)
     return trained
 
@@ -163,10 +164,14 @@ def thresholds(workdir: storage.PathLike) -> np.ndarray:
     return values
 
 
-def _threshold(workdir: storage.PathLike) -> float:
-    """The threshold of all networks of a run together, see `load_with_threshold`."""
-    values = thresholds(workdir)
-    if len(values) == 1:
-        return float(values[0])
-    inside = np.clip(values, _LEAST, 1 - _LEAST)
-    return float(1 / (1 + np.exp(-np.log(inside / (1 - inside)).mean())))
+def together(thresholds: np.ndarray, members: Sequence[Member]) -> float:
+    """The threshold of all networks of a run together, see `load_with_threshold`.
+
+    Args:
+      thresholds: of each fold. # [folds]
+      members: a network, or several that decide together, of each.
+    """
+    if len(thresholds) == 1:
+        return float(thresholds[0])
+    inside = list(np.clip(thresholds, _LEAST, 1 - _LEAST))
+    return float(folds.mean_of_logits(inside, [len(member.networks) for member in members]))

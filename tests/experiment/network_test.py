@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import special
 
 from configs import vnet
 from dtc_jax.cohort import manifest
@@ -82,6 +83,20 @@ def test_folds_decide_by_the_mean_of_their_logits(study, folds):
     apart = table.groupby("fold").threshold.first()
     expected = 1 / (1 + np.exp(-np.log(apart / (1 - apart)).mean()))
     assert _threshold(folds.workdir) == pytest.approx(expected)
+
+
+def test_a_fold_of_more_networks_counts_for_as_many_in_the_threshold(folds):
+    trained = network.load(folds.workdir, "classification")
+    one, other = trained.members
+    config = one.config.copy_and_resolve_references().unlock()
+    config.train.ensemble = 5  # as a candidate may have it
+    five = dataclasses.replace(
+        one, config=config, params=(one.params,) * 5, batch_stats=(one.batch_stats,) * 5
+    )
+    found = network.together(np.array([0.2, 0.9]), (five, other))
+    # What lies on the threshold of each fold lies on that of the run.
+    assert found == pytest.approx(special.expit((5 * special.logit(0.2) + special.logit(0.9)) / 6))
+    assert network.together(np.array([0.2]), (five,)) == 0.2
 
 
 def test_the_threshold_is_that_of_the_run(classifier):
