@@ -16,7 +16,8 @@ def choose(labels: np.ndarray, scores: np.ndarray, rule: str) -> float:
     """The threshold that `rule` selects; a score at or above it is a positive decision.
 
     It lies midway between two scores, so that rounding does not decide a new score near one of
-    them. Of equally good thresholds, the highest (the most specific) is taken.
+    them. Of equally good thresholds, the highest (the most specific) is taken; by 'specificity' the
+    lowest that keeps what the rule asks, so that it is not more specific than that.
 
     Args:
       labels: [N] 0 or 1, of both classes (not needed for 'fixed').
