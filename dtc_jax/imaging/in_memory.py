@@ -115,7 +115,7 @@ def _read(name: str, image: Image, spacing_mm: Sequence[float] | None) -> Volume
 def _affine(name: str, image: nib.spatialimages.SpatialImage) -> np.ndarray:
     """In mm; of a NIfTI image by the rules for a file. # [4, 4]"""
     if isinstance(image, nib.Nifti1Pair):
-        return nifti.checked_geometry(name, image.header.copy())
+        return nifti.checked_geometry(name, nifti.as_saved(image.header, image.affine))
     if image.affine is None:
         raise UsageError(f"{name}: is an image without an affine; give it one.")
     return image.affine

@@ -19,6 +19,7 @@ _MIN_CELL = 1e-3  # volume of a voxel / volume of a cuboid with its sides
 _GZIP = b"\x1f\x8b"  # the first bytes of a packed file
 _UNIT_MM = {1: 1e3, 2: 1.0, 3: 1e-3}  # by the code of NIfTI for space: metre, mm, micron
 _MAX_APART = 0.5  # of a voxel, between the places that the sform and the qform give it
+_MAX_SCALE = 0.01  # by which the sides of a voxel in sform and pixdim may differ, of the latter
 
 
 def load(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
@@ -92,8 +93,35 @@ def checked_geometry(path: PathLike, header: nib.Nifti1Header) -> np.ndarray:
     cell = abs(np.linalg.det(affine[:3, :3])) if np.isfinite(affine).all() else 0.0
     if not cell > _MIN_CELL * np.prod(sides):
         raise InputError(f"{path}: its affine is singular; fix the sform or qform in the header.")
-    affine[:3] *= _UNIT_MM.get(int(header["xyzt_units"]) & 7, 1.0)  # not stated: mm
+    unit_mm = _UNIT_MM.get(int(header["xyzt_units"]) & 7, 1.0)  # not stated: mm
+    if np.abs(sides / spacing - 1).max() > _MAX_SCALE:  # a qform has its sides from pixdim
+        form, zooms = (" × ".join(f"{side * unit_mm:.4g}" for side in s) for s in (sides, spacing))
+        raise InputError(
+            f"{path}: its sform has voxels of {form} mm, its pixdim of {zooms} mm, so programs "
+            "disagree on its size. Convert the scan again from its source, or correct the wrong "
+            "one (nibabel: image.set_sform(affine), or "
+            "image.header.set_zooms(nibabel.affines.voxel_sizes(image.affine)))."
+        )
+    affine[:3] *= unit_mm
     return affine
+
+
+def as_saved(header: nib.Nifti1Header, affine: np.ndarray | None) -> nib.Nifti1Header:
+    """The header with which nibabel would save an image in memory.
+
+    Args:
+      header: of the image.
+      affine: of the image, [4, 4]; a program may have changed it, and then it counts. None: that of
+        the header.
+    """
+    saved = header.copy()
+    forms = (saved.get_sform(coded=True)[0], _qform(saved))
+    stated = next((form for form in forms if form is not None), saved.get_base_affine())
+    if affine is not None and not np.allclose(affine, stated, equal_nan=True):
+        saved.set_sform(affine, code="aligned")
+        saved["qform_code"] = 0
+        saved["pixdim"][1:4] = np.linalg.norm(affine[:3, :3], axis=0)
+    return saved
 
 
 def _affine(path: PathLike, header: nib.Nifti1Header) -> np.ndarray:

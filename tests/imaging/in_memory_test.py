@@ -65,6 +65,28 @@ def test_the_header_of_an_image_counts_as_that_of_a_file_does():
             in_memory.read_ct(nib.spatialimages.SpatialImage(hu.T, affine))
 
 
+def test_an_affine_that_was_changed_in_memory_is_the_one_that_counts():
+    hu = np.random.default_rng(0).integers(-1000, 400, (2, 3, 4), dtype=np.int16)
+    changed = _image(hu)
+    changed.affine[0, 0] *= -1
+    changed.affine[2, 2] = 8
+    scan, saved = in_memory.read_ct(changed), in_memory.read_ct(_saved(changed))
+    assert (scan.axes, scan.spacing_mm[0]) == ("RPS", 8)
+    np.testing.assert_array_equal(scan.affine, saved.affine)
+    np.testing.assert_array_equal(scan.array, saved.array)
+    changed.affine[:] = np.nan
+    with pytest.raises(InputError, match=r"the scan: .* must be positive"):
+        in_memory.read_ct(changed)
+    zoomed = _image(hu)
+    zoomed.header.set_zooms((5.0, 5.0, 4.0))
+    with pytest.raises(InputError, match=r"the scan: its sform has .* 0\.8 × 0\.7 × 5 mm, its"):
+        in_memory.read_ct(zoomed)
+
+
+def _saved(image):
+    return nib.Nifti1Image.from_bytes(image.to_bytes())
+
+
 def test_lesions_are_numbered_from_one_and_there_is_one():
     scan = in_memory.read_ct(np.full((2, 3, 4), -900, np.int16), (1, 1, 1))
     numbers = np.zeros((2, 3, 4), np.uint64)

@@ -49,6 +49,13 @@ def _sheared(degrees):
     return _bytes(affine=affine)
 
 
+def _other_spacing():
+    """As who gives the spacing apart from the affine writes it."""
+    image = nib.Nifti1Image(HU, np.eye(4))
+    image.header.set_zooms((5.0, 5.0, 4.0))
+    return image.to_bytes()
+
+
 def _without_forms():
     return _patched(252, np.zeros(2, np.int16))
 
@@ -77,6 +84,10 @@ BAD = {
     "zero_affine": (_sform(np.zeros((3, 4))), "affine is singular"),
     "parallel_axes": (_sform([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0]]), "affine is singular"),
     "nan_affine": (_sform(np.full((3, 4), np.nan)), "affine is singular"),
+    "other_spacing": (
+        _other_spacing(),
+        "sform has voxels of 1 × 1 × 1 mm, its pixdim of 5 × 5 × 4 mm, .* correct the wrong one",
+    ),
     "other_qform": (_with_qform(_moved(0.5)), "sform and its qform disagree by up to 0.5 mm. Conv"),
     "mirrored_qform": (_with_qform(np.diag([-1, 1, 1, 1])), "and one is the mirror image of the"),
     "no_form": (_without_forms(), "neither an sform nor a qform"),
@@ -135,7 +146,7 @@ def test_a_file_is_unpacked_by_its_content_not_its_name(tmp_path, name, data):
     _with_qform(np.eye(4)), _with_qform(_moved(0.3)),
     _with_qform(np.eye(4), pixdim=[0, 0.7, 0.8, 1.5, *[1] * 4]),
     _with_qform(np.eye(4), quatern_b=5), _with_qform(_moved(9), qform_code=0),
-    _with_qform(np.eye(4), sform_code=0),
+    _with_qform(np.eye(4), sform_code=0), _patched(88, np.float32(1.507)),
 ])  # fmt: skip
 def test_a_place_that_the_header_states_once_is_taken_in_mm(tmp_path, data):
     (tmp_path / "scan.nii").write_bytes(data)
