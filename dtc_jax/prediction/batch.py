@@ -67,7 +67,9 @@ def _one(
                 return row | _done_before(folder, "was done before")
             folder_lib.check_own(folder)
             answer = scan_lib.predict(local, predictors, folder, keep_identity)
-    except _failures() as error:
+    except ImportError:  # not the scan's fault
+        raise
+    except Exception as error:  # a batch goes on whatever one scan does
         text = _message(error, local or request)
         if local is None and scan_lib.is_answered(request, predictors, folder, keep_identity):
             # The archive is not there, which says nothing against the answer.
@@ -82,17 +84,15 @@ def _one(
     return row | _done(folder, answer_lib.summary(answer)["lesions"], time.monotonic() - start, "")
 
 
-def _failures() -> tuple[type[Exception], ...]:
-    """What may go wrong with a scan; JAX's own errors where a run has it imported."""
-    jax = sys.modules.get("jax")
-    return (InputError, OSError, *([jax.errors.JaxRuntimeError] if jax else []))
-
-
 def _message(error: Exception, request: Request) -> str:
     """What went wrong, without the paths of a scan, which may identify the patient.
 
     The table is passed on more often than what the terminal shows.
     """
+    jax = sys.modules.get("jax")  # imported where a run needs it
+    if not isinstance(error, (InputError, OSError, *([jax.errors.JaxRuntimeError] if jax else []))):
+        # Its text may quote what a header says.
+        return f"an unexpected error ({type(error).__name__}); predict it by --scan to see where."
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror.lower()}. Check the path and its permissions."

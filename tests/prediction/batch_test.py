@@ -18,7 +18,9 @@ import launch
 from dtc_jax.errors import InputError
 from dtc_jax.imaging import volume
 from dtc_jax.prediction import answer as answer_lib
-from dtc_jax.prediction import requests
+from dtc_jax.prediction import batch, requests
+from dtc_jax.prediction import scan as scan_lib
+from dtc_jax.prediction.predictors import Predictors
 from tests.dicom_files import make_slices, save_slices
 
 
@@ -53,6 +55,20 @@ def test_a_bad_scan_is_reported_and_the_rest_is_done(predict, scans, answered, c
     assert lesions.scan_id.tolist() == ["P1", "P1", "P1-2", "P1-2"]
     alone = pd.read_csv(answered / "lesions.csv")
     pd.testing.assert_frame_equal(lesions[[*alone]].head(2), alone)
+
+
+def test_what_nobody_foresaw_in_one_scan_does_not_stop_the_rest(tmp_path, monkeypatch, capsys):
+    def fail(request, *_):
+        raise NotImplementedError(f"Doe's {request.path}")
+
+    monkeypatch.setattr(scan_lib, "predict", fail)
+    found = [requests.Request("a.nii", "a"), requests.Request("b.nii", "b")]
+    with pytest.raises(InputError, match="2 of 2 scans failed"):
+        batch.predict(found, Predictors(None, None, {}), tmp_path / "out", False)
+    table = _table(tmp_path / "out")
+    assert table.status.tolist() == ["failed", "failed"]
+    assert table.message["a"].startswith("an unexpected error (NotImplementedError)")
+    assert "Doe" not in (tmp_path / "out" / "scans.csv").read_text() + capsys.readouterr().out
 
 
 def test_a_message_is_whole_where_the_scan_has_the_name_of_a_letter(

@@ -109,7 +109,7 @@ def visible_files(path: PathLike) -> list[pathlib.Path]:
 def scan_folder(path: PathLike) -> Folder:
     """Reads the headers of all files in a folder, or of the one file `path`.
 
-    Values are converted on access, which must happen under `suppress_header_values`.
+    Must be called under `suppress_header_values`, since values are converted here.
 
     Raises:
       InputError: a file is empty, or is DICOM but cannot be read. Its series is unknown, and
@@ -164,7 +164,7 @@ def _kind(header: pydicom.Dataset) -> str:
 
 
 def _check_whole(header: pydicom.Dataset, file: BinaryIO) -> None:
-    """Raises a `ValueError` if the header of a CT image is truncated or has no number of frames.
+    """Raises an error if the header of a CT image is truncated or damaged.
 
     pydicom takes the end of a file for the end of the header, even within a value: a slice with a
     truncated UID would form a separate series, and the rest would look complete without it.
@@ -180,4 +180,7 @@ def _check_whole(header: pydicom.Dataset, file: BinaryIO) -> None:
     )  # zlib detects a truncated deflated file
     if not deflated and file.read(4) not in _PIXELS:
         raise ValueError("ends before its pixels")
-    int(header.get("NumberOfFrames") or 1)
+    for _ in header.iterall():  # converts each value: one byte can make that impossible
+        pass
+    for keyword in ("NumberOfFrames", "Rows", "Columns"):
+        int(header.get(keyword) or 0)

@@ -53,9 +53,21 @@ def find(path: PathLike, series: int | str | None = None) -> Series:
         chest.
 
     Raises:
-      InputError: there is no CT series, or not this one; there are series of several patients; or
-        the series is not a regular grid in HU.
+      InputError: there is no CT series, or not this one; there are series of several patients; the
+        series is not a regular grid in HU; or a header is damaged.
     """
+    try:
+        return _find(path, series)
+    except (InputError, MemoryError, OSError):  # not a fault of a header
+        raise
+    except Exception as error:  # text where a number belongs may raise anything
+        raise InputError(
+            f"{path}: a header has values that DICOM does not allow ({type(error).__name__}); copy "
+            "the series again from its source."
+        ) from error
+
+
+def _find(path: PathLike, series: int | str | None) -> Series:
     folder = files.scan_folder(path)
     grouped: dict[str, list[tuple[pathlib.Path, pydicom.Dataset]]] = {}
     for file, header in folder.images:
