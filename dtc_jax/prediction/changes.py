@@ -62,6 +62,47 @@ class Inputs:
             return False
         return np.array_equal(self.old.array[box] == number, self.drawn.array[box] == number)
 
+    def under(self, number: int) -> set[int]:
+        """The predicted lesions that share a voxel with a drawn one."""
+        box = self._boxes[1][number]
+        return set(self.old.array[box][self.drawn.array[box] == number].tolist()) - {0}
+
+
+def check_numbers(mask: storage.PathLike, inputs: Inputs, labels: Mapping[int, str]) -> None:
+    """Refuses an edited mask in which a number is not that of its lesion any more.
+
+    Editors may count the segments anew when one was deleted. The verdict and the label of a lesion
+    would then go to another one.
+
+    Args:
+      mask: path of the edited mask, for messages.
+      inputs: of the review.
+      labels: by lesion; '' if not known.
+
+    Raises:
+      InputError: a known number lies where its lesion was not; or an accepted or labelled lesion is
+        not in the mask.
+    """
+    for number in filter(inputs.is_drawn, inputs.table.lesion_id):
+        under = inputs.under(number)
+        if number not in under:
+            which = f"lesion {min(under)}" if under else "no lesion"
+            raise InputError(
+                f"{mask}: number {number} lies where {which} was, and not where lesion {number} "
+                "was; did the editor renumber the lesions? Save the mask with the original label "
+                "values, and give a new lesion a new number."
+            )
+    for number, verdict in inputs.verdicts.set_index("lesion_id").verdict.items():
+        if inputs.is_drawn(number) or verdict == "reject":
+            continue
+        if verdict == "accept" or labels.get(number):
+            does = "which the review accepts" if verdict else "to which the review gives a label"
+            raise InputError(
+                f"{mask}: has no lesion {number}, {does}; did the editor renumber the lesions? "
+                "Save the mask with the original label values; or, to delete the lesion, leave its "
+                "verdict and its label empty."
+            )
+
 
 def check_labels(path: storage.PathLike, inputs: Inputs, labels: Mapping[int, str]) -> None:
     """Refuses the label of a lesion that nobody has reviewed: it would get into no manifest.

@@ -44,8 +44,8 @@ def apply(
 
     Raises:
       InputError: `folder` contains no prediction; the review does not fit its lesions; the mask is
-        on another grid; the classifier or the scan is another one; `folder`/reviewed contains
-        files that no review has written.
+        on another grid, or its numbers are not those of the lesions; the classifier or the scan is
+        another one; `folder`/reviewed contains files that no review has written.
     """
     clock = Clock()
     before = folder_lib.read_record(folder)
@@ -55,6 +55,8 @@ def apply(
     _check_files(folder, before.get("files", {}))
     inputs = _read(folder, decisions, mask)
     labels = review.read_labels(decisions)  # here, so that it is refused before a network runs
+    if mask:
+        changes.check_numbers(mask, inputs, labels)
     changes.check_labels(decisions, inputs, labels)
     source = requests.read(scan, series) if scan else None
     if source and source.fingerprint() != before["scan"]["fingerprint"]:

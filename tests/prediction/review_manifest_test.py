@@ -88,6 +88,15 @@ def test_segment_review_classify_are_three_commands(
     assert "belongs to none of the batch" in capsys.readouterr().err
 
 
+def test_a_mask_whose_lesions_were_counted_anew_is_refused(review, folder, capsys):
+    numbers = volume.read_image(folder / "lesions.nii.gz")
+    anew = folder.parent / "anew.nii.gz"
+    volume.write(anew, volume.Volume((numbers.array == 2).astype(np.uint8), numbers.affine))
+    assert review(["1,reject,,", "2,accept,,"], f"--mask={anew}") == 1
+    assert f"{anew}: number 1 lies where lesion 2 was" in capsys.readouterr().err
+    assert not (folder / "reviewed").exists()
+
+
 def test_a_file_of_the_answer_that_has_changed_is_refused(review, folder, capsys):
     rows = ["1,accept,,", "2,accept,,"]
     for name in ("lesions.nii.gz", "scan.nii.gz"):

@@ -134,14 +134,14 @@ def test_a_readers_word_stands_above_the_network_that_tells_lesions_from_others(
 
     def edit(array):
         array[array == 2] = 0
-        array[12:14, 20:23, 20:23] = 2
+        array[12:14, 20:23, 20:23] = 3
 
     assert review(["1,,,", "2,,,"], f"--mask={_edited(folder, edit)}") == 0
     after = _lesions(folder / "reviewed")
-    assert after.is_lesion.to_dict() == {1: False, 2: True}
-    assert np.isnan(after.lesion_probability[2])  # no network saw this region
+    assert after.is_lesion.to_dict() == {1: False, 3: True}
+    assert np.isnan(after.lesion_probability[3])  # no network saw this region
     diagonal_mm = pytest.approx(3 * 3.6 * 2**0.5)  # of a square, and across it
-    assert (after.long_axis_mm[2], after.short_axis_mm[2]) == (diagonal_mm, diagonal_mm)
+    assert (after.long_axis_mm[3], after.short_axis_mm[3]) == (diagonal_mm, diagonal_mm)
 
 
 def test_an_answer_of_an_earlier_version_is_reviewed(review, folder):
