@@ -99,11 +99,30 @@ def read(file: PathLike | BinaryIO, tags: list[str] | None = None) -> pydicom.Da
 
 
 def visible_files(path: PathLike) -> list[pathlib.Path]:
-    """The files below a folder, sorted, without hidden ones; or the file itself."""
+    """The files below a folder, sorted, without hidden ones; or the file itself.
+
+    Folders that are links are followed; each folder counts once.
+
+    Raises:
+      OSError: a folder cannot be listed; its files would be missing.
+    """
     if not os.path.isdir(path):
         return [pathlib.Path(path)]
-    paths = [pathlib.Path(folder, name) for folder, _, names in os.walk(path) for name in names]
-    return sorted(file for file in paths if not file.name.startswith("."))
+    found: list[pathlib.Path] = []
+    seen: set[str] = set()
+    for folder, below, names in os.walk(path, onerror=_raise, followlinks=True):
+        below.sort()  # so that of two ways to a folder it is always the same that counts
+        place = os.path.realpath(folder)
+        if place in seen:
+            below.clear()
+            continue
+        seen.add(place)
+        found += [pathlib.Path(folder, name) for name in names if not name.startswith(".")]
+    return sorted(found)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def scan_folder(path: PathLike) -> Folder:
@@ -112,10 +131,16 @@ def scan_folder(path: PathLike) -> Folder:
     Must be called under `suppress_header_values`, since values are converted here.
 
     Raises:
-      InputError: a file is empty, or is DICOM but cannot be read. Its series is unknown, and
-        without the file it might lack a slice.
+      InputError: a folder cannot be listed; or a file is empty, or is DICOM but cannot be read. Its
+        series is unknown, and without the file it might lack a slice.
     """
-    names = visible_files(path)
+    try:
+        names = visible_files(path)
+    except OSError as error:  # its name may identify the patient
+        raise InputError(
+            f"{path}: a folder in it cannot be listed ({str(error.strerror).lower()}); change its "
+            "permissions, or connect its disk again."
+        ) from error
     images: list[tuple[pathlib.Path, pydicom.Dataset]] = []
     others: collections.Counter[str] = collections.Counter()
     damaged = []
