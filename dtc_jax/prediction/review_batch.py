@@ -15,6 +15,8 @@ def apply(
 ) -> pathlib.Path:
     """Makes the final answer of each scan of a batch that has a review, and pools them.
 
+    Scans that were predicted and reviewed by earlier calls with the same `out` stay in the pool.
+
     Args:
       out: of the batch.
       reviews: folder of the CSVs as the pages name them (review_SCAN_ID.csv, or SCAN_ID.csv), and
@@ -41,9 +43,8 @@ def apply(
             print(f"{name}: failed: {error}", flush=True)
     parts = {
         f"{name}/{reviewed.FOLDER}": csv_reader.read(path, "the manifest of a review")
-        for name in names
+        for name, path in _manifests(out).items()
         if name not in failed
-        and (path := out / name / reviewed.FOLDER / manifest_rows.FILE).is_file()
     }
     target = out / manifest_rows.FILE
     if parts:
@@ -58,6 +59,12 @@ def apply(
             "and run the same command again."
         )
     return target
+
+
+def _manifests(out: pathlib.Path) -> dict[str, pathlib.Path]:
+    """The manifest of each reviewed scan in a folder, by the scan's id."""
+    paths = sorted(out.glob(f"*/{reviewed.FOLDER}/{manifest_rows.FILE}"))
+    return {path.parent.parent.name: path for path in paths}
 
 
 def _files(

@@ -1,5 +1,8 @@
 """Reviews of a batch, what they are bound to, and the rows of a manifest that they become."""
 
+import json
+import shutil
+
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -86,6 +89,36 @@ def test_segment_review_classify_are_three_commands(
     (reviews / "other.csv").write_text(head)
     assert call(*given) == 1
     assert "belongs to none of the batch" in capsys.readouterr().err
+
+
+@pytest.fixture
+def reviewed_batch(call, answered, tmp_path):
+    """Reviews scans of a batch, as after a call that has predicted these alone."""
+    out, reviews = tmp_path / "out", tmp_path / "reviews"
+
+    def review(**patients):
+        for name, patient in patients.items():
+            shutil.copytree(answered, out / name)
+            record = json.loads((out / name / "run.json").read_text())
+            record["scan"] |= {"scan_id": name, "patient_id": patient}
+            (out / name / "run.json").write_text(json.dumps(record))
+        rows = [f"{name},{patient},done" for name, patient in patients.items()]
+        (out / "scans.csv").write_text("\n".join(["scan_id,patient_id,status", *rows]))
+        (out / "batch.json").write_text("{}")
+        shutil.rmtree(reviews, ignore_errors=True)
+        reviews.mkdir()
+        for name in patients:
+            decided = "lesion_id,verdict,comment,reviewer\n1,accept,,A\n2,reject,,A\n"
+            (reviews / f"{name}.csv").write_text(decided)
+        assert call("--mode=predict", f"--out={out}", f"--review={reviews}") == 0
+        return manifest.read_manifest(out / "manifest.csv")
+
+    return review
+
+
+def test_what_was_reviewed_before_stays_in_the_manifest_of_a_batch(reviewed_batch):
+    assert reviewed_batch(b="P1").lesion_id.tolist() == ["b-1"]
+    assert reviewed_batch(a="P2", c="P3").lesion_id.tolist() == ["a-1", "b-1", "c-1"]
 
 
 def test_a_mask_whose_lesions_were_counted_anew_is_refused(review, folder, capsys):
