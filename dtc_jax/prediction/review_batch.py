@@ -5,6 +5,7 @@ import pathlib
 from dtc_jax import csv_reader, progress, storage
 from dtc_jax.errors import InputError
 from dtc_jax.prediction import batch, manifest_rows, reviewed
+from dtc_jax.prediction import folder as folder_lib
 from dtc_jax.report import review
 
 _MASKS = (".nii.gz", ".nii", ".nrrd", ".mha")
@@ -53,6 +54,13 @@ def apply(
     else:
         said = f"{target} is as it was before." if target.exists() else "there is no manifest yet."
     print(f"{len(decisions) - len(failed)} of {len(names)} scans are reviewed now; {said}")
+    nameless = sum(not folder_lib.read_record(out / part)["scan"]["patient_id"] for part in parts)
+    if nameless and len(parts) > 1:
+        count = "1 scan has" if nameless == 1 else f"{nameless} scans have"
+        print(
+            f"{count} no patient_id, so each counts as a patient of its own. Before training, give "
+            f"the scans of one patient the same patient_id in {target}."
+        )
     if failed:
         raise InputError(
             f"{len(failed)} of {len(decisions)} reviews failed: {', '.join(failed)}. Correct them "

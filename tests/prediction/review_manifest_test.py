@@ -121,6 +121,15 @@ def test_what_was_reviewed_before_stays_in_the_manifest_of_a_batch(reviewed_batc
     assert reviewed_batch(a="P2", c="P3").lesion_id.tolist() == ["a-1", "b-1", "c-1"]
 
 
+def test_scans_of_a_batch_that_may_be_of_one_patient_are_said(reviewed_batch, capsys):
+    reviewed_batch(a="P1", b="P2")
+    assert "patient_id" not in capsys.readouterr().out
+    table = reviewed_batch(c="", d="")
+    assert table.patient_id.tolist() == ["P1", "P2", "c", "d"]
+    said = capsys.readouterr().out
+    assert "2 scans have no patient_id, so each counts as a patient" in said
+
+
 def test_a_mask_whose_lesions_were_counted_anew_is_refused(review, folder, capsys):
     numbers = volume.read_image(folder / "lesions.nii.gz")
     anew = folder.parent / "anew.nii.gz"
