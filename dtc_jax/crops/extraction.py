@@ -131,7 +131,7 @@ def cut_scan(scan: Scan, params: record.CropParams) -> list[Record | InputError 
     except InputError as error:
         return [_named(lesion, error) for lesion in scan.lesions]
     results: list[Record | InputError | Note] = []
-    notes = [Note(f"{scan.title}: {note}") for note in image.notes]
+    notes = notes_of(scan, image)
     for lesion in scan.lesions:
         try:
             mask = volume.read_mask(lesion.mask, image, lesion.mask_label)
@@ -141,6 +141,17 @@ def cut_scan(scan: Scan, params: record.CropParams) -> list[Record | InputError 
         except InputError as error:
             results.append(_named(lesion, error))
     return results + notes
+
+
+def notes_of(scan: Scan, image: volume.Volume) -> list[Note]:
+    """What a user should know of how a scan was read: corrections, and what is unusual in DICOM.
+
+    Args:
+      scan: that it is.
+      image: of it, as `ct.read` reads it.
+    """
+    unusual = dicom.find(scan.image).unusual if dicom.is_scan(scan.image) else ""
+    return [Note(f"{scan.title}: {note}") for note in (*image.notes, unusual) if note]
 
 
 def extract(

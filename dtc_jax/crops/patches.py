@@ -17,7 +17,7 @@ import edt
 import numpy as np
 
 from dtc_jax.cohort import manifest
-from dtc_jax.crops import record
+from dtc_jax.crops import extraction, record
 from dtc_jax.crops.extraction import Note, Record, Scan
 from dtc_jax.errors import InputError, UsageError
 from dtc_jax.imaging import ct, grid, lesions, lungs, volume
@@ -248,7 +248,7 @@ def cut(part: Part, params: PatchParams) -> list[Record | InputError | Note]:
                 results.append(source.patch(center_mm, name))
         except InputError as error:
             results.append(InputError(f"{scan.title}: {error}"))
-    return results + [Note(f"{scan.title}: {note}") for note in image.notes]
+    return results + extraction.notes_of(scan, image)
 
 
 def _ignored(scan: Scan, image: volume.Volume) -> volume.Volume | None:

@@ -76,8 +76,8 @@ def read(rows: pd.DataFrame) -> ReferenceScan:
     ids = tuple(with_mask.lesion_id)
     (known,) = extraction.scans(rows, whole=True)
     named = known.title
-    for note in image.notes:
-        print(f"{named}: {note}", file=sys.stderr, flush=True)
+    for note in extraction.notes_of(known, image):
+        print(note, file=sys.stderr, flush=True)
     regions = list[Region]()
     try:
         # Lesions that follow each other in one file are read together.

@@ -5,10 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as simpleitk
+from pydicom import uid
 
-from dtc_jax.crops import extraction, record
+from dtc_jax.crops import extraction, patches, record
 from dtc_jax.errors import InputError
 from dtc_jax.imaging import ct, volume
+from tests import dicom_files
 
 PARAMS = record.CropParams(size_mm=(8, 8, 8))
 CUT = functools.partial(extraction.cut_scan, params=PARAMS)
@@ -61,6 +63,30 @@ def test_several_numbers_that_count_as_one_lesion_are_said(scan, capsys):
         "lesion p1-a: the mask has 2 numbers, which are taken for one region. If they are several "
         "lesions, give each a row with its mask_label."
     ]
+
+
+def test_which_part_of_a_dicom_acquisition_was_read_is_said(scan, tmp_path):
+    slices = dicom_files.make_slices(volume.read_image(scan.image))
+    rest = uid.generate_uid()
+    for one in slices[14:]:
+        one.SeriesInstanceUID, one.SeriesNumber = rest, 2
+    cut = dataclasses.replace(scan, image=str(dicom_files.save_slices(slices, tmp_path / "cut")))
+    image = volume.read_image(cut.image)
+    numbers = volume.read_image(scan.lesions[0].mask).array[:14]
+    mask = str(tmp_path / "part.nii.gz")
+    volume.write(mask, volume.Volume(numbers, image.affine))
+    cut = dataclasses.replace(cut, lesions=(dataclasses.replace(scan.lesions[0], mask=mask),))
+    (part,) = patches.parts([cut], whole := patches.PatchParams(lesion_share=1.0))
+    for made in (CUT(cut), patches.cut(part, whole)):
+        record, note = made
+        assert isinstance(record, dict)
+        assert note.startswith(
+            "scan of lesion p1-a: The acquisition seems to be cut: without a gap"
+        )
+        assert "goes on in series 2 (2 axial CT slices), which was not read" in note
+    whole_series = dicom_files.make_slices(volume.read_image(scan.image))
+    plain = str(dicom_files.save_slices(whole_series, tmp_path / "plain"))
+    assert len(CUT(dataclasses.replace(scan, image=plain))) == 2  # and no note
 
 
 @pytest.mark.parametrize("name", ["ct.nrrd", "ct.mha"])

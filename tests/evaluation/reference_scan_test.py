@@ -27,6 +27,16 @@ def _read(folder, **lesions):
     return reference_scan.read(read_manifest(folder / "lesions.csv"))
 
 
+def test_what_is_unusual_about_a_dicom_series_is_said(tmp_path, capsys):
+    scan = Volume(chests.empty().astype(np.int16), chests.AFFINE)
+    dicom_files.save_slices(dicom_files.make_slices(scan)[::2], tmp_path / "ct")
+    columns = {"patient_id": "p", "lesion_id": "", "image": "ct", "mask": ""}
+    pd.DataFrame([columns]).to_csv(tmp_path / "lesions.csv", index=False)
+    reference_scan.read(read_manifest(tmp_path / "lesions.csv", healthy=True))
+    said = capsys.readouterr().err
+    assert said.startswith("scan without a lesion of patient p: Its instance numbers go from 1 to")
+
+
 LARGE, SMALL = ((16, 28, 18), 14.0), ((16, 30, 18), 7.0)
 
 

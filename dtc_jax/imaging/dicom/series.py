@@ -33,6 +33,8 @@ class Series:
       statement: which series this is, why it was chosen and what was ignored; safe to print.
       parameters: how it was acquired, by the columns of `parameters.COLUMNS`; safe to print.
       cut: that other series continue it, as a sentence; '' if none does; safe to print.
+      unusual: the part of `statement` that should be looked at: slices that may be missing, several
+        studies, and `cut`; '' if there is nothing; safe to print.
     """
 
     slices: tuple[slices.Slice, ...]
@@ -40,6 +42,7 @@ class Series:
     statement: str
     parameters: Mapping[str, float | str] = dataclasses.field(default_factory=dict)
     cut: str = ""
+    unusual: str = ""
 
 
 @files.suppress_header_values()
@@ -86,35 +89,40 @@ def _find(path: PathLike, series: int | str | None) -> Series:
     statement = f"{chosen.name}: {chosen.content} every {step_mm:.2f} mm; {reason}."
     if ignored:
         statement += f" Ignored: {', '.join(ignored)}."
-    statement += _between(ordered, float(step_mm), parameters.of_header(chosen.images[0][1]))
-    if studies > 1:
-        statement += f" The folder contains {studies} studies."
     cut = _cut(path, chosen, ordered, candidates)
+    found = [
+        *_between(ordered, float(step_mm), parameters.of_header(chosen.images[0][1])),
+        *([f"The folder contains {studies} studies."] if studies > 1 else []),
+        *([cut] if cut else []),
+    ]
     return Series(
         ordered,
         affine,
-        " ".join(filter(None, (statement, cut))),
+        " ".join([statement, *found]),
         parameters.of_headers([header for _, header in chosen.images]),
         cut,
+        " ".join(found),
     )
 
 
 def _between(
     ordered: tuple[slices.Slice, ...], step_mm: float, acquired: Mapping[str, float | str]
-) -> str:
+) -> list[str]:
     """What a series of even steps does not show: slices that were left out, or never taken."""
     numbers = {one.number for one in ordered if one.number is not None}
-    text = ""
+    sentences = []
     if len(numbers) == len(ordered) and max(numbers) - min(numbers) >= len(numbers):
         missing = max(numbers) - min(numbers) + 1 - len(numbers)
-        text = (
-            f" Its instance numbers go from {min(numbers)} to {max(numbers)}, and {missing} of "
+        sentences.append(
+            f"Its instance numbers go from {min(numbers)} to {max(numbers)}, and {missing} of "
             "them are missing."
         )
     thick_mm = float(acquired.get("slice_mm", step_mm))
     if thick_mm < _THIN * step_mm:
-        text += f" Its slices are {thick_mm:.3g} mm thick: what lies between them is not shown."
-    return text
+        sentences.append(
+            f"Its slices are {thick_mm:.3g} mm thick: what lies between them is not shown."
+        )
+    return sentences
 
 
 @dataclasses.dataclass(frozen=True)

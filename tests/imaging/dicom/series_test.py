@@ -202,11 +202,14 @@ def test_a_dicomdir_is_passed_over(tmp_path, ct, make, save):
 
 
 def test_slices_that_were_left_out_evenly_are_said(tmp_path, ct, make, save):
-    said = dicom.find(save(make(ct)[::2], tmp_path)).statement
+    found = dicom.find(save(make(ct)[::2], tmp_path))
+    said = found.statement
+    assert said.endswith(f"the only CT series. {found.unusual}")
     assert "every 5.00 mm; the only CT series. Its instance numbers go from 1 to 7, and 3" in said
     assert said.endswith("Its slices are 2.5 mm thick: what lies between them is not shown.")
 
 
 def test_numbers_that_begin_late_are_nothing_to_say(tmp_path, ct, make, save):
-    said = dicom.find(save(make(ct)[3:], tmp_path)).statement
-    assert said == "series 1: 5 axial CT slices every 2.50 mm; the only CT series."
+    found = dicom.find(save(make(ct)[3:], tmp_path))
+    assert found.unusual == ""
+    assert found.statement == "series 1: 5 axial CT slices every 2.50 mm; the only CT series."
