@@ -20,6 +20,7 @@ PURPOSE = "Lung lesions. For research use only"
 
 _SERIES_NUMBER = 900  # beyond those of scanners
 _MAX_ID = 64  # characters of a DICOM id
+_UTF_8 = "ISO_IR 192"
 # The tags of the images that a segmentation must repeat; they identify only the images.
 _GEOMETRY = [
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"),
@@ -175,13 +176,16 @@ def _images(path: storage.PathLike, source: Series) -> tuple[list[pydicom.Datase
 
 
 def _identify(image: pydicom.Dataset, patient_id: str, keep_identity: bool) -> None:
-    """Keeps the identity in the header, or replaces it by the pseudonym."""
+    """Keeps the identity in the header, in UTF-8, or replaces it by the pseudonym."""
     if not keep_identity:
         for keyword in _IDENTITY:
             if keyword in image:
                 delattr(image, keyword)
-        image.SpecificCharacterSet = "ISO_IR 192"  # UTF-8
+        image.SpecificCharacterSet = _UTF_8
         image.PatientID = image.PatientName = patient_id
+    elif image.get("SpecificCharacterSet"):  # highdicom does not take them all
+        image.decode()
+        image.SpecificCharacterSet = _UTF_8
     for keyword in ("PatientID", "PatientName", *_EMPTY):
         if keyword not in image:
             setattr(image, keyword, "")

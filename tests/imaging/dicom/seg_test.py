@@ -181,6 +181,31 @@ def test_the_identity_is_kept_where_it_is_asked_for(tmp_path, ct, make, save):
     assert found.PatientIdentityRemoved == "YES"
 
 
+@pytest.mark.parametrize(
+    ("characters", "name"),
+    [
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        (["", "ISO 2022 IR 149"], "Hong^Gildong=洪^吉洞=홍^길동"),
+        ("ISO_IR 100", "Müller^Jörg"),
+        ("GB18030", "王^小东"),
+        (None, "Yamada^Tarou"),
+    ],
+)
+def test_a_name_is_kept_in_whatever_characters_it_is(tmp_path, ct, make, save, characters, name):
+    slices = make(ct)
+    for one in slices:
+        if characters:
+            one.SpecificCharacterSet = characters
+        one.PatientName = one.ReferringPhysicianName = name
+        one.StudyDescription = name.split("^")[-1]
+    source = dicom.find(save(slices, tmp_path / "ct"))
+    seg.write_seg(tmp_path / "a.dcm", _lesions(ct), source, ORIGIN, keep_identity=True)
+    found = pydicom.dcmread(tmp_path / "a.dcm")
+    assert found.PatientName == found.ReferringPhysicianName == name
+    assert found.StudyDescription == name.split("^")[-1]
+    assert found.get("SpecificCharacterSet") == ("ISO_IR 192" if characters else None)
+
+
 def test_what_cannot_be_written_is_refused(tmp_path, ct, make, save):
     source = dicom.find(save(make(ct), tmp_path / "ct"))
     path, good = tmp_path / "lesions.dcm", _lesions(ct)
