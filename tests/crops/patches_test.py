@@ -230,6 +230,18 @@ def test_what_is_ignored_is_marked_and_never_in_the_middle(scans, tmp_path):
     assert seen
 
 
+def test_a_mask_of_what_is_ignored_may_be_empty(scans, tmp_path):
+    image = volume.read_image(scans[0].image)
+    empty = volume.Volume(np.zeros(image.shape, np.uint8), image.affine)
+    volume.write(tmp_path / "empty.nii.gz", empty)
+    scan = dataclasses.replace(scans[0], ignore=str(tmp_path / "empty.nii.gz"))
+    params = dataclasses.replace(PARAMS, lesion_share=1.0)
+    found = patches.cut(patches.parts([scan], params)[0], params)
+    assert len(found) == len(scan)
+    for one in found:
+        assert set(np.unique(one["mask"])) <= {0, 1}
+
+
 def test_a_box_is_ignored_and_a_cube_is_one_patch(scans):
     image = volume.read_image(scans[0].image)
     middle = image.world((np.array(image.shape) - 1) / 2)

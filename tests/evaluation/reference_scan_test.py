@@ -82,6 +82,9 @@ def test_a_box_is_found_by_a_finding_in_it_and_what_is_ignored_counts_neither_wa
     row |= {"box_mm": " ".join(f"{end:.2f}" for end in ends.ravel()), "ignore": "ignore.nii"}
     pd.DataFrame([row]).to_csv(tmp_path / "lesions.csv", index=False)
     scan = reference_scan.read(read_manifest(tmp_path / "lesions.csv", healthy=True))
+    volume.write(tmp_path / "ignore.nii", Volume(ignored & False, chests.AFFINE))
+    empty = reference_scan.read(read_manifest(tmp_path / "lesions.csv", healthy=True))
+    assert not empty.ignored.array.any()
     numbers = sum((i * chests.ball(*one) for i, one in enumerate(balls, start=1)))
     image = scan.image
     probability = Volume((numbers > 0).astype(np.float32), image.affine)
