@@ -14,6 +14,8 @@ from dtc_jax.errors import InputError
 from dtc_jax.imaging import formats
 
 _AFFINE_TOLERANCE_MM = 1e-2  # headers store float32, and tools round them differently
+_ROUNDED_MM = 0.1  # programs lay different grids through DICOM positions that a scanner has rounded
+_ROUNDED_SHARE = 0.2  # of the finest side of a voxel, at most
 _LABEL_TOLERANCE = 1e-3  # of a label that was stored with a slope
 _SOFT_EDGE = 0.5  # a soft mask is inside from here on
 _FEWEST_SHADES = 10  # a numbered mask of fewer is not looked at
@@ -227,7 +229,9 @@ def check_same_grid(path: storage.PathLike, mask: Volume, like: Volume) -> None:
         )
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in like.shape])).reshape(3, -1).T
     offset_mm = np.abs(mask.world(corners) - like.world(corners)).max()
-    if offset_mm > max(_AFFINE_TOLERANCE_MM, 0.05 * like.spacing_mm.min()):
+    side_mm = like.spacing_mm.min()
+    rounded_mm = min(_ROUNDED_MM, _ROUNDED_SHARE * side_mm)
+    if offset_mm > max(_AFFINE_TOLERANCE_MM, 0.05 * side_mm, rounded_mm):
         raise InputError(
             f"{path}: the mask is {offset_mm:.2f} mm away from its scan (their affines differ); "
             "export the mask on the grid of the scan."

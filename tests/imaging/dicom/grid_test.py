@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from dtc_jax.errors import InputError
 from dtc_jax.imaging import dicom, volume
@@ -113,6 +114,11 @@ def test_rounded_positions_are_no_fault(tmp_path, ct, make, save):
     found = volume.read_image(save(slices, tmp_path))
     np.testing.assert_array_equal(found.array, thin.array)
     np.testing.assert_allclose(found.spacing_mm, thin.spacing_mm, atol=0.02)
+    reader = sitk.ImageSeriesReader()  # its grid begins at the first slice, and not on the line
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(tmp_path)))
+    mask, path = sitk.Cast(reader.Execute() > 0, sitk.sitkUInt8), str(tmp_path.parent / "mask.nii")
+    sitk.WriteImage(mask, path)
+    np.testing.assert_array_equal(volume.read_mask(path, found).array, thin.array > 0)
 
 
 def test_mixed_slices_are_found(tmp_path, ct, make, save):
