@@ -59,7 +59,7 @@ lungs: `nodules` trained further in real whole lungs, some of them seen as in sl
     python launch.py --config=configs/vnet.py:lungs --config.data.manifest=FOLDER/lungs.csv \
       --config.init_from=runs/vnet-nodules
     16 min, four networks, each judged on the chest that it has not seen: 5 of 6 lesions at 17
-    (4.5–30.8) false findings a chest, where `nodules` has 91 (2026-11-29).
+    (0–43.1) false findings a chest, where `nodules` has 91 (2026-11-29).
 
 nodules: the same network on simulated chests and on nodules of LIDC-IDRI, which are set into the
 simulated lungs: what weights that may be passed on are trained on.
