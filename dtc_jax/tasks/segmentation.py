@@ -23,6 +23,8 @@ from dtc_jax.training.task import Batch, LossOut, PyTree, Task
 from dtc_jax.training.thick_slices import thick_slices
 
 _MONITORS: Monitors = {"dice": "max", "loss": "min"}
+# Of the keys that an example's key gives; 0 and 1 are those that `augment` splits it into.
+_THICK, _RESETTLE, _SET_IN = 2, 3, 4
 _CERTAIN = -30.0  # logit whose probability and cross-entropy are 0 in float32, as is its gradient
 
 
@@ -47,20 +49,18 @@ def make_task(config: ml_collections.ConfigDict) -> Task:
         image, mask, extent = batch["image"], batch["mask"], batch["extent"]
         hu, target, ignored, inside = jax.vmap(one)(keys, image, mask, extent)
         usable = jnp.ones(len(hu), bool)
+        of = functools.partial(jax.vmap(jax.random.fold_in, (0, None)), keys)
         if resettled > 0:
-            of_resettling = jax.vmap(lambda key: jax.random.fold_in(key, 3))(keys)
             tight = is_tight(mask.shape[1:], extent)
             hu, ignored, usable = resettle(
-                of_resettling, hu, target, ignored, inside, tight, resettled, axis_name
+                of(_RESETTLE), hu, target, ignored, inside, tight, resettled, axis_name
             )
         if share > 0:
-            of_set_in = jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys)
             whole = is_whole(mask == 1, extent) & (batch["valid"] > 0)
-            hu, target = set_in(of_set_in, hu, target, whole, share, axis_name)
+            hu, target = set_in(of(_SET_IN), hu, target, whole, share, axis_name)
         if thick > 0:
-            of_slices = jax.vmap(lambda key: jax.random.fold_in(key, 2))(keys)
             thickest = (thick, config.augment.thickest_mm, spec.spacing_mm)
-            hu = jax.vmap(lambda key, x: thick_slices(key, x, *thickest))(of_slices, hu)
+            hu = jax.vmap(lambda key, x: thick_slices(key, x, *thickest))(of(_THICK), hu)
         return normalize(hu, target, spec, jnp), target, ignored & (target < 0.5), usable
 
     def loss(

@@ -134,6 +134,14 @@ def test_a_lesion_in_a_tight_cut_counts_only_where_it_is_resettled(config, varia
     assert [float(nowhere.weight), float(nowhere.metrics["dice"][1])] == [1, 0]
 
 
+def test_what_is_drawn_for_an_example_is_drawn_from_keys_of_its_own():
+    """Else the noise of a patch would tell whether a lesion was set into it."""
+    key = jax.random.key(0)
+    ours = [segmentation._THICK, segmentation._RESETTLE, segmentation._SET_IN]
+    keys = [*jax.random.split(key), *(jax.random.fold_in(key, n) for n in ours)]
+    assert len({jax.random.key_data(one).tobytes() for one in map(jax.device_get, keys)}) == 5
+
+
 def test_it_learns_a_bright_ball(config, task):
     optimizer = optax.adam(0.02)
     step = jax.jit(steps.make_train_step(task, optimizer, seed=0))
