@@ -75,7 +75,7 @@ def test_every_mode_and_flag_exists(page):
         "stages",
         "full",
         "memory",
-        *("first", "only", "start"),
+        *("first", "only", "start", "without"),
         *("phantom", "table", "name"),
         *("networks", "batches", "repeats"),
     }  # of the benchmarks
