@@ -22,6 +22,8 @@ from dtc_jax.networks.classifier import make_classifier
 from dtc_jax.runs import evaluate, predict
 from dtc_jax.statistics import baselines
 
+# Keys of the figures that later versions added: lesions that several folds scored count once.
+LATER = {"positive_lesions", "negative_lesions"}
 ARCHIVE = pathlib.Path(__file__).parents[1] / "data" / "earlier_runs.tar.gz"
 
 
@@ -41,7 +43,7 @@ def earlier(study, tmp_path_factory) -> pathlib.Path:
 def _same(new, old, tolerance=1e-6):
     """Equal but for numbers within `tolerance`."""
     if isinstance(old, dict):
-        assert new.keys() == old.keys()
+        assert new.keys() - LATER == old.keys()
         for key in old:
             _same(new[key], old[key], tolerance)
     elif isinstance(old, list):
