@@ -90,7 +90,7 @@ def make_task(case: Case, dtype: str, *, augmented: bool, remat: bool = False) -
         if not augmented:
             return batch["x"], batch["target"]
         one = functools.partial(augment.augment, spec=spec, strength=strength)
-        hu, target, ignored = jax.vmap(one)(keys, batch["image"], batch["mask"], batch["extent"])
+        hu, target, ignored, _ = jax.vmap(one)(keys, batch["image"], batch["mask"], batch["extent"])
         return normalize(hu, target, spec, jnp), jnp.where(ignored, 0.0, target)
 
     def loss(
