@@ -51,7 +51,7 @@ def is_tight(sides: tuple[int, ...], extent: jax.Array) -> jax.Array:
     Returns:
       [B] bool.
     """
-    return ((extent[:, :, 0] > 0) & (extent[:, :, 1] < np.asarray(sides))).any(axis=1)
+    return ((extent[:, :, 0] > 0) & (extent[:, :, 1] < np.asarray(sides)[None])).any(axis=1)
 
 
 class Resettled(NamedTuple):

@@ -119,7 +119,6 @@ def test_loss_is_a_sum_over_valid_rows_from_each_rows_own_key(task, variables):
     assert float(other.sum) != float(out.sum)
 
 
-@pytest.mark.extras
 def test_a_lesion_in_a_tight_cut_counts_only_where_it_is_resettled(config, variables):
     config = config.copy_and_resolve_references()
     config.augment.resettle = 1.0
@@ -142,6 +141,7 @@ def test_what_is_drawn_for_an_example_is_drawn_from_keys_of_its_own():
     assert len({jax.random.key_data(one).tobytes() for one in map(jax.device_get, keys)}) == 5
 
 
+@pytest.mark.extras
 def test_it_learns_a_bright_ball(config, task):
     optimizer = optax.adam(0.02)
     step = jax.jit(steps.make_train_step(task, optimizer, seed=0))
