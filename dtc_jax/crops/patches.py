@@ -261,7 +261,7 @@ def _ignored(scan: Scan, image: volume.Volume) -> volume.Volume | None:
         return None
     ignored = np.zeros(image.shape, bool)
     if scan.ignore:
-        ignored |= volume.read_numbers(scan.ignore, image) != 0  # it may be empty
+        ignored |= volume.read_region(scan.ignore, image).array
     for text in scan.boxes_mm:
         ignored[lesions.box_voxels(image, manifest.parse_box(text))] = True
     return volume.Volume(ignored, image.affine)

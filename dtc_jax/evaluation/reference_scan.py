@@ -86,9 +86,7 @@ def read(rows: pd.DataFrame) -> ReferenceScan:
             regions += volume.read_regions(path, image, labels)
         truth = _numbered(regions, ids, image)
         drawn = None if pd.isna(first.lungs) else lungs.given_or_found(image, first.lungs)
-        ignored = None
-        if not pd.isna(first.ignore):  # it may be empty
-            ignored = Volume(volume.read_numbers(first.ignore, image) != 0, image.affine)
+        ignored = None if pd.isna(first.ignore) else volume.read_region(first.ignore, image)
         boxes = {
             row.lesion_id: _box(image, manifest.parse_box(row.box_mm))
             for row in rows.dropna(subset="box_mm").itertuples()

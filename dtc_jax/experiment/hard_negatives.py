@@ -22,8 +22,7 @@ from dtc_jax.errors import InputError, UsageError
 from dtc_jax.imaging import ct, lungs, volume
 from dtc_jax.inference.segment import Segmenter, segment
 from dtc_jax.networks.segmenter import make_segmenter
-from dtc_jax.tasks import fields as fields_lib
-from dtc_jax.tasks import inputs, patch_data, registry, sources
+from dtc_jax.tasks import patch_data, registry, sources
 from dtc_jax.tasks.trained import Member, TrainedNetwork
 from dtc_jax.training import checkpoint, hosts
 from dtc_jax.training.batches import WithReplacements
@@ -36,12 +35,6 @@ _DONE = "round.json"  # of a round: patches by scan
 def rounds(config: ml_collections.ConfigDict) -> int:
     """How many there are; runs from before the field have none."""
     return int(config.train.hard_negatives.rounds) if "hard_negatives" in config.train else 0
-
-
-def free(config: ml_collections.ConfigDict) -> set[str]:
-    """The fields that may change when a run is resumed: not those that decide what is collected."""
-    collects = any(map(rounds, inputs.variants(config).values()))
-    return {*fields_lib.FREE} - {*(fields_lib.OF_FINDINGS if collects else ())}
 
 
 def check(config: ml_collections.ConfigDict) -> None:

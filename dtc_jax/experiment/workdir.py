@@ -16,7 +16,6 @@ from dtc_jax import storage
 from dtc_jax.cohort import splits
 from dtc_jax.crops import processes
 from dtc_jax.errors import InputError, UsageError
-from dtc_jax.experiment import hard_negatives
 from dtc_jax.tasks import fields, inputs, ratings
 
 _CONFIG = "config.json"
@@ -154,7 +153,7 @@ def check(
     Args:
       workdir: of the run.
       config: of the run.
-      free: full names of fields in which it may differ; None for `hard_negatives.free`.
+      free: full names of fields in which it may differ; None for `fields.free`.
 
     Raises:
       InputError: the folder contains a run with another configuration (the fields are named),
@@ -163,7 +162,7 @@ def check(
     folder = pathlib.Path(workdir)
     path = folder / _CONFIG
     if path.exists():
-        allowed = hard_negatives.free(config) if free is None else free
+        allowed = fields.free(inputs.variants(config).values()) if free is None else free
         different = [
             f"{field}: {old_value!r} before, {new_value!r} now"
             for field, old_value, new_value in differences(_stored(path), fields.plain(config))

@@ -168,6 +168,19 @@ def read_numbers(path: storage.PathLike, like: Volume) -> np.ndarray:
     return whole_numbers(path, mask.array)
 
 
+def read_region(path: storage.PathLike, like: Volume) -> Volume:
+    """What a mask marks, whatever its numbers, bool on the grid of `like`; it may be nothing.
+
+    Args:
+      path: see `read_mask`.
+      like: see `read_mask`.
+
+    Raises:
+      InputError: see `read_numbers`.
+    """
+    return Volume(read_numbers(path, like) != 0, like.affine)
+
+
 def whole_numbers(path: storage.PathLike, array: np.ndarray) -> np.ndarray:
     """The whole numbers that a mask means.
 

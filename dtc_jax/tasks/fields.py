@@ -1,7 +1,7 @@
 """The fields of a configuration by their full names, and which of them decide what."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import ml_collections
@@ -57,6 +57,16 @@ def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from flat(inner, f"{prefix}.{key}" if prefix else key)
     else:
         yield prefix, value
+
+
+def free(variants: Iterable[ml_collections.ConfigDict]) -> set[str]:
+    """The fields that may change when a run is resumed: not those that decide what is learned.
+
+    Args:
+      variants: the configurations of all its candidates, see `inputs.variants`.
+    """
+    rounds = (dict(flat(plain(one))).get("train.hard_negatives.rounds") for one in variants)
+    return {*FREE} - {*(OF_FINDINGS if any(rounds) else ())}
 
 
 def essence(config: ml_collections.ConfigDict) -> dict[str, Any]:

@@ -95,11 +95,7 @@ def resettle(
       lesion, and show lung where the lesion comes.
     """
     has_lesion = target.max(axis=_AXES) >= 0.5  # [B]
-    hosts, host_hu, host_ignored = ~has_lesion & ~tight, hu, ignored
-    if axis_name is not None:
-        hosts, host_hu, host_ignored = (
-            jax.lax.all_gather(x, axis_name, tiled=True) for x in (hosts, hu, ignored)
-        )
+    hosts, host_hu, host_ignored = _of_batch(axis_name, ~has_lesion & ~tight, hu, ignored)
     drawn = jax.vmap(lambda key: jax.random.uniform(key, (2,)))(keys)  # [B, 2]
     replaced = jnp.einsum("bzyx,hzyx->bh", target, host_hu, precision="highest")  # [B, H]
     replaced /= jnp.maximum(target.sum(_AXES), 1e-6)[:, None]
@@ -140,11 +136,7 @@ def set_in(
       HU and target, as before where nothing was set in.
     """
     has_lesion = target.max(axis=_AXES) >= 0.5  # [B]
-    donors, donor_hu, donor_target = has_lesion & whole, hu, target
-    if axis_name is not None:
-        donors, donor_hu, donor_target = (
-            jax.lax.all_gather(x, axis_name, tiled=True) for x in (donors, hu, target)
-        )
+    donors, donor_hu, donor_target = _of_batch(axis_name, has_lesion & whole, hu, target)
     drawn = jax.vmap(lambda key: jax.random.uniform(key, (2,)))(keys)  # [B, 2]
     partner = _drawn(donors[None], drawn[:, 1])
     lesion = donor_target[partner]
@@ -154,6 +146,13 @@ def set_in(
     blended = weight * donor_hu[partner] + (1.0 - weight) * hu
     chosen = chosen[:, None, None, None]
     return jnp.where(chosen, blended, hu), jnp.where(chosen, lesion, target)
+
+
+def _of_batch(axis_name: str | None, *rows: jax.Array) -> tuple[jax.Array, ...]:
+    """The rows [B, …] of all devices over which the batch is spread by `axis_name`. # [N, …]"""
+    if axis_name is None:
+        return rows
+    return tuple(jax.lax.all_gather(one, axis_name, tiled=True) for one in rows)
 
 
 def _drawn(candidates: jax.Array, draw: jax.Array) -> jax.Array:
