@@ -13,6 +13,7 @@ persons whom a SEGMENTER was trained on; see nodules_manifest for who they are i
 
 import argparse
 import pathlib
+import sys
 
 import numpy as np
 import pandas as pd
@@ -32,13 +33,19 @@ _BINS = (0.0, 6.0, 8.0, 10.0, 14.0, np.inf)  # mm, diameter of a ball of the mas
 
 def main(data: pathlib.Path, paths: list[str], without: list[str]) -> None:
     """Prints the figures of each segmenter."""
-    table = pd.read_csv(data / _FOLDER / "patches.csv", dtype=str)
+    listed = data / _FOLDER / "patches.csv"
+    if not listed.is_file():
+        sys.exit(f"{listed}: no such file; give the folder that DTC_JAX_DATA names.")
+    table = pd.read_csv(listed, dtype=str)
     table = table[~table.patient_id.isin(without)]
     cubes = [_read(data / _FOLDER, row) for row in table.itertuples()]
     patients = table.patient_id.to_numpy(str)
     for path in paths:
         segmenter, _ = predictors.load_segmenter(path)
-        rows = [_figures(segmenter, *cube) for cube in progress.track(cubes, "cubes")]
+        window, cube = segmenter.spec.shape, cubes[0][0].shape
+        if window != cube:
+            sys.exit(f"{path}: its window has {window} voxels; it must be that of a cube, {cube}.")
+        rows = [_figures(segmenter, *one) for one in progress.track(cubes, "cubes")]
         _print(path, pd.DataFrame(rows), patients)
 
 
